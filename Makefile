@@ -1,0 +1,66 @@
+# Every target does all its own set-up: Python 3.10 or newer and make are enough.
+#   make demo     two completions, delivered by the emulator (or by the service, with YC_API_KEY and YC_FOLDER_ID)
+#   make test     the tests, on the installed wheel
+#   make check    format, lint, types, generated code, and the built packages put to use
+#   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
+#   make official our descriptors against those of the newest official package
+#   make live     contract tests against the service, where credentials are set
+#   make gen      regenerate generated/ from proto/
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/pytest
+SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
+
+.PHONY: demo test check bench official live gen format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/generate_deferred.py
+
+# pytest itself, not python -m pytest: that would put this folder on the path, and hide what the wheel lacks.
+test: $(VENV)/.installed $(VENV)/.tools
+	$(PYTEST) -m 'not slow and not live' --cov --cov-report=term $(ARGS)
+
+check: $(VENV)/.installed $(VENV)/.tools
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	PYTHON=$(PYTHON) scripts/gen.sh --check
+	PYTHON=$(BIN)/python scripts/check-wheel.sh
+
+bench: $(VENV)/.installed $(VENV)/.tools
+	$(BIN)/python -m benchmarks.imports $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.calls $(if $(QUICK),--quick)
+
+official: $(VENV)/.installed $(VENV)/.tools
+	$(PYTEST) -m slow $(ARGS)
+
+live: $(VENV)/.installed $(VENV)/.tools
+	$(PYTEST) -m live -rs -s --no-cov $(ARGS)
+
+gen:
+	PYTHON=$(PYTHON) scripts/gen.sh
+
+format: $(VENV)/.tools
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .venv-gen build dist .mypy_cache .pytest_cache .ruff_cache .coverage
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip
+	touch $@
+
+$(VENV)/.tools: $(VENV)/.created pyproject.toml
+	$(PIP) install --group test --group check
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created $(SOURCES)
+	$(PIP) install --force-reinstall --no-deps .
+	$(PIP) install '.[cli,codegen]'
+	touch $@

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Regenerates generated/yagrpc_proto from proto/ with pinned tools, in an environment that it makes itself.
+#
+#   scripts/gen.sh           write generated/
+#   scripts/gen.sh --check   write nothing; fail if generated/ is not, file for file, what proto/ gives
+#
+# PYTHON names the interpreter for the environment (default python3; 3.10 to 3.13 have wheels of the tools).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+requirements=scripts/gen-requirements.txt
+venv=.venv-gen
+
+if ! cmp -s "$requirements" "$venv/requirements.txt"; then
+    rm -rf "$venv"
+    "${PYTHON:-python3}" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+    cp "$requirements" "$venv/requirements.txt"
+fi
+
+generate() {
+    PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 \
+        "$venv/bin/python" -m yagrpc.codegen --proto proto --out "$1" --package yagrpc_proto
+}
+
+case "${1-}" in
+"")
+    generate generated
+    echo "generated/yagrpc_proto is up to date"
+    ;;
+--check)
+    fresh=$(mktemp -d)
+    trap 'rm -rf "$fresh"' EXIT
+    generate "$fresh"
+    if ! diff --recursive --brief --exclude=__pycache__ "$fresh" generated; then
+        echo "generated/ differs from what proto/ gives: run scripts/gen.sh and commit the result" >&2
+        exit 1
+    fi
+    # The files are right; they must also be the ones that a clone gets.
+    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+        untracked=$(git ls-files --others --exclude='__pycache__/' -- generated)
+        if [ -n "$untracked" ]; then
+            printf 'generated files that git does not track:\n%s\n' "$untracked" >&2
+            exit 1
+        fi
+    fi
+    echo "generated/ matches proto/"
+    ;;
+*)
+    echo "usage: scripts/gen.sh [--check]" >&2
+    exit 2
+    ;;
+esac

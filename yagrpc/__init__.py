@@ -1,0 +1,168 @@
+"""yagrpc: the typed gRPC client of Yandex Cloud Foundation Models (YandexGPT, AI Studio).
+
+    import yagrpc
+
+    with yagrpc.Client(folder_id="b1g...", credentials=yagrpc.ApiKey("...")) as client:
+        operation = client.completion_async("To be, or not to be", system="Translate into Russian")
+        print(operation.result(timeout=600).text)
+
+The public names are those below; each is imported when it is first used, so that importing yagrpc is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from yagrpc._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from yagrpc import emulator as emulator
+    from yagrpc import methods as methods
+    from yagrpc._aio.client import AsyncClient as AsyncClient
+    from yagrpc._aio.operation import AsyncOperation as AsyncOperation
+    from yagrpc._aio.stream import AsyncStream as AsyncStream
+    from yagrpc._core.operation import OperationStatus as OperationStatus
+    from yagrpc._core.parameters import CallParameters as CallParameters
+    from yagrpc._core.parameters import CompletionParameters as CompletionParameters
+    from yagrpc._core.parameters import ModelParameters as ModelParameters
+    from yagrpc._sync.client import Client as Client
+    from yagrpc._sync.operation import Operation as Operation
+    from yagrpc._sync.stream import Stream as Stream
+    from yagrpc.config import Polling as Polling
+    from yagrpc.config import Quota as Quota
+    from yagrpc.credentials import ApiKey as ApiKey
+    from yagrpc.credentials import Credentials as Credentials
+    from yagrpc.credentials import IamToken as IamToken
+    from yagrpc.credentials import NoCredentials as NoCredentials
+    from yagrpc.errors import AbortedError as AbortedError
+    from yagrpc.errors import AlreadyExistsError as AlreadyExistsError
+    from yagrpc.errors import AmbiguousSubmitError as AmbiguousSubmitError
+    from yagrpc.errors import CallCancelledError as CallCancelledError
+    from yagrpc.errors import CallError as CallError
+    from yagrpc.errors import ClientClosedError as ClientClosedError
+    from yagrpc.errors import Code as Code
+    from yagrpc.errors import ConfigError as ConfigError
+    from yagrpc.errors import DataLossError as DataLossError
+    from yagrpc.errors import DeadlineExceededError as DeadlineExceededError
+    from yagrpc.errors import FailedPreconditionError as FailedPreconditionError
+    from yagrpc.errors import InternalError as InternalError
+    from yagrpc.errors import InvalidArgumentError as InvalidArgumentError
+    from yagrpc.errors import NotFoundError as NotFoundError
+    from yagrpc.errors import OperationCancelledError as OperationCancelledError
+    from yagrpc.errors import OperationError as OperationError
+    from yagrpc.errors import OperationExpiredError as OperationExpiredError
+    from yagrpc.errors import OperationFailedError as OperationFailedError
+    from yagrpc.errors import OperationNotFoundError as OperationNotFoundError
+    from yagrpc.errors import OperationResultError as OperationResultError
+    from yagrpc.errors import OperationTimeoutError as OperationTimeoutError
+    from yagrpc.errors import OutOfRangeError as OutOfRangeError
+    from yagrpc.errors import PermissionDeniedError as PermissionDeniedError
+    from yagrpc.errors import RequestError as RequestError
+    from yagrpc.errors import ResourceExhaustedError as ResourceExhaustedError
+    from yagrpc.errors import ResultError as ResultError
+    from yagrpc.errors import UnauthenticatedError as UnauthenticatedError
+    from yagrpc.errors import UnavailableError as UnavailableError
+    from yagrpc.errors import UnimplementedError as UnimplementedError
+    from yagrpc.errors import UnknownError as UnknownError
+    from yagrpc.errors import YagrpcError as YagrpcError
+    from yagrpc.messages import Message as Message
+    from yagrpc.messages import ToolCall as ToolCall
+    from yagrpc.messages import ToolResult as ToolResult
+    from yagrpc.messages import convert as convert
+    from yagrpc.method import HttpRule as HttpRule
+    from yagrpc.method import OperationMethod as OperationMethod
+    from yagrpc.method import StreamMethod as StreamMethod
+    from yagrpc.method import UnaryMethod as UnaryMethod
+    from yagrpc.results import Alternative as Alternative
+    from yagrpc.results import Chunk as Chunk
+    from yagrpc.results import Completion as Completion
+    from yagrpc.results import CompletionStatus as CompletionStatus
+    from yagrpc.results import Token as Token
+    from yagrpc.results import Tokens as Tokens
+    from yagrpc.results import Usage as Usage
+
+_MODULES: Final = ("emulator", "methods")
+
+_HOMES: Final = {
+    "AsyncClient": "_aio.client",
+    "AsyncOperation": "_aio.operation",
+    "AsyncStream": "_aio.stream",
+    "OperationStatus": "_core.operation",
+    "CallParameters": "_core.parameters",
+    "CompletionParameters": "_core.parameters",
+    "ModelParameters": "_core.parameters",
+    "Client": "_sync.client",
+    "Operation": "_sync.operation",
+    "Stream": "_sync.stream",
+    "Polling": "config",
+    "Quota": "config",
+    "ApiKey": "credentials",
+    "Credentials": "credentials",
+    "IamToken": "credentials",
+    "NoCredentials": "credentials",
+    "AbortedError": "errors",
+    "AlreadyExistsError": "errors",
+    "AmbiguousSubmitError": "errors",
+    "CallCancelledError": "errors",
+    "CallError": "errors",
+    "ClientClosedError": "errors",
+    "Code": "errors",
+    "ConfigError": "errors",
+    "DataLossError": "errors",
+    "DeadlineExceededError": "errors",
+    "FailedPreconditionError": "errors",
+    "InternalError": "errors",
+    "InvalidArgumentError": "errors",
+    "NotFoundError": "errors",
+    "OperationCancelledError": "errors",
+    "OperationError": "errors",
+    "OperationExpiredError": "errors",
+    "OperationFailedError": "errors",
+    "OperationNotFoundError": "errors",
+    "OperationResultError": "errors",
+    "OperationTimeoutError": "errors",
+    "OutOfRangeError": "errors",
+    "PermissionDeniedError": "errors",
+    "RequestError": "errors",
+    "ResourceExhaustedError": "errors",
+    "ResultError": "errors",
+    "UnauthenticatedError": "errors",
+    "UnavailableError": "errors",
+    "UnimplementedError": "errors",
+    "UnknownError": "errors",
+    "YagrpcError": "errors",
+    "Message": "messages",
+    "ToolCall": "messages",
+    "ToolResult": "messages",
+    "convert": "messages",
+    "HttpRule": "method",
+    "OperationMethod": "method",
+    "StreamMethod": "method",
+    "UnaryMethod": "method",
+    "Alternative": "results",
+    "Chunk": "results",
+    "Completion": "results",
+    "CompletionStatus": "results",
+    "Token": "results",
+    "Tokens": "results",
+    "Usage": "results",
+}
+"""The module that each public name is defined in."""
+
+__all__ = ["__version__", *_HOMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        found: Any = importlib.import_module(f"yagrpc.{name}")
+    elif name in _HOMES:
+        found = getattr(importlib.import_module(f"yagrpc.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'yagrpc' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,304 @@
+"""`AsyncClient`: the asyncio client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from yagrpc import _pb, config, methods
+from yagrpc._aio.poller import AsyncPoller
+from yagrpc._aio.transport import AsyncTransport
+from yagrpc._core.client import (
+    MODEL,
+    ClientCore,
+    attached_type,
+    check_operation_id,
+    completion_type,
+    itself,
+    result_type_of,
+)
+from yagrpc.config import Polling, Quota
+from yagrpc.errors import ResultError
+from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+
+if TYPE_CHECKING:
+    import grpc.aio
+    from google.protobuf.message import Message
+    from typing_extensions import Unpack
+
+    from yagrpc._aio.operation import AsyncOperation
+    from yagrpc._aio.stream import AsyncStream
+    from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc.credentials import Credentials
+    from yagrpc.messages import MessagesInput
+    from yagrpc.results import Chunk, Completion, Tokens
+
+RequestT = TypeVar("RequestT", bound="Message")
+ResponseT = TypeVar("ResponseT", bound="Message")
+MetadataT = TypeVar("MetadataT")
+ItemT = TypeVar("ItemT")
+
+
+class AsyncClient:
+    """A client of Yandex Cloud Foundation Models for asyncio; one event loop, any number of its tasks.
+
+    Args:
+        folder_id: The folder that short model names belong to; by default `YC_FOLDER_ID`.
+        credentials: `ApiKey`, `IamToken`, `NoCredentials`, or a string whose kind is plain; by default `YC_API_KEY`,
+            `YC_IAM_TOKEN` or `YC_TOKEN`.
+        model: The model where a call names none.
+        endpoint: The model service, `host:port`.
+        operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
+        plaintext: Without TLS, to loopback only.
+        channel: A channel of the host's own to the model service; it is not closed.
+        operation_channel: The same to the operation service.
+        interceptors: `grpc.aio` client interceptors for every channel that the client opens.
+        channel_options: gRPC channel options, in addition to yagrpc's own and before the host's channels.
+        quota: How much of the service's quotas to use; `None` for no limit.
+        polling: How often one operation is looked at.
+        data_logging: `False` asks the service not to store requests and answers, which it does by default.
+
+    Raises:
+        ConfigError: Settings are missing or cannot work; nothing is sent before the first call.
+
+    Where the environment has `YAGRPC_EMULATOR_HOST`, and no endpoint is given, everything goes there, in plaintext
+    and without credentials.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder_id: str | None = None,
+        credentials: Credentials | str | None = None,
+        model: str = MODEL,
+        endpoint: str | None = None,
+        operation_endpoint: str | None = None,
+        plaintext: bool = False,
+        channel: grpc.aio.Channel | None = None,
+        operation_channel: grpc.aio.Channel | None = None,
+        interceptors: Sequence[Any] = (),
+        channel_options: Iterable[tuple[str, Any]] = (),
+        quota: Quota | None = Quota(),
+        polling: Polling = Polling(),
+        data_logging: bool | None = None,
+    ) -> None:
+        self._core = ClientCore(
+            folder_id=folder_id,
+            credentials=credentials,
+            model=model,
+            endpoint=endpoint,
+            operation_endpoint=operation_endpoint,
+            plaintext=plaintext,
+            quota=quota,
+            polling=polling,
+            data_logging=data_logging,
+        )
+        options = tuple(channel_options)
+        self._transport = AsyncTransport(self._core, channel, operation_channel, interceptors, options)
+        self._poller = AsyncPoller(self._core, self._transport)
+
+    async def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
+        """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
+
+        Args:
+            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these.
+            **parameters: See `CompletionParameters`; the timeout is 180 s by default.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused, or could not be reached.
+            ResultError: The answer holds no alternative.
+        """
+        from yagrpc.results import Completion
+
+        request, calling = self._core.completion_request(messages, parameters)
+        async with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
+            async for _ in stream:
+                pass
+        if stream.last is None:
+            raise ResultError("the service answered without a completion")
+        return stream.last
+
+    def completion_stream(
+        self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
+    ) -> AsyncStream[Chunk]:
+        """Generate an answer and give it as it grows.
+
+        Args:
+            messages: As in `completion`.
+            **parameters: As in `completion`.
+
+        Returns:
+            An iterator of chunks; close it, or use it in an `async with` block, to end the call early.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+        """
+        from yagrpc._core.streams import ChunkReader
+
+        request, calling = self._core.completion_request(messages, parameters, stream=True)
+        return self._stream(methods.TextGenerationService.Completion, request, calling, ChunkReader())
+
+    async def completion_async(
+        self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
+    ) -> AsyncOperation[Completion]:
+        """Submit a completion (asynchronous mode: half the price); its result is kept for three days.
+
+        Args:
+            messages: As in `completion`.
+            **parameters: As in `completion`; the timeout is for the submit alone, 60 s by default.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused; nothing was started.
+            AmbiguousSubmitError: It failed after it may have reached the service, which may have started it.
+        """
+        from yagrpc._aio.operation import AsyncOperation
+
+        request, calling = self._core.completion_request(messages, parameters)
+        method = methods.TextGenerationAsyncService.Completion
+        call = self._core.call(method, request, calling)
+        proto = await self._transport.run(self._core.flow(call))
+        self._core.submitted(call, proto)
+        return AsyncOperation(self, proto, completion_type(), self._core.clock())
+
+    @overload
+    def operation(self, operation_id: str) -> AsyncOperation[Completion]: ...
+    @overload
+    def operation(self, operation_id: str, result: type[ResponseT]) -> AsyncOperation[ResponseT]: ...
+    @overload
+    def operation(
+        self, operation_id: str, result: OperationMethod[Any, ResponseT, Any]
+    ) -> AsyncOperation[ResponseT]: ...
+    def operation(
+        self, operation_id: str, result: type[Message] | OperationMethod[Any, Any, Any] | None = None
+    ) -> AsyncOperation[Any]:
+        """An operation that was submitted before, perhaps by another process. Asks nothing yet.
+
+        Args:
+            operation_id: Its id.
+            result: What it resolves to: a message class, or the method that made it; by default a completion.
+
+        Raises:
+            RequestError: The id is empty, or the type is none.
+        """
+        from yagrpc._aio.operation import AsyncOperation
+
+        proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
+        return AsyncOperation(self, proto, attached_type(result))
+
+    async def tokenize(self, text: str, **parameters: Unpack[ModelParameters]) -> Tokens:
+        """Split a text into a model's tokens; free of charge.
+
+        Args:
+            text: The text.
+            **parameters: See `ModelParameters`.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused, or could not be reached.
+        """
+        from yagrpc.results import Tokens
+
+        request, calling = self._core.tokenize_request(text, parameters)
+        return Tokens(await self.call(methods.TokenizerService.Tokenize, request, **calling))
+
+    async def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
+        """Split a whole request into tokens, the chat template included: what its input is billed as. Free of charge.
+
+        Args:
+            messages: As in `completion`.
+            **parameters: As in `completion`.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused, or could not be reached.
+        """
+        from yagrpc.results import Tokens
+
+        request, calling = self._core.completion_request(messages, parameters)
+        return Tokens(await self.call(methods.TokenizerService.TokenizeCompletion, request, **calling))
+
+    @overload
+    def call(
+        self,
+        method: UnaryMethod[RequestT, ResponseT],
+        request: RequestT,
+        **parameters: Unpack[CallParameters],
+    ) -> Coroutine[Any, Any, ResponseT]: ...
+    @overload
+    def call(
+        self,
+        method: StreamMethod[RequestT, ResponseT],
+        request: RequestT,
+        **parameters: Unpack[CallParameters],
+    ) -> AsyncStream[ResponseT]: ...
+    @overload
+    def call(
+        self,
+        method: OperationMethod[RequestT, ResponseT, MetadataT],
+        request: RequestT,
+        **parameters: Unpack[CallParameters],
+    ) -> Coroutine[Any, Any, AsyncOperation[ResponseT]]: ...
+    def call(self, method: Any, request: Any, **parameters: Unpack[CallParameters]) -> Any:
+        """Call any method of `yagrpc.methods` with a request message of its own; await what it gives, or iterate it.
+
+        Args:
+            method: The method. A long-running one gives an `AsyncOperation` of its response message, a streaming one
+                an `AsyncStream` (which is not awaited).
+            request: Its request; a message of the same full name from another package is taken too.
+            **parameters: See `CallParameters`.
+
+        Raises:
+            RequestError: The request is another message.
+            CallError: The service refused, or could not be reached.
+            AmbiguousSubmitError: A long-running call failed after it may have reached the service.
+        """
+        if isinstance(method, StreamMethod):
+            return self._stream(method, request, parameters, itself)
+        return self._call(method, request, parameters)
+
+    async def close(self) -> None:
+        """End everything that is under way and close the channels that the client opened. Closing twice does nothing.
+
+        Operations go on; whoever waits for one gets a `ClientClosedError` with its id.
+        """
+        await self._poller.close()
+        await self._transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _stream(
+        self,
+        method: StreamMethod[Any, Any],
+        request: Message,
+        parameters: CallParameters,
+        make: Callable[[Any], ItemT],
+    ) -> AsyncStream[ItemT]:
+        from yagrpc._aio.stream import AsyncStream
+
+        call = self._core.call(method, request, parameters, config.COMPLETION_TIMEOUT)
+        return AsyncStream(self._core, self._transport, call, make)
+
+    async def _call(self, method: Any, request: Any, parameters: CallParameters) -> Any:
+        call = self._core.call(method, request, parameters)
+        response = await self._transport.run(self._core.flow(call))
+        if not isinstance(method, OperationMethod):
+            return response
+        from yagrpc._aio.operation import AsyncOperation
+
+        self._core.submitted(call, response)
+        return AsyncOperation(self, response, result_type_of(method), self._core.clock())
+
+    async def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
+        request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)
+        call = self._core.call(methods.OperationService.Cancel, request, parameters, operation_id=operation_id)
+        proto: _pb.operation_pb2.Operation = await self._transport.run(self._core.flow(call))
+        return proto

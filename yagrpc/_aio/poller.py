@@ -1,0 +1,185 @@
+"""Waiting for operations, for the asyncio client: carries the scheduler's decisions out.
+
+Rules: one task per client while anything is waited for, none per operation. It lives in the event loop of the first
+wait. A waiter that is cancelled leaves the others, and the Get that they share, alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from yagrpc import _pb, config
+from yagrpc._core.schedule import FINAL_LOOK, Listener, Scheduler, Watch
+from yagrpc.errors import ClientClosedError, YagrpcError
+
+if TYPE_CHECKING:
+    from yagrpc._aio.transport import AsyncTransport
+    from yagrpc._core.client import ClientCore
+
+log = logging.getLogger("yagrpc.operations")
+
+
+class AsyncPoller:
+    """Waits for operations on behalf of one client.
+
+    Args:
+        core: The client's settings.
+        transport: Its channels.
+    """
+
+    def __init__(self, core: ClientCore, transport: AsyncTransport) -> None:
+        self._core = core
+        self._clock = core.clock
+        self._transport = transport
+        self._scheduler = Scheduler(core.quota, core.polling)
+        self._waiting: dict[asyncio.Future[None], tuple[Watch, bool]] = {}
+        self._gets: set[asyncio.Task[None]] = set()
+        self._wake: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def look(
+        self, operation_id: str, submitted: float | None, timeout: float | None
+    ) -> _pb.operation_pb2.Operation:
+        """One Get, paced with all others; one that is under way will do.
+
+        Args:
+            operation_id: Whose.
+            submitted: When this client submitted it, by the core's clock, if it did.
+            timeout: Seconds to wait for it.
+
+        Raises:
+            YagrpcError: It failed, or did not come back in time.
+        """
+        watch = self._join(operation_id, submitted)
+        seen = watch.looks
+        try:
+            await self._look(watch, timeout)
+        finally:
+            self._scheduler.release(watch)
+        return watch.looked(seen)
+
+    async def wait(
+        self, operation_id: str, submitted: float | None, timeout: float | None
+    ) -> _pb.operation_pb2.Operation:
+        """Wait until an operation is done; when the timeout is over, look a last time.
+
+        Raises:
+            YagrpcError: It can't be waited for, or is not done in time.
+        """
+        watch = self._join(operation_id, submitted)
+        try:
+            if not await self._wait(watch, timeout):
+                await self._look(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_LOOK)
+        finally:
+            self._scheduler.release(watch)
+        return watch.waited(timeout)
+
+    def listen(self, operation_id: str, submitted: float | None, listener: Listener) -> Watch:
+        """Call `listener` with the watch, which is given, once it has ended."""
+        watch = self._join(operation_id, submitted)
+        watch.listeners.append(listener)
+        return watch
+
+    def unlisten(self, watch: Watch, listener: Listener) -> None:
+        """Forget a listener: nobody wants to know any longer."""
+        if listener in watch.listeners:
+            watch.listeners.remove(listener)
+            self._scheduler.release(watch)
+            self._hasten()
+
+    async def close(self) -> None:
+        """End every wait with `ClientClosedError`, and the task."""
+        self._closed = True
+        for watch in self._scheduler.watches():
+            watch.failure = watch.failure or ClientClosedError(watch.operation_id)
+            self._tell(watch)
+        ending = [*self._gets, *([self._task] if self._task is not None else [])]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    def _join(self, operation_id: str, submitted: float | None) -> Watch:
+        if self._closed:
+            raise ClientClosedError(operation_id)
+        watch = self._scheduler.watch(operation_id, self._clock(), submitted=submitted)
+        if self._task is None or self._task.done():
+            self._wake = asyncio.Event()
+            self._task = asyncio.get_running_loop().create_task(self._run(self._wake), name="yagrpc-poller")
+        self._hasten()
+        return watch
+
+    def _hasten(self) -> None:
+        """Have the task look again at what is due."""
+        if self._wake is not None:
+            self._wake.set()
+
+    async def _look(self, watch: Watch, timeout: float | None) -> None:
+        self._scheduler.hurry(watch, self._clock())
+        self._hasten()
+        await self._wait(watch, timeout, one_look=True)
+
+    async def _wait(self, watch: Watch, timeout: float | None, *, one_look: bool = False) -> bool:
+        """Wait until a watch has ended or, with `one_look`, until the next Get came back."""
+        if watch.ended:
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[future] = (watch, one_look)
+        try:
+            done, _ = await asyncio.wait([future], timeout=timeout)
+        finally:
+            del self._waiting[future]
+        return bool(done)
+
+    async def _run(self, wake: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        while len(self._scheduler):
+            while (watch := self._scheduler.take(self._clock())) is not None:
+                get = loop.create_task(self._get(watch), name=f"yagrpc-get-{watch.operation_id}")
+                self._gets.add(get)
+                get.add_done_callback(self._gets.discard)
+            now = self._clock()
+            due = self._scheduler.next_time(now)
+            timer = None if due is None else loop.call_later(max(0.0, due - now), wake.set)
+            try:
+                await wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+            wake.clear()
+
+    async def _get(self, watch: Watch) -> None:
+        call = None
+        outcome: _pb.operation_pb2.Operation | YagrpcError
+        try:
+            call = self._core.get_call(watch.operation_id)
+            outcome = await self._transport.callable(call.method)(
+                call.request, timeout=call.timeout, metadata=call.metadata
+            )
+        except asyncio.CancelledError:
+            outcome = ClientClosedError(watch.operation_id)
+        except Exception as error:  # whatever it is, those who wait are told
+            outcome = self._core.get_failure(error, watch.operation_id, call)
+        if isinstance(outcome, YagrpcError):
+            self._scheduler.failed(watch, outcome, self._clock())
+        else:
+            self._scheduler.answered(watch, outcome, self._clock())
+        self._hasten()
+        self._tell(watch)
+
+    def _tell(self, watch: Watch) -> None:
+        """Wake those who wait for a watch; once it has ended, call its listeners."""
+        for future, (waited_for, one_look) in self._waiting.items():
+            if waited_for is watch and not future.done() and (watch.ended or one_look):
+                future.set_result(None)
+        if not watch.ended:
+            return
+        listeners, watch.listeners = watch.listeners, []
+        for listener in listeners:
+            self._scheduler.release(watch)
+            try:
+                listener(watch)
+            except Exception:
+                log.exception("a callback of operation %s failed", watch.operation_id)

@@ -1,0 +1,81 @@
+"""Streamed answers of the asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import grpc
+import grpc.aio
+
+from yagrpc._core.rpc_errors import call_error
+
+if TYPE_CHECKING:
+    from yagrpc._aio.transport import AsyncTransport
+    from yagrpc._core.client import ClientCore
+    from yagrpc._core.flow import Call
+
+ItemT = TypeVar("ItemT")
+
+
+class AsyncStream(Generic[ItemT]):
+    """An iterator over the messages of one call; leaving the `async with` block, or `close()`, ends the call.
+
+    Nothing is sent before the first message is asked for. `last` is the message last given, also after an error:
+    of a streamed completion, all the text so far.
+    """
+
+    def __init__(
+        self, core: ClientCore, transport: AsyncTransport, call: Call[Any, Any], make: Callable[[Any], ItemT]
+    ) -> None:
+        self.last: ItemT | None = None
+        self._core = core
+        self._transport = transport
+        self._call = call
+        self._make = make
+        self._responses: Any = None
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[ItemT]:
+        return self
+
+    async def __anext__(self) -> ItemT:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._responses is None:
+            self._responses = await self._open()
+        try:
+            response = await self._responses.read()
+        except asyncio.CancelledError:
+            if self._closed:  # our own close, from another task
+                raise StopAsyncIteration from None
+            raise
+        except grpc.RpcError as error:
+            self._closed = True
+            raise call_error(error, self._call, self._core.endpoint_of(self._call.method), 1) from error
+        if response is grpc.aio.EOF:
+            self._closed = True
+            raise StopAsyncIteration
+        self.last = self._make(response)
+        return self.last
+
+    async def close(self) -> None:
+        """End the call; the service stops generating. Closing twice does nothing."""
+        self._closed = True
+        if self._responses is not None:
+            self._responses.cancel()
+
+    async def __aenter__(self) -> AsyncStream[ItemT]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _open(self) -> Any:
+        timeout = await self._transport.run(self._core.connection(self._call))
+        open_stream = self._transport.callable(self._call.method)
+        return open_stream(self._call.request, timeout=timeout, metadata=self._call.metadata)

@@ -1,0 +1,143 @@
+"""Channels of the asyncio client, and the driver that carries flows out on them.
+
+Rules: a channel is opened at the first call that needs it, in the event loop of that call; one that the host service
+gave is used and never closed. Cancelling the task cancels the rpc that it awaits, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from yagrpc._core.client import DEFAULT_OPTIONS, ClientCore
+from yagrpc._core.flow import AnyMethod, Effect, Flow, Ready, Send
+from yagrpc.errors import ClientClosedError, ConfigError
+from yagrpc.method import OperationMethod, StreamMethod
+
+ResultT = TypeVar("ResultT")
+
+
+class AsyncTransport:
+    """Channels by endpoint, and multicallables by method.
+
+    Args:
+        core: The client's settings.
+        channel: The host's channel to the model service.
+        operation_channel: The host's channel to the operation service.
+        interceptors: Given to every channel that is opened here; a host's channel has its own.
+        channel_options: Options of the channels that are opened here, after yagrpc's own.
+
+    Raises:
+        ConfigError: Interceptors with nothing to put them on.
+    """
+
+    def __init__(
+        self,
+        core: ClientCore,
+        channel: grpc.aio.Channel | None,
+        operation_channel: grpc.aio.Channel | None,
+        interceptors: Sequence[Any],
+        channel_options: Sequence[tuple[str, Any]],
+    ) -> None:
+        if interceptors and channel is not None and operation_channel is not None:
+            raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
+        self._core = core
+        self._interceptors = interceptors
+        self._options = (*DEFAULT_OPTIONS, *channel_options)
+        self._given = {"model": channel, "operation": operation_channel}
+        self._opened: list[grpc.aio.Channel] = []
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._callables: dict[str, Callable[..., Any]] = {}
+        self._closed = False
+
+    async def run(self, flow: Flow[ResultT]) -> ResultT:
+        """Carry a flow out, and give what it returns."""
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    outcome = await self._perform(effect)
+                except BaseException as error:  # whatever it is, the flow decides
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(outcome)
+        except StopIteration as stop:
+            result: ResultT = stop.value
+            return result
+
+    def callable(self, method: AnyMethod) -> Callable[..., Any]:
+        """GRPC's multicallable of a method.
+
+        Raises:
+            ClientClosedError: The client is closed.
+        """
+        if self._closed:
+            raise ClientClosedError
+        found = self._callables.get(method.path)
+        if found is None:
+            found = self._callables[method.path] = self._make(method)
+        return found
+
+    async def close(self) -> None:
+        """End all calls, and close the channels that were opened here."""
+        self._closed = True
+        opened, self._opened = self._opened, []
+        self._channels.clear()
+        self._callables.clear()
+        for channel in opened:
+            await channel.close()
+
+    async def _perform(self, effect: Effect) -> Any:
+        if isinstance(effect, Send):
+            call = effect.call
+            return await self.callable(call.method)(call.request, timeout=effect.timeout, metadata=call.metadata)
+        if isinstance(effect, Ready):
+            return await self._ready(effect)
+        await asyncio.sleep(effect.seconds)
+        return None
+
+    async def _ready(self, effect: Ready) -> bool:
+        channel = self._channel(effect.call.method)
+        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return True
+        try:
+            await asyncio.wait_for(channel.channel_ready(), effect.timeout)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    def _make(self, method: AnyMethod) -> Callable[..., Any]:
+        channel = self._channel(method)
+        response: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type
+        kind = channel.unary_stream if isinstance(method, StreamMethod) else channel.unary_unary
+        found: Callable[..., Any] = kind(
+            method.path,
+            request_serializer=method.request_type.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        return found
+
+    def _channel(self, method: AnyMethod) -> grpc.aio.Channel:
+        if self._closed:
+            raise ClientClosedError
+        endpoint = self._core.endpoint_of(method)
+        role = self._core.role_of(method)
+        given = self._given[role]
+        key = role if given is not None else endpoint
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = given if given is not None else self._open(endpoint)
+        return channel
+
+    def _open(self, endpoint: str) -> grpc.aio.Channel:
+        if self._core.endpoints.plaintext:
+            channel = grpc.aio.insecure_channel(endpoint, self._options, interceptors=self._interceptors)
+        else:
+            credentials = grpc.ssl_channel_credentials()
+            channel = grpc.aio.secure_channel(endpoint, credentials, self._options, interceptors=self._interceptors)
+        self._opened.append(channel)
+        return channel

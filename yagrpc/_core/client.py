@@ -1,0 +1,338 @@
+"""What both clients are made of: settings, and requests turned into calls and flows.
+
+Rules: no I/O; the environment is read here, once, when a client is made. A shell adds channels, waiting and nothing
+else.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import grpc
+
+from yagrpc import _pb, config, methods
+from yagrpc._core import retry, sending
+from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
+from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
+from yagrpc._core.rpc_errors import call_error
+from yagrpc._version import __version__
+from yagrpc.config import Polling, Quota
+from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
+from yagrpc.errors import ConfigError, OperationError, RequestError, YagrpcError
+from yagrpc.method import OperationMethod
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from yagrpc._core.operation import ResultType
+    from yagrpc.messages import MessagesInput
+    from yagrpc.results import Completion
+
+RequestT = TypeVar("RequestT", bound="Message")
+ResponseT = TypeVar("ResponseT")
+MessageT = TypeVar("MessageT", bound="Message")
+
+MODEL: Final = "yandexgpt"
+"""The model where none is given."""
+
+USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
+
+DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
+    ("grpc.primary_user_agent", USER_AGENT),
+    ("grpc.max_receive_message_length", config.MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", config.MESSAGE_LIMIT),
+)
+"""Options of every channel that a client opens."""
+
+_KEY: Final = re.compile(r"[0-9a-z_.-]+")
+_VALUE: Final = re.compile(r"[ -~]*")
+
+_CALL_PARAMETERS: Final = frozenset(CallParameters.__annotations__)
+_WITHOUT_CREDENTIALS: Final = frozenset(
+    {
+        "/yandex.cloud.iam.v1.IamTokenService/Create",
+        "/yandex.cloud.endpoint.ApiEndpointService/Get",
+        "/yandex.cloud.endpoint.ApiEndpointService/List",
+    }
+)
+"""Calls that the service documents as unauthenticated."""
+
+_ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
+
+log = logging.getLogger("yagrpc")
+log.addHandler(logging.NullHandler())
+operations_log = logging.getLogger("yagrpc.operations")
+
+
+class ClientCore:
+    """One client's settings, and the flows of its calls. The arguments are those of `yagrpc.Client`."""
+
+    def __init__(
+        self,
+        *,
+        folder_id: str | None,
+        credentials: Credentials | str | None,
+        model: str,
+        endpoint: str | None,
+        operation_endpoint: str | None,
+        plaintext: bool,
+        quota: Quota | None,
+        polling: Polling,
+        data_logging: bool | None,
+    ) -> None:
+        self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
+        self.folder_id = config.resolve_folder(folder_id)
+        if emulator:
+            # A credential has no business on an emulator, and none need be set to use one.
+            self.credentials: Credentials = NoCredentials()
+            self.folder_id = self.folder_id or "emulator"
+        else:
+            self.credentials = resolve_credentials(credentials)
+        self.model = model
+        self.quota = quota
+        self.polling = polling
+        self.data_logging = data_logging
+        self.clock = time.monotonic
+
+    def endpoint_of(self, method: AnyMethod) -> str:
+        """Where a method is served, as `host:port`.
+
+        Raises:
+            ConfigError: No endpoint is known for its service.
+        """
+        service = method.service
+        if service.startswith("yandex.cloud.ai.foundation_models."):
+            return self.endpoints.model
+        if service.startswith("yandex.cloud.operation."):
+            return self.endpoints.operation
+        if service.startswith("yandex.cloud.iam."):
+            return self.endpoints.iam
+        if service.startswith("yandex.cloud.endpoint."):
+            return self.endpoints.discovery
+        raise ConfigError(
+            f"no endpoint is known for {service}: only the model, operation, IAM and endpoint services are"
+        )
+
+    def completion_request(
+        self, messages: MessagesInput, parameters: CompletionParameters, *, stream: bool = False
+    ) -> tuple[_pb.text_generation_service_pb2.CompletionRequest, CallParameters]:
+        """The request of a completion, and the parameters of its call."""
+        from yagrpc.messages import completion_request  # with the protos, at the first use
+
+        shaping, calling = _split(parameters)
+        shaping.setdefault("model", self.model)
+        return completion_request(messages, folder_id=self.folder_id, stream=stream, **shaping), calling
+
+    def tokenize_request(
+        self, text: str, parameters: ModelParameters
+    ) -> tuple[_pb.text_generation_service_pb2.TokenizeRequest, CallParameters]:
+        """The request to count a text's tokens, and the parameters of its call."""
+        from yagrpc.messages import tokenize_request  # with the protos, at the first use
+
+        shaping, calling = _split(parameters)
+        shaping.setdefault("model", self.model)
+        return tokenize_request(text, folder_id=self.folder_id, **shaping), calling
+
+    def call(
+        self,
+        method: AnyMethod,
+        request: Message,
+        parameters: CallParameters,
+        timeout: float | None = config.SUBMIT_TIMEOUT,
+        operation_id: str = "",
+    ) -> Call[Any, Any]:
+        """A call of a method, with its metadata.
+
+        Args:
+            method: Which rpc.
+            request: Its request; a message of another pool is taken by its full name.
+            parameters: What the caller gave.
+            timeout: Seconds, where the caller gave none.
+            operation_id: The operation that it is about, for its errors.
+
+        Raises:
+            RequestError: The request is another message, or a parameter can't be sent.
+        """
+        if parameters and not parameters.keys() <= _CALL_PARAMETERS:
+            unknown = min(parameters.keys() - _CALL_PARAMETERS)
+            raise TypeError(f"{method.name}() got an unexpected keyword argument {unknown!r}")
+        if not isinstance(request, method.request_type):
+            from yagrpc.messages import convert  # only a message of another pool needs it
+
+            request = convert(method.request_type, request)
+        if method.path == _ASYNC_COMPLETION and cast("Any", request).completion_options.stream:
+            raise RequestError(
+                "completion_options.stream",
+                True,
+                "asynchronous mode has no stream: leave it out, or use completion_stream",
+            )
+        timeout = checked_timeout(parameters.get("timeout", timeout))
+        client_request_id = parameters.get("request_id") or _new_request_id()
+        metadata = self._metadata(method, parameters, client_request_id)
+        return Call(method, request, timeout, metadata, client_request_id, operation_id)
+
+    def flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
+        """The flow that a call of its kind needs."""
+        endpoint = self.endpoint_of(call.method)
+        if retry.is_read(call.method):
+            return sending.read(call, endpoint, self.clock)
+        if isinstance(call.method, OperationMethod):
+            return sending.submit(call, endpoint, self.clock)
+        return sending.once(call, endpoint, self.clock)
+
+    def connection(self, call: Call[Any, Any]) -> Flow[float | None]:
+        """The flow before a stream: gives the seconds left for it."""
+        return sending.connect(call, self.endpoint_of(call.method), self.clock)
+
+    def get_call(self, operation_id: str) -> Call[Any, _pb.operation_pb2.Operation]:
+        """The call that looks at an operation; the scheduler decides when, and what its failure means."""
+        request = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id)
+        return self.call(methods.OperationService.Get, request, {}, config.GET_TIMEOUT, operation_id)
+
+    def get_failure(self, error: Exception, operation_id: str, call: Call[Any, Any] | None) -> YagrpcError:
+        """A failure to look at an operation, as one of ours: whatever it was, those who wait are told."""
+        if isinstance(error, YagrpcError):
+            return error
+        if isinstance(error, grpc.RpcError) and call is not None:
+            return call_error(error, call, self.endpoint_of(call.method), 1)
+        failure = OperationError(operation_id, f"its Get could not be sent: {error}")
+        failure.__cause__ = error
+        return failure
+
+    def role_of(self, method: AnyMethod) -> str:
+        """Which of the host's channels serves a method: `operation` or `model`."""
+        return "operation" if method.service.startswith("yandex.cloud.operation.") else "model"
+
+    def submitted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
+        """Record that an operation was accepted: from here on its id can be found again in the log."""
+        operations_log.info(
+            "operation %s accepted by %s (client request id %s)",
+            operation.id,
+            call.method.service,
+            call.client_request_id,
+            extra={"operation_id": operation.id, "client_request_id": call.client_request_id},
+        )
+
+    def _metadata(self, method: AnyMethod, parameters: CallParameters, client_request_id: str) -> Metadata:
+        ours: list[tuple[str, str | bytes]] = [("x-client-request-id", client_request_id)]
+        if method.path not in _WITHOUT_CREDENTIALS and (authorization := self.credentials.authorization()):
+            ours.append(("authorization", authorization))
+        logging_wanted = parameters.get("data_logging", self.data_logging)
+        if logging_wanted is not None:
+            ours.append(("x-data-logging-enabled", "true" if logging_wanted else "false"))
+        given = _given_metadata(parameters)
+        if not given:
+            return tuple(ours)
+        taken = {key for key, _ in given}
+        return (*(pair for pair in ours if pair[0] not in taken), *given)
+
+
+def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[MessageT]:
+    """What a method's operations resolve to: its response message itself."""
+    from yagrpc._core.operation import ResultType  # with the protos, at the first use
+
+    return ResultType(method.response_type, itself)
+
+
+def completion_type() -> ResultType[Completion]:
+    """What the operation of a text completion resolves to."""
+    from yagrpc._core.operation import ResultType
+    from yagrpc.results import Completion
+
+    return ResultType(_pb.text_generation_service_pb2.CompletionResponse, Completion)
+
+
+def attached_type(
+    target: type[Message] | OperationMethod[Any, Any, Any] | None,
+) -> ResultType[Any]:
+    """What an operation that is attached by its id is declared to resolve to.
+
+    Raises:
+        RequestError: It is neither a message class nor a long-running method.
+    """
+    from yagrpc._core.operation import ResultType
+
+    if target is None:
+        return completion_type()
+    if isinstance(target, OperationMethod):
+        return result_type_of(target)
+    if hasattr(target, "DESCRIPTOR") and isinstance(target, type):
+        return ResultType(target, itself)
+    raise RequestError("result", target, "it takes a message class, or a long-running method of yagrpc.methods")
+
+
+def check_operation_id(operation_id: str) -> str:
+    """An operation's id, checked for what can be sent.
+
+    Raises:
+        RequestError: It is empty or not a string; the shape of ids is not documented, so nothing else is checked.
+    """
+    if not isinstance(operation_id, str) or not operation_id or operation_id != operation_id.strip():
+        raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
+    return operation_id
+
+
+def itself(message: Any) -> Any:
+    """What is made of a message where the message is what the caller gets."""
+    return message
+
+
+def _split(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], CallParameters]:
+    """Parameters that shape the request, and those of the call."""
+    shaping = {key: value for key, value in parameters.items() if key not in _CALL_PARAMETERS}
+    calling: Any = {key: value for key, value in parameters.items() if key in _CALL_PARAMETERS}
+    return shaping, calling
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """A timeout, checked.
+
+    Raises:
+        RequestError: It is neither seconds nor `None`.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
+    return timeout
+
+
+def _given_metadata(parameters: CallParameters) -> Metadata:
+    """The caller's own metadata, checked: gRPC's refusal names neither key nor value."""
+    if request_id := parameters.get("request_id"):
+        _check_pair("request_id", "x-client-request-id", request_id)
+    metadata = parameters.get("metadata")
+    if not metadata:
+        return ()
+    given: Iterable[Any] = metadata.items() if isinstance(metadata, Mapping) else metadata
+    pairs = []
+    for pair in given:
+        try:
+            key, value = pair
+        except (TypeError, ValueError):
+            raise RequestError("metadata", pair, "it takes pairs of key and value, or a dict") from None
+        _check_pair("metadata", key, value)
+        pairs.append((key, value))
+    return tuple(pairs)
+
+
+def _check_pair(field: str, key: object, value: object) -> None:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise RequestError(field, key, "a key has lower-case letters, digits, '.', '-' and '_'")
+    if key.endswith("-bin"):
+        if not isinstance(value, bytes):
+            raise RequestError(field, key, "a key that ends in -bin takes bytes")
+    elif not isinstance(value, str) or not _VALUE.fullmatch(value):
+        # The value may be a secret, so it is not told.
+        raise RequestError(field, key, "its value has to be printable ASCII text")
+
+
+def _new_request_id() -> str:
+    import uuid  # 2 ms that a program which calls nothing need not pay
+
+    return str(uuid.uuid4())

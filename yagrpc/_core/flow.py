@@ -1,0 +1,103 @@
+"""Flows: generators that yield what they need done and are sent the outcome.
+
+A flow holds every decision about one call (attempts, deadline, what a failure means); a shell's driver performs
+the effects, with blocking calls or with awaits.
+
+Rules: only the helpers below contain a bare `yield`; every other generator uses `yield from` on them, so that the
+type of what comes back is known. An effect that fails raises inside the flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+ResultT = TypeVar("ResultT")
+
+AnyMethod: TypeAlias = "UnaryMethod[Any, Any] | StreamMethod[Any, Any] | OperationMethod[Any, Any, Any]"
+Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
+
+
+class Call(Generic[RequestT, ResponseT]):
+    """One logical call, however often it is sent.
+
+    Args:
+        method: Which rpc.
+        request: Its request message.
+        timeout: Seconds over all attempts, connecting included; `None` for no limit.
+        metadata: What goes with every attempt.
+        client_request_id: The `x-client-request-id` among the metadata.
+        operation_id: The operation that the call is about, for its errors.
+    """
+
+    __slots__ = ("client_request_id", "metadata", "method", "operation_id", "request", "timeout")
+
+    def __init__(
+        self,
+        method: AnyMethod,
+        request: RequestT,
+        timeout: float | None,
+        metadata: Metadata,
+        client_request_id: str,
+        operation_id: str = "",
+    ) -> None:
+        self.method = method
+        self.request = request
+        self.timeout = timeout
+        self.metadata = metadata
+        self.client_request_id = client_request_id
+        self.operation_id = operation_id
+
+
+class Send:
+    """Effect: send the request once and give the response; raises what gRPC raises."""
+
+    __slots__ = ("call", "timeout")
+
+    def __init__(self, call: Call[Any, Any], timeout: float | None) -> None:
+        self.call = call
+        self.timeout = timeout
+
+
+class Ready:
+    """Effect: wait until the channel of the call's method is connected; gives whether it is."""
+
+    __slots__ = ("call", "timeout")
+
+    def __init__(self, call: Call[Any, Any], timeout: float | None) -> None:
+        self.call = call
+        self.timeout = timeout
+
+
+class Sleep:
+    """Effect: let some seconds pass."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+Effect: TypeAlias = "Send | Ready | Sleep"
+Flow: TypeAlias = Generator[Effect, Any, ResultT]
+
+
+def send(call: Call[Any, ResponseT], timeout: float | None) -> Flow[ResponseT]:
+    """Send the request once."""
+    response: ResponseT = yield Send(call, timeout)
+    return response
+
+
+def ready(call: Call[Any, Any], timeout: float | None) -> Flow[bool]:
+    """Wait for the connection."""
+    connected: bool = yield Ready(call, timeout)
+    return connected
+
+
+def sleep(seconds: float) -> Flow[None]:
+    """Let some seconds pass."""
+    yield Sleep(seconds)

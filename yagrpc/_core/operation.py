@@ -1,0 +1,237 @@
+"""What an operation is and what its end means; the shells add the waiting.
+
+Rules: what is known is read from the last `Operation` message, and nothing here asks for another. The result's
+type is checked by its full name, so that a message generated into any package is unpacked alike.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from google.protobuf import message_factory
+from google.protobuf.message import DecodeError, Message
+
+from yagrpc import _pb, config
+from yagrpc._core.rpc_errors import status_details
+from yagrpc.errors import (
+    CallError,
+    Code,
+    OperationCancelledError,
+    OperationExpiredError,
+    OperationFailedError,
+    OperationNotFoundError,
+    OperationResultError,
+    ResultError,
+    YagrpcError,
+)
+
+if TYPE_CHECKING:
+    from yagrpc._core.schedule import Watch
+
+ResultT = TypeVar("ResultT")
+ContraT = TypeVar("ContraT", contravariant=True)
+
+FINAL_GET_FAILURES: Final = frozenset(
+    {
+        Code.NOT_FOUND,
+        Code.PERMISSION_DENIED,
+        Code.INVALID_ARGUMENT,
+        Code.UNIMPLEMENTED,
+        Code.UNAUTHENTICATED,
+    }
+)
+"""Statuses of a Get that end the wait; all others pass, and are waited out."""
+
+
+class OperationStatus(enum.Enum):
+    """How far an operation is, as last seen."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Settled(Protocol[ContraT]):
+    """What the futures of both worlds have in common."""
+
+    def set_result(self, result: ContraT, /) -> None:
+        """Settle it with a result."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Settle it with an exception."""
+
+
+class ResultType(Generic[ResultT]):
+    """What an operation resolves to.
+
+    Args:
+        message: The class of the message in the operation's `response`.
+        wrap: Makes the result of such a message.
+    """
+
+    __slots__ = ("message", "wrap")
+
+    def __init__(self, message: type[Message], wrap: Callable[[Any], ResultT]) -> None:
+        self.message = message
+        self.wrap = wrap
+
+    def unpack(self, operation: _pb.operation_pb2.Operation) -> ResultT:
+        """The result of an operation that is done.
+
+        Raises:
+            OperationFailedError: It ended with an error.
+            OperationCancelledError: It was cancelled.
+            OperationResultError: It has no result, or one of another type.
+        """
+        outcome = operation.WhichOneof("result")
+        if outcome == "error":
+            raise _failure(operation)
+        if outcome is None:
+            raise OperationResultError(operation.id, "it is done, with neither a result nor an error")
+        wanted = self.message.DESCRIPTOR.full_name
+        given = operation.response.type_url.rpartition("/")[2]
+        if given != wanted:
+            raise OperationResultError(operation.id, f"its result is a {given or 'message of no type'}, not a {wanted}")
+        try:
+            return self.wrap(self.message.FromString(operation.response.value))
+        except DecodeError as error:
+            raise OperationResultError(operation.id, f"its {wanted} does not parse: {error}") from error
+        except ResultError as error:
+            raise OperationResultError(operation.id, str(error)) from error
+
+
+class OperationView(Generic[ResultT]):
+    """What can be told of an operation without asking: the part that both shells' operations share."""
+
+    __slots__ = ("__weakref__", "_proto", "_submitted", "_type")
+
+    def __init__(
+        self, proto: _pb.operation_pb2.Operation, result_type: ResultType[ResultT], submitted: float | None
+    ) -> None:
+        self._proto = proto
+        self._type = result_type
+        self._submitted = submitted
+
+    @property
+    def id(self) -> str:
+        """The operation's id. Keep it: there is no way to find it again."""
+        return self._proto.id
+
+    @property
+    def description(self) -> str:
+        """What the service says that it is; may be empty."""
+        return self._proto.description
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was created, in UTC; `None` where the service does not tell (images)."""
+        return _moment(self._proto, "created_at")
+
+    @property
+    def created_by(self) -> str:
+        """The id of the account that created it; may be empty."""
+        return self._proto.created_by
+
+    @property
+    def modified_at(self) -> datetime | None:
+        """When it last changed, in UTC: once it is done, when that was."""
+        return _moment(self._proto, "modified_at")
+
+    @property
+    def metadata(self) -> Message | None:
+        """The operation's metadata as the message that it names; `None` where there is none, or it is unknown."""
+        return _unpacked(self._proto.metadata)
+
+    @property
+    def response(self) -> Message | None:
+        """The result as the message that it names, whatever type was expected; `None` while there is none."""
+        return _unpacked(self._proto.response)
+
+    @property
+    def proto(self) -> _pb.operation_pb2.Operation:
+        """The operation as last seen."""
+        return self._proto
+
+    @property
+    def status(self) -> OperationStatus:
+        """How far it is, as last seen; asks nothing."""
+        if not self._proto.done:
+            return OperationStatus.RUNNING
+        if self._proto.WhichOneof("result") != "error":
+            return OperationStatus.SUCCEEDED
+        cancelled = self._proto.error.code == Code.CANCELLED
+        return OperationStatus.CANCELLED if cancelled else OperationStatus.FAILED
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.status.value}>"
+
+    def _saw(self, watch: Watch | None) -> None:
+        """Take over what a watch has seen last."""
+        if watch is not None and watch.latest is not None:
+            self._proto = watch.latest
+
+    def _settle(self, future: Settled[ResultT], watch: Watch | None) -> None:
+        """Give a future the outcome of an operation that has ended, or can't be waited for."""
+        self._saw(watch)
+        try:
+            if watch is not None:
+                watch.waited(None)
+            future.set_result(self._type.unpack(self._proto))
+        except Exception as error:
+            future.set_exception(error)
+
+
+def get_failure(
+    error: CallError, latest: _pb.operation_pb2.Operation | None, *, believed: bool
+) -> tuple[YagrpcError, bool]:
+    """What a failed Get means for those who wait, and whether it ends the wait.
+
+    Args:
+        error: How the Get failed.
+        latest: The operation as last seen, if it was.
+        believed: Whether NOT_FOUND is: right after a submit it is not.
+    """
+    if error.code is not Code.NOT_FOUND:
+        return error, error.code in FINAL_GET_FAILURES
+    failure: OperationNotFoundError
+    created = None if latest is None else _moment(latest, "created_at")
+    age = None if created is None else time.time() - created.timestamp()
+    if age is not None and age > config.RESULT_LIFETIME:
+        text = f"probably deleted: it was created {age / 86400:.1f} days ago, and results are kept for 3"
+        failure = OperationExpiredError(error.operation_id, text)
+    else:
+        failure = OperationNotFoundError(error.operation_id, f"the service knows no such operation ({error.message})")
+    failure.__cause__ = error
+    return failure, believed
+
+
+def _failure(operation: _pb.operation_pb2.Operation) -> YagrpcError:
+    error = operation.error
+    message = " ".join(error.message.split()) or "no message"
+    if error.code == Code.CANCELLED:
+        return OperationCancelledError(operation.id, f"cancelled: {message}")
+    details = status_details(error.details)
+    return OperationFailedError(operation.id, message, code=Code.of(error.code), details=details)
+
+
+def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
+    if not proto.HasField(field):  # type: ignore[arg-type]
+        return None
+    stamp: _pb.timestamp_pb2.Timestamp = getattr(proto, field)
+    return stamp.ToDatetime(tzinfo=timezone.utc)
+
+
+def _unpacked(packed: _pb.any_pb2.Any) -> Message | None:
+    """The message in an `Any`, by the full name that it carries."""
+    name = packed.type_url.rpartition("/")[2]
+    try:
+        descriptor = _pb.POOL.FindMessageTypeByName(name)
+    except KeyError:
+        return None
+    message: Message = message_factory.GetMessageClass(descriptor).FromString(packed.value)
+    return message

@@ -1,0 +1,78 @@
+"""What gRPC raises, as what yagrpc raises.
+
+The errors of both of gRPC's APIs answer `code()`, `details()` and the two metadata without waiting, so one
+mapping serves both shells.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from yagrpc import _pb
+from yagrpc.errors import CALL_ERRORS, CallError, Code, Detail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import grpc
+
+    from yagrpc._core.flow import Call
+
+REQUEST_INFO = "type.googleapis.com/google.rpc.RequestInfo"
+
+
+def code_of(error: grpc.RpcError) -> Code:
+    """The status of an error of gRPC's."""
+    number: int = error.code().value[0]
+    return Code(number)
+
+
+def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attempts: int) -> CallError:
+    """The exception of an error of gRPC's."""
+    code = code_of(error)
+    trailing: dict[str, str | bytes] = dict(error.trailing_metadata() or ())  # type: ignore[arg-type]
+    headers = {**dict(error.initial_metadata() or ()), **trailing}  # type: ignore[attr-defined]
+    details = _status_details(trailing.get("grpc-status-details-bin"))
+    return CALL_ERRORS[code](
+        " ".join((error.details() or "").split()) or "no message",
+        details=details,
+        method=call.method.path,
+        endpoint=endpoint,
+        request_id=_text(headers.get("x-request-id")) or _request_info(details),
+        client_request_id=call.client_request_id,
+        attempts=attempts,
+        operation_id=call.operation_id,
+    )
+
+
+def status_details(details: Iterable[_pb.any_pb2.Any]) -> tuple[Detail, ...]:
+    """A status's details as proto JSON; a type that is not known, or does not parse, keeps its bytes in base64."""
+    return tuple(_detail(detail) for detail in details)
+
+
+def _detail(detail: _pb.any_pb2.Any) -> Detail:
+    try:
+        return json_format.MessageToDict(detail, descriptor_pool=_pb.POOL)
+    except (TypeError, DecodeError):
+        return {"@type": detail.type_url, "value": base64.b64encode(detail.value).decode()}
+
+
+def _status_details(serialized: object) -> tuple[Detail, ...]:
+    if not isinstance(serialized, bytes):
+        return ()
+    try:
+        return status_details(_pb.status_pb2.Status.FromString(serialized).details)
+    except DecodeError:
+        return ()
+
+
+def _request_info(details: tuple[Detail, ...]) -> str:
+    return next((str(detail.get("requestId", "")) for detail in details if detail["@type"] == REQUEST_INFO), "")
+
+
+def _text(value: object) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")

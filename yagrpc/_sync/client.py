@@ -1,0 +1,297 @@
+"""`Client`: the blocking client, for threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from yagrpc import _pb, config, methods
+from yagrpc._core.client import (
+    MODEL,
+    ClientCore,
+    attached_type,
+    check_operation_id,
+    completion_type,
+    itself,
+    result_type_of,
+)
+from yagrpc._sync.poller import Poller
+from yagrpc._sync.transport import Transport
+from yagrpc.config import Polling, Quota
+from yagrpc.errors import ResultError
+from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+    from typing_extensions import Unpack
+
+    from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._sync.operation import Operation
+    from yagrpc._sync.stream import Stream
+    from yagrpc.credentials import Credentials
+    from yagrpc.messages import MessagesInput
+    from yagrpc.results import Chunk, Completion, Tokens
+
+RequestT = TypeVar("RequestT", bound="Message")
+ResponseT = TypeVar("ResponseT", bound="Message")
+MetadataT = TypeVar("MetadataT")
+ItemT = TypeVar("ItemT")
+
+
+class Client:
+    """A client of Yandex Cloud Foundation Models that blocks; safe to share between threads.
+
+    Args:
+        folder_id: The folder that short model names belong to; by default `YC_FOLDER_ID`.
+        credentials: `ApiKey`, `IamToken`, `NoCredentials`, or a string whose kind is plain; by default `YC_API_KEY`,
+            `YC_IAM_TOKEN` or `YC_TOKEN`.
+        model: The model where a call names none.
+        endpoint: The model service, `host:port`.
+        operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
+        plaintext: Without TLS, to loopback only.
+        channel: A channel of the host's own to the model service; it is not closed.
+        operation_channel: The same to the operation service.
+        interceptors: gRPC client interceptors for every channel.
+        channel_options: gRPC channel options, in addition to yagrpc's own and before the host's channels.
+        quota: How much of the service's quotas to use; `None` for no limit.
+        polling: How often one operation is looked at.
+        data_logging: `False` asks the service not to store requests and answers, which it does by default.
+
+    Raises:
+        ConfigError: Settings are missing or cannot work; nothing is sent before the first call.
+
+    Where the environment has `YAGRPC_EMULATOR_HOST`, and no endpoint is given, everything goes there, in plaintext
+    and without credentials.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder_id: str | None = None,
+        credentials: Credentials | str | None = None,
+        model: str = MODEL,
+        endpoint: str | None = None,
+        operation_endpoint: str | None = None,
+        plaintext: bool = False,
+        channel: grpc.Channel | None = None,
+        operation_channel: grpc.Channel | None = None,
+        interceptors: Sequence[Any] = (),
+        channel_options: Iterable[tuple[str, Any]] = (),
+        quota: Quota | None = Quota(),
+        polling: Polling = Polling(),
+        data_logging: bool | None = None,
+    ) -> None:
+        self._core = ClientCore(
+            folder_id=folder_id,
+            credentials=credentials,
+            model=model,
+            endpoint=endpoint,
+            operation_endpoint=operation_endpoint,
+            plaintext=plaintext,
+            quota=quota,
+            polling=polling,
+            data_logging=data_logging,
+        )
+        options = tuple(channel_options)
+        self._transport = Transport(self._core, channel, operation_channel, interceptors, options)
+        self._poller = Poller(self._core, self._transport)
+
+    def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
+        """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
+
+        Args:
+            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these.
+            **parameters: See `CompletionParameters`; the timeout is 180 s by default.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused, or could not be reached.
+            ResultError: The answer holds no alternative.
+        """
+        from yagrpc.results import Completion
+
+        request, calling = self._core.completion_request(messages, parameters)
+        with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
+            for _ in stream:
+                pass
+        if stream.last is None:
+            raise ResultError("the service answered without a completion")
+        return stream.last
+
+    def completion_stream(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Stream[Chunk]:
+        """Generate an answer and give it as it grows.
+
+        Args:
+            messages: As in `completion`.
+            **parameters: As in `completion`.
+
+        Returns:
+            An iterator of chunks; close it, or use it in a `with` block, to end the call early.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+        """
+        from yagrpc._core.streams import ChunkReader
+
+        request, calling = self._core.completion_request(messages, parameters, stream=True)
+        return self._stream(methods.TextGenerationService.Completion, request, calling, ChunkReader())
+
+    def completion_async(
+        self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
+    ) -> Operation[Completion]:
+        """Submit a completion (asynchronous mode: half the price); its result is kept for three days.
+
+        Args:
+            messages: As in `completion`.
+            **parameters: As in `completion`; the timeout is for the submit alone, 60 s by default.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused; nothing was started.
+            AmbiguousSubmitError: It failed after it may have reached the service, which may have started it.
+        """
+        from yagrpc._sync.operation import Operation
+
+        request, calling = self._core.completion_request(messages, parameters)
+        method = methods.TextGenerationAsyncService.Completion
+        call = self._core.call(method, request, calling)
+        proto = self._transport.run(self._core.flow(call))
+        self._core.submitted(call, proto)
+        return Operation(self, proto, completion_type(), self._core.clock())
+
+    @overload
+    def operation(self, operation_id: str) -> Operation[Completion]: ...
+    @overload
+    def operation(self, operation_id: str, result: type[ResponseT]) -> Operation[ResponseT]: ...
+    @overload
+    def operation(self, operation_id: str, result: OperationMethod[Any, ResponseT, Any]) -> Operation[ResponseT]: ...
+    def operation(
+        self, operation_id: str, result: type[Message] | OperationMethod[Any, Any, Any] | None = None
+    ) -> Operation[Any]:
+        """An operation that was submitted before, perhaps by another process. Asks nothing yet.
+
+        Args:
+            operation_id: Its id.
+            result: What it resolves to: a message class, or the method that made it; by default a completion.
+
+        Raises:
+            RequestError: The id is empty, or the type is none.
+        """
+        from yagrpc._sync.operation import Operation
+
+        proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
+        return Operation(self, proto, attached_type(result))
+
+    def tokenize(self, text: str, **parameters: Unpack[ModelParameters]) -> Tokens:
+        """Split a text into a model's tokens; free of charge.
+
+        Args:
+            text: The text.
+            **parameters: See `ModelParameters`.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused, or could not be reached.
+        """
+        from yagrpc.results import Tokens
+
+        request, calling = self._core.tokenize_request(text, parameters)
+        return Tokens(self.call(methods.TokenizerService.Tokenize, request, **calling))
+
+    def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
+        """Split a whole request into tokens, the chat template included: what its input is billed as. Free of charge.
+
+        Args:
+            messages: As in `completion`.
+            **parameters: As in `completion`.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused, or could not be reached.
+        """
+        from yagrpc.results import Tokens
+
+        request, calling = self._core.completion_request(messages, parameters)
+        return Tokens(self.call(methods.TokenizerService.TokenizeCompletion, request, **calling))
+
+    @overload
+    def call(
+        self,
+        method: UnaryMethod[RequestT, ResponseT],
+        request: RequestT,
+        **parameters: Unpack[CallParameters],
+    ) -> ResponseT: ...
+    @overload
+    def call(
+        self,
+        method: StreamMethod[RequestT, ResponseT],
+        request: RequestT,
+        **parameters: Unpack[CallParameters],
+    ) -> Stream[ResponseT]: ...
+    @overload
+    def call(
+        self,
+        method: OperationMethod[RequestT, ResponseT, MetadataT],
+        request: RequestT,
+        **parameters: Unpack[CallParameters],
+    ) -> Operation[ResponseT]: ...
+    def call(self, method: Any, request: Any, **parameters: Unpack[CallParameters]) -> Any:
+        """Call any method of `yagrpc.methods` with a request message of its own.
+
+        Args:
+            method: The method. A long-running one gives an `Operation` of its response message, a streaming one a
+                `Stream`.
+            request: Its request; a message of the same full name from another package is taken too.
+            **parameters: See `CallParameters`.
+
+        Raises:
+            RequestError: The request is another message.
+            CallError: The service refused, or could not be reached.
+            AmbiguousSubmitError: A long-running call failed after it may have reached the service.
+        """
+        if isinstance(method, StreamMethod):
+            return self._stream(method, request, parameters, itself)
+        call = self._core.call(method, request, parameters)
+        response = self._transport.run(self._core.flow(call))
+        if not isinstance(method, OperationMethod):
+            return response
+        from yagrpc._sync.operation import Operation
+
+        self._core.submitted(call, response)
+        return Operation(self, response, result_type_of(method), self._core.clock())
+
+    def close(self) -> None:
+        """End everything that is under way and close the channels that the client opened. Closing twice does nothing.
+
+        Operations go on; whoever waits for one gets a `ClientClosedError` with its id.
+        """
+        self._poller.close()
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _stream(
+        self,
+        method: StreamMethod[Any, Any],
+        request: Message,
+        parameters: CallParameters,
+        make: Callable[[Any], ItemT],
+    ) -> Stream[ItemT]:
+        from yagrpc._sync.stream import Stream
+
+        call = self._core.call(method, request, parameters, config.COMPLETION_TIMEOUT)
+        return Stream(self._core, self._transport, call, make)
+
+    def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
+        request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)
+        call = self._core.call(methods.OperationService.Cancel, request, parameters, operation_id=operation_id)
+        proto: _pb.operation_pb2.Operation = self._transport.run(self._core.flow(call))
+        return proto

@@ -1,0 +1,123 @@
+"""`Operation`: a submitted request whose result comes later, for the blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from yagrpc import _pb, config
+from yagrpc._core.client import checked_timeout
+from yagrpc._core.operation import OperationView, ResultT, ResultType
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from yagrpc._core.parameters import CallParameters
+    from yagrpc._core.schedule import Watch
+    from yagrpc._sync.client import Client
+
+
+class Operation(OperationView[ResultT]):
+    """An asynchronous request that the service has accepted.
+
+    `done()`, `refresh()` and `result()` ask the service, paced with all other operations of the client; everything
+    else tells what was last seen. It is safe to use from several threads.
+    """
+
+    __slots__ = ("_client",)
+
+    def __init__(
+        self,
+        client: Client,
+        proto: _pb.operation_pb2.Operation,
+        result_type: ResultType[ResultT],
+        submitted: float | None = None,
+    ) -> None:
+        super().__init__(proto, result_type, submitted)
+        self._client = client
+
+    def done(self, timeout: float | None = config.GET_TIMEOUT) -> bool:
+        """Whether it has ended; asks once, unless that is known.
+
+        Args:
+            timeout: Seconds for the answer, the wait for a slot under the quota included.
+
+        Raises:
+            YagrpcError: Asking failed.
+        """
+        return self.refresh(timeout).proto.done
+
+    def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> Operation[ResultT]:
+        """Ask once how it is, unless its end is known; gives the operation itself.
+
+        Args:
+            timeout: Seconds for the answer, the wait for a slot under the quota included.
+
+        Raises:
+            OperationNotFoundError: The service does not know it.
+            YagrpcError: Asking failed.
+        """
+        if not self._proto.done:
+            self._proto = self._client._poller.look(self.id, self._submitted, timeout)
+        return self
+
+    def result(self, timeout: float | None = None) -> ResultT:
+        """Wait until it is done, and give its result.
+
+        Args:
+            timeout: Seconds to wait; 0 is one look, `None` for ever. It never cancels the operation.
+
+        Raises:
+            OperationTimeoutError: It is not done in time; it goes on, and can be waited for again.
+            OperationFailedError: It ended with an error.
+            OperationCancelledError: It was cancelled.
+            OperationResultError: It is done without a result, or with one of another type.
+            OperationNotFoundError: The service does not know it (`OperationExpiredError`: any longer).
+            CallError: The service refuses to tell.
+            ClientClosedError: The client was closed meanwhile.
+        """
+        if not self._proto.done:
+            timeout = checked_timeout(timeout)
+            self._proto = self._client._poller.wait(self.id, self._submitted, timeout)
+        return self._type.unpack(self._proto)
+
+    def cancel(self, **parameters: Unpack[CallParameters]) -> None:
+        """Ask the service to stop it. Best effort: it may finish all the same, and may be billed.
+
+        Raises:
+            CallError: The service refused.
+        """
+        self._proto = self._client._cancel(self.id, parameters)
+
+    def add_done_callback(self, callback: Callable[[Operation[ResultT]], object]) -> None:
+        """Call `callback(operation)` once, when it has ended or can't be waited for any longer.
+
+        It is called by whichever thread learns of the end, at once where that is known; `result(0)` then gives the
+        outcome without waiting. An exception of the callback's is logged.
+        """
+        if self._proto.done:
+            callback(self)
+            return
+
+        def called(watch: Watch) -> None:
+            self._saw(watch)
+            callback(self)
+
+        self._client._poller.listen(self.id, self._submitted, called)
+
+    def future(self) -> Future[ResultT]:
+        """A future of the result; no thread of its own stands behind it; cancelling it leaves the operation alone."""
+        future: Future[ResultT] = Future()
+
+        def settle(watch: Watch | None) -> None:
+            if future.set_running_or_notify_cancel():
+                self._settle(future, watch)
+
+        if self._proto.done:
+            settle(None)
+            return future
+        poller = self._client._poller
+        watch = poller.listen(self.id, self._submitted, settle)
+        future.add_done_callback(lambda done: poller.unlisten(watch, settle))
+        return future

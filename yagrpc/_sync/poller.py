@@ -1,0 +1,230 @@
+"""Waiting for operations, for the blocking client: carries the scheduler's decisions out.
+
+Rules: whoever waits drives. One of those who wait leads: it sends the Gets that are due, for all; when its own wait
+ends it hands over to another. Only a listener without anybody who waits starts a thread, one per client, which ends
+with the last listener. Nobody's code runs under the lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from yagrpc import _pb, config
+from yagrpc._core.schedule import FINAL_LOOK, Listener, Scheduler, Watch
+from yagrpc.errors import ClientClosedError, YagrpcError
+
+if TYPE_CHECKING:
+    from yagrpc._core.client import ClientCore
+    from yagrpc._core.flow import Call
+    from yagrpc._sync.transport import Transport
+
+log = logging.getLogger("yagrpc.operations")
+
+
+class Poller:
+    """Waits for operations on behalf of one client.
+
+    Args:
+        core: The client's settings.
+        transport: Its channels.
+    """
+
+    def __init__(self, core: ClientCore, transport: Transport) -> None:
+        self._core = core
+        self._clock = core.clock
+        self._transport = transport
+        self._scheduler = Scheduler(core.quota, core.polling)
+        self._lock = threading.Lock()
+        self._waiting: dict[threading.Condition, Watch | None] = {}
+        self._leader: threading.Condition | None = None
+        self._listened = 0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def look(self, operation_id: str, submitted: float | None, timeout: float | None) -> _pb.operation_pb2.Operation:
+        """One Get, paced with all others; one that is under way will do.
+
+        Args:
+            operation_id: Whose.
+            submitted: When this client submitted it, by the core's clock, if it did.
+            timeout: Seconds to wait for it.
+
+        Raises:
+            YagrpcError: It failed, or did not come back in time.
+        """
+        with self._lock:
+            watch = self._join(operation_id, submitted)
+            seen = watch.looks
+            try:
+                self._look(watch, self._deadline(timeout))
+            finally:
+                self._scheduler.release(watch)
+            return watch.looked(seen)
+
+    def wait(self, operation_id: str, submitted: float | None, timeout: float | None) -> _pb.operation_pb2.Operation:
+        """Wait until an operation is done; when the timeout is over, look a last time.
+
+        Raises:
+            YagrpcError: It can't be waited for, or is not done in time.
+        """
+        with self._lock:
+            watch = self._join(operation_id, submitted)
+            try:
+                if not self._wait(lambda: watch.ended, self._deadline(timeout), watch):
+                    self._look(watch, self._deadline(config.GET_TIMEOUT if timeout == 0 else FINAL_LOOK))
+            finally:
+                self._scheduler.release(watch)
+            return watch.waited(timeout)
+
+    def listen(self, operation_id: str, submitted: float | None, listener: Listener) -> Watch:
+        """Call `listener` with the watch, which is given, once it has ended.
+
+        Where nobody waits, a thread of the client's own looks after it.
+        """
+        with self._lock:
+            watch = self._join(operation_id, submitted)
+            self._listened += not watch.listeners
+            watch.listeners.append(listener)
+            self._wake_leader()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
+                self._thread.start()
+            return watch
+
+    def unlisten(self, watch: Watch, listener: Listener) -> None:
+        """Forget a listener: nobody wants to know any longer."""
+        with self._lock:
+            if listener in watch.listeners:
+                watch.listeners.remove(listener)
+                self._listened -= not watch.listeners
+                self._scheduler.release(watch)
+                self._wake_leader()
+
+    def close(self) -> None:
+        """End every wait with `ClientClosedError`, and the thread."""
+        with self._lock:
+            self._closed = True
+            ended = self._scheduler.watches()
+            for watch in ended:
+                watch.failure = watch.failure or ClientClosedError(watch.operation_id)
+            for condition in self._waiting:
+                condition.notify()
+            thread = self._thread
+        for watch in ended:
+            self._tell(watch)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _join(self, operation_id: str, submitted: float | None) -> Watch:
+        if self._closed:
+            raise ClientClosedError(operation_id)
+        return self._scheduler.watch(operation_id, self._clock(), submitted=submitted)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return math.inf if timeout is None else self._clock() + timeout
+
+    def _look(self, watch: Watch, deadline: float) -> None:
+        seen = watch.looks
+        self._scheduler.hurry(watch, self._clock())
+        self._wake_leader()
+        self._wait(lambda: watch.looks > seen or watch.ended, deadline, watch)
+
+    def _wait(self, over: Callable[[], bool], deadline: float, watch: Watch | None) -> bool:
+        """Wait, with the lock held, until something is over or the deadline comes; lead while nobody else does."""
+        mine = threading.Condition(self._lock)
+        self._waiting[mine] = watch
+        try:
+            while not over():
+                if self._clock() >= deadline:
+                    return False
+                if self._leader is None:
+                    self._leader = mine
+                until = deadline
+                if self._leader is mine:
+                    self._send_due()
+                    if over():
+                        break
+                    due = self._scheduler.next_time(self._clock())
+                    until = deadline if due is None else min(deadline, due)
+                mine.wait(None if until == math.inf else max(0.0, until - self._clock()))
+            return True
+        finally:
+            del self._waiting[mine]
+            if self._leader is mine:
+                self._leader = next(iter(self._waiting), None)
+                self._wake_leader()
+
+    def _wake_leader(self) -> None:
+        if self._leader is not None:
+            self._leader.notify()
+
+    def _send_due(self) -> None:
+        """Send every Get that is due; the lock is let go while gRPC is called, which may call back at once."""
+        while (watch := self._scheduler.take(self._clock())) is not None:
+            self._lock.release()
+            try:
+                self._send(watch)
+            finally:
+                self._lock.acquire()
+
+    def _send(self, watch: Watch) -> None:
+        call = None
+        try:
+            call = self._core.get_call(watch.operation_id)
+            multicallable: Any = self._transport.callable(call.method)
+            future = multicallable.future(call.request, timeout=call.timeout, metadata=call.metadata)
+        except Exception as error:  # whatever it is, those who wait are told
+            self._returned(watch, self._core.get_failure(error, watch.operation_id, call))
+        else:
+            future.add_done_callback(lambda done: self._returned(watch, self._outcome(call, done)))
+
+    def _outcome(
+        self, call: Call[Any, _pb.operation_pb2.Operation], future: Any
+    ) -> _pb.operation_pb2.Operation | YagrpcError:
+        try:
+            operation: _pb.operation_pb2.Operation = future.result()
+        except grpc.FutureCancelledError:
+            return ClientClosedError(call.operation_id)
+        except Exception as error:  # whatever it is, those who wait are told
+            return self._core.get_failure(error, call.operation_id, call)
+        return operation
+
+    def _returned(self, watch: Watch, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
+        with self._lock:
+            if isinstance(outcome, YagrpcError):
+                self._scheduler.failed(watch, outcome, self._clock())
+            else:
+                self._scheduler.answered(watch, outcome, self._clock())
+            for condition, waited_for in self._waiting.items():
+                if waited_for is watch:
+                    condition.notify()
+            self._wake_leader()
+        if watch.ended:
+            self._tell(watch)
+
+    def _tell(self, watch: Watch) -> None:
+        """Call the listeners of a watch that has ended, each once."""
+        with self._lock:
+            listeners, watch.listeners = watch.listeners, []
+            self._listened -= bool(listeners)
+            for _ in listeners:
+                self._scheduler.release(watch)
+            self._wake_leader()
+        for listener in listeners:
+            try:
+                listener(watch)
+            except Exception:
+                log.exception("a callback of operation %s failed", watch.operation_id)
+
+    def _serve_listeners(self) -> None:
+        with self._lock:
+            try:
+                self._wait(lambda: self._closed or not self._listened, math.inf, None)
+            finally:
+                self._thread = None

@@ -1,0 +1,77 @@
+"""Streamed answers of the blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import grpc
+
+from yagrpc._core.rpc_errors import call_error
+
+if TYPE_CHECKING:
+    from yagrpc._core.client import ClientCore
+    from yagrpc._core.flow import Call
+    from yagrpc._sync.transport import Transport
+
+ItemT = TypeVar("ItemT")
+
+
+class Stream(Generic[ItemT]):
+    """An iterator over the messages of one call; leaving the `with` block, or `close()`, ends the call.
+
+    Nothing is sent before the first message is asked for. `last` is the message last given, also after an error:
+    of a streamed completion, all the text so far.
+    """
+
+    def __init__(
+        self, core: ClientCore, transport: Transport, call: Call[Any, Any], make: Callable[[Any], ItemT]
+    ) -> None:
+        self.last: ItemT | None = None
+        self._core = core
+        self._transport = transport
+        self._call = call
+        self._make = make
+        self._responses: Any = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[ItemT]:
+        return self
+
+    def __next__(self) -> ItemT:
+        if self._closed:
+            raise StopIteration
+        if self._responses is None:
+            self._responses = self._open()
+        try:
+            response = next(self._responses)
+        except StopIteration:
+            self._closed = True
+            raise
+        except grpc.RpcError as error:
+            if self._closed:  # our own close, from another thread
+                raise StopIteration from None
+            self._closed = True
+            raise call_error(error, self._call, self._core.endpoint_of(self._call.method), 1) from error
+        self.last = self._make(response)
+        return self.last
+
+    def close(self) -> None:
+        """End the call; the service stops generating. Closing twice does nothing."""
+        self._closed = True
+        if self._responses is not None:
+            self._responses.cancel()
+
+    def __enter__(self) -> Stream[ItemT]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Any:
+        timeout = self._transport.run(self._core.connection(self._call))
+        open_stream = self._transport.callable(self._call.method)
+        return open_stream(self._call.request, timeout=timeout, metadata=self._call.metadata)

@@ -1,0 +1,173 @@
+"""Channels of the blocking client, and the driver that carries flows out on them.
+
+Rules: a channel is opened at the first call that needs it; one that the host service gave is used and never closed.
+A readiness that is already there costs one look at the channel's state, no thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import grpc
+
+from yagrpc._core.client import DEFAULT_OPTIONS, ClientCore
+from yagrpc._core.flow import AnyMethod, Effect, Flow, Ready, Send, Sleep
+from yagrpc.errors import ClientClosedError
+from yagrpc.method import OperationMethod, StreamMethod
+
+ResultT = TypeVar("ResultT")
+
+_READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
+
+ChannelOptions = Sequence[tuple[str, Any]]
+
+
+class Transport:
+    """Channels by endpoint, and multicallables by method.
+
+    Args:
+        core: The client's settings.
+        channel: The host's channel to the model service.
+        operation_channel: The host's channel to the operation service.
+        interceptors: Put around every channel, the host's included.
+        channel_options: Options of the channels that are opened here; they go after yagrpc's own.
+    """
+
+    def __init__(
+        self,
+        core: ClientCore,
+        channel: grpc.Channel | None,
+        operation_channel: grpc.Channel | None,
+        interceptors: Sequence[Any],
+        channel_options: ChannelOptions,
+    ) -> None:
+        self._core = core
+        self._interceptors = interceptors
+        self._options = (*DEFAULT_OPTIONS, *channel_options)
+        self._given = {"model": channel, "operation": operation_channel}
+        self._lock = threading.Lock()
+        self._opened: list[grpc.Channel] = []
+        self._channels: dict[str, grpc.Channel] = {}
+        self._callables: dict[str, Callable[..., Any]] = {}
+        self._closing = threading.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing.is_set()
+
+    def run(self, flow: Flow[ResultT]) -> ResultT:
+        """Carry a flow out, and give what it returns."""
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    outcome = self._perform(effect)
+                except BaseException as error:  # whatever it is, the flow decides
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(outcome)
+        except StopIteration as stop:
+            result: ResultT = stop.value
+            return result
+
+    def callable(self, method: AnyMethod) -> Callable[..., Any]:
+        """GRPC's multicallable of a method.
+
+        Raises:
+            ClientClosedError: The client is closed.
+        """
+        if self._closing.is_set():
+            raise ClientClosedError
+        found = self._callables.get(method.path)
+        if found is None:
+            found = self._callables[method.path] = self._make(method)
+        return found
+
+    def close(self) -> None:
+        """End all calls and sleeps, and close the channels that were opened here."""
+        self._closing.set()
+        with self._lock:
+            opened, self._opened = self._opened, []
+            self._channels.clear()
+            self._callables.clear()
+        for channel in opened:
+            channel.close()
+
+    def _perform(self, effect: Effect) -> Any:
+        if isinstance(effect, Send):
+            call = effect.call
+            return self.callable(call.method)(call.request, timeout=effect.timeout, metadata=call.metadata)
+        if isinstance(effect, Ready):
+            return self._ready(effect)
+        return self._sleep(effect)
+
+    def _sleep(self, effect: Sleep) -> None:
+        if self._closing.wait(effect.seconds):
+            raise ClientClosedError
+
+    def _ready(self, effect: Ready) -> bool:
+        channel = self._channel(effect.call.method)
+        if _is_ready(channel):
+            return True
+        future = grpc.channel_ready_future(channel)
+        try:
+            future.result(timeout=effect.timeout)
+        except grpc.FutureTimeoutError:
+            return False
+        finally:
+            future.cancel()
+        return True
+
+    def _make(self, method: AnyMethod) -> Callable[..., Any]:
+        channel = self._channel(method)
+        response: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type
+        kind = channel.unary_stream if isinstance(method, StreamMethod) else channel.unary_unary
+        found: Callable[..., Any] = kind(
+            method.path,
+            request_serializer=method.request_type.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        return found
+
+    def _channel(self, method: AnyMethod) -> grpc.Channel:
+        endpoint = self._core.endpoint_of(method)
+        role = self._core.role_of(method)
+        given = self._given[role]
+        key = role if given is not None else endpoint
+        with self._lock:
+            if self._closing.is_set():
+                raise ClientClosedError
+            channel = self._channels.get(key)
+            if channel is None:
+                channel = given if given is not None else self._open(endpoint)
+                if self._interceptors:
+                    channel = grpc.intercept_channel(channel, *self._interceptors)
+                self._channels[key] = channel
+            return channel
+
+    def _open(self, endpoint: str) -> grpc.Channel:
+        if self._core.endpoints.plaintext:
+            channel = grpc.insecure_channel(endpoint, self._options)
+        else:
+            channel = grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(), self._options)
+        self._opened.append(channel)
+        return channel
+
+
+def _is_ready(channel: grpc.Channel) -> bool:
+    """Whether a channel is connected, told without waiting.
+
+    gRPC's public way to learn a blocking channel's state starts a thread that polls; the state itself is one look
+    away in the object that the public channel, or an intercepted one, stands for. Where it can't be found the answer
+    is no, and the public way is taken.
+    """
+    layer: Any = channel
+    while layer is not None:
+        look = getattr(layer, "check_connectivity_state", None)
+        if look is not None:
+            return bool(look(False) == _READY_STATE)
+        layer = getattr(layer, "_channel", None)
+    return False

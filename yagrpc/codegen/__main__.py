@@ -1,0 +1,31 @@
+"""`python -m yagrpc.codegen`: the generator from a shell, with nothing but the compilers installed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from yagrpc.codegen.errors import GenerateError
+from yagrpc.codegen.generate import generate
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the generator; returns the exit code: 0 done, 2 a source or the usage is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m yagrpc.codegen", description=generate.__doc__)
+    parser.add_argument("--proto", type=Path, action="append", required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--package", required=True, metavar="NAME")
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    options = parser.parse_args(arguments)
+    try:
+        generate(options.proto, options.out, options.package, options.files)
+    except GenerateError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""Writes `_methods.py`: one typed object per rpc, with its path, types, REST binding and documentation.
+
+Rules: a table imports only `yagrpc.method` when it is loaded; message modules are imported for the type checker
+alone. The result of a long-running rpc comes from its `(yandex.cloud.api.operation)` option, whose names are
+resolved as protobuf resolves a relative name.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+from yagrpc.codegen.errors import GenerateError
+from yagrpc.codegen.layout import Layout
+
+__all__ = ["MethodTables"]
+
+_OPERATION = "yandex.cloud.operation.Operation"
+
+
+class _Types(NamedTuple):
+    """The types of one rpc, as full message names."""
+
+    kind: str
+    request: str
+    response: str
+    metadata: str | None = None
+
+
+class MethodTables:
+    """Makes the tables of all services in one set of files.
+
+    Args:
+        files: Every compiled file, in an order in which imports come first.
+        layout: Where their Python modules are.
+    """
+
+    def __init__(self, files: Iterable[descriptor_pb2.FileDescriptorProto], layout: Layout) -> None:
+        self._layout = layout
+        self._pool = descriptor_pool.DescriptorPool()
+        for file in files:
+            self._pool.AddSerializedFile(file.SerializeToString())
+
+    def module(self, file: descriptor_pb2.FileDescriptorProto, header: str) -> str:
+        """The text of one file's `_methods.py`.
+
+        Raises:
+            GenerateError: An rpc's types do not resolve, or it is of a kind that tables cannot hold.
+        """
+        comments = _comments(file)
+        modules = _Imports()
+        body: list[str] = []
+        kinds = {"HttpRule"}
+        for number, service in enumerate(file.service):
+            summary = comments.get((6, number), f"Methods of {file.package}.{service.name}.")
+            body += ["", "", f"class {service.name}:", *_docstring(summary, "    ")]
+            for place, method in enumerate(service.method):
+                types = self._types(file, service.name, method)
+                kinds.add(types.kind)
+                body += ["", *self._entry(file, service.name, method, types, modules)]
+                if comment := comments.get((6, number, 2, place)):
+                    body += _docstring(comment, "    ")
+        names = ", ".join(sorted(kinds if any("HttpRule(" in line for line in body) else kinds - {"HttpRule"}))
+        return "\n".join(
+            [
+                f'{header}"""Methods of {file.name}."""\n',
+                "from __future__ import annotations\n",
+                "from typing import TYPE_CHECKING, Final\n",
+                f"from yagrpc.method import {names}\n",
+                "if TYPE_CHECKING:",
+                *(f"    {line}" for line in modules.lines()),
+                *body,
+                "",
+            ]
+        )
+
+    def _types(
+        self,
+        file: descriptor_pb2.FileDescriptorProto,
+        service: str,
+        method: descriptor_pb2.MethodDescriptorProto,
+    ) -> _Types:
+        request, response = method.input_type[1:], method.output_type[1:]
+        where = f"{file.name}: rpc {file.package}.{service}.{method.name}"
+        if method.client_streaming:
+            raise GenerateError(f"{where}: client streaming is not supported")
+        if method.server_streaming:
+            return _Types("StreamMethod", request, response)
+        declared = self._option(method, "yandex.cloud.api.operation")
+        if response != _OPERATION or declared is None:
+            return _Types("UnaryMethod", request, response)
+        resolved: dict[str, str | None] = {}
+        for role in ("response", "metadata"):
+            name: str = getattr(declared, role)
+            resolved[role] = self._layout.resolve(name, f"{file.package}.{service}") if name else None
+            if name and resolved[role] is None:
+                raise GenerateError(f"{where}: its operation's {role} type {name!r} is not in any compiled file")
+        if resolved["response"] is None:
+            raise GenerateError(f"{where}: its operation option names no response type")
+        return _Types("OperationMethod", request, resolved["response"], resolved["metadata"])
+
+    def _entry(
+        self,
+        file: descriptor_pb2.FileDescriptorProto,
+        service: str,
+        method: descriptor_pb2.MethodDescriptorProto,
+        types: _Types,
+        modules: _Imports,
+    ) -> list[str]:
+        full_names = {"request": types.request, "response": types.response}
+        parameters = list(full_names.values())
+        if types.kind == "OperationMethod":
+            full_names["operation"] = _OPERATION
+            parameters.append(types.metadata or "")
+            if types.metadata:
+                full_names["metadata"] = types.metadata
+        annotation = ", ".join(modules.name(self._layout.locate(name)) if name else "None" for name in parameters)
+        lines = [f"    {method.name}: Final[{types.kind}[{annotation}]] = {types.kind}("]
+        lines.append(f'        "/{file.package}.{service}/{method.name}",')
+        for role, name in full_names.items():
+            lines.append(f'        {role}="{":".join(self._layout.locate(name))}",')
+        if rule := self._option(method, "google.api.http"):
+            lines.append(f"        http={_http(rule)},")
+        return [*lines, "    )"]
+
+    def _option(self, method: descriptor_pb2.MethodDescriptorProto, name: str) -> Message | None:
+        """A custom option of an rpc; its declaration is among the compiled files, not among the installed ones."""
+        try:
+            extension: Any = self._pool.FindExtensionByName(name)
+        except KeyError:
+            return None
+        options_type = self._pool.FindMessageTypeByName("google.protobuf.MethodOptions")
+        options = message_factory.GetMessageClass(options_type).FromString(method.options.SerializeToString())
+        if not options.HasExtension(extension):
+            return None
+        value: Message = options.Extensions[extension]
+        return value
+
+
+class _Imports:
+    """The message modules that a table's annotations name, each under an alias of its own."""
+
+    def __init__(self) -> None:
+        self._aliases: dict[str, str] = {}
+
+    def name(self, located: tuple[str, str]) -> str:
+        module, nested = located
+        if module not in self._aliases:
+            alias = short = module.rpartition(".")[2]
+            count = 1
+            while alias in self._aliases.values():
+                count += 1
+                alias = f"{short}_{count}"
+            self._aliases[module] = alias
+        return f"{self._aliases[module]}.{nested}"
+
+    def lines(self) -> list[str]:
+        return [
+            f"from {module.rpartition('.')[0]} import {module.rpartition('.')[2]} as {alias}"
+            for module, alias in sorted(self._aliases.items())
+        ]
+
+
+def _http(rule: Any) -> str:
+    verb = rule.WhichOneof("pattern") or ""
+    path: Any = getattr(rule, verb, "")
+    if verb == "custom":
+        verb, path = path.kind, path.path
+    arguments = [verb.upper(), path, *([rule.body] if rule.body else [])]
+    return f"HttpRule({', '.join(_quoted(argument) for argument in arguments)})"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], str]:
+    """Leading comments by the path of what they stand before."""
+    return {
+        tuple(location.path): textwrap.dedent(location.leading_comments).strip()
+        for location in file.source_code_info.location
+        if location.leading_comments.strip()
+    }
+
+
+def _docstring(comment: str, indent: str) -> list[str]:
+    text = comment.replace("\\", "\\\\").replace('"""', "'''")
+    if text.endswith('"'):
+        text += " "
+    lines = text.splitlines()
+    if len(lines) == 1:
+        return [f'{indent}"""{lines[0]}"""']
+    rest = [f"{indent}{line}".rstrip() for line in lines[1:]]
+    return [f'{indent}"""{lines[0]}', *rest, f'{indent}"""']

@@ -1,0 +1,143 @@
+"""Settings: the documented defaults, and what the environment says.
+
+Rules: a default's source stands beside it; the environment is read when a client is made, never at import; what
+cannot work is a `ConfigError` here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from yagrpc.errors import ConfigError
+
+__all__ = ["Polling", "Quota"]
+
+MODEL_ENDPOINT: Final = "llm.api.cloud.yandex.net:443"
+"""Serves text generation and the tokenizer (public documentation, as all endpoints here)."""
+OPERATION_ENDPOINT: Final = "operation.api.cloud.yandex.net:443"
+IAM_ENDPOINT: Final = "iam.api.cloud.yandex.net:443"
+DISCOVERY_ENDPOINT: Final = "api.cloud.yandex.net:443"
+
+SUBMIT_TIMEOUT: Final = 60.0
+"""Seconds for a submit and for other short calls, all attempts together (the official SDK's default)."""
+COMPLETION_TIMEOUT: Final = 180.0
+"""Seconds for a synchronous completion (the official SDK's default: generation takes over a minute at times)."""
+GET_TIMEOUT: Final = 10.0
+"""Seconds for one `OperationService.Get`."""
+RESULT_LIFETIME: Final = 3 * 24 * 3600.0
+"""Seconds for which the service keeps an operation's result: a documented hard limit."""
+MESSAGE_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of the largest message that is sent or taken; gRPC's own limit of 4 MiB is below some real answers."""
+
+
+class Quota(NamedTuple):
+    """How much of the service's quotas a client may use; `None` is no limit.
+
+    Args:
+        get_per_second: `OperationService.Get` calls per second, all operations together. 50 is the documented
+            default quota; support raises it, and all clients of one cloud share it.
+    """
+
+    get_per_second: float | None = 50.0
+
+
+class Polling(NamedTuple):
+    """How often one operation is looked at, in seconds; the quota bounds all of them together.
+
+    Args:
+        first: Until the first look.
+        shortest: Between two looks at a young operation.
+        longest: Between two looks at an old one.
+    """
+
+    first: float = 1.0
+    shortest: float = 0.5
+    longest: float = 30.0
+
+
+class Endpoints(NamedTuple):
+    """Where a client's calls go, each as `host:port`."""
+
+    model: str
+    operation: str
+    iam: str
+    discovery: str
+    plaintext: bool
+
+
+def resolve_endpoints(
+    endpoint: str | None,
+    operation_endpoint: str | None,
+    *,
+    plaintext: bool,
+    environment: Mapping[str, str] = os.environ,
+) -> tuple[Endpoints, bool]:
+    """Decide where calls go: arguments first, then `YAGRPC_EMULATOR_HOST`, then the service.
+
+    Returns:
+        The endpoints, and whether they are those of an emulator named by the environment.
+
+    Raises:
+        ConfigError: An endpoint is not `host:port`, or is plaintext and not loopback.
+    """
+    emulator = environment.get("YAGRPC_EMULATOR_HOST")
+    if emulator and endpoint is None and operation_endpoint is None:
+        _check_address("YAGRPC_EMULATOR_HOST", emulator)
+        if not environment.get("YAGRPC_EMULATOR_ANYWHERE"):
+            _check_loopback("YAGRPC_EMULATOR_HOST", emulator, "set YAGRPC_EMULATOR_ANYWHERE=1 to go there anyway")
+        return Endpoints(emulator, emulator, emulator, emulator, plaintext=True), True
+    for name, address in (("endpoint", endpoint), ("operation_endpoint", operation_endpoint)):
+        if address is not None:
+            _check_address(name, address)
+            if plaintext:
+                _check_loopback(name, address, "leave plaintext out to use TLS")
+    if not plaintext:
+        model, operation = endpoint or MODEL_ENDPOINT, operation_endpoint or OPERATION_ENDPOINT
+        return Endpoints(model, operation, IAM_ENDPOINT, DISCOVERY_ENDPOINT, plaintext=False), False
+    one = endpoint or operation_endpoint
+    if one is None:
+        raise ConfigError("plaintext is True without an endpoint: give endpoint='127.0.0.1:PORT', or leave it out")
+    return Endpoints(endpoint or one, operation_endpoint or one, one, one, plaintext=True), False
+
+
+def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The folder: the argument, then `YC_FOLDER_ID`; `None` where neither is given.
+
+    Raises:
+        ConfigError: It cannot be part of a model URI.
+    """
+    source = "folder_id" if folder_id is not None else "YC_FOLDER_ID"
+    folder = folder_id if folder_id is not None else environment.get("YC_FOLDER_ID")
+    if folder is None:
+        return None
+    if not folder or not folder.isascii() or any(character in "/ \t\r\n" for character in folder):
+        raise ConfigError(f"{source} is {folder!r}: a folder id has letters, digits, '.', '-' and '_' only")
+    return folder
+
+
+def _check_address(name: str, address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    known = bool(colon) and bool(bare) and "/" not in host and (":" not in host or host != bare)
+    if not known or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError(f"{name} is {address!r}: an endpoint is host:port, without a scheme")
+
+
+def _check_loopback(name: str, address: str, remedy: str) -> None:
+    if not is_loopback(address):
+        raise ConfigError(f"{name} is {address!r}: plaintext goes to loopback only; {remedy}")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` names this machine, without asking a name server."""
+    import ipaddress  # only plaintext needs it, and it is slow to import
+
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

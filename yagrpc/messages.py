@@ -1,0 +1,332 @@
+"""Python values to request messages: what a caller may write, and what goes on the wire.
+
+Rules: pure, no I/O. Whatever the service is documented to refuse is a `RequestError` here, with the argument's
+name, its value and what is allowed. What is not given is not set: unset is not zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as ProtoMessage
+
+from yagrpc import _pb
+from yagrpc.errors import ConfigError, RequestError
+
+__all__ = ["Message", "MessageInput", "MessagesInput", "ToolCall", "ToolResult", "convert"]
+
+ProtoT = TypeVar("ProtoT", bound=ProtoMessage)
+
+ROLES: Final = ("system", "user", "assistant")
+"""Documented roles: behaviour and context, the person, previous answers of the model."""
+
+ReasoningMode = Literal["DISABLED", "ENABLED_HIDDEN"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model asks to be called.
+
+    Args:
+        name: The function's name; results are matched by it, there are no call ids.
+        arguments: Its arguments. They travel as a `Struct`, so every number is a float.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a called function gave.
+
+    Args:
+        name: The function's name, as in the `ToolCall`.
+        content: Its result, as text.
+    """
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a dialogue; it holds a text, tool calls or tool results.
+
+    Args:
+        role: `system`, `user` or `assistant`.
+        text: The text.
+        tool_calls: What an assistant's message asks for.
+        tool_results: What answers it, under the role `user`.
+    """
+
+    role: str
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()
+
+
+MessageInput: TypeAlias = "str | Mapping[str, Any] | Message | ProtoMessage"
+"""One message: a text of the user's, a dict (`role`, `text`, or the API's JSON), a `Message`, or a proto."""
+
+MessagesInput: TypeAlias = "MessageInput | Iterable[MessageInput]"
+"""A message, or several in order."""
+
+
+def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
+    """A message of another descriptor pool (e.g. of the official package) as ours, through its bytes.
+
+    Args:
+        target: The class to make, e.g. a request class of `yagrpc.methods`.
+        message: A message of the same full name.
+
+    Raises:
+        RequestError: It is another message, or its bytes do not parse.
+    """
+    if isinstance(message, target):
+        return message
+    wanted = target.DESCRIPTOR.full_name
+    descriptor = getattr(message, "DESCRIPTOR", None)
+    if descriptor is None or descriptor.full_name != wanted:
+        given = type(message).__name__ if descriptor is None else descriptor.full_name
+        raise RequestError("message", given, f"it takes a {wanted}")
+    try:
+        return target.FromString(message.SerializeToString())
+    except DecodeError as error:
+        raise RequestError("message", wanted, f"its bytes do not parse: {error}") from error
+
+
+def model_uri(model: str, folder_id: str | None) -> str:
+    """The URI of a model: `yandexgpt`, `yandexgpt/rc`, or a whole URI, which goes through unchanged.
+
+    Raises:
+        RequestError: It is neither.
+        ConfigError: A short name without a folder.
+    """
+    if not isinstance(model, str):
+        raise RequestError("model", model, "it takes a name such as 'yandexgpt/rc', or a whole URI")
+    if "://" in model:
+        return model
+    name, _, branch = model.partition("/")
+    if not name or "/" in branch or model.endswith("/") or any(character.isspace() for character in model):
+        raise RequestError("model", model, "it takes NAME, NAME/BRANCH, or a whole URI with '://'")
+    if folder_id is None:
+        raise ConfigError(
+            f"model {model!r} needs a folder: give folder_id or set YC_FOLDER_ID, or name the model by its whole URI"
+        )
+    return f"gpt://{folder_id}/{name}/{branch or 'latest'}"
+
+
+def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.text_common_pb2.Message]:
+    """Messages as protos; `system` comes first.
+
+    Raises:
+        RequestError: There are none, or one is not a message, has an unknown role, or is empty.
+    """
+    if isinstance(messages, (str, Mapping, Message, ProtoMessage)):
+        given: Sequence[MessageInput] = [messages]
+    elif isinstance(messages, Iterable) and not isinstance(messages, (bytes, bytearray)):
+        given = list(messages)
+    else:
+        raise RequestError("messages", messages, "it takes a text, a dict, a Message, or a sequence of these")
+    if not given:
+        raise RequestError("messages", given, "at least one message is needed")
+    protos = [] if system is None else [_checked(_text_message("system", system, "system"), "system")]
+    for index, message in enumerate(given):
+        field = f"messages[{index}]"
+        protos.append(_checked(_to_message(message, field), field))
+    return protos
+
+
+def completion_request(
+    messages: MessagesInput,
+    *,
+    model: str,
+    folder_id: str | None,
+    stream: bool = False,
+    system: str | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    reasoning_mode: ReasoningMode | None = None,
+    tools: Iterable[Mapping[str, Any] | ProtoMessage] | None = None,
+    tool_choice: str | None = None,
+    parallel_tool_calls: bool | None = None,
+    json_object: bool | None = None,
+    json_schema: Mapping[str, Any] | None = None,
+) -> _pb.text_generation_service_pb2.CompletionRequest:
+    """A completion request; the arguments are those of `yagrpc.CompletionParameters`.
+
+    Raises:
+        RequestError: An argument is one that the service would refuse.
+        ConfigError: The model is a short name and no folder is known.
+    """
+    request = _pb.text_generation_service_pb2.CompletionRequest(
+        model_uri=model_uri(model, folder_id), messages=to_messages(messages, system)
+    )
+    _set_options(request.completion_options, stream, temperature, max_tokens, reasoning_mode)
+    for index, tool in enumerate(tools or ()):
+        request.tools.append(_to_tool(tool, f"tools[{index}]"))
+    if tool_choice is not None:
+        _set_tool_choice(request, tool_choice)
+    if parallel_tool_calls is not None:
+        request.parallel_tool_calls.value = parallel_tool_calls
+    if json_object and json_schema is not None:
+        raise RequestError("json_object", json_object, "give json_object or json_schema, not both")
+    if json_object is not None:
+        request.json_object = json_object
+    if json_schema is not None:
+        _set_struct(request.json_schema.schema, json_schema, "json_schema")
+    return request
+
+
+def tokenize_request(
+    text: str, *, model: str, folder_id: str | None
+) -> _pb.text_generation_service_pb2.TokenizeRequest:
+    """A request to count one text's tokens.
+
+    Raises:
+        RequestError: The text is not a string, or the model is not a model.
+        ConfigError: The model is a short name and no folder is known.
+    """
+    if not isinstance(text, str):
+        raise RequestError("text", text, "it takes a string")
+    request = _pb.text_generation_service_pb2.TokenizeRequest(model_uri=model_uri(model, folder_id))
+    request.text = _encodable(text, "text")
+    return request
+
+
+def _set_options(
+    options: _pb.text_common_pb2.CompletionOptions,
+    stream: bool,
+    temperature: float | None,
+    max_tokens: int | None,
+    reasoning_mode: str | None,
+) -> None:
+    options.stream = stream
+    if temperature is not None:
+        number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+        if not number or not 0 <= temperature <= 1:
+            raise RequestError("temperature", temperature, "it takes a number from 0 to 1")
+        options.temperature.value = temperature
+    if max_tokens is not None:
+        whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
+        if not whole or not 0 < max_tokens < 2**63:
+            raise RequestError("max_tokens", max_tokens, "it takes a whole number above 0, in tokens")
+        options.max_tokens.value = max_tokens
+    if reasoning_mode is not None:
+        modes = _pb.text_common_pb2.ReasoningOptions.ReasoningMode
+        if reasoning_mode not in ("DISABLED", "ENABLED_HIDDEN"):
+            raise RequestError("reasoning_mode", reasoning_mode, "it takes 'DISABLED' or 'ENABLED_HIDDEN'")
+        options.reasoning_options.mode = modes.Value(reasoning_mode)
+
+
+def _set_tool_choice(request: _pb.text_generation_service_pb2.CompletionRequest, choice: str) -> None:
+    names = [tool.function.name for tool in request.tools]
+    if choice in ("NONE", "AUTO", "REQUIRED"):
+        request.tool_choice.mode = _pb.text_common_pb2.ToolChoice.ToolChoiceMode.Value(choice)
+    elif choice in names:
+        request.tool_choice.function_name = choice
+    else:
+        allowed = ", ".join(repr(name) for name in ("NONE", "AUTO", "REQUIRED", *names))
+        raise RequestError("tool_choice", choice, f"it takes one of {allowed}")
+
+
+def _to_message(message: object, field: str) -> _pb.text_common_pb2.Message:
+    if isinstance(message, str):
+        return _text_message("user", message, field)
+    if isinstance(message, Message):
+        return _from_value(message, field)
+    if isinstance(message, ProtoMessage):
+        try:
+            return convert(_pb.text_common_pb2.Message, message)
+        except RequestError as error:
+            raise RequestError(field, error.value, error.allowed) from None
+    if isinstance(message, Mapping):
+        return _from_mapping(message, field)
+    raise RequestError(field, message, "it takes a text, a dict with role and text, a Message, or a proto message")
+
+
+def _from_value(message: Message, field: str) -> _pb.text_common_pb2.Message:
+    if sum(map(bool, (message.text, message.tool_calls, message.tool_results))) > 1:
+        raise RequestError(field, message, "a message holds a text, tool calls or tool results: one of them")
+    if not message.tool_calls and not message.tool_results:
+        return _text_message(message.role, message.text, field)
+    proto = _pb.text_common_pb2.Message(role=_encodable(message.role, f"{field}.role"))
+    for index, call in enumerate(message.tool_calls):
+        function_call = proto.tool_call_list.tool_calls.add().function_call
+        function_call.name = call.name
+        _set_struct(function_call.arguments, call.arguments, f"{field}.tool_calls[{index}].arguments")
+    for result in message.tool_results:
+        function_result = proto.tool_result_list.tool_results.add().function_result
+        function_result.name, function_result.content = result.name, result.content
+    return proto
+
+
+def _from_mapping(message: Mapping[str, Any], field: str) -> _pb.text_common_pb2.Message:
+    if message.keys() <= {"role", "text"}:
+        return _text_message(message.get("role", "user"), message.get("text", ""), field)
+    try:
+        return json_format.ParseDict(dict(message), _pb.text_common_pb2.Message())
+    except json_format.ParseError as error:
+        allowed = f"a dict has role and text, or the API's JSON of a message ({_one_line(error)})"
+        raise RequestError(field, dict(message), allowed) from error
+
+
+def _text_message(role: object, text: object, field: str) -> _pb.text_common_pb2.Message:
+    if not isinstance(text, str):
+        raise RequestError(f"{field}.text", text, "it takes a string")
+    return _pb.text_common_pb2.Message(role=_encodable(role, f"{field}.role"), text=_encodable(text, f"{field}.text"))
+
+
+def _checked(proto: _pb.text_common_pb2.Message, field: str) -> _pb.text_common_pb2.Message:
+    if proto.role not in ROLES:
+        raise RequestError(f"{field}.role", proto.role, f"it takes one of {', '.join(ROLES)}")
+    content = proto.WhichOneof("Content")
+    if content is None or (content == "text" and not proto.text):
+        raise RequestError(f"{field}.text", "", "a message needs a text, tool calls or tool results")
+    return proto
+
+
+def _to_tool(tool: Mapping[str, Any] | ProtoMessage, field: str) -> _pb.text_common_pb2.Tool:
+    if isinstance(tool, ProtoMessage):
+        return convert(_pb.text_common_pb2.Tool, tool)
+    if not isinstance(tool, Mapping):
+        raise RequestError(field, tool, "it takes a dict with name, description and parameters")
+    function = tool.get("function", tool)
+    unknown = set(function) - {"name", "description", "parameters", "strict"}
+    if unknown or not function.get("name"):
+        raise RequestError(field, dict(tool), "it takes name (needed), description, parameters and strict")
+    proto = _pb.text_common_pb2.Tool()
+    proto.function.name = _encodable(function["name"], f"{field}.name")
+    proto.function.description = _encodable(function.get("description", ""), f"{field}.description")
+    proto.function.strict = bool(function.get("strict", False))
+    _set_struct(proto.function.parameters, function.get("parameters", {}), f"{field}.parameters")
+    return proto
+
+
+def _set_struct(struct: _pb.struct_pb2.Struct, value: object, field: str) -> None:
+    if not isinstance(value, Mapping):
+        raise RequestError(field, value, "it takes a dict of JSON values")
+    try:
+        json_format.ParseDict(dict(value), struct)
+        struct.SetInParent()
+    except (json_format.ParseError, TypeError, ValueError) as error:
+        raise RequestError(field, value, f"it takes JSON values only ({_one_line(error)})") from error
+
+
+def _encodable(text: object, field: str) -> str:
+    if not isinstance(text, str):
+        raise RequestError(field, text, "it takes a string")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(field, text, "it holds half of a surrogate pair, which is no text") from error
+    return text
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

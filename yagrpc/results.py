@@ -1,0 +1,244 @@
+"""Response messages to Python values: `Completion`, `Chunk`, `Tokens`.
+
+Rules: a value is a thin view of its proto, which stays at hand as `.proto`; an answer without a result is a
+`ResultError`, never an empty success; an enum value that is not known yet is kept as its number.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from google.protobuf import json_format
+
+from yagrpc import _pb
+from yagrpc.errors import ResultError
+from yagrpc.messages import Message, ToolCall, ToolResult
+
+__all__ = ["Alternative", "Chunk", "Completion", "CompletionStatus", "Token", "Tokens", "Usage"]
+
+
+class CompletionStatus(enum.IntEnum):
+    """How far an alternative has come (`Alternative.AlternativeStatus`)."""
+
+    UNSPECIFIED = 0
+    PARTIAL = 1
+    """More of the stream is to come."""
+    TRUNCATED_FINAL = 2
+    """Cut at `max_tokens`."""
+    FINAL = 3
+    CONTENT_FILTER = 4
+    """Stopped by the service's ethics filter; the text, if any, is a stock sentence."""
+    TOOL_CALLS = 5
+    """The answer is tool calls, not text."""
+
+
+class Usage(NamedTuple):
+    """What a request used, in tokens.
+
+    Args:
+        input_text_tokens: All input, the chat template included.
+        completion_tokens: Output.
+        total_tokens: Both.
+        reasoning_tokens: The part of the output spent on hidden reasoning.
+    """
+
+    input_text_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    reasoning_tokens: int
+
+
+class Alternative(NamedTuple):
+    """One answer.
+
+    Args:
+        message: The answer's message.
+        status: How far it has come; a status that is not known yet is a plain number.
+    """
+
+    message: Message
+    status: CompletionStatus | int
+
+
+_MAY_BE_WITHOUT_CONTENT: frozenset[int] = frozenset(CompletionStatus) - {
+    CompletionStatus.FINAL,
+    CompletionStatus.UNSPECIFIED,
+}
+
+
+class Completion:
+    """An answer of the model; everything is read from `proto`, of its first alternative unless said.
+
+    Args:
+        proto: The response.
+
+    Raises:
+        ResultError: It has no alternative, or a finished one without content.
+    """
+
+    __slots__ = ("proto",)
+
+    def __init__(self, proto: _pb.text_generation_service_pb2.CompletionResponse) -> None:
+        if not proto.alternatives:
+            raise ResultError("the completion has no alternatives")
+        first = proto.alternatives[0]
+        if first.message.WhichOneof("Content") is None and first.status not in _MAY_BE_WITHOUT_CONTENT:
+            raise ResultError("the completion's first alternative has neither text nor tool calls")
+        self.proto = proto
+
+    @property
+    def text(self) -> str:
+        """The text; empty where the answer is tool calls."""
+        return self.proto.alternatives[0].message.text
+
+    @property
+    def message(self) -> Message:
+        """The message, to be sent back with the next request of a dialogue."""
+        return _to_value(self.proto.alternatives[0].message)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The functions that the model asks to be called."""
+        return self.message.tool_calls
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """All answers; so far the service gives one."""
+        return tuple(
+            Alternative(_to_value(alternative.message), _status(alternative.status))
+            for alternative in self.proto.alternatives
+        )
+
+    @property
+    def status(self) -> CompletionStatus | int:
+        """How far the answer has come; a status that is not known yet is a plain number."""
+        return _status(self.proto.alternatives[0].status)
+
+    @property
+    def usage(self) -> Usage:
+        """What the request used, in tokens."""
+        usage = self.proto.usage
+        return Usage(
+            usage.input_text_tokens,
+            usage.completion_tokens,
+            usage.total_tokens,
+            usage.completion_tokens_details.reasoning_tokens,
+        )
+
+    @property
+    def model_version(self) -> str:
+        """The model's version, usually a date (`09.02.2025`); may be empty."""
+        return self.proto.model_version
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.proto == self.proto
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        status = self.status
+        name = status.name if isinstance(status, CompletionStatus) else status
+        return f"{type(self).__name__}(text={self.text!r}, status={name}, model_version={self.model_version!r})"
+
+
+class Chunk(Completion):
+    """One message of a streamed completion; `text` is all so far.
+
+    Earlier text may change from one message to the next. For any two neighbours
+    `chunk.text == before.text[:chunk.kept] + chunk.delta`.
+
+    Args:
+        proto: The response message.
+        previous: The text of the message before.
+    """
+
+    __slots__ = ("delta", "kept", "revised")
+
+    def __init__(self, proto: _pb.text_generation_service_pb2.CompletionResponse, previous: str = "") -> None:
+        super().__init__(proto)
+        text = self.text
+        self.kept = len(previous) if text.startswith(previous) else _common_length(previous, text)
+        """How many characters of the text before still stand."""
+        self.delta = text[self.kept :]
+        """What comes after them: the new part."""
+        self.revised = self.kept < len(previous)
+        """Whether text already given has changed: what follows `kept` is to be replaced."""
+
+
+class Token(NamedTuple):
+    """One token.
+
+    Args:
+        id: Its number in the model's vocabulary.
+        text: What it stands for.
+        special: Whether it is of the chat template rather than of the text.
+    """
+
+    id: int
+    text: str
+    special: bool
+
+
+class Tokens:
+    """The tokens of a text or of a whole request; `len()` counts them.
+
+    Args:
+        proto: The response.
+    """
+
+    __slots__ = ("proto",)
+
+    def __init__(self, proto: _pb.text_generation_service_pb2.TokenizeResponse) -> None:
+        self.proto = proto
+
+    def __len__(self) -> int:
+        return len(self.proto.tokens)
+
+    def __iter__(self) -> Iterator[Token]:
+        return (Token(token.id, token.text, token.special) for token in self.proto.tokens)
+
+    @property
+    def model_version(self) -> str:
+        """The model's version."""
+        return self.proto.model_version
+
+    def __repr__(self) -> str:
+        return f"Tokens({len(self)}, model_version={self.model_version!r})"
+
+
+def _status(number: int) -> CompletionStatus | int:
+    try:
+        return CompletionStatus(number)
+    except ValueError:
+        return number
+
+
+def _to_value(message: _pb.text_common_pb2.Message) -> Message:
+    calls = tuple(
+        ToolCall(call.function_call.name, _plain(call.function_call.arguments))
+        for call in message.tool_call_list.tool_calls
+    )
+    results = tuple(
+        ToolResult(result.function_result.name, result.function_result.content)
+        for result in message.tool_result_list.tool_results
+    )
+    return Message(message.role, message.text, calls, results)
+
+
+def _plain(struct: _pb.struct_pb2.Struct) -> dict[str, Any]:
+    plain: dict[str, Any] = json_format.MessageToDict(struct)
+    return plain
+
+
+def _common_length(left: str, right: str) -> int:
+    """How many characters two texts begin with in common."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[:middle] == right[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
