@@ -10,15 +10,16 @@ import yagrpc
 
 def use_client(address: str) -> str:
     """A deferred completion with the blocking client."""
-    with yagrpc.Client(folder_id="demo", credentials=yagrpc.NoCredentials(), endpoint=address, plaintext=True) as client:
+    nobody = yagrpc.NoCredentials()
+    with yagrpc.Client(folder_id="demo", credentials=nobody, endpoint=address, plaintext=True) as client:
         operation = client.completion_async("How do you do?")
         return operation.result(timeout=30).text
 
 
 async def use_async_client(address: str) -> str:
     """A deferred completion with the asyncio client."""
-    settings = {"folder_id": "demo", "endpoint": address}
-    async with yagrpc.AsyncClient(credentials=yagrpc.NoCredentials(), plaintext=True, **settings) as client:
+    nobody = yagrpc.NoCredentials()
+    async with yagrpc.AsyncClient(folder_id="demo", credentials=nobody, endpoint=address, plaintext=True) as client:
         return (await (await client.completion_async("How do you do?"))).text
 
 

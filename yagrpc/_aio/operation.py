@@ -62,7 +62,7 @@ class AsyncOperation(OperationView[ResultT]):
             YagrpcError: Asking failed.
         """
         if not self._proto.done:
-            self._proto = await self._client._poller.look(self.id, self._submitted, timeout)
+            self._proto = await self._client._poller.look(self, timeout)
         return self
 
     async def result(self, timeout: float | None = None) -> ResultT:
@@ -82,7 +82,7 @@ class AsyncOperation(OperationView[ResultT]):
         """
         if not self._proto.done:
             timeout = checked_timeout(timeout)
-            self._proto = await self._client._poller.wait(self.id, self._submitted, timeout)
+            self._proto = await self._client._poller.wait(self, timeout)
         return self._type.unpack(self._proto)
 
     async def cancel(self, **parameters: Unpack[CallParameters]) -> None:
@@ -107,7 +107,7 @@ class AsyncOperation(OperationView[ResultT]):
             self._saw(watch)
             callback(self)
 
-        self._client._poller.listen(self.id, self._submitted, called)
+        self._client._poller.listen(self, called)
 
     def future(self) -> asyncio.Future[ResultT]:
         """A future of the result; no task of its own stands behind it; cancelling it leaves the operation alone."""
@@ -121,6 +121,6 @@ class AsyncOperation(OperationView[ResultT]):
             settle(None)
             return future
         poller = self._client._poller
-        watch = poller.listen(self.id, self._submitted, settle)
+        watch = poller.listen(self, settle)
         future.add_done_callback(lambda done: poller.unlisten(watch, settle))
         return future

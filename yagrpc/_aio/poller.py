@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
 from yagrpc._core.schedule import FINAL_LOOK, Listener, Scheduler, Watch
@@ -17,6 +17,7 @@ from yagrpc.errors import ClientClosedError, YagrpcError
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
     from yagrpc._core.client import ClientCore
+    from yagrpc._core.operation import OperationView
 
 log = logging.getLogger("yagrpc.operations")
 
@@ -40,20 +41,17 @@ class AsyncPoller:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def look(
-        self, operation_id: str, submitted: float | None, timeout: float | None
-    ) -> _pb.operation_pb2.Operation:
+    async def look(self, operation: OperationView[Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """One Get, paced with all others; one that is under way will do.
 
         Args:
-            operation_id: Whose.
-            submitted: When this client submitted it, by the core's clock, if it did.
+            operation: Whose.
             timeout: Seconds to wait for it.
 
         Raises:
             YagrpcError: It failed, or did not come back in time.
         """
-        watch = self._join(operation_id, submitted)
+        watch = self._join(operation)
         seen = watch.looks
         try:
             await self._look(watch, timeout)
@@ -61,15 +59,13 @@ class AsyncPoller:
             self._scheduler.release(watch)
         return watch.looked(seen)
 
-    async def wait(
-        self, operation_id: str, submitted: float | None, timeout: float | None
-    ) -> _pb.operation_pb2.Operation:
+    async def wait(self, operation: OperationView[Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """Wait until an operation is done; when the timeout is over, look a last time.
 
         Raises:
             YagrpcError: It can't be waited for, or is not done in time.
         """
-        watch = self._join(operation_id, submitted)
+        watch = self._join(operation)
         try:
             if not await self._wait(watch, timeout):
                 await self._look(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_LOOK)
@@ -77,9 +73,9 @@ class AsyncPoller:
             self._scheduler.release(watch)
         return watch.waited(timeout)
 
-    def listen(self, operation_id: str, submitted: float | None, listener: Listener) -> Watch:
+    def listen(self, operation: OperationView[Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended."""
-        watch = self._join(operation_id, submitted)
+        watch = self._join(operation)
         watch.listeners.append(listener)
         return watch
 
@@ -101,10 +97,10 @@ class AsyncPoller:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def _join(self, operation_id: str, submitted: float | None) -> Watch:
+    def _join(self, operation: OperationView[Any]) -> Watch:
         if self._closed:
-            raise ClientClosedError(operation_id)
-        watch = self._scheduler.watch(operation_id, self._clock(), submitted=submitted)
+            raise ClientClosedError(operation.id)
+        watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
         if self._task is None or self._task.done():
             self._wake = asyncio.Event()
             self._task = asyncio.get_running_loop().create_task(self._run(self._wake), name="yagrpc-poller")

@@ -108,14 +108,15 @@ class ResultType(Generic[ResultT]):
 class OperationView(Generic[ResultT]):
     """What can be told of an operation without asking: the part that both shells' operations share."""
 
-    __slots__ = ("__weakref__", "_proto", "_submitted", "_type")
+    __slots__ = ("__weakref__", "_proto", "_type", "submitted")
 
     def __init__(
         self, proto: _pb.operation_pb2.Operation, result_type: ResultType[ResultT], submitted: float | None
     ) -> None:
         self._proto = proto
         self._type = result_type
-        self._submitted = submitted
+        self.submitted = submitted
+        """When this client submitted it, by its monotonic clock; `None` where another did."""
 
     @property
     def id(self) -> str:
@@ -172,7 +173,7 @@ class OperationView(Generic[ResultT]):
 
     def _saw(self, watch: Watch | None) -> None:
         """Take over what a watch has seen last."""
-        if watch is not None and watch.latest is not None:
+        if watch is not None:
             self._proto = watch.latest
 
     def _settle(self, future: Settled[ResultT], watch: Watch | None) -> None:
@@ -186,20 +187,18 @@ class OperationView(Generic[ResultT]):
             future.set_exception(error)
 
 
-def get_failure(
-    error: CallError, latest: _pb.operation_pb2.Operation | None, *, believed: bool
-) -> tuple[YagrpcError, bool]:
+def get_failure(error: CallError, latest: _pb.operation_pb2.Operation, *, believed: bool) -> tuple[YagrpcError, bool]:
     """What a failed Get means for those who wait, and whether it ends the wait.
 
     Args:
         error: How the Get failed.
-        latest: The operation as last seen, if it was.
+        latest: The operation as last seen.
         believed: Whether NOT_FOUND is: right after a submit it is not.
     """
     if error.code is not Code.NOT_FOUND:
         return error, error.code in FINAL_GET_FAILURES
     failure: OperationNotFoundError
-    created = None if latest is None else _moment(latest, "created_at")
+    created = _moment(latest, "created_at")
     age = None if created is None else time.time() - created.timestamp()
     if age is not None and age > config.RESULT_LIFETIME:
         text = f"probably deleted: it was created {age / 86400:.1f} days ago, and results are kept for 3"

@@ -45,7 +45,7 @@ class Watch:
 
     Attributes:
         operation_id: Its id.
-        latest: What the last Get gave.
+        latest: The operation as last seen, by those who wait or by the last Get.
         failure: Why it can't be waited for any longer, if so.
         last_error: The failure of the last Get, if it failed.
         looks: How many Gets came back.
@@ -67,9 +67,9 @@ class Watch:
         "waiters",
     )
 
-    def __init__(self, operation_id: str, now: float) -> None:
-        self.operation_id = operation_id
-        self.latest: _pb.operation_pb2.Operation | None = None
+    def __init__(self, latest: _pb.operation_pb2.Operation, now: float) -> None:
+        self.operation_id = latest.id
+        self.latest = latest
         self.failure: YagrpcError | None = None
         self.last_error: YagrpcError | None = None
         self.looks = 0
@@ -83,7 +83,7 @@ class Watch:
     @property
     def ended(self) -> bool:
         """Whether there is nothing more to wait for."""
-        return self.failure is not None or (self.latest is not None and self.latest.done)
+        return self.failure is not None or self.latest.done
 
     def looked(self, seen: int) -> _pb.operation_pb2.Operation:
         """The outcome of one look, for one who had seen `seen` looks before.
@@ -96,7 +96,6 @@ class Watch:
             error = OperationTimeoutError(self.operation_id, "no answer to the Get in time; the operation goes on")
         if error is not None:
             raise _copy(error)
-        assert self.latest is not None
         return self.latest
 
     def waited(self, timeout: float | None) -> _pb.operation_pb2.Operation:
@@ -107,7 +106,7 @@ class Watch:
         """
         if self.failure is not None:
             raise _copy(self.failure)
-        if self.latest is None or not self.latest.done:
+        if not self.latest.done:
             text = f"not done within {timeout:g} s; it goes on, and can be waited for again by its id"
             raise OperationTimeoutError(self.operation_id, text) from self.last_error
         return self.latest
@@ -136,17 +135,17 @@ class Scheduler:
         """Everything that is waited for."""
         return list(self._watches.values())
 
-    def watch(self, operation_id: str, now: float, *, submitted: float | None = None) -> Watch:
+    def watch(self, known: _pb.operation_pb2.Operation, now: float, *, submitted: float | None = None) -> Watch:
         """Begin to wait for an operation, or join those who do; pair it with `release`.
 
         Args:
-            operation_id: Its id.
+            known: The operation as the caller knows it; its id is enough.
             now: The time, in seconds.
             submitted: When this client submitted it; `None` where another did, which is looked at at once.
         """
-        watch = self._watches.get(operation_id)
+        watch = self._watches.get(known.id)
         if watch is None:
-            watch = self._watches[operation_id] = Watch(operation_id, now if submitted is None else submitted)
+            watch = self._watches[known.id] = Watch(known, now if submitted is None else submitted)
             self._push(watch, now if submitted is None else max(now, submitted + self._polling.first))
         if submitted is not None:
             watch.not_found_until = submitted + NOT_FOUND_GRACE

@@ -59,7 +59,7 @@ class Operation(OperationView[ResultT]):
             YagrpcError: Asking failed.
         """
         if not self._proto.done:
-            self._proto = self._client._poller.look(self.id, self._submitted, timeout)
+            self._proto = self._client._poller.look(self, timeout)
         return self
 
     def result(self, timeout: float | None = None) -> ResultT:
@@ -79,7 +79,7 @@ class Operation(OperationView[ResultT]):
         """
         if not self._proto.done:
             timeout = checked_timeout(timeout)
-            self._proto = self._client._poller.wait(self.id, self._submitted, timeout)
+            self._proto = self._client._poller.wait(self, timeout)
         return self._type.unpack(self._proto)
 
     def cancel(self, **parameters: Unpack[CallParameters]) -> None:
@@ -104,7 +104,7 @@ class Operation(OperationView[ResultT]):
             self._saw(watch)
             callback(self)
 
-        self._client._poller.listen(self.id, self._submitted, called)
+        self._client._poller.listen(self, called)
 
     def future(self) -> Future[ResultT]:
         """A future of the result; no thread of its own stands behind it; cancelling it leaves the operation alone."""
@@ -118,6 +118,6 @@ class Operation(OperationView[ResultT]):
             settle(None)
             return future
         poller = self._client._poller
-        watch = poller.listen(self.id, self._submitted, settle)
+        watch = poller.listen(self, settle)
         future.add_done_callback(lambda done: poller.unlisten(watch, settle))
         return future

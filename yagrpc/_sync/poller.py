@@ -22,6 +22,7 @@ from yagrpc.errors import ClientClosedError, YagrpcError
 if TYPE_CHECKING:
     from yagrpc._core.client import ClientCore
     from yagrpc._core.flow import Call
+    from yagrpc._core.operation import OperationView
     from yagrpc._sync.transport import Transport
 
 log = logging.getLogger("yagrpc.operations")
@@ -47,19 +48,18 @@ class Poller:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def look(self, operation_id: str, submitted: float | None, timeout: float | None) -> _pb.operation_pb2.Operation:
+    def look(self, operation: OperationView[Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """One Get, paced with all others; one that is under way will do.
 
         Args:
-            operation_id: Whose.
-            submitted: When this client submitted it, by the core's clock, if it did.
+            operation: Whose.
             timeout: Seconds to wait for it.
 
         Raises:
             YagrpcError: It failed, or did not come back in time.
         """
         with self._lock:
-            watch = self._join(operation_id, submitted)
+            watch = self._join(operation)
             seen = watch.looks
             try:
                 self._look(watch, self._deadline(timeout))
@@ -67,14 +67,14 @@ class Poller:
                 self._scheduler.release(watch)
             return watch.looked(seen)
 
-    def wait(self, operation_id: str, submitted: float | None, timeout: float | None) -> _pb.operation_pb2.Operation:
+    def wait(self, operation: OperationView[Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """Wait until an operation is done; when the timeout is over, look a last time.
 
         Raises:
             YagrpcError: It can't be waited for, or is not done in time.
         """
         with self._lock:
-            watch = self._join(operation_id, submitted)
+            watch = self._join(operation)
             try:
                 if not self._wait(lambda: watch.ended, self._deadline(timeout), watch):
                     self._look(watch, self._deadline(config.GET_TIMEOUT if timeout == 0 else FINAL_LOOK))
@@ -82,13 +82,13 @@ class Poller:
                 self._scheduler.release(watch)
             return watch.waited(timeout)
 
-    def listen(self, operation_id: str, submitted: float | None, listener: Listener) -> Watch:
+    def listen(self, operation: OperationView[Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended.
 
         Where nobody waits, a thread of the client's own looks after it.
         """
         with self._lock:
-            watch = self._join(operation_id, submitted)
+            watch = self._join(operation)
             self._listened += not watch.listeners
             watch.listeners.append(listener)
             self._wake_leader()
@@ -121,10 +121,10 @@ class Poller:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _join(self, operation_id: str, submitted: float | None) -> Watch:
+    def _join(self, operation: OperationView[Any]) -> Watch:
         if self._closed:
-            raise ClientClosedError(operation_id)
-        return self._scheduler.watch(operation_id, self._clock(), submitted=submitted)
+            raise ClientClosedError(operation.id)
+        return self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
 
     def _deadline(self, timeout: float | None) -> float:
         return math.inf if timeout is None else self._clock() + timeout

@@ -129,7 +129,7 @@ class Message(_message.Message):
     `user` message.
     """
     text: _builtins.str
-    """Plain text. A request's text may have up to 100,000 characters."""
+    """Plain text, not empty. The service refuses more than 100,000 characters."""
     @_builtins.property
     def tool_call_list(self) -> Global___ToolCallList:
         """Calls that the model wants made. Send the message back unchanged, followed by the results."""
@@ -233,7 +233,7 @@ class Alternative(_message.Message):
         ALTERNATIVE_STATUS_FINAL: Alternative._AlternativeStatus.ValueType  # 3
         """Complete."""
         ALTERNATIVE_STATUS_CONTENT_FILTER: Alternative._AlternativeStatus.ValueType  # 4
-        """Stopped by the ethics filter. The call itself succeeds; its text is a stock sentence or is cut short."""
+        """Stopped by the ethics filter. The call itself succeeds, with a stock sentence for a text."""
         ALTERNATIVE_STATUS_TOOL_CALLS: Alternative._AlternativeStatus.ValueType  # 5
         """The model asks for tool calls instead of answering."""
 
@@ -249,7 +249,7 @@ class Alternative(_message.Message):
     ALTERNATIVE_STATUS_FINAL: Alternative.AlternativeStatus.ValueType  # 3
     """Complete."""
     ALTERNATIVE_STATUS_CONTENT_FILTER: Alternative.AlternativeStatus.ValueType  # 4
-    """Stopped by the ethics filter. The call itself succeeds; its text is a stock sentence or is cut short."""
+    """Stopped by the ethics filter. The call itself succeeds, with a stock sentence for a text."""
     ALTERNATIVE_STATUS_TOOL_CALLS: Alternative.AlternativeStatus.ValueType  # 5
     """The model asks for tool calls instead of answering."""
 

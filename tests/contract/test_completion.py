@@ -1,0 +1,266 @@
+"""Synchronous completions, streams and the tokenizer, on both clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+import yagrpc
+from yagrpc import _pb
+from yagrpc.emulator import Emulator, Failure, paths
+
+
+def test_a_completion_answers_its_request(subject: Any, client: Any, emulator: Emulator) -> None:
+    completion = subject(
+        client.completion(
+            "To be, or not to be", system="Translate", model="yandexgpt/rc", temperature=0, max_tokens=900
+        )
+    )
+    assert "To be, or not to be" in completion.text
+    assert completion.status is yagrpc.CompletionStatus.FINAL
+    assert completion.message == yagrpc.Message("assistant", completion.text)
+    assert completion.usage.total_tokens == completion.usage.input_text_tokens + completion.usage.completion_tokens
+    sent: Any = emulator.requests[-1].request
+    assert sent.model_uri == "gpt://folder/yandexgpt/rc"
+    assert [(message.role, message.text) for message in sent.messages] == [
+        ("system", "Translate"),
+        ("user", "To be, or not to be"),
+    ]
+    assert sent.completion_options.HasField("temperature")
+    assert sent.completion_options.temperature.value == 0
+    assert sent.completion_options.max_tokens.value == 900
+    assert not sent.completion_options.stream
+
+
+def test_what_is_not_given_is_not_sent(subject: Any, client: Any, emulator: Emulator) -> None:
+    subject(client.completion("hello"))
+    sent: Any = emulator.requests[-1].request
+    assert sent.model_uri == "gpt://folder/yandexgpt/latest"
+    assert sent.completion_options == _pb.text_common_pb2.CompletionOptions()
+
+
+def test_a_stream_grows_and_its_deltas_make_the_text(subject: Any, client: Any) -> None:
+    stream = client.completion_stream("Tell me about platypuses at some length, please")
+    chunks = subject(stream)
+    assert len(chunks) > 2
+    text = ""
+    for chunk in chunks:
+        assert chunk.text == text[: chunk.kept] + chunk.delta
+        assert not chunk.revised
+        text = chunk.text
+    assert {chunk.status for chunk in chunks[:-1]} == {yagrpc.CompletionStatus.PARTIAL}
+    assert chunks[-1].status is yagrpc.CompletionStatus.FINAL
+    assert stream.last is chunks[-1]
+    assert subject(stream) == []  # it has ended, and stays so
+
+
+def test_text_that_changes_in_a_stream_is_told(subject: Any, served: Any) -> None:
+    def completion(request: Any, context: Any) -> Iterator[Any]:
+        yield _response("The platypus is a fish", 1)
+        yield _response("The platypus is a mammal", 3)
+
+    client = subject.client(endpoint=served.start(completion=completion).address, plaintext=True)
+    first, second = subject(client.completion_stream("What is a platypus?"))
+    assert (first.delta, first.revised) == ("The platypus is a fish", False)
+    assert (second.delta, second.revised, second.kept) == ("mammal", True, len("The platypus is a "))
+
+
+def test_closing_a_stream_ends_the_call(subject: Any, served: Any) -> None:
+    ended = []
+
+    def completion(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        context.add_callback(lambda: ended.append(context.is_active()))
+        number = 0
+        while context.is_active():
+            number += 1
+            yield _response("word " * number, 1)
+
+    client = subject.client(endpoint=served.start(completion=completion).address, plaintext=True)
+    stream = client.completion_stream("Go on for ever")
+    assert subject.first(stream).text == "word "
+    subject(stream.close())
+    subject(stream.close())
+    assert subject(stream) == []
+    served.server.stop(None).wait()
+    assert ended == [False]
+
+
+def test_leaving_the_with_block_closes_a_stream(subject: Any, client: Any) -> None:
+    stream = client.completion_stream("hello, this is a longer text")
+    if subject.kind == "sync":
+        with stream as entered:
+            next(entered)
+    else:
+
+        async def enter() -> None:
+            async with stream as entered:
+                await entered.__anext__()
+
+        subject(enter())
+    assert subject(stream) == []
+
+
+def test_a_stream_that_breaks_keeps_what_it_had(subject: Any, served: Any) -> None:
+    def completion(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        yield _response("half a", 1)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "going down")
+
+    client = subject.client(endpoint=served.start(completion=completion).address, plaintext=True)
+    stream = client.completion_stream("hello")
+    assert subject.first(stream).text == "half a"
+    with pytest.raises(yagrpc.UnavailableError, match="going down"):
+        subject.first(stream)
+    assert stream.last.text == "half a"
+    assert served.calls == ["completion"]  # a generation is not sent again
+
+
+def test_a_stream_closed_before_its_start_sends_nothing(subject: Any, client: Any, emulator: Emulator) -> None:
+    stream = client.completion_stream("hello")
+    subject(stream.close())
+    assert subject(stream) == []
+    assert not emulator.calls
+
+
+def test_no_answer_is_not_an_empty_success(subject: Any, served: Any) -> None:
+    client = subject.client(endpoint=served.start(completion=lambda request, context: iter(())).address, plaintext=True)
+    with pytest.raises(yagrpc.ResultError, match="without a completion"):
+        subject(client.completion("hello"))
+
+
+def test_an_answer_without_alternatives_is_not_an_empty_success(subject: Any, served: Any) -> None:
+    empty = _pb.text_generation_service_pb2.CompletionResponse(model_version="1")
+    served.start(completion=lambda request, context: iter([empty]))
+    client = subject.client(endpoint=served.address, plaintext=True)
+    with pytest.raises(yagrpc.ResultError, match="no alternatives"):
+        subject(client.completion("hello"))
+
+
+def test_tool_calls_and_their_results_make_a_dialogue(subject: Any, client: Any, emulator: Emulator) -> None:
+    tool = {"name": "weather", "description": "Weather of a place", "parameters": {"type": "object"}}
+    asked = subject(client.completion("Weather in Omsk?", tools=[tool], tool_choice="weather"))
+    assert asked.status is yagrpc.CompletionStatus.TOOL_CALLS
+    (call,) = asked.tool_calls
+    assert call.name == "weather"
+    answer = yagrpc.Message("user", tool_results=(yagrpc.ToolResult(call.name, "-30"),))
+    told = subject(client.completion(["Weather in Omsk?", asked.message, answer], tools=[tool]))
+    assert told.status is yagrpc.CompletionStatus.FINAL
+    sent: Any = emulator.requests[-1].request
+    assert [message.WhichOneof("Content") for message in sent.messages] == [
+        "text",
+        "tool_call_list",
+        "tool_result_list",
+    ]
+    assert sent.messages[2].tool_result_list.tool_results[0].function_result.content == "-30"
+
+
+def test_a_json_schema_is_followed(subject: Any, client: Any) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    assert '"n"' in subject(client.completion("a number", json_schema=schema)).text
+
+
+def test_tokens_are_counted_as_they_are_billed(subject: Any, client: Any) -> None:
+    tokens = subject(client.tokenize("one two three"))
+    assert len(tokens) == len(list(tokens)) > 0
+    whole = subject(client.tokenize_completion("one two three", system="Count"))
+    assert len(whole) == subject(client.completion("one two three", system="Count")).usage.input_text_tokens
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, yagrpc.PermissionDeniedError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, yagrpc.ResourceExhaustedError),
+        (grpc.StatusCode.INTERNAL, yagrpc.InternalError),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, yagrpc.DeadlineExceededError),
+    ],
+)
+def test_a_refusal_is_an_error_of_its_status(subject: Any, code: grpc.StatusCode, error: type[Exception]) -> None:
+    with Emulator(replies={"refuse": Failure(code, "as told")}) as emulator:
+        client = subject.client(emulator)
+        with pytest.raises(error) as caught:
+            subject(client.completion("refuse this", request_id="mine"))
+        told: Any = caught.value
+        assert (told.message, told.method, told.endpoint) == ("as told", paths.COMPLETION, emulator.address)
+        assert told.client_request_id == "mine"
+        # grpc.aio drops the headers of a streamed call whose status arrives right behind them.
+        assert told.request_id or subject.kind == "aio"
+        assert emulator.calls[paths.COMPLETION] == 1  # never sent twice: it may be billed
+
+
+def test_the_service_says_who_is_not_let_in(subject: Any) -> None:
+    with Emulator(auth="present") as emulator:
+        client = subject.client(emulator, credentials=yagrpc.NoCredentials())
+        with pytest.raises(yagrpc.UnauthenticatedError, match="has to be passed") as caught:
+            subject(client.completion("hello"))
+        assert any(detail["@type"].endswith("google.rpc.RequestInfo") for detail in caught.value.details)
+        assert "hello" in subject(subject.client(emulator).completion("hello")).text
+
+
+@pytest.mark.parametrize(
+    "credentials", [yagrpc.ApiKey("abc"), yagrpc.IamToken("t1.abc"), yagrpc.IamToken(lambda: "t1.x")]
+)
+def test_credentials_go_into_the_metadata(subject: Any, emulator: Emulator, credentials: yagrpc.Credentials) -> None:
+    subject(subject.client(emulator, credentials=credentials).tokenize("a"))
+    assert emulator.requests[-1].metadata["authorization"] == credentials.authorization()
+
+
+def test_what_every_call_takes_reaches_the_service(subject: Any, client: Any, emulator: Emulator) -> None:
+    subject(client.tokenize("a", metadata={"x-folder-id": "f2"}, request_id="r1", data_logging=False, timeout=5))
+    metadata = emulator.requests[-1].metadata
+    assert metadata["x-folder-id"] == "f2"
+    assert metadata["x-client-request-id"] == "r1"
+    assert metadata["x-data-logging-enabled"] == "false"
+    assert str(metadata["user-agent"]).startswith(f"yagrpc/{yagrpc.__version__} python/3.")
+    subject(client.tokenize("a", metadata=[("authorization", "Bearer other")]))
+    assert emulator.requests[-1].metadata["authorization"] == "Bearer other"
+    assert "x-data-logging-enabled" not in emulator.requests[-1].metadata
+
+
+def test_a_client_can_ask_for_no_logging_once_for_all(subject: Any, emulator: Emulator) -> None:
+    client = subject.client(emulator, data_logging=False)
+    subject(client.tokenize("a"))
+    assert emulator.requests[-1].metadata["x-data-logging-enabled"] == "false"
+    subject(client.tokenize("a", data_logging=True))
+    assert emulator.requests[-1].metadata["x-data-logging-enabled"] == "true"
+
+
+def test_every_call_has_an_id_of_its_own(subject: Any, client: Any, emulator: Emulator) -> None:
+    for _ in range(3):
+        subject(client.tokenize("a"))
+    assert len({received.metadata["x-client-request-id"] for received in emulator.requests}) == 3
+
+
+def test_a_read_is_repeated_until_it_gets_through(subject: Any, served: Any) -> None:
+    def tokenize(request: Any, context: grpc.ServicerContext) -> Any:
+        if len(served.calls) < 3:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+        return _pb.text_generation_service_pb2.TokenizeResponse(tokens=[_pb.text_common_pb2.Token(id=7, text="a")])
+
+    client = subject.client(endpoint=served.start(tokenize=tokenize).address, plaintext=True)
+    assert list(subject(client.tokenize("a"))) == [yagrpc.Token(7, "a", False)]
+    assert served.calls == ["tokenize"] * 3
+
+
+def test_the_timeout_is_over_all_attempts(subject: Any, served: Any) -> None:
+    served.start(tokenize=lambda request, context: context.abort(grpc.StatusCode.UNAVAILABLE, "never"))
+    client = subject.client(endpoint=served.address, plaintext=True)
+    with pytest.raises(yagrpc.UnavailableError) as caught:
+        subject(client.tokenize("a", timeout=0.3))
+    assert caught.value.attempts == len(served.calls) < 3
+
+
+def test_a_call_ends_at_its_timeout(subject: Any) -> None:
+    with Emulator(completion_duration=3600.0) as emulator:
+        client = subject.client(emulator)
+        with pytest.raises(yagrpc.DeadlineExceededError) as caught:
+            subject(client.completion("slow", timeout=0.2))
+        assert isinstance(caught.value, TimeoutError)
+
+
+def _response(text: str, status: int) -> _pb.text_generation_service_pb2.CompletionResponse:
+    return _pb.text_generation_service_pb2.CompletionResponse(
+        alternatives=[{"message": {"role": "assistant", "text": text}, "status": status}]  # type: ignore[list-item]
+    )

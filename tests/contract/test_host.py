@@ -1,0 +1,254 @@
+"""yagrpc inside another service: the host's channels, interceptors, messages and transport security."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+import yagrpc
+from yagrpc import _pb, methods
+from yagrpc.emulator import Emulator, paths
+
+
+class Counting(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Notes the methods that go through a blocking channel."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        self.methods.append(details.method)
+        return continuation(details, request)
+
+    def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        self.methods.append(details.method)
+        return continuation(details, request)
+
+
+class AsyncCounting(grpc.aio.UnaryUnaryClientInterceptor):
+    """Notes the methods that go through an asyncio channel."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        method = client_call_details.method
+        self.methods.append(method.decode() if isinstance(method, bytes) else method)
+        return await continuation(client_call_details, request)
+
+
+def test_interceptors_see_every_call(subject: Any, emulator: Emulator) -> None:
+    counting: Any = Counting() if subject.kind == "sync" else AsyncCounting()
+    client = subject.client(emulator, interceptors=[counting])
+    operation = subject(client.completion_async("hello"))
+    emulator.advance(3600)
+    subject(operation.result(timeout=10))
+    assert counting.methods[0] == paths.COMPLETION_ASYNC
+    assert counting.methods[1] == paths.OPERATION_GET
+    if subject.kind == "sync":
+        subject(client.completion("hello"))
+        assert counting.methods[-1] == paths.COMPLETION
+
+
+def test_the_hosts_channels_are_used_and_left_open(subject: Any, emulator: Emulator) -> None:
+    opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
+    models, operations = (subject.in_loop(lambda: opened(emulator.address)) for _ in range(2))
+    client = subject.client(channel=models, operation_channel=operations)
+    operation = subject(client.completion_async("hello"))
+    emulator.advance(3600)
+    assert "hello" in subject(operation.result(timeout=10)).text
+    subject(client.close())
+    request = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation.id)
+    get = operations.unary_unary(
+        paths.OPERATION_GET,
+        request_serializer=_pb.operation_service_pb2.GetOperationRequest.SerializeToString,
+        response_deserializer=_pb.operation_pb2.Operation.FromString,
+    )
+
+    async def ask() -> Any:
+        return await get(request)
+
+    assert (get(request) if subject.kind == "sync" else subject(ask())).done
+    for channel in (models, operations):
+        subject(channel.close())
+
+
+def test_the_blocking_client_puts_interceptors_around_the_hosts_channel(emulator: Emulator) -> None:
+    counting = Counting()
+    with grpc.insecure_channel(emulator.address) as channel:
+        settings: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "interceptors": [counting]}
+        with yagrpc.Client(channel=channel, **settings) as client:
+            client.completion_async("hello")
+    assert counting.methods == [paths.COMPLETION_ASYNC]
+
+
+def test_the_asyncio_client_can_not(emulator: Emulator) -> None:
+    async def make() -> None:
+        async with grpc.aio.insecure_channel(emulator.address) as channel:
+            with pytest.raises(yagrpc.ConfigError, match="give them to the channel itself"):
+                yagrpc.AsyncClient(
+                    credentials=yagrpc.NoCredentials(),
+                    channel=channel,
+                    operation_channel=channel,
+                    interceptors=[AsyncCounting()],
+                )
+
+    asyncio.run(make())
+
+
+def test_channel_options_reach_the_channel(subject: Any, emulator: Emulator) -> None:
+    options = [("grpc.primary_user_agent", "host/2"), ("grpc.max_receive_message_length", 1000)]
+    client = subject.client(emulator, channel_options=options)
+    subject(client.tokenize("a"))
+    assert "host/2" in str(emulator.requests[-1].metadata["user-agent"])
+    with pytest.raises(yagrpc.ResourceExhaustedError, match="larger than max"):
+        subject(client.tokenize("many words " * 1000))
+
+
+def test_an_answer_over_grpcs_own_limit_is_taken(subject: Any) -> None:
+    with Emulator(duration=0.0, replies={"long": "x" * (6 * 1024 * 1024)}) as emulator:
+        client = subject.client(emulator)
+        assert len(subject(client.completion("long")).text) == 6 * 1024 * 1024
+        assert len(subject(subject(client.completion_async("long")).result()).text) == 6 * 1024 * 1024
+        assert emulator.calls[paths.COMPLETION] == 1
+
+
+def test_every_kind_of_method_can_be_called(subject: Any, client: Any, emulator: Emulator) -> None:
+    text = _pb.text_generation_service_pb2
+    user = _pb.text_common_pb2.Message(role="user", text="hello")
+    request = text.CompletionRequest(model_uri="gpt://f/m", messages=[user])
+    (response,) = subject(client.call(methods.TextGenerationService.Completion, request))
+    assert type(response) is text.CompletionResponse
+    tokens = subject(client.call(methods.TokenizerService.TokenizeCompletion, request))
+    assert len(tokens.tokens) == response.usage.input_text_tokens
+    listed = subject(
+        client.call(methods.ApiEndpointService.List, _pb.api_endpoint_service_pb2.ListApiEndpointsRequest())
+    )
+    assert "operation" in {endpoint.id for endpoint in listed.endpoints}
+    created = subject(
+        client.call(methods.IamTokenService.Create, _pb.iam_token_service_pb2.CreateIamTokenRequest(jwt="a.b.c"))
+    )
+    assert created.iam_token.startswith("t1.")
+    assert "authorization" not in emulator.requests[-1].metadata  # its callers have no token yet
+    with pytest.raises(yagrpc.UnimplementedError):
+        subject(client.call(methods.TextGenerationBatchService.Completion, text.BatchCompletionRequest()))
+
+
+def test_a_request_of_another_pool_is_taken(subject: Any, client: Any, emulator: Emulator) -> None:
+    pool = descriptor_pool.DescriptorPool()
+    for proto in _with_imports(_pb.text_generation_service_pb2.DESCRIPTOR):
+        pool.Add(proto)
+    foreign = message_factory.GetMessageClass(
+        pool.FindMessageTypeByName("yandex.cloud.ai.foundation_models.v1.CompletionRequest")
+    )
+    request: Any = foreign(model_uri="gpt://f/m")
+    request.messages.add(role="user", text="from elsewhere")
+    operation = subject(client.call(methods.TextGenerationAsyncService.Completion, request))
+    emulator.advance(3600)
+    assert "from elsewhere" in subject(operation.result(timeout=10)).alternatives[0].message.text
+    assert "from elsewhere" in subject(client.completion(request.messages[0])).text
+
+
+def test_credentials_go_over_tls_that_is_verified(tmp_path: Path) -> None:
+    """A process of its own, since gRPC reads the roots to trust once."""
+    script = tmp_path / "tls.py"
+    script.write_text(_TLS_SCRIPT)
+    environment = {**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(tmp_path / "ca.pem")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["sync", "Bearer", "t1.secret", "aio", "Bearer", "t1.secret", "refused"]
+
+
+_TLS_SCRIPT = """
+import asyncio, datetime, ipaddress, sys
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import yagrpc
+from yagrpc import _pb
+
+def certificate(names):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "yagrpc test")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
+    made = made.not_valid_after(now + datetime.timedelta(hours=1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    signed = made.sign(key, hashes.SHA256())
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    return pem, signed.public_bytes(serialization.Encoding.PEM)
+
+def serve(names):
+    pem = certificate(names)
+    seen = []
+    class Tokens(_pb.text_generation_service_pb2_grpc.TokenizerServiceServicer):
+        def Tokenize(self, request, context):
+            seen.append(dict(context.invocation_metadata())["authorization"])
+            return _pb.text_generation_service_pb2.TokenizeResponse()
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    _pb.text_generation_service_pb2_grpc.add_TokenizerServiceServicer_to_server(Tokens(), server)
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pem]))
+    server.start()
+    return server, port, pem[1], seen
+
+server, port, trusted, seen = serve(["localhost"])
+Path("ca.pem").write_bytes(trusted)
+settings = {"folder_id": "f", "credentials": yagrpc.IamToken("t1.secret")}
+with yagrpc.Client(endpoint=f"localhost:{port}", **settings) as client:
+    client.tokenize("a")
+    print("sync", seen.pop())
+
+async def main():
+    async with yagrpc.AsyncClient(endpoint=f"localhost:{port}", **settings) as client:
+        await client.tokenize("a")
+        print("aio", seen.pop())
+asyncio.run(main())
+
+other, port, _, seen = serve(["localhost"])
+with yagrpc.Client(endpoint=f"localhost:{port}", **settings) as client:
+    try:
+        client.tokenize("a", timeout=2)
+    except yagrpc.UnavailableError as error:
+        assert "secret" not in str(error)
+        print("refused", *seen)
+server.stop(None).wait()
+other.stop(None).wait()
+"""
+
+
+def _with_imports(descriptor: Any) -> list[descriptor_pb2.FileDescriptorProto]:
+    """A file and all that it imports, imports first."""
+    found: dict[str, descriptor_pb2.FileDescriptorProto] = {}
+
+    def visit(file: Any) -> None:
+        for dependency in file.dependencies:
+            visit(dependency)
+        found.setdefault(file.name, descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb))
+
+    visit(descriptor)
+    return list(found.values())

@@ -1,0 +1,141 @@
+"""Quotas: each one through the wire, and the window by its property."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yagrpc import _pb
+from yagrpc.emulator import EmulatorQuota, paths
+from yagrpc.emulator.quotas import Quotas, Window
+from yagrpc.emulator.refusal import Refusal
+
+if TYPE_CHECKING:
+    from tests.emulator.conftest import Ask, Emulate, Refused
+
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@given(
+    limit=st.integers(0, 5),
+    steps=st.lists(st.floats(0, 1, allow_subnormal=False), max_size=60),
+)
+def test_no_window_of_one_second_has_more_than_the_limit(limit: int, steps: list[float]) -> None:
+    window = Window("quota", limit, 1.0)
+    taken: list[float] = []
+    for now in itertools.accumulate(steps):
+        inside = sum(1 for moment in taken if moment > now - 1.0)
+        assert window.full(now) == (inside >= limit), "refused only when the window is really full"
+        if not window.full(now):
+            window.take(now)
+            taken.append(now)
+    for first, moment in enumerate(taken):
+        assert sum(1 for other in taken[first:] if other < moment + 1.0) <= limit or limit == 0
+
+
+def test_gets_are_limited(emulate: Emulate, ask: Ask, refused: Refused) -> None:
+    service = emulate(quota=EmulatorQuota(get_per_second=3))
+    operation = service.text_async.Completion(ask("ping"))
+    service.emulator.advance(1)
+    for _ in range(2):
+        for _ in range(3):
+            service.get(operation.id)
+        refusal = refused(service.get, operation.id)
+        assert refusal.code is EXHAUSTED
+        assert refusal.message.endswith(".rate rate quota limit exceed: allowed 3 requests")
+        assert refusal.status is None, "the service sends no details with these"
+        service.emulator.advance(1)
+    assert service.emulator.refusals[paths.OPERATION_GET, EXHAUSTED] == 2
+    assert service.emulator.calls[paths.OPERATION_GET] == 8
+
+
+def test_submits_are_limited_by_second_and_by_hour(emulate: Emulate, ask: Ask, refused: Refused) -> None:
+    service = emulate(quota=EmulatorQuota(submit_per_second=2, submit_per_hour=5))
+    allowed = []
+    for _ in range(4):
+        submits = [service.text_async.Completion.future(ask("ping")) for _ in range(3)]
+        allowed.append(sum(1 for submit in submits if submit.code() is grpc.StatusCode.OK))
+        service.emulator.advance(1)
+    assert allowed == [2, 2, 1, 0], "what a second refuses takes nothing from the hour"
+    assert "Hour" in refused(service.text_async.Completion, ask("ping")).message
+    service.emulator.advance(3600)
+    assert service.text_async.Completion(ask("ping")).id
+
+
+def test_both_tokenizer_methods_share_a_quota(emulate: Emulate, ask: Ask, refused: Refused) -> None:
+    service = emulate(quota=EmulatorQuota(tokenize_per_second=2))
+    tokenize = _pb.text_generation_service_pb2.TokenizeRequest(model_uri="gpt://b1gfolder/yandexgpt", text="ping")
+    service.tokenizer.Tokenize(tokenize)
+    service.tokenizer.TokenizeCompletion(ask("ping"))
+    assert refused(service.tokenizer.Tokenize, tokenize).code is EXHAUSTED
+    assert refused(service.tokenizer.TokenizeCompletion, ask("ping")).code is EXHAUSTED
+
+
+def test_running_completions_are_limited(emulate: Emulate, ask: Ask, refused: Refused) -> None:
+    service = emulate(quota=EmulatorQuota(concurrent_completions=2), completion_duration=3600)
+    running = [service.text.Completion(ask("ping")) for _ in range(2)]
+    for call in running:
+        call.initial_metadata()  # it has arrived
+    refusal = refused(service.text.Completion, ask("ping"))
+    assert refusal.code is EXHAUSTED
+    quoted = "ai.textGenerationCompletionSessionsCount.count gauge quota limit exceed: allowed 2 requests"
+    assert refusal.message == quoted
+    service.emulator.advance(3600)
+    assert [len(list(call)) for call in running] == [1, 1]
+    again = service.text.Completion(ask("ping"))
+    again.initial_metadata()
+    service.emulator.advance(3600)
+    assert len(list(again)) == 1
+
+
+def test_a_stream_that_is_left_gives_its_place_back(emulate: Emulate, ask: Ask) -> None:
+    service = emulate(quota=EmulatorQuota(concurrent_completions=1), completion_duration=3600)
+    left = service.text.Completion(ask("ping"))
+    left.initial_metadata()
+    left.cancel()
+    # The server learns of it a moment later; until then it refuses.
+    for _ in range(1000):
+        call = service.text.Completion(ask("ping"))
+        call.initial_metadata()
+        service.emulator.advance(3600)
+        if call.code() is grpc.StatusCode.OK:
+            break
+        assert call.code() is EXHAUSTED
+    else:
+        pytest.fail("the place was never given back")
+
+
+def test_a_quota_that_is_none_does_not_limit() -> None:
+    none = EmulatorQuota(
+        get_per_second=None,
+        submit_per_second=None,
+        submit_per_hour=None,
+        concurrent_completions=None,
+        tokenize_per_second=None,
+    )
+    for quotas in (Quotas(none), Quotas(None)):
+        for path in (paths.OPERATION_GET, paths.COMPLETION_ASYNC, paths.COMPLETION, paths.TOKENIZE):
+            for _ in range(6000):
+                with quotas.admit(path, 0.0):
+                    pass
+
+
+def test_a_quota_of_zero_refuses_all() -> None:
+    quotas = Quotas(EmulatorQuota(get_per_second=0, concurrent_completions=0))
+    for path in (paths.OPERATION_GET, paths.COMPLETION):
+        with pytest.raises(Refusal), quotas.admit(path, 0.0):
+            pass
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    assert EmulatorQuota() == EmulatorQuota(50, 10, 5000, 10, 50)
+
+
+def test_a_negative_quota_is_refused() -> None:
+    with pytest.raises(ValueError, match="get_per_second"):
+        EmulatorQuota(get_per_second=-1)

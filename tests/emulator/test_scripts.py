@@ -1,0 +1,147 @@
+"""Scripted replies: patterns and functions, texts, whole responses and failures, in both modes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from yagrpc import _pb
+from yagrpc.emulator import Failure
+
+if TYPE_CHECKING:
+    from tests.emulator.conftest import Ask, Emulate, Refused, Request, Response
+
+TextOf = Callable[["Response"], str]
+STATUS = _pb.text_common_pb2.Alternative
+
+
+def filtered() -> Response:
+    response = _pb.text_generation_service_pb2.CompletionResponse()
+    alternative = response.alternatives.add(status=STATUS.ALTERNATIVE_STATUS_CONTENT_FILTER)
+    alternative.message.role, alternative.message.text = "assistant", "There is plenty on this in the search."
+    response.usage.SetInParent()
+    return response
+
+
+def test_the_first_pattern_found_in_the_last_user_text_answers(emulate: Emulate, ask: Ask, text_of: TextOf) -> None:
+    service = emulate(replies={"(?i)ping": "pong", "p": "another"}, duration=0)
+    assert text_of(service.complete(ask("PING!"))) == "pong"
+    assert text_of(service.complete(ask("ping", ("assistant", "pong"), "stop"))) == "another"
+    assert "who?" in text_of(service.complete(ask("ping", "who?")))
+    assert text_of(service.result(service.text_async.Completion(ask("ping")))) == "pong"
+
+
+def test_a_scripted_text_is_counted_cut_and_streamed(emulate: Emulate, ask: Ask, text_of: TextOf) -> None:
+    service = emulate(replies={"": "one two three"})
+    request = ask("count")
+    assert service.complete(request).usage.completion_tokens == 3
+    assert [text_of(response) for response in service.stream(request)] == ["one", "one two", "one two three"]
+    request.completion_options.max_tokens.value = 2
+    assert [text_of(response) for response in service.stream(request)] == ["one", "one two"]
+
+
+def test_an_empty_text_is_an_answer(emulate: Emulate, ask: Ask, text_of: TextOf) -> None:
+    service = emulate(replies={"": ""})
+    (response,) = service.stream(ask("ping"))
+    assert text_of(response) == ""
+    assert response.usage.completion_tokens == 0
+
+
+def test_a_whole_response_is_sent_as_it_is(emulate: Emulate, ask: Ask) -> None:
+    service = emulate(replies={"": filtered()}, duration=0)
+    request = ask("ping")
+    assert service.complete(request) == filtered()
+    assert service.result(service.text_async.Completion(request)) == filtered()
+    assert service.stream(request) == [filtered()]
+
+
+def test_a_whole_response_is_streamed(emulate: Emulate, ask: Ask, text_of: TextOf) -> None:
+    response = filtered()
+    response.alternatives[0].message.text = "one two"
+    response.alternatives[0].status = STATUS.ALTERNATIVE_STATUS_FINAL
+    service = emulate(replies={"": response})
+    first, last = service.stream(ask("ping"))
+    assert text_of(first) == "one"
+    assert first.usage.completion_tokens == 0, "never below nothing, whatever was scripted"
+    assert last == response
+
+
+def test_an_empty_response_is_sent(emulate: Emulate, ask: Ask) -> None:
+    empty = _pb.text_generation_service_pb2.CompletionResponse()
+    service = emulate(replies={"": empty})
+    assert service.stream(ask("ping")) == [empty]
+
+
+DETAIL = error_details_pb2.ErrorInfo(reason="TRIED")
+STATUS_OF_ANOTHER_POOL = status_pb2.Status(code=13, message="broken")
+STATUS_OF_ANOTHER_POOL.details.add().Pack(DETAIL)
+
+
+@pytest.mark.parametrize(
+    "failure", [Failure(grpc.StatusCode.INTERNAL, "broken", (DETAIL,)), STATUS_OF_ANOTHER_POOL], ids=["own", "google"]
+)
+def test_a_failure_is_the_status_of_a_call_or_the_error_of_an_operation(
+    emulate: Emulate, ask: Ask, refused: Refused, failure: Any
+) -> None:
+    service = emulate(replies={"ping": failure}, duration=0)
+    refusal = refused(service.text.Completion, ask("ping"))
+    assert (refusal.code, refusal.message) == (grpc.StatusCode.INTERNAL, "broken")
+    operation = service.text_async.Completion(ask("ping"))
+    assert operation.done
+    assert operation.WhichOneof("result") == "error"
+    for status in (refusal.status, operation.error):
+        assert status is not None
+        assert (status.code, status.message) == (13, "broken")
+        info = _pb.error_details_pb2.ErrorInfo()
+        assert status.details[0].Unpack(info)
+        assert info.reason == "TRIED"
+
+
+def test_a_code_that_grpc_does_not_know_is_unknown(emulate: Emulate, ask: Ask, refused: Refused) -> None:
+    service = emulate(replies={"": status_pb2.Status(code=99, message="odd")}, duration=0)
+    assert refused(service.text.Completion, ask("ping")).code is grpc.StatusCode.UNKNOWN
+    assert service.text_async.Completion(ask("ping")).error.code == 99
+
+
+def test_a_function_is_asked_once_for_each_request_in_their_order(emulate: Emulate, ask: Ask, text_of: TextOf) -> None:
+    seen: list[Request] = []
+
+    def reply(request: Request) -> str | None:
+        seen.append(request)
+        return f"answer {len(seen)}" if len(seen) < 3 else None
+
+    service = emulate(replies=reply, duration=10)
+    requests = [ask("a"), ask("b"), ask("c")]
+    submitted = [service.text_async.Completion(request) for request in requests]
+    assert seen == requests
+    service.emulator.advance(10)
+    # Read in another order than submitted, and twice: an operation's answer is its own, and stays.
+    for _ in range(2):
+        for number in (2, 0, 1):
+            text = text_of(service.result(service.get(submitted[number].id)))
+            assert ("c" in text) if number == 2 else (text == f"answer {number + 1}")
+    assert len(seen) == 3
+
+
+def test_a_reply_of_another_type_is_refused(emulate: Emulate) -> None:
+    with pytest.raises(TypeError, match="a scripted reply is"):
+        emulate(replies={"": 5})
+    with pytest.raises(TypeError, match="ErrorInfo"):
+        emulate(replies={"": DETAIL})
+
+
+def test_a_failure_must_fail(emulate: Emulate) -> None:
+    with pytest.raises(ValueError, match="other than OK"):
+        Failure(grpc.StatusCode.OK)
+    with pytest.raises(ValueError, match="other than 0"):
+        emulate(replies={"": status_pb2.Status()})
+
+
+def test_a_pattern_must_be_one(emulate: Emulate) -> None:
+    with pytest.raises(re.error):
+        emulate(replies={"(": "x"})

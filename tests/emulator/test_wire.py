@@ -1,0 +1,112 @@
+"""What a call leaves behind: headers, counters, the requests; discovery; what is not served."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import grpc
+
+from yagrpc import _pb
+from yagrpc.emulator import paths
+from yagrpc.emulator.received import KEPT
+from yagrpc.emulator.services import ENDPOINT_IDS
+
+if TYPE_CHECKING:
+    from tests.emulator.conftest import Ask, Emulate, Refused, Service
+
+List = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest
+Get = _pb.api_endpoint_service_pb2.GetApiEndpointRequest
+
+
+def test_answers_carry_the_service_headers(service: Service, ask: Ask) -> None:
+    seen: set[str] = set()
+    for metadata in ((), (("x-client-request-id", "mine"),)):
+        call = service.text.Completion(ask("ping"), metadata=metadata)
+        headers = {key: str(value) for key, value in call.initial_metadata()}
+        assert headers.get("x-client-request-id") == ("mine" if metadata else None)
+        for key in ("x-request-id", "x-server-trace-id"):
+            assert uuid.UUID(headers[key]).version == 4
+            seen.add(headers[key])
+        assert len(list(call)) == 1
+    assert len(seen) == 4
+
+
+def test_refusals_carry_them_too(service: Service, refused: Refused) -> None:
+    request = _pb.text_generation_service_pb2.CompletionRequest()
+    refusal = refused(service.text.Completion, request, metadata=[("x-client-request-id", "mine")])
+    assert refusal.initial_metadata["x-client-request-id"] == "mine"
+    assert refusal.initial_metadata["x-request-id"]
+
+
+def test_requests_are_kept_with_their_metadata(service: Service, ask: Ask) -> None:
+    sent = [("authorization", "Api-Key secret"), ("x-data-logging-enabled", "false"), ("x-some-bin", b"\x00")]
+    service.complete(ask("ping"), metadata=sent)
+    (received,) = service.emulator.requests
+    assert received.path == paths.COMPLETION
+    assert received.request == ask("ping")
+    assert dict(sent).items() <= received.metadata.items()
+    assert "secret" not in repr(received)
+
+
+def test_only_the_last_requests_are_kept(service: Service) -> None:
+    calls = [service.endpoints.Get.future(Get(api_endpoint_id="iam")) for _ in range(KEPT + 5)]
+    for call in calls:
+        call.result()
+    assert len(service.emulator.requests) == KEPT
+    assert service.emulator.calls[paths.ENDPOINT_GET] == KEPT + 5
+
+
+def test_what_was_counted_stands_still(service: Service, ask: Ask) -> None:
+    calls, refusals, requests = service.emulator.calls, service.emulator.refusals, service.emulator.requests
+    service.complete(ask("ping"))
+    assert (calls, refusals, requests) == ({}, {}, [])
+    assert service.emulator.calls == {paths.COMPLETION: 1}
+    assert service.emulator.refusals.total() == 0
+
+
+def test_discovery_names_this_emulator(service: Service) -> None:
+    response = service.endpoints.List(List())
+    assert {endpoint.address for endpoint in response.endpoints} == {service.emulator.address}
+    ids = [endpoint.id for endpoint in response.endpoints]
+    assert ids == list(ENDPOINT_IDS)
+    assert {"endpoint", "iam", "operation", "ai-foundation-models"} <= set(ids)
+    assert response.next_page_token == ""
+    assert service.endpoints.Get(Get(api_endpoint_id="iam")) == response.endpoints[ids.index("iam")]
+
+
+def test_another_endpoint_is_not_found(service: Service, refused: Refused) -> None:
+    refusal = refused(service.endpoints.Get, Get(api_endpoint_id="no-such"))
+    assert refusal.code is grpc.StatusCode.NOT_FOUND
+
+
+def test_what_is_not_served_is_unimplemented_and_counted(service: Service, refused: Refused) -> None:
+    refusal = refused(service.batch.Completion, _pb.text_generation_service_pb2.BatchCompletionRequest())
+    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
+    path = "/yandex.cloud.ai.foundation_models.v1.TextGenerationBatchService/Completion"
+    assert service.emulator.calls == {path: 1}
+    assert service.emulator.refusals == {(path, grpc.StatusCode.UNIMPLEMENTED): 1}
+
+
+def test_services_of_others_are_not_counted(service: Service, refused: Refused) -> None:
+    check = service.channel.unary_unary("/grpc.health.v1.Health/Check", lambda request: b"")
+    assert refused(check, "").code is grpc.StatusCode.UNIMPLEMENTED
+    assert service.emulator.calls == {}
+
+
+def test_paths_are_those_of_the_definitions(emulate: Emulate) -> None:
+    written = {value for name, value in vars(paths).items() if name in paths.__all__ and isinstance(value, str)}
+    written.discard(paths.CLOUD)
+    defined = {
+        f"/{service.full_name}/{method.name}"
+        for module in (
+            _pb.text_generation_service_pb2,
+            _pb.operation_service_pb2,
+            _pb.api_endpoint_service_pb2,
+            _pb.iam_token_service_pb2,
+        )
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if service.name != "TextGenerationBatchService"
+    }
+    assert written == defined

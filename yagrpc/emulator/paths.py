@@ -1,0 +1,43 @@
+"""gRPC paths of everything that the emulator serves.
+
+Written out here, not taken from the client's method tables: a wrong path there must not agree with a wrong one here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "CLOUD",
+    "COMPLETION",
+    "COMPLETION_ASYNC",
+    "ENDPOINT_GET",
+    "ENDPOINT_LIST",
+    "IAM_CREATE",
+    "IAM_CREATE_FOR_SERVICE_ACCOUNT",
+    "IAM_REVOKE",
+    "OPEN_TO_ALL",
+    "OPERATION_CANCEL",
+    "OPERATION_GET",
+    "TOKENIZE",
+    "TOKENIZE_COMPLETION",
+]
+
+CLOUD: Final = "/yandex.cloud."
+"""What every path of the service begins with; others (health, reflection) are not the emulated service's."""
+
+COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion"
+COMPLETION_ASYNC: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
+TOKENIZE: Final = "/yandex.cloud.ai.foundation_models.v1.TokenizerService/Tokenize"
+TOKENIZE_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TokenizerService/TokenizeCompletion"
+OPERATION_GET: Final = "/yandex.cloud.operation.OperationService/Get"
+OPERATION_CANCEL: Final = "/yandex.cloud.operation.OperationService/Cancel"
+ENDPOINT_GET: Final = "/yandex.cloud.endpoint.ApiEndpointService/Get"
+ENDPOINT_LIST: Final = "/yandex.cloud.endpoint.ApiEndpointService/List"
+IAM_CREATE: Final = "/yandex.cloud.iam.v1.IamTokenService/Create"
+IAM_CREATE_FOR_SERVICE_ACCOUNT: Final = "/yandex.cloud.iam.v1.IamTokenService/CreateForServiceAccount"
+IAM_REVOKE: Final = "/yandex.cloud.iam.v1.IamTokenService/Revoke"
+
+OPEN_TO_ALL: Final = frozenset({ENDPOINT_GET, ENDPOINT_LIST, IAM_CREATE, IAM_CREATE_FOR_SERVICE_ACCOUNT, IAM_REVOKE})
+"""Served without a credential. Discovery and `Create` are so in the service; the other two are so here, so that a
+test can issue and revoke tokens without having one."""

@@ -1,0 +1,117 @@
+"""The emulator in an event loop: its start, its end, and a blocking `run` for the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from typing import Final
+
+import grpc.aio
+
+from yagrpc.emulator.options import EmulatorOptions
+from yagrpc.emulator.pipeline import Pipeline
+from yagrpc.emulator.services import add_services
+from yagrpc.emulator.state import State
+
+__all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
+
+GRACE_SECONDS: Final = 1.0
+"""How long calls that are running may take to end when a served emulator is told to stop."""
+
+_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+"""Above everything that a client's own limit should refuse."""
+
+
+class EmulatorServer:
+    """An emulator in the event loop that is running.
+
+    Its state outlives a stop, and a second start listens on the same port: as a service that was away for a while.
+
+    Args:
+        options: What it is told; `None` for the defaults.
+    """
+
+    def __init__(self, options: EmulatorOptions | None = None) -> None:
+        self.state = State(options or EmulatorOptions())
+        self._port = self.state.options.port
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens, `host:port`; empty before the first start."""
+        return self.state.address
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            RuntimeError: It is running, or the port is taken.
+        """
+        if self._server is not None:
+            raise RuntimeError("the emulator is running already")
+        server = grpc.aio.server(
+            interceptors=[Pipeline(self.state)],
+            options=[
+                ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+                ("grpc.max_send_message_length", _MESSAGE_BYTES),
+                # Otherwise a second emulator on the same port would start, and take every other connection.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        add_services(server, self.state)
+        host = self.state.options.host
+        host = f"[{host}]" if ":" in host else host
+        self._port = server.add_insecure_port(f"{host}:{self._port}")
+        self.state.address = f"{host}:{self._port}"
+        await server.start()
+        self._server = server
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Stop listening and end all calls; without effect where it is not running.
+
+        Args:
+            grace: Seconds that running calls have left; `None` ends them at once.
+        """
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(grace)
+
+
+async def serve(options: EmulatorOptions | None = None, *, on_ready: Callable[[str], object]) -> None:
+    """Run an emulator in the main thread's event loop until SIGINT or SIGTERM, then stop it gracefully.
+
+    Args:
+        options: What the emulator is told; `None` for the defaults.
+        on_ready: Called with the address, once it is listening.
+
+    Raises:
+        RuntimeError: The port is taken.
+    """
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Loops on Windows take no signal handlers; there Ctrl-C cancels this coroutine instead.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, told.set)
+    server = EmulatorServer(options)
+    await server.start()
+    try:
+        on_ready(server.address)
+        await told.wait()
+    finally:
+        await server.stop(GRACE_SECONDS)
+
+
+def run(options: EmulatorOptions | None = None, *, on_ready: Callable[[str], object]) -> None:
+    """`serve`, for a caller without an event loop: blocks until SIGINT or SIGTERM. For the main thread only.
+
+    Args:
+        options: What the emulator is told; `None` for the defaults.
+        on_ready: Called with the address, once it is listening.
+
+    Raises:
+        RuntimeError: The port is taken.
+    """
+    asyncio.run(serve(options, on_ready=on_ready))

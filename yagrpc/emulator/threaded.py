@@ -1,0 +1,155 @@
+"""The emulator in a thread with an event loop of its own: for tests, and for whoever has a main thread to lose."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Collection
+from concurrent.futures import Future
+from types import TracebackType
+
+import grpc
+
+from yagrpc.emulator.options import Duration, EmulatorOptions
+from yagrpc.emulator.quotas import EmulatorQuota
+from yagrpc.emulator.received import Received
+from yagrpc.emulator.replies import Replies
+from yagrpc.emulator.server import EmulatorServer
+
+__all__ = ["Emulator"]
+
+
+class Emulator:
+    """A Foundation Models service on loopback: `with Emulator() as emulator: ... emulator.address`.
+
+    Its state (operations, tokens, counters, clock) outlives a stop, and a second start listens on the same port.
+    Methods may be called from any thread but the emulator's own; one thread starts and stops it.
+
+    Args:
+        host: `localhost` or a loopback address.
+        port: The port, or 0 for any free one.
+        duration: How long an asynchronous operation runs, in seconds of the emulator's clock: a number, or what
+            draws one, such as `Lognormal(median=20, sigma=1)`. With 0 it is done in the first reply.
+        completion_duration: How long a synchronous completion takes, likewise.
+        seed: Makes ids, tokens and durations the same in every run.
+        replies: Scripted replies: a mapping of patterns, searched for in the last user text, to replies, or a
+            function of the request. A reply is a text, a `Failure`, a `google.rpc.Status` or a whole
+            `CompletionResponse`.
+        auth: `"off"`, `"present"`, or the accepted values of `authorization`, such as `{"Api-Key abc"}`.
+        quota: Quotas to enforce, or `None`; `EmulatorQuota()` has the documented ones.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        duration: Duration = 1.0,
+        completion_duration: Duration = 0.0,
+        seed: int | None = None,
+        replies: Replies | None = None,
+        auth: str | Collection[str] = "off",
+        quota: EmulatorQuota | None = None,
+    ) -> None:
+        self._server = EmulatorServer(
+            EmulatorOptions(
+                host=host,
+                port=port,
+                duration=duration,
+                completion_duration=completion_duration,
+                seed=seed,
+                replies=replies,
+                auth=auth,
+                quota=quota,
+            )
+        )
+        self._state = self._server.state
+        self._thread: threading.Thread | None = None
+        self._end: Future[None] = Future()
+
+    @property
+    def address(self) -> str:
+        """Where it listens, such as `127.0.0.1:40123`; empty before the first start."""
+        return self._server.address
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How many calls of each full gRPC path (`yagrpc.emulator.paths`) have arrived; a copy."""
+        return self._state.received.calls
+
+    @property
+    def refusals(self) -> Counter[tuple[str, grpc.StatusCode]]:
+        """How many calls have been refused, by path and code; a copy."""
+        return self._state.received.refusals
+
+    @property
+    def requests(self) -> list[Received]:
+        """The last 1000 requests with their path and metadata, oldest first; a copy."""
+        return self._state.received.requests
+
+    def now(self) -> float:
+        """The emulator's time, in seconds since the Unix epoch."""
+        return self._state.clock.now()
+
+    def advance(self, seconds: float) -> None:
+        """Move the emulator's clock forward: operations end, quota windows pass, tokens and results expire.
+
+        Args:
+            seconds: How far, 0 or more.
+
+        Raises:
+            ValueError: A negative or infinite number.
+        """
+        self._state.clock.advance(seconds)
+
+    def start(self) -> None:
+        """Start the thread and return once it listens.
+
+        Raises:
+            RuntimeError: It is running, or the port is taken.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the emulator is running already")
+        ready: Future[None] = Future()
+        self._end = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(ready)), name="yagrpc-emulator", daemon=True
+        )
+        self._thread.start()
+        try:
+            ready.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End all calls at once, stop listening and end the thread; without effect where it is not running."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._end.set_result(None)
+            thread.join()
+
+    def __enter__(self) -> Emulator:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def _serve(self, ready: Future[None]) -> None:
+        try:
+            await self._server.start()
+        except BaseException as error:
+            ready.set_exception(error)
+            return
+        ready.set_result(None)
+        try:
+            await asyncio.wrap_future(self._end)
+        finally:
+            await self._server.stop()
