@@ -32,8 +32,8 @@ check: $(VENV)/.installed $(VENV)/.tools
 	PYTHON=$(BIN)/python scripts/check-wheel.sh
 
 bench: $(VENV)/.installed $(VENV)/.tools
-	$(BIN)/python -m benchmarks.imports $(if $(QUICK),--quick)
-	$(BIN)/python -m benchmarks.calls $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/imports.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
 
 official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow $(ARGS)

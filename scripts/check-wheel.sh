@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Builds the sdist and the wheel, looks at what they hold, and uses the wheel in empty environments.
 #
-# PYTHON names an interpreter that has build and twine. PROTOBUF lists the protobuf versions to try (default: 6.33 and 7).
+# PYTHON names an interpreter that has build and twine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
+# The lowest versions that pyproject.toml admits, the newest protobuf 6, and the newest of everything.
+sets=("protobuf==5.29.3 grpcio==1.68.1 googleapis-common-protos==1.66.0" "protobuf==6.33.*" "protobuf==7.*")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -18,11 +20,12 @@ if [ "$top" != "yagrpc yagrpc_proto" ]; then
     exit 1
 fi
 
-for protobuf in ${PROTOBUF:-6.33 7}; do
-    venv="$work/protobuf-$protobuf"
+for versions in "${sets[@]}"; do
+    venv="$work/${versions%% *}"
     "$python" -m venv "$venv"
+    read -r -a requirements <<<"$versions"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-        "$(echo "$work"/dist/*.whl)[cli]" "protobuf==$protobuf.*"
+        "$(echo "$work"/dist/*.whl)[cli]" "${requirements[@]}"
     # From a folder of its own, so that only what was installed can be found.
     script=$PWD/scripts/use_wheel.py
     (cd "$venv" && bin/python -W error "$script")

@@ -150,7 +150,7 @@ _HOMES: Final = {
 }
 """The module that each public name is defined in."""
 
-__all__ = ["__version__", *_HOMES, *_MODULES]
+__all__ = ["__version__", *_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

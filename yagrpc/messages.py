@@ -128,7 +128,7 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
         RequestError: There are none, or one is not a message, has an unknown role, or is empty.
     """
     if isinstance(messages, (str, Mapping, Message, ProtoMessage)):
-        given: Sequence[MessageInput] = [messages]
+        given: Sequence[Any] = [messages]
     elif isinstance(messages, Iterable) and not isinstance(messages, (bytes, bytearray)):
         given = list(messages)
     else:

@@ -35,7 +35,7 @@ SERVICES: Final = {
 }
 """The table module of each service, by the service's short name."""
 
-__all__ = list(SERVICES)
+__all__ = list(SERVICES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,8 +40,9 @@ class Service:
 
     def complete(self, request: Request, **options: Any) -> Response:
         """The one answer to a synchronous request."""
-        (response,) = self.text.Completion(request, **options)
-        return response
+        responses: list[Response] = list(self.text.Completion(request, **options))
+        assert len(responses) == 1
+        return responses[0]
 
     def stream(self, request: Request) -> list[Response]:
         """All messages of a streamed answer."""
@@ -76,9 +77,9 @@ class Refusal:
 
     def __init__(self, error: grpc.RpcError) -> None:
         assert isinstance(error, grpc.Call)
-        self.code = error.code()
-        self.message = error.details() or ""
-        self.initial_metadata = dict(error.initial_metadata() or ())
+        self.code: grpc.StatusCode = error.code()
+        self.message: str = error.details() or ""
+        self.initial_metadata: dict[str, str | bytes] = dict(error.initial_metadata() or ())
         trailing = dict(error.trailing_metadata() or ())
         self.status: _pb.status_pb2.Status | None = None
         if "grpc-status-details-bin" in trailing:
@@ -136,10 +137,13 @@ def refused() -> Refused:
 
     def call(method: Callable[..., Any], request: Message | str, **options: Any) -> Refusal:
         with pytest.raises(grpc.RpcError) as caught:
-            answer = method(request, **options)
-            if hasattr(answer, "__next__"):
-                list(answer)
+            read(method, request, options)
         return Refusal(caught.value)
+
+    def read(method: Callable[..., Any], request: Message | str, options: dict[str, Any]) -> None:
+        answer = method(request, **options)
+        if hasattr(answer, "__next__"):
+            list(answer)
 
     return call
 

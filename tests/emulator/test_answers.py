@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
@@ -15,10 +16,13 @@ from yagrpc.emulator import MODEL_VERSION
 from yagrpc.emulator.replies import compose, partials
 
 if TYPE_CHECKING:
-    from tests.emulator.conftest import Ask, Response, Service
+    from tests.emulator.conftest import Ask, Emulate, Response, Service
+
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 STATUS = _pb.text_common_pb2.Alternative
 Choice = _pb.text_common_pb2.ToolChoice
+Mode = _pb.text_common_pb2.ReasoningOptions
 TextOf = Callable[["Response"], str]
 
 SCHEMA: dict[str, Any] = {
@@ -67,7 +71,7 @@ def test_usage_agrees_with_the_tokenizer(service: Service, ask: Ask, text_of: Te
 def test_hidden_reasoning_is_counted(service: Service, ask: Ask) -> None:
     plain = service.complete(ask("ping")).usage
     request = ask("ping")
-    request.completion_options.reasoning_options.mode = _pb.text_common_pb2.ReasoningOptions.ENABLED_HIDDEN
+    request.completion_options.reasoning_options.mode = Mode.ENABLED_HIDDEN
     usage = service.complete(request).usage
     reasoning = usage.completion_tokens_details.reasoning_tokens
     assert reasoning > 0
@@ -98,17 +102,32 @@ def test_a_stream_grows_to_the_whole_answer(service: Service, ask: Ask, text_of:
     assert last == service.complete(ask("Tell me a story"))
     assert growing
     assert {response.alternatives[0].status for response in growing} == {STATUS.ALTERNATIVE_STATUS_PARTIAL}
-    for before, after in zip(growing, [*growing[1:], last], strict=True):
+    for before, after in itertools.pairwise([*growing, last]):
         assert text_of(after).startswith(text_of(before))
         assert len(text_of(after)) > len(text_of(before))
         assert after.usage.completion_tokens > before.usage.completion_tokens
         assert before.usage.total_tokens == before.usage.input_text_tokens + before.usage.completion_tokens
 
 
+def test_a_stream_is_spread_over_the_time_that_it_takes(emulate: Emulate, ask: Ask) -> None:
+    service = emulate(completion_duration=100, replies={"": "one two three four"})
+    request = ask("count")
+    request.completion_options.stream = True
+    call = service.text.Completion(request)
+    call.initial_metadata()
+    said = []
+    for _ in range(4):
+        service.emulator.advance(25)
+        said.append(next(call).alternatives[0].message.text)
+    assert said == ["one", "one two", "one two three", "one two three four"]
+    assert list(call) == []
+
+
+@ANY_MACHINE
 @given(said=st.text(min_size=1), hidden=st.booleans(), limit=st.none() | st.integers(1, 30))
 def test_any_stream_is_bounded_and_counts_up(said: str, hidden: bool, limit: int | None, ask: Ask) -> None:
     request = ask(said)
-    request.completion_options.reasoning_options.mode = 2 if hidden else 1
+    request.completion_options.reasoning_options.mode = Mode.ENABLED_HIDDEN if hidden else Mode.DISABLED
     if limit is not None:
         request.completion_options.max_tokens.value = limit
     final = compose(request)
@@ -118,7 +137,7 @@ def test_any_stream_is_bounded_and_counts_up(said: str, hidden: bool, limit: int
     counts = [response.usage.completion_tokens for response in [*growing, final]]
     assert counts == sorted(set(counts))
     texts = [response.alternatives[0].message.text for response in [*growing, final]]
-    assert all(after.startswith(before) for before, after in zip(texts, texts[1:], strict=False))
+    assert all(after.startswith(before) for before, after in itertools.pairwise(texts))
 
 
 def test_one_token_is_not_divided(service: Service, ask: Ask) -> None:

@@ -29,6 +29,7 @@ from yagrpc.emulator import (
     run,
     serve,
 )
+from yagrpc.emulator.threaded import _without_poller_noise
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Service
@@ -97,6 +98,19 @@ def test_it_serves_asyncio_clients_in_another_loop(service: Service, ask: Ask) -
             return list(await asyncio.gather(*(stub.Completion(ask("ping")) for _ in range(50))))
 
     assert len({operation.id for operation in asyncio.run(talk())}) == 50
+
+
+def test_only_the_noise_of_grpc_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    async def report(message: str, error: Exception) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_without_poller_noise)
+        loop.call_exception_handler({"message": message, "exception": error})
+
+    asyncio.run(report("Exception in callback PollerCompletionQueue._handle_events()", BlockingIOError()))
+    assert not caplog.records
+    asyncio.run(report("Exception in callback PollerCompletionQueue._handle_events()", ValueError()))
+    asyncio.run(report("Exception in callback another()", BlockingIOError()))
+    assert len(caplog.records) == 2
 
 
 def test_a_server_lives_in_the_loop_of_its_user(ask: Ask) -> None:
@@ -216,16 +230,16 @@ def test_the_clock_runs_and_moves() -> None:
 def test_waiting_ends_by_itself_or_by_an_advance() -> None:
     async def wait() -> None:
         clock = Clock()
-        await clock.wait(0)
-        await clock.wait(0.01)
-        waiter = asyncio.ensure_future(clock.wait(100))
+        await clock.wait_until(clock.now())
+        await clock.wait_until(clock.now() + 0.01)
+        waiter = asyncio.ensure_future(clock.wait_until(clock.now() + 100))
         await asyncio.sleep(0)
         clock.advance(60)
         await asyncio.sleep(0)
         assert not waiter.done()
         clock.advance(60)
         await waiter
-        cancelled = asyncio.ensure_future(clock.wait(100))
+        cancelled = asyncio.ensure_future(clock.wait_until(clock.now() + 100))
         await asyncio.sleep(0)
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)

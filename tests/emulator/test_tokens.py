@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
@@ -13,6 +13,9 @@ from yagrpc.emulator import tokens
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Service
+
+
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_a_text_is_tokenized_as_the_service_shows_it(service: Service) -> None:
@@ -50,17 +53,20 @@ def test_special_tokens_cannot_be_typed(service: Service, ask: Ask) -> None:
     assert [token.text for token in shown if token.special] == ["<s>", "[NL]", "[NL]", "[SEP]"]
 
 
+@ANY_MACHINE
 @given(text=st.text())
 def test_pieces_join_to_the_text(text: str) -> None:
     assert "".join(tokens.pieces(text)) == text
 
 
+@ANY_MACHINE
 @given(text=st.text(), end=st.integers(0, 50))
 def test_a_cut_text_has_the_pieces_before_the_cut(text: str, end: int) -> None:
     cut = tokens.pieces(text)[:end]
     assert tokens.pieces("".join(cut)) == cut
 
 
+@ANY_MACHINE
 @given(text=st.text())
 def test_tokens_are_deterministic_and_well_formed(text: str) -> None:
     shown = [tokens.to_token(piece) for piece in tokens.text_pieces(text)]
@@ -70,6 +76,7 @@ def test_tokens_are_deterministic_and_well_formed(text: str) -> None:
     assert sum(token.special for token in shown) == text.count("\n")
 
 
+@ANY_MACHINE
 @given(texts=st.lists(st.text(min_size=1), min_size=1, max_size=4))
 def test_a_message_more_is_tokens_more(texts: list[str], ask: Ask) -> None:
     counts = [len(list(tokens.prompt(ask(*texts[:end])))) for end in range(1, len(texts) + 1)]

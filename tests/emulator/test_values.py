@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
 from yagrpc.emulator.values import minimal_instance, to_python
+
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = "the text"
 
@@ -60,7 +62,7 @@ def test_the_smallest_instance(schema: Any, expected: Any) -> None:
 
 
 def test_a_schema_without_a_finite_instance_ends() -> None:
-    schema = {"$ref": "#/$defs/node", "$defs": {"node": NODE}}
+    schema: dict[str, Any] = {"$ref": "#/$defs/node", "$defs": {"node": NODE}}
     assert '"next": null' in json.dumps(minimal_instance(schema, TEXT))
 
 
@@ -71,6 +73,7 @@ values = st.recursive(
 )
 
 
+@ANY_MACHINE
 @given(said=st.dictionaries(st.text(), values, max_size=4))
 def test_a_struct_comes_back_as_it_was(said: dict[str, Any]) -> None:
     struct = _pb.struct_pb2.Struct()
@@ -90,6 +93,7 @@ keywords = st.sampled_from(
 )
 
 
+@ANY_MACHINE
 @given(schema=st.dictionaries(keywords, values | st.sampled_from(["object", "array", "#", "#/x"]), max_size=5))
 def test_any_schema_has_an_instance_that_is_json(schema: dict[str, Any]) -> None:
     assert json.dumps(minimal_instance(schema, TEXT))

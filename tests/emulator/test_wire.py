@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -49,6 +49,15 @@ def test_requests_are_kept_with_their_metadata(service: Service, ask: Ask) -> No
     assert "secret" not in repr(received)
 
 
+def test_requests_have_the_time_of_their_arrival(service: Service, ask: Ask) -> None:
+    service.complete(ask("ping"))
+    service.emulator.advance(100)
+    service.complete(ask("ping"))
+    first, second = (received.at for received in service.emulator.requests)
+    assert 100 <= second - first < 110
+    assert second <= service.emulator.now()
+
+
 def test_only_the_last_requests_are_kept(service: Service) -> None:
     calls = [service.endpoints.Get.future(Get(api_endpoint_id="iam")) for _ in range(KEPT + 5)]
     for call in calls:
@@ -89,7 +98,7 @@ def test_what_is_not_served_is_unimplemented_and_counted(service: Service, refus
 
 
 def test_services_of_others_are_not_counted(service: Service, refused: Refused) -> None:
-    check = service.channel.unary_unary("/grpc.health.v1.Health/Check", lambda request: b"")
+    check: Any = service.channel.unary_unary("/grpc.health.v1.Health/Check", lambda request: b"")
     assert refused(check, "").code is grpc.StatusCode.UNIMPLEMENTED
     assert service.emulator.calls == {}
 

@@ -7,14 +7,14 @@ gave is used and never closed. Cancelling the task cancels the rpc that it await
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
-from yagrpc._core.client import DEFAULT_OPTIONS, ClientCore
-from yagrpc._core.flow import AnyMethod, Effect, Flow, Ready, Send
+from yagrpc._core.client import ClientCore, merged_options
+from yagrpc._core.flow import AnyMethod, Effect, Flow, Ready, Send, Sleep
 from yagrpc.errors import ClientClosedError, ConfigError
 from yagrpc.method import OperationMethod, StreamMethod
 
@@ -29,7 +29,7 @@ class AsyncTransport:
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Given to every channel that is opened here; a host's channel has its own.
-        channel_options: Options of the channels that are opened here, after yagrpc's own.
+        channel_options: Options of the channels that are opened here, in place of yagrpc's own of the same key.
 
     Raises:
         ConfigError: Interceptors with nothing to put them on.
@@ -41,13 +41,13 @@ class AsyncTransport:
         channel: grpc.aio.Channel | None,
         operation_channel: grpc.aio.Channel | None,
         interceptors: Sequence[Any],
-        channel_options: Sequence[tuple[str, Any]],
+        channel_options: Iterable[tuple[str, Any]],
     ) -> None:
         if interceptors and channel is not None and operation_channel is not None:
             raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
         self._core = core
         self._interceptors = interceptors
-        self._options = (*DEFAULT_OPTIONS, *channel_options)
+        self._options = merged_options(channel_options)
         self._given = {"model": channel, "operation": operation_channel}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -60,7 +60,13 @@ class AsyncTransport:
             effect = next(flow)
             while True:
                 try:
-                    outcome = await self._perform(effect)
+                    if type(effect) is Send:  # here, not one coroutine further: it is what every call does
+                        call = effect.call
+                        outcome = await self.callable(call.method)(
+                            call.request, timeout=effect.timeout, metadata=call.metadata
+                        )
+                    else:
+                        outcome = await self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
                     effect = flow.throw(error)
                 else:
@@ -92,11 +98,9 @@ class AsyncTransport:
             await channel.close()
 
     async def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Send):
-            call = effect.call
-            return await self.callable(call.method)(call.request, timeout=effect.timeout, metadata=call.metadata)
         if isinstance(effect, Ready):
             return await self._ready(effect)
+        assert isinstance(effect, Sleep)
         await asyncio.sleep(effect.seconds)
         return None
 

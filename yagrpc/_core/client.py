@@ -232,6 +232,12 @@ class ClientCore:
         return (*(pair for pair in ours if pair[0] not in taken), *given)
 
 
+def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Channel options: yagrpc's own, and the caller's in their place (of two equal keys gRPC takes the first)."""
+    merged: dict[str, Any] = {**dict(DEFAULT_OPTIONS), **dict(given)}
+    return list(merged.items())
+
+
 def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[MessageT]:
     """What a method's operations resolve to: its response message itself."""
     from yagrpc._core.operation import ResultType  # with the protos, at the first use

@@ -12,9 +12,6 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from google.protobuf import message_factory
-from google.protobuf.message import DecodeError, Message
-
 from yagrpc import _pb, config
 from yagrpc._core.rpc_errors import status_details
 from yagrpc.errors import (
@@ -30,6 +27,8 @@ from yagrpc.errors import (
 )
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from yagrpc._core.schedule import Watch
 
 ResultT = TypeVar("ResultT")
@@ -88,6 +87,8 @@ class ResultType(Generic[ResultT]):
             OperationCancelledError: It was cancelled.
             OperationResultError: It has no result, or one of another type.
         """
+        from google.protobuf.message import DecodeError  # imported by now: the operation is a message
+
         outcome = operation.WhichOneof("result")
         if outcome == "error":
             raise _failure(operation)
@@ -227,6 +228,8 @@ def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
 
 def _unpacked(packed: _pb.any_pb2.Any) -> Message | None:
     """The message in an `Any`, by the full name that it carries."""
+    from google.protobuf import message_factory  # imported by now: the `Any` is a message
+
     name = packed.type_url.rpartition("/")[2]
     try:
         descriptor = _pb.POOL.FindMessageTypeByName(name)

@@ -54,7 +54,7 @@ class Client:
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: gRPC client interceptors for every channel.
-        channel_options: gRPC channel options, in addition to yagrpc's own and before the host's channels.
+        channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
         quota: How much of the service's quotas to use; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
@@ -94,8 +94,7 @@ class Client:
             polling=polling,
             data_logging=data_logging,
         )
-        options = tuple(channel_options)
-        self._transport = Transport(self._core, channel, operation_channel, interceptors, options)
+        self._transport = Transport(self._core, channel, operation_channel, interceptors, channel_options)
         self._poller = Poller(self._core, self._transport)
 
     def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:

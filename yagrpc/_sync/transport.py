@@ -7,12 +7,12 @@ A readiness that is already there costs one look at the channel's state, no thre
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc
 
-from yagrpc._core.client import DEFAULT_OPTIONS, ClientCore
+from yagrpc._core.client import ClientCore, merged_options
 from yagrpc._core.flow import AnyMethod, Effect, Flow, Ready, Send, Sleep
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import OperationMethod, StreamMethod
@@ -20,8 +20,6 @@ from yagrpc.method import OperationMethod, StreamMethod
 ResultT = TypeVar("ResultT")
 
 _READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
-
-ChannelOptions = Sequence[tuple[str, Any]]
 
 
 class Transport:
@@ -32,7 +30,7 @@ class Transport:
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Put around every channel, the host's included.
-        channel_options: Options of the channels that are opened here; they go after yagrpc's own.
+        channel_options: Options of the channels that are opened here, in place of yagrpc's own of the same key.
     """
 
     def __init__(
@@ -41,11 +39,11 @@ class Transport:
         channel: grpc.Channel | None,
         operation_channel: grpc.Channel | None,
         interceptors: Sequence[Any],
-        channel_options: ChannelOptions,
+        channel_options: Iterable[tuple[str, Any]],
     ) -> None:
         self._core = core
         self._interceptors = interceptors
-        self._options = (*DEFAULT_OPTIONS, *channel_options)
+        self._options = merged_options(channel_options)
         self._given = {"model": channel, "operation": operation_channel}
         self._lock = threading.Lock()
         self._opened: list[grpc.Channel] = []

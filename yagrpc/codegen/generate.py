@@ -19,6 +19,7 @@ from yagrpc.codegen.errors import GenerateError
 from yagrpc.codegen.layout import Layout
 from yagrpc.codegen.messages import messages_module, pool_module
 from yagrpc.codegen.methods import MethodTables
+from yagrpc.codegen.options import OptionReader
 from yagrpc.codegen.stubs import without_version_guard
 
 __all__ = ["generate"]
@@ -52,7 +53,8 @@ def generate(roots: Sequence[Path], out: Path, package: str, files: Sequence[str
 
 def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, out: Path, work: Path) -> None:
     versions = ", ".join(f"{tool} {number}" for tool, number in tool_versions().items())
-    tables = MethodTables(compiled.file, layout)
+    options = OptionReader(compiled.file)
+    tables = MethodTables(layout, options)
     root = out / layout.package.replace(".", "/")
     root.mkdir(parents=True)
     with_services = [file for file in compiled.file if file.service]
@@ -69,7 +71,7 @@ def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, out: Path
         for path in (out / layout.path(file.name, suffix) for suffix in _PLUGIN_SUFFIXES):
             if path.exists():
                 path.write_text(_header(file.name, versions) + path.read_text("utf-8"), "utf-8")
-        text = messages_module(file, layout, _header(file.name, versions))
+        text = messages_module(file, layout, options, _header(file.name, versions))
         (out / layout.path(file.name, "_pb2.py")).write_text(text, "utf-8")
     for file in with_services:
         text = tables.module(file, _header(file.name, versions))

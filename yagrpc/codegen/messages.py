@@ -14,6 +14,7 @@ import textwrap
 from google.protobuf import descriptor_pb2
 
 from yagrpc.codegen.layout import Layout
+from yagrpc.codegen.options import OptionReader
 
 __all__ = ["messages_module", "pool_module"]
 
@@ -47,7 +48,9 @@ def pool_module(header: str) -> str:
     return f"{header}{_POOL}"
 
 
-def messages_module(file: descriptor_pb2.FileDescriptorProto, layout: Layout, header: str) -> str:
+def messages_module(
+    file: descriptor_pb2.FileDescriptorProto, layout: Layout, options: OptionReader, header: str
+) -> str:
     """The text of one file's `_pb2.py`."""
     lines = [f'{header}"""Messages of {file.name}."""\n']
     for dependency in file.dependency:
@@ -60,10 +63,7 @@ def messages_module(file: descriptor_pb2.FileDescriptorProto, layout: Layout, he
         lines.append(f"from {installed} import {name} as _installed")
         source = "_installed.DESCRIPTOR.serialized_pb"
     else:
-        bare = descriptor_pb2.FileDescriptorProto()
-        bare.CopyFrom(file)
-        bare.ClearField("source_code_info")
-        source = _bytes_literal(bare.SerializeToString(deterministic=True))
+        source = _bytes_literal(options.canonical(file))
     lines.append(f"\nDESCRIPTOR = _pool.add({source}, __name__, globals())\n")
     return "\n".join(lines)
 

@@ -8,14 +8,13 @@ resolved as protobuf resolves a relative name.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import Message
+from google.protobuf import descriptor_pb2
 
 from yagrpc.codegen.errors import GenerateError
 from yagrpc.codegen.layout import Layout
+from yagrpc.codegen.options import OptionReader
 
 __all__ = ["MethodTables"]
 
@@ -35,15 +34,13 @@ class MethodTables:
     """Makes the tables of all services in one set of files.
 
     Args:
-        files: Every compiled file, in an order in which imports come first.
-        layout: Where their Python modules are.
+        layout: Where the Python modules of all compiled files are.
+        options: Reads their options.
     """
 
-    def __init__(self, files: Iterable[descriptor_pb2.FileDescriptorProto], layout: Layout) -> None:
+    def __init__(self, layout: Layout, options: OptionReader) -> None:
         self._layout = layout
-        self._pool = descriptor_pool.DescriptorPool()
-        for file in files:
-            self._pool.AddSerializedFile(file.SerializeToString())
+        self._options = options
 
     def module(self, file: descriptor_pb2.FileDescriptorProto, header: str) -> str:
         """The text of one file's `_methods.py`.
@@ -56,12 +53,13 @@ class MethodTables:
         body: list[str] = []
         kinds = {"HttpRule"}
         for number, service in enumerate(file.service):
-            summary = comments.get((6, number), f"Methods of {file.package}.{service.name}.")
+            full_name = f"{file.package}.{service.name}" if file.package else service.name
+            summary = comments.get((6, number), f"Methods of {full_name}.")
             body += ["", "", f"class {service.name}:", *_docstring(summary, "    ")]
             for place, method in enumerate(service.method):
-                types = self._types(file, service.name, method)
+                types = self._types(file, full_name, method)
                 kinds.add(types.kind)
-                body += ["", *self._entry(file, service.name, method, types, modules)]
+                body += ["", *self._entry(full_name, method, types, modules)]
                 if comment := comments.get((6, number, 2, place)):
                     body += _docstring(comment, "    ")
         names = ", ".join(sorted(kinds if any("HttpRule(" in line for line in body) else kinds - {"HttpRule"}))
@@ -85,18 +83,18 @@ class MethodTables:
         method: descriptor_pb2.MethodDescriptorProto,
     ) -> _Types:
         request, response = method.input_type[1:], method.output_type[1:]
-        where = f"{file.name}: rpc {file.package}.{service}.{method.name}"
+        where = f"{file.name}: rpc {service}.{method.name}"
         if method.client_streaming:
             raise GenerateError(f"{where}: client streaming is not supported")
         if method.server_streaming:
             return _Types("StreamMethod", request, response)
-        declared = self._option(method, "yandex.cloud.api.operation")
+        declared = self._options.of_method(method, "yandex.cloud.api.operation")
         if response != _OPERATION or declared is None:
             return _Types("UnaryMethod", request, response)
         resolved: dict[str, str | None] = {}
         for role in ("response", "metadata"):
             name: str = getattr(declared, role)
-            resolved[role] = self._layout.resolve(name, f"{file.package}.{service}") if name else None
+            resolved[role] = self._layout.resolve(name, service) if name else None
             if name and resolved[role] is None:
                 raise GenerateError(f"{where}: its operation's {role} type {name!r} is not in any compiled file")
         if resolved["response"] is None:
@@ -105,7 +103,6 @@ class MethodTables:
 
     def _entry(
         self,
-        file: descriptor_pb2.FileDescriptorProto,
         service: str,
         method: descriptor_pb2.MethodDescriptorProto,
         types: _Types,
@@ -120,25 +117,12 @@ class MethodTables:
                 full_names["metadata"] = types.metadata
         annotation = ", ".join(modules.name(self._layout.locate(name)) if name else "None" for name in parameters)
         lines = [f"    {method.name}: Final[{types.kind}[{annotation}]] = {types.kind}("]
-        lines.append(f'        "/{file.package}.{service}/{method.name}",')
+        lines.append(f'        "/{service}/{method.name}",')
         for role, name in full_names.items():
             lines.append(f'        {role}="{":".join(self._layout.locate(name))}",')
-        if rule := self._option(method, "google.api.http"):
+        if rule := self._options.of_method(method, "google.api.http"):
             lines.append(f"        http={_http(rule)},")
         return [*lines, "    )"]
-
-    def _option(self, method: descriptor_pb2.MethodDescriptorProto, name: str) -> Message | None:
-        """A custom option of an rpc; its declaration is among the compiled files, not among the installed ones."""
-        try:
-            extension: Any = self._pool.FindExtensionByName(name)
-        except KeyError:
-            return None
-        options_type = self._pool.FindMessageTypeByName("google.protobuf.MethodOptions")
-        options = message_factory.GetMessageClass(options_type).FromString(method.options.SerializeToString())
-        if not options.HasExtension(extension):
-            return None
-        value: Message = options.Extensions[extension]
-        return value
 
 
 class _Imports:

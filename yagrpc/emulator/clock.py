@@ -45,16 +45,15 @@ class Clock:
             for wake in self._wakers:
                 wake()
 
-    async def wait(self, seconds: float) -> None:
-        """Wait until this clock has moved by so many seconds, by itself or through `advance`."""
-        deadline = self.now() + seconds
+    async def wait_until(self, moment: float) -> None:
+        """Wait until it is so late by this clock, whether it gets there by itself or through `advance`."""
         loop = asyncio.get_running_loop()
         moved = asyncio.Event()
         wake = functools.partial(loop.call_soon_threadsafe, moved.set)
         with self._lock:
             self._wakers.add(wake)
         try:
-            while (left := deadline - self.now()) > 0:
+            while (left := moment - self.now()) > 0:
                 timer = loop.call_later(left, moved.set)
                 try:
                     await moved.wait()

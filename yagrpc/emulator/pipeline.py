@@ -17,7 +17,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from yagrpc.emulator import paths
-from yagrpc.emulator.received import Received
+from yagrpc.emulator.received import CURRENT, Received
 from yagrpc.emulator.refusal import Refusal
 from yagrpc.emulator.state import State
 
@@ -89,17 +89,23 @@ class Pipeline(grpc.aio.ServerInterceptor):
     async def _admitted(self, path: str, request: Message, context: _Context) -> AsyncIterator[None]:
         state = self._state
         metadata = dict(context.invocation_metadata() or ())
-        state.received.keep(Received(path, metadata, request))
+        received = Received(path, metadata, request, state.clock.now())
+        CURRENT.set(received)
+        state.received.keep(received)
         request_id = state.new_request_id()
         headers = [(REQUEST_ID, request_id), (SERVER_TRACE_ID, state.new_request_id())]
         if CLIENT_REQUEST_ID in metadata:
             headers.append((CLIENT_REQUEST_ID, str(metadata[CLIENT_REQUEST_ID])))
-        await context.send_initial_metadata(tuple(headers))
-        try:
-            if path not in paths.OPEN_TO_ALL:
-                state.guard.check(str(metadata.get("authorization", "")), state.clock.now(), request_id)
-            with state.quotas.admit(path, state.clock.now()):
+        with contextlib.ExitStack() as admission:
+            try:
+                try:
+                    if path not in paths.OPEN_TO_ALL:
+                        state.guard.check(str(metadata.get("authorization", "")), received.at, request_id)
+                    admission.enter_context(state.quotas.admit(path, received.at))
+                finally:
+                    # After the decision: who has the headers knows that the call counts as running.
+                    await context.send_initial_metadata(tuple(headers))
                 yield
-        except Refusal as refusal:
-            state.received.refuse(path, refusal.code)
-            await context.abort(refusal.code, refusal.message, refusal.trailer)
+            except Refusal as refusal:
+                state.received.refuse(path, refusal.code)
+                await context.abort(refusal.code, refusal.message, refusal.trailer)

@@ -76,7 +76,7 @@ class Window:
 class Quotas:
     """The state of all quotas.
 
-    The ids of the quotas for running completions is quoted from the service; the others follow the pattern of the
+    The id of the quota for running completions is quoted from the service; the others follow the pattern of the
     messages that are known (`<quota id>.<rate|count> <rate|gauge> quota limit exceed: allowed <N> requests`).
 
     Args:
@@ -126,16 +126,16 @@ class Quotas:
         for window in windows:
             if window.full(now):
                 raise _exhausted(f"{window.name}.rate rate", window.limit)
-        gauged = path == paths.COMPLETION and self._concurrent is not None
-        if gauged and self._concurrent is not None and self._running >= self._concurrent:
+        is_completion = path == paths.COMPLETION
+        if is_completion and self._concurrent is not None and self._running >= self._concurrent:
             raise _exhausted("ai.textGenerationCompletionSessionsCount.count gauge", self._concurrent)
         for window in windows:
             window.take(now)
-        self._running += gauged
+        self._running += is_completion
         try:
             yield
         finally:
-            self._running -= gauged
+            self._running -= is_completion
 
 
 def _exhausted(quota: str, allowed: int) -> Refusal:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import Counter, deque
+from contextvars import ContextVar
 from typing import Final
 
 import grpc
 from google.protobuf.message import Message
 
-__all__ = ["KEPT", "Received", "ReceivedLog"]
+__all__ = ["CURRENT", "KEPT", "Received", "ReceivedLog"]
 
 KEPT: Final = 1000
 """So many of the last requests are kept."""
@@ -29,6 +30,12 @@ class Received:
     """Its metadata; of a repeated key the last value. Not shown in a repr, since credentials are in it."""
     request: Message
     """The request message."""
+    at: float
+    """When, in seconds since the epoch by the emulator's clock."""
+
+
+CURRENT: Final[ContextVar[Received]] = ContextVar("yagrpc_emulator_call")
+"""The call that the running task serves: its delays count from its arrival, not from when they are looked at."""
 
 
 class ReceivedLog:

@@ -197,6 +197,7 @@ def _tool_calls(request: _Request) -> _pb.text_common_pb2.ToolCallList | None:
     call = calls.tool_calls.add().function_call
     call.name = name
     arguments = minimal_instance(to_python(function.parameters), last_user_text(request))
+    call.arguments.SetInParent()
     call.arguments.update(arguments if isinstance(arguments, dict) else {})
     return calls
 

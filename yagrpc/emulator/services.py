@@ -17,6 +17,7 @@ from yagrpc import _pb
 from yagrpc.emulator import tokens, validation
 from yagrpc.emulator.auth import CREATED_BY
 from yagrpc.emulator.options import draw
+from yagrpc.emulator.received import CURRENT
 from yagrpc.emulator.refusal import Refusal, invalid, make_status
 from yagrpc.emulator.replies import MODEL_VERSION, compose, partials
 from yagrpc.emulator.state import State
@@ -63,13 +64,13 @@ class _TextGeneration(_pb.text_generation_service_pb2_grpc.TextGenerationService
         state = self._state
         validation.check_completion(request, max_input_tokens=validation.MAX_INPUT_TOKENS)
         answer = compose(request, state.script.find(request))
-        seconds = draw(state.options.completion_duration, state.durations)
+        begun, seconds = CURRENT.get().at, draw(state.options.completion_duration, state.durations)
         if isinstance(answer, _pb.status_pb2.Status):
-            await state.clock.wait(seconds)
+            await state.clock.wait_until(begun + seconds)
             raise Refusal(answer)
         messages = [*partials(answer), answer] if request.completion_options.stream else [answer]
-        for message in messages:
-            await state.clock.wait(seconds / len(messages))
+        for number, message in enumerate(messages, start=1):
+            await state.clock.wait_until(begun + seconds * number / len(messages))
             yield message
 
 
@@ -85,7 +86,7 @@ class _TextGenerationAsync(_pb.text_generation_service_pb2_grpc.TextGenerationAs
         validation.check_completion(request, max_input_tokens=validation.MAX_INPUT_TOKENS_ASYNC)
         scripted = state.script.find(request)
         seconds = draw(state.options.duration, state.durations)
-        return state.operations.submit(request, scripted, seconds=seconds, now=state.clock.now())
+        return state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at)
 
 
 class _Tokenizer(_pb.text_generation_service_pb2_grpc.TokenizerServiceServicer):
@@ -115,13 +116,13 @@ class _Operations(_pb.operation_service_pb2_grpc.OperationServiceServicer):
         self, request: _pb.operation_service_pb2.GetOperationRequest, context: Any
     ) -> _pb.operation_pb2.Operation:
         validation.check_required("operation_id", request.operation_id)
-        return self._state.operations.get(request.operation_id, self._state.clock.now())
+        return self._state.operations.get(request.operation_id, CURRENT.get().at)
 
     async def Cancel(
         self, request: _pb.operation_service_pb2.CancelOperationRequest, context: Any
     ) -> _pb.operation_pb2.Operation:
         validation.check_required("operation_id", request.operation_id)
-        return self._state.operations.cancel(request.operation_id, self._state.clock.now())
+        return self._state.operations.cancel(request.operation_id, CURRENT.get().at)
 
 
 class _Endpoints(_pb.api_endpoint_service_pb2_grpc.ApiEndpointServiceServicer):
@@ -178,7 +179,7 @@ class _IamTokens(_pb.iam_token_service_pb2_grpc.IamTokenServiceServicer):
         return _pb.iam_token_service_pb2.RevokeIamTokenResponse(subject_id=subject)
 
     def _issue(self, subject: str) -> _pb.iam_token_service_pb2.CreateIamTokenResponse:
-        token, expires = self._state.guard.issue(subject, self._state.clock.now())
+        token, expires = self._state.guard.issue(subject, CURRENT.get().at)
         return _pb.iam_token_service_pb2.CreateIamTokenResponse(
             iam_token=token, expires_at=_pb.timestamp_pb2.Timestamp(seconds=int(expires))
         )

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Proofreader:
-    """Corrects spelling and grammar."""
+    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model."""
 
     Correct: Final[UnaryMethod[proofreading_pb2.CorrectRequest, proofreading_pb2.CorrectResponse]] = UnaryMethod(
         "/example.proofreading.v1.Proofreader/Correct",
         request="proofreading_proto.proofreading_pb2:CorrectRequest",
         response="proofreading_proto.proofreading_pb2:CorrectResponse",
     )
-    """Corrects a text and answers once, when all of it is corrected. As soon as the work is accepted, the header
-    `x-operation-id` tells under which id its result can be fetched by whoever may not want to stay.
+    """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
+    model has accepted the work, and names it in the logs of both sides.
     """
 
     CorrectStream: Final[StreamMethod[proofreading_pb2.CorrectRequest, proofreading_pb2.CorrectResponse]] = StreamMethod(
@@ -29,4 +29,4 @@ class Proofreader:
         request="proofreading_proto.proofreading_pb2:CorrectRequest",
         response="proofreading_proto.proofreading_pb2:CorrectResponse",
     )
-    """Corrects a text while the caller looks on. Each message has all that is corrected so far."""
+    """Corrects a text while the caller looks on: each message has all that is corrected so far."""

@@ -7,7 +7,7 @@ import grpc
 from proofreading_proto import proofreading_pb2 as proofreading__proto_dot_proofreading__pb2
 
 class ProofreaderStub(object):
-    """Corrects spelling and grammar.
+    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model.
     """
 
     def __init__(self, channel):
@@ -28,19 +28,19 @@ class ProofreaderStub(object):
                 _registered_method=True)
 
 class ProofreaderServicer(object):
-    """Corrects spelling and grammar.
+    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model.
     """
 
     def Correct(self, request, context):
-        """Corrects a text and answers once, when all of it is corrected. As soon as the work is accepted, the header
-        `x-operation-id` tells under which id its result can be fetched by whoever may not want to stay.
+        """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
+        model has accepted the work, and names it in the logs of both sides.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CorrectStream(self, request, context):
-        """Corrects a text while the caller looks on. Each message has all that is corrected so far.
+        """Corrects a text while the caller looks on: each message has all that is corrected so far.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -66,7 +66,7 @@ def add_ProofreaderServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Proofreader(object):
-    """Corrects spelling and grammar.
+    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model.
     """
 
     @staticmethod

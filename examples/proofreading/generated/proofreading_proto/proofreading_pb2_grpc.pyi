@@ -26,33 +26,33 @@ class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ig
     ...
 
 class ProofreaderStub:
-    """Corrects spelling and grammar."""
+    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ProofreaderAsyncStub: ...
     Correct: _grpc.UnaryUnaryMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]
-    """Corrects a text and answers once, when all of it is corrected. As soon as the work is accepted, the header
-    `x-operation-id` tells under which id its result can be fetched by whoever may not want to stay.
+    """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
+    model has accepted the work, and names it in the logs of both sides.
     """
     CorrectStream: _grpc.UnaryStreamMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]
-    """Corrects a text while the caller looks on. Each message has all that is corrected so far."""
+    """Corrects a text while the caller looks on: each message has all that is corrected so far."""
 
 @_typing.type_check_only
 class ProofreaderAsyncStub(ProofreaderStub):
-    """Corrects spelling and grammar."""
+    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Correct: _aio.UnaryUnaryMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]  # type: ignore[assignment]
-    """Corrects a text and answers once, when all of it is corrected. As soon as the work is accepted, the header
-    `x-operation-id` tells under which id its result can be fetched by whoever may not want to stay.
+    """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
+    model has accepted the work, and names it in the logs of both sides.
     """
     CorrectStream: _aio.UnaryStreamMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]  # type: ignore[assignment]
-    """Corrects a text while the caller looks on. Each message has all that is corrected so far."""
+    """Corrects a text while the caller looks on: each message has all that is corrected so far."""
 
 class ProofreaderServicer(metaclass=_abc_1.ABCMeta):
-    """Corrects spelling and grammar."""
+    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model."""
 
     @_abc_1.abstractmethod
     def Correct(
@@ -60,8 +60,8 @@ class ProofreaderServicer(metaclass=_abc_1.ABCMeta):
         request: _proofreading_pb2.CorrectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_proofreading_pb2.CorrectResponse, _abc.Awaitable[_proofreading_pb2.CorrectResponse]]:
-        """Corrects a text and answers once, when all of it is corrected. As soon as the work is accepted, the header
-        `x-operation-id` tells under which id its result can be fetched by whoever may not want to stay.
+        """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
+        model has accepted the work, and names it in the logs of both sides.
         """
 
     @_abc_1.abstractmethod
@@ -70,6 +70,6 @@ class ProofreaderServicer(metaclass=_abc_1.ABCMeta):
         request: _proofreading_pb2.CorrectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_proofreading_pb2.CorrectResponse], _abc.AsyncIterator[_proofreading_pb2.CorrectResponse]]:
-        """Corrects a text while the caller looks on. Each message has all that is corrected so far."""
+        """Corrects a text while the caller looks on: each message has all that is corrected so far."""
 
 def add_ProofreaderServicer_to_server(servicer: ProofreaderServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

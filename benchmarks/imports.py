@@ -1,0 +1,74 @@
+"""`make bench`: what importing costs, in fresh processes.
+
+Bare stubs are what there is to compare with: grpc and the two generated stub modules that a deferred completion
+needs. The official packages are measured in an environment of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import official
+from table import by_turns, show
+
+_STUBS = """
+import grpc
+from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2_grpc
+from yagrpc_proto.yandex.cloud.operation import operation_service_pb2_grpc
+"""
+_OURS = """
+import yagrpc
+yagrpc.Client, yagrpc.AsyncClient, yagrpc.methods.TextGenerationAsyncService.Completion
+"""
+_USED = """
+import yagrpc
+client = yagrpc.Client(folder_id="f", credentials=yagrpc.NoCredentials(), endpoint="127.0.0.1:1", plaintext=True)
+client._core.completion_request("hello", {})
+yagrpc.Operation, yagrpc.Stream, yagrpc.Completion
+"""
+_YANDEXCLOUD = """
+import yandexcloud
+from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2_grpc
+from yandex.cloud.operation import operation_service_pb2_grpc
+"""
+_STUDIO = "from yandex_ai_studio_sdk import AIStudio"
+
+_TIMED = """
+import time
+start = time.perf_counter()
+exec({body!r})
+print(time.perf_counter() - start)
+"""
+
+
+def _import(python: str, body: str) -> float:
+    # -I: what is installed is measured, not the folder that this is run in.
+    command = [python, "-I", "-c", _TIMED.format(body=body)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1]) * 1000
+
+
+def main() -> int:
+    """Measure and print; the exit code tells whether the targets are met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, without the official packages")
+    quick = parser.parse_args().quick
+    contestants = {
+        "grpc and the two stub modules": lambda: _import(sys.executable, _STUBS),
+        "yagrpc, both clients and the method": lambda: _import(sys.executable, _OURS),
+        "yagrpc, all that a first deferred completion needs": lambda: _import(sys.executable, _USED),
+    }
+    if not quick:
+        python = official.python()
+        contestants["yandexcloud and its two stub modules"] = lambda: _import(python, _YANDEXCLOUD)
+        contestants["yandex-ai-studio-sdk"] = lambda: _import(python, _STUDIO)
+    by_turns(contestants, 2)  # caches of the file system and of bytecode
+    measured = by_turns(contestants, 11 if quick else 25)
+    targets = {"yagrpc, both clients and the method": 1.10}
+    return 0 if show("Import, in fresh processes", "ms", measured, targets) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Gives the examples a service to talk to: the real one, or an emulator in a process of its own.
+
+The emulator is what `python -m yagrpc emulator` starts: a gRPC server on loopback that any program can use, in any
+language. A program that uses yagrpc finds it through `YAGRPC_EMULATOR_HOST`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+__all__ = ["EmulatorProcessError", "emulator_process", "service"]
+
+EMULATOR_HOST = "YAGRPC_EMULATOR_HOST"
+
+STOP_SECONDS = 10.0
+"""How long the emulator may take to end when it is told to."""
+
+
+class EmulatorProcessError(Exception):
+    """The emulator did not start."""
+
+
+@contextlib.contextmanager
+def service(duration: float) -> Iterator[None]:
+    """Make sure that a client without settings has something to talk to, and say what that is.
+
+    Args:
+        duration: How long an operation runs where an emulator has to be started, in seconds.
+
+    Raises:
+        EmulatorProcessError: It did not start.
+    """
+    missing = [name for name in ("YC_API_KEY", "YC_FOLDER_ID") if not os.environ.get(name)]
+    if running := os.environ.get(EMULATOR_HOST):
+        print(f"{EMULATOR_HOST} is set: talking to the emulator on {running}.", flush=True)
+        yield
+    elif not missing:
+        print("YC_API_KEY and YC_FOLDER_ID are set: talking to Yandex Cloud, which bills two requests.", flush=True)
+        yield
+    else:
+        print(f"Without {' and '.join(missing)} in the environment, the service is emulated on this machine.")
+        with emulator_process(duration) as address:
+            print(f"The emulator listens on {address}: it takes {duration:g} s for an answer, and quotes the question.")
+            os.environ[EMULATOR_HOST] = address
+            try:
+                yield
+            finally:
+                del os.environ[EMULATOR_HOST]
+                print("\nStopping the emulator.", flush=True)
+
+
+@contextlib.contextmanager
+def emulator_process(duration: float) -> Iterator[str]:
+    """Run an emulator in a process of its own; gives its address, `host:port`, and stops it at the end.
+
+    Args:
+        duration: How long an operation runs, in seconds.
+
+    Raises:
+        EmulatorProcessError: It did not start.
+    """
+    command = [sys.executable, "-m", "yagrpc", "emulator", "--port", "0", "--duration", f"{duration:g}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            if not address:
+                raise EmulatorProcessError(f"the emulator did not start: exit code {process.wait(STOP_SECONDS)}")
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,363 @@
+"""yagrpc inside another gRPC service: the proofreader of the examples, both of its servers held to the same tests.
+
+Callers are blocking stubs over loopback; the model is an emulator whose clock only the tests move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import itertools
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+import yagrpc
+from yagrpc.emulator import Emulator, Failure, paths
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+QUICK = yagrpc.Polling(first=0.01, shortest=0.01, longest=0.05)
+
+SOON = 20.0
+"""Seconds in which what a test waits for has to happen; it takes milliseconds."""
+
+HOUR = 3600.0
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[SimpleNamespace]:
+    """The example's modules, imported as its scripts import them."""
+    folders = [str(EXAMPLES / "proofreading"), str(EXAMPLES / "proofreading" / "generated")]
+    sys.path[:0] = folders
+    names = ("serving", "server_sync", "server_aio")
+    try:
+        generated = importlib.import_module("proofreading_proto.proofreading_pb2_grpc")
+        messages = importlib.import_module("proofreading_proto.proofreading_pb2")
+        yield SimpleNamespace(
+            stubs=generated, messages=messages, **{name: importlib.import_module(name) for name in names}
+        )
+    finally:
+        for folder in folders:
+            sys.path.remove(folder)
+
+
+class Model:
+    """The emulator, with the moments that a test waits for.
+
+    Attributes:
+        emulator: The emulator; what it was asked to generate takes an hour.
+        asked: Set when it has been asked for something.
+        handled: Set when it no longer works on what it was asked last, for whatever reason.
+        reply: What it answers, if anything but its own.
+    """
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.handled = threading.Event()
+        self.reply: Failure | None = None
+        self.emulator = Emulator(duration=HOUR, completion_duration=HOUR, seed=1, replies=self._answer)
+
+    def _answer(self, request: Any) -> Failure | None:
+        # The emulator asks in the task that serves the call, whose end is the call's end as the emulator sees it.
+        task = asyncio.current_task()
+        assert task is not None
+        self.handled = handled = threading.Event()
+        task.add_done_callback(lambda done: handled.set())
+        self.asked.set()
+        return self.reply
+
+
+class Timeouts(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Notes with which timeout the calls leave a blocking client."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, float | None] = {}
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        self.seen[client_call_details.method] = client_call_details.timeout
+        return continuation(client_call_details, request)
+
+    intercept_unary_stream = intercept_unary_unary
+
+
+class AsyncTimeouts:
+    """The same for the asyncio client, whose channels take one interceptor for each kind of call."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, float | None] = {}
+        timeouts = self
+
+        class Unary(grpc.aio.UnaryUnaryClientInterceptor):
+            async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+                timeouts.note(client_call_details)
+                return await continuation(client_call_details, request)
+
+        class Streamed(grpc.aio.UnaryStreamClientInterceptor):
+            async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+                timeouts.note(client_call_details)
+                return await continuation(client_call_details, request)
+
+        self.interceptors = [Unary(), Streamed()]
+
+    def note(self, details: Any) -> None:
+        self.seen[details.method.decode()] = details.timeout
+
+
+class Proofreader:
+    """One of the two servers, and a caller's stub for it."""
+
+    def __init__(self, modules: SimpleNamespace, address: str, timeouts: dict[str, float | None]) -> None:
+        self.timeouts = timeouts
+        self.channel = grpc.insecure_channel(address)
+        self.stub = modules.stubs.ProofreaderStub(self.channel)
+        self._request = modules.messages.CorrectRequest
+
+    def correct(self, text: str, **settings: Any) -> Any:
+        """Begin a call; gives its future."""
+        return self.stub.Correct.future(self._request(text=text), **settings)
+
+    def correct_stream(self, text: str, **settings: Any) -> Any:
+        """Begin a streamed call; gives its iterator."""
+        return self.stub.CorrectStream(self._request(text=text), **settings)
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    found = Model()
+    with found.emulator:
+        yield found
+
+
+@pytest.fixture
+def watcher(model: Model) -> Iterator[yagrpc.Client]:
+    """A client of the test's own, to see what became of the model's operations."""
+    with yagrpc.Client(**_settings(model)) as client:
+        yield client
+
+
+@pytest.fixture(params=["sync", "aio"])
+def proofreader(request: pytest.FixtureRequest, modules: SimpleNamespace, model: Model) -> Iterator[Proofreader]:
+    """The blocking server, then the asyncio one."""
+    serve = _serve_sync if request.param == "sync" else _serve_aio
+    for found in serve(modules, model):
+        with found.channel:
+            yield found
+
+
+def _settings(model: Model) -> dict[str, Any]:
+    return {
+        "endpoint": model.emulator.address,
+        "plaintext": True,
+        "folder_id": "folder",
+        "credentials": yagrpc.NoCredentials(),
+        "polling": QUICK,
+    }
+
+
+def _serve_sync(modules: SimpleNamespace, model: Model) -> Iterator[Proofreader]:
+    timeouts = Timeouts()
+    with yagrpc.Client(**_settings(model), interceptors=[timeouts]) as client:
+        server, address = modules.server_sync.start(client)
+        yield Proofreader(modules, address, timeouts.seen)
+        server.stop(None).wait()
+
+
+def _serve_aio(modules: SimpleNamespace, model: Model) -> Iterator[Proofreader]:
+    timeouts = AsyncTimeouts()
+    started: futures.Future[str] = futures.Future()
+    ended: futures.Future[None] = futures.Future()
+
+    async def serve() -> None:
+        async with yagrpc.AsyncClient(**_settings(model), interceptors=timeouts.interceptors) as client:
+            server, address = await modules.server_aio.start(client)
+            started.set_result(address)
+            await asyncio.wrap_future(ended)
+            await server.stop(None)
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(asyncio.run, serve())
+        yield Proofreader(modules, started.result(SOON), timeouts.seen)
+        ended.set_result(None)
+        serving.result(SOON)
+
+
+def _operation_id(call: Any) -> str:
+    """Waits until the model has accepted the work."""
+    found: str = dict(call.initial_metadata())["x-operation-id"]
+    return found
+
+
+def test_a_call_is_answered(proofreader: Proofreader, model: Model) -> None:
+    call = proofreader.correct("малоко", metadata=[("x-request-id", "trace-7")])
+    operation_id = _operation_id(call)
+    model.emulator.advance(HOUR)
+    assert 'You wrote: "малоко".' in call.result(SOON).text
+    submit, *gets = model.emulator.requests
+    assert submit.path == paths.COMPLETION_ASYNC
+    assert submit.metadata["x-client-request-id"] == "trace-7"
+    request: Any = submit.request
+    assert [message.role for message in request.messages] == ["system", "user"]
+    assert {get.path for get in gets} == {paths.OPERATION_GET}
+    assert {getattr(get.request, "operation_id", "") for get in gets} == {operation_id}
+
+
+def test_a_stream_is_passed_on_as_it_grows(proofreader: Proofreader, model: Model) -> None:
+    call = proofreader.correct_stream("малоко", metadata=[("x-request-id", "trace-8")])
+    assert model.asked.wait(SOON)
+    model.emulator.advance(HOUR)
+    texts = [next(call).text]
+    model.emulator.advance(HOUR)
+    for answer in call:
+        texts.append(answer.text)
+        model.emulator.advance(HOUR)
+    assert len(texts) > 2
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
+    assert 'You wrote: "малоко".' in texts[-1]
+    (received,) = model.emulator.requests
+    assert received.metadata["x-client-request-id"] == "trace-8"
+
+
+def test_the_callers_deadline_is_passed_on(proofreader: Proofreader, model: Model, watcher: yagrpc.Client) -> None:
+    call = proofreader.correct("малоко", timeout=0.5)
+    operation_id = _operation_id(call)
+    assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    with pytest.raises(yagrpc.OperationCancelledError):  # by the server, since nobody waits for it
+        watcher.operation(operation_id).result(timeout=SOON)
+    timeout = proofreader.timeouts[paths.COMPLETION_ASYNC]
+    assert timeout is not None
+    assert 0 < timeout <= 0.5
+
+
+def test_the_callers_deadline_is_passed_on_to_a_stream(proofreader: Proofreader, model: Model) -> None:
+    call = proofreader.correct_stream("малоко", timeout=0.5)
+    assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert model.handled.wait(SOON)
+    timeout = proofreader.timeouts[paths.COMPLETION]
+    assert timeout is not None
+    assert 0 < timeout <= 0.5
+
+
+def test_a_caller_without_a_deadline_gets_yagrpcs_default(proofreader: Proofreader, model: Model) -> None:
+    call = proofreader.correct("малоко")
+    _operation_id(call)
+    model.emulator.advance(HOUR)
+    assert "малоко" in call.result(SOON).text
+    timeout = proofreader.timeouts[paths.COMPLETION_ASYNC]
+    assert timeout is not None
+    assert 50 < timeout <= 60
+
+
+def test_the_operation_is_cancelled_when_the_caller_leaves(
+    proofreader: Proofreader, model: Model, watcher: yagrpc.Client
+) -> None:
+    call = proofreader.correct("малоко", timeout=HOUR)
+    operation_id = _operation_id(call)
+    call.cancel()
+    with pytest.raises(yagrpc.OperationCancelledError):
+        watcher.operation(operation_id).result(timeout=SOON)
+    assert model.emulator.calls[paths.OPERATION_CANCEL] == 1
+
+
+@pytest.mark.parametrize("answers", [0, 1], ids=["before the first answer", "between two answers"])
+def test_the_stream_is_cancelled_when_the_caller_leaves(proofreader: Proofreader, model: Model, answers: int) -> None:
+    call = proofreader.correct_stream("малоко", timeout=HOUR)
+    assert model.asked.wait(SOON)
+    for _ in range(answers):
+        model.emulator.advance(HOUR)
+        next(call)
+    assert not model.handled.is_set()
+    call.cancel()
+    assert model.handled.wait(SOON)
+
+
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL]
+)
+def test_the_models_status_becomes_the_servers(proofreader: Proofreader, model: Model, code: grpc.StatusCode) -> None:
+    model.reply = Failure(code, "as scripted")
+    call = proofreader.correct("малоко")
+    _operation_id(call)
+    model.emulator.advance(HOUR)
+    assert (call.code(), call.details()) == (code, "as scripted")
+    model.asked.clear()
+    stream = proofreader.correct_stream("малоко")
+    assert model.asked.wait(SOON)
+    model.emulator.advance(HOUR)
+    assert (stream.code(), stream.details()) == (code, "as scripted")
+
+
+def test_a_request_that_the_model_would_refuse_is_the_callers_fault(proofreader: Proofreader, model: Model) -> None:
+    for begin in (proofreader.correct, proofreader.correct_stream):
+        call = begin("")
+        assert call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "messages[0]" in call.details()
+    assert not model.emulator.requests
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED])
+def test_refused_credentials_are_not_laid_at_the_callers_door(
+    proofreader: Proofreader, model: Model, code: grpc.StatusCode, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.reply = Failure(code, "as scripted")
+    call = proofreader.correct("малоко")
+    _operation_id(call)
+    model.emulator.advance(HOUR)
+    assert call.code() is grpc.StatusCode.INTERNAL
+    assert "scripted" not in call.details()
+    assert "as scripted" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (yagrpc.UnavailableError("away"), grpc.StatusCode.UNAVAILABLE),
+        (yagrpc.OperationFailedError("d7q", "odd", code=99), grpc.StatusCode.UNKNOWN),
+        (yagrpc.OperationTimeoutError("d7q", "not done"), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (yagrpc.OperationCancelledError("d7q", "by others"), grpc.StatusCode.UNAVAILABLE),
+        (yagrpc.ClientClosedError(), grpc.StatusCode.UNAVAILABLE),
+        (yagrpc.OperationResultError("d7q", "empty"), grpc.StatusCode.INTERNAL),
+        (
+            yagrpc.AmbiguousSubmitError(
+                "late", code=yagrpc.Code.DEADLINE_EXCEEDED, method="m", endpoint="e", client_request_id="i"
+            ),
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_every_error_has_a_status(modules: SimpleNamespace, error: yagrpc.YagrpcError, code: grpc.StatusCode) -> None:
+    assert modules.serving.status_of(error)[0] is code
+
+
+@pytest.mark.parametrize("name", ["server_sync.py", "server_aio.py"])
+def test_the_server_and_its_caller_run_as_programs(name: str, programs: Any, tmp_path: Path) -> None:
+    with Emulator(duration=0.0) as emulator:
+        environment = {**programs.environment, "YAGRPC_EMULATOR_HOST": emulator.address}
+        with subprocess.Popen(
+            programs.command(f"proofreading/{name}"),
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as server:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+            called = programs.run("proofreading/caller.py", address, "малоко", cwd=tmp_path)
+            server.terminate()
+            output, errors = server.communicate(timeout=SOON)
+    assert called.returncode == 0, called.stderr
+    assert called.stdout.startswith('Correct: You wrote: "малоко".')
+    assert called.stdout.splitlines()[-1].startswith('CorrectStream: You wrote: "малоко".')
+    assert (server.returncode, output, errors) == (0, "stopped\n", "")
+    assert emulator.calls[paths.COMPLETION_ASYNC] == emulator.calls[paths.COMPLETION] == 1

@@ -1,0 +1,231 @@
+"""The generator: what it makes of a tree of protos, and what it says of one that it can't compile."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("grpc_tools", reason="the extra codegen is not installed")
+
+from yagrpc.codegen import GenerateError, generate
+from yagrpc.codegen.__main__ import main
+from yagrpc.codegen.stubs import without_version_guard
+from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+
+PROTOS = Path(__file__).parents[2] / "proto"
+
+SHOP = """
+syntax = "proto3";
+package shop.v1;
+import "google/api/annotations.proto";
+import "google/protobuf/struct.proto";
+import "shop/v1/common-types.proto";
+import "yandex/cloud/api/operation.proto";
+import "yandex/cloud/operation/operation.proto";
+
+// Sells things.
+// By the dozen.
+service ShopService {
+  // Takes an order with "quotes", and \\\\ backslashes.
+  rpc Order (OrderRequest) returns (yandex.cloud.operation.Operation) {
+    option (google.api.http) = { post: "/shop/v1/orders" body: "order" };
+    option (yandex.cloud.api.operation) = { metadata: "Receipt.Line" response: "google.protobuf.Empty" };
+  }
+  rpc Watch (OrderRequest) returns (stream Receipt);
+  rpc Get (OrderRequest) returns (Receipt) { option (google.api.http) = { custom: { kind: "head" path: "/x" } }; }
+  // Returns an operation, and does not say what comes of it.
+  rpc Raw (OrderRequest) returns (yandex.cloud.operation.Operation);
+}
+message OrderRequest { string order = 1; google.protobuf.Struct extra = 2; Colour colour = 3; }
+message Receipt { message Line { int64 number = 1; } repeated Line lines = 1; map<string, Line> by_name = 2; }
+"""
+COMMON = 'syntax = "proto3"; package shop.v1; enum Colour { NONE = 0; RED = 1; }'
+HEAD = (
+    'syntax = "proto3"; package a; import "yandex/cloud/api/operation.proto"; '
+    'import "yandex/cloud/operation/operation.proto"; '
+)
+
+
+def write(root: Path, **files: str) -> Path:
+    """Write protos; the underscores of a name are its path's slashes."""
+    for name, text in files.items():
+        path = root / f"{name.replace('__', '-').replace('_', '/')}.proto"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    files = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder in which a generated package `shop_stubs.inner` lies; it can be imported."""
+    root = tmp_path_factory.mktemp("shop")
+    write(root / "proto", shop_v1_shop=SHOP, shop_v1_common__types=COMMON)
+    generate([root / "proto", PROTOS], root / "out", "shop_stubs.inner", ["shop/v1/shop.proto"])
+    sys.path.insert(0, str(root / "out"))
+    yield root
+    sys.path.remove(str(root / "out"))
+
+
+def test_the_table_holds_what_the_options_say(shop: Path) -> None:
+    service: Any = importlib.import_module("shop_stubs.inner.shop.v1.shop_methods").ShopService
+    messages: Any = importlib.import_module("shop_stubs.inner.shop.v1.shop_pb2")
+    empty: Any = importlib.import_module("shop_stubs.inner.google.protobuf.empty_pb2")
+    operations: Any = importlib.import_module("shop_stubs.inner.yandex.cloud.operation.operation_pb2")
+    assert service.__doc__ == "Sells things.\n    By the dozen.\n    "
+    order = service.Order
+    assert isinstance(order, OperationMethod)
+    assert (order.path, order.service, order.name) == ("/shop.v1.ShopService/Order", "shop.v1.ShopService", "Order")
+    assert (order.request_type, order.response_type) == (messages.OrderRequest, empty.Empty)
+    assert (order.metadata_type, order.operation_type) == (messages.Receipt.Line, operations.Operation)
+    assert repr(order.http) == "HttpRule('POST', '/shop/v1/orders', 'order')"
+    assert isinstance(service.Watch, StreamMethod)
+    assert service.Watch.http is None
+    assert isinstance(service.Get, UnaryMethod)
+    assert repr(service.Get.http) == "HttpRule('HEAD', '/x', '')"
+    assert isinstance(service.Raw, UnaryMethod)
+    assert service.Raw.response_type is operations.Operation
+    assert repr(order) == "<OperationMethod /shop.v1.ShopService/Order>"
+
+
+def test_two_packages_of_one_proto_live_in_one_process(shop: Path) -> None:
+    from yagrpc import _pb
+
+    theirs: Any = importlib.import_module("shop_stubs.inner.yandex.cloud.operation.operation_pb2")
+    ours = _pb.operation_pb2
+    assert theirs.Operation is not ours.Operation
+    assert theirs.DESCRIPTOR.name == ours.DESCRIPTOR.name == "yandex/cloud/operation/operation.proto"
+    assert theirs.Operation.FromString(ours.Operation(id="x").SerializeToString()).id == "x"
+
+
+def test_messages_hold_the_packages_own_well_known_types(shop: Path) -> None:
+    messages: Any = importlib.import_module("shop_stubs.inner.shop.v1.shop_pb2")
+    request = messages.OrderRequest(extra={"n": 1}, colour="RED")
+    assert request.extra["n"] == 1
+    assert type(request.extra).__module__ == "shop_stubs.inner.google.protobuf.struct_pb2"
+
+
+def test_a_table_is_loaded_without_its_messages(shop: Path) -> None:
+    code = (
+        "import sys; from shop_stubs.inner.shop.v1 import shop_methods as m; m.ShopService.Order;"
+        "assert not [name for name in sys.modules if name.endswith('_pb2') or name == 'grpc'];"
+        "assert m.ShopService.Order.request_type.__name__ == 'OrderRequest'"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=shop / "out", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_file_says_what_made_it_and_of_what(shop: Path) -> None:
+    for name, text in contents(shop / "out").items():
+        if name.endswith("py.typed"):
+            assert text == b""
+            continue
+        first, second, *_ = [*text.decode().splitlines(), ""]
+        assert first.startswith("# @generated by yagrpc.codegen with grpcio-tools "), name
+        if "_pb2" in name or "_methods" in name:
+            assert second.startswith("# Source: "), name
+
+
+def test_equal_sources_give_equal_bytes(shop: Path, tmp_path: Path) -> None:
+    generate([PROTOS, shop / "proto"], tmp_path, "shop_stubs.inner", ["shop/v1/shop.proto"])
+    assert contents(tmp_path) == contents(shop / "out")
+
+
+def test_files_of_an_earlier_run_go(tmp_path: Path) -> None:
+    protos = write(tmp_path / "proto", one='syntax = "proto3"; message One {}', two='syntax = "proto3"; message Two {}')
+    generate([protos], tmp_path / "out", "stubs")
+    assert (tmp_path / "out/stubs/two_pb2.py").exists()
+    (protos / "two.proto").unlink()
+    assert main(["--proto", str(protos), "--out", str(tmp_path / "out"), "--package", "stubs"]) == 0
+    assert not (tmp_path / "out/stubs/two_pb2.py").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["stubs"]
+
+
+def test_public_imports_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    protos = write(
+        tmp_path / "proto",
+        inner='syntax = "proto3"; message Inner {}',
+        outer='syntax = "proto3"; import public "inner.proto"; message Outer { Inner inner = 1; }',
+    )
+    generate([protos], tmp_path / "out", "passing")
+    monkeypatch.syspath_prepend(tmp_path / "out")
+    assert importlib.import_module("passing.outer_pb2").Inner is importlib.import_module("passing.inner_pb2").Inner
+
+
+def test_two_modules_of_one_name_get_two_aliases(tmp_path: Path) -> None:
+    service = 'syntax = "proto3"; import "a/t.proto"; import "b/t.proto"; service S { rpc M (a.T) returns (b.T); }'
+    protos = write(
+        tmp_path / "proto",
+        a_t='syntax = "proto3"; package a; message T {}',
+        b_t='syntax = "proto3"; package b; message T {}',
+        s=service,
+    )
+    generate([protos], tmp_path / "out", "twice")
+    table = (tmp_path / "out/twice/s_methods.py").read_text("utf-8")
+    assert "from twice.a import t_pb2 as t_pb2\n" in table
+    assert "from twice.b import t_pb2 as t_pb2_2\n" in table
+    assert "M: Final[UnaryMethod[t_pb2.T, t_pb2_2.T]]" in table
+    assert "HttpRule" not in table
+
+
+@pytest.mark.parametrize(
+    ("proto", "told"),
+    [
+        ('syntax = "proto3";\nmessage {', "a.proto:2:9"),
+        ('syntax = "proto3"; import "nowhere.proto";', "nowhere.proto"),
+        (
+            'syntax = "proto3"; message T {} service S { rpc M (stream T) returns (T); }',
+            "a.proto: rpc S.M: client streaming is not supported",
+        ),
+        (
+            HEAD + "message T {} service S { rpc M (T) returns (yandex.cloud.operation.Operation) "
+            '{ option (yandex.cloud.api.operation) = { response: "Lost" }; } }',
+            "a.proto: rpc a.S.M: its operation's response type 'Lost' is not in any compiled file",
+        ),
+        (
+            HEAD + "message T {} service S { rpc M (T) returns (yandex.cloud.operation.Operation) "
+            '{ option (yandex.cloud.api.operation) = { response: ".a.T" metadata: ".a.Gone" }; } }',
+            "metadata type '.a.Gone'",
+        ),
+        (
+            HEAD + "message T {} service S { rpc M (T) returns (yandex.cloud.operation.Operation) "
+            '{ option (yandex.cloud.api.operation) = { metadata: "T" }; } }',
+            "names no response type",
+        ),
+    ],
+)
+def test_a_source_that_can_not_be_compiled_leaves_the_old_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], proto: str, told: str
+) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3"; message Fine {}')
+    arguments = ["--proto", str(protos), "--proto", str(PROTOS), "--out", str(tmp_path / "out"), "--package", "p"]
+    assert main([*arguments, "a.proto"]) == 0
+    before = contents(tmp_path / "out")
+    write(protos, a=proto)
+    assert main([*arguments, "a.proto"]) == 2
+    assert told in capsys.readouterr().err
+    assert contents(tmp_path / "out") == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["p"]
+
+
+def test_nothing_to_compile_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GenerateError, match=r"no \.proto file below"):
+        generate([tmp_path], tmp_path / "out", "p")
+
+
+@pytest.mark.parametrize("suffix", [".py", ".pyi"])
+def test_a_guard_of_another_shape_is_an_error(suffix: str) -> None:
+    with pytest.raises(GenerateError, match="version guard has 1 statements"):
+        without_version_guard("import grpc\nGRPC_VERSION = grpc.__version__\n", suffix, "x_pb2_grpc")
