@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 
 # pytest itself, not python -m pytest: that would put this folder on the path, and hide what the wheel lacks.
 test: $(VENV)/.installed $(VENV)/.tools
-	$(PYTEST) -m 'not slow and not live' --cov --cov-report=term $(ARGS)
+	YAGRPC_TEST_INSTALLED=1 $(PYTEST) -m 'not slow and not live' --cov --cov-report=term $(ARGS)
 
 check: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/ruff format --check .

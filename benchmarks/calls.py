@@ -1,5 +1,7 @@
-"""`make bench`: CPU of one call, against the bare stub called with the same request, timeout and
-metadata, in one run. The server is a process of its own, so that only the client's CPU is counted.
+"""`make bench`: CPU of one call, against the bare stub, in one run.
+
+The bare stub gets the same request, timeout and metadata. The server is a process of its own, so that only the
+client's CPU is counted.
 """
 
 from __future__ import annotations

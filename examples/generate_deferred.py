@@ -13,6 +13,8 @@ import time
 from typing import Any
 
 import grpc
+
+import yagrpc
 from emulator_process import EmulatorProcessError, service
 from misspelt import (
     INSTRUCTION,
@@ -23,8 +25,6 @@ from misspelt import (
     show_delivered,
     show_sent,
 )
-
-import yagrpc
 
 
 class GetCounter(grpc.UnaryUnaryClientInterceptor):

@@ -7,6 +7,7 @@ import sys
 import uuid
 
 import grpc
+
 from proofreading_proto.proofreading_pb2 import CorrectRequest
 from proofreading_proto.proofreading_pb2_grpc import ProofreaderStub
 

@@ -16,11 +16,11 @@ import signal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc.aio
+
+import yagrpc
 from proofreading_proto.proofreading_pb2 import CorrectRequest, CorrectResponse
 from proofreading_proto.proofreading_pb2_grpc import ProofreaderServicer, add_ProofreaderServicer_to_server
 from serving import ABANDON_SECONDS, INSTRUCTION, OPERATION_ID, log, passed_on, seconds_left, status_of
-
-import yagrpc
 
 if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from concurrent import futures
 
 import grpc
+
+import yagrpc
 from proofreading_proto.proofreading_pb2 import CorrectRequest, CorrectResponse
 from proofreading_proto.proofreading_pb2_grpc import ProofreaderServicer, add_ProofreaderServicer_to_server
 from serving import ABANDON_SECONDS, INSTRUCTION, OPERATION_ID, log, passed_on, seconds_left, status_of
-
-import yagrpc
 
 CALLERS = 32
 """How many are served at a time: each holds a thread while it waits."""
