@@ -20,7 +20,7 @@ import grpc.aio
 import yagrpc
 from proofreading_proto.proofreading_pb2 import CorrectRequest, CorrectResponse
 from proofreading_proto.proofreading_pb2_grpc import ProofreaderServicer, add_ProofreaderServicer_to_server
-from serving import ABANDON_SECONDS, INSTRUCTION, OPERATION_ID, log, passed_on, seconds_left, status_of
+from serving import ABANDON_SECONDS, INSTRUCTION, log, passed_on, seconds_left, status_of
 
 if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -41,7 +41,6 @@ class Proofreader(ProofreaderServicer):
         try:
             operation = await self._client.completion_async(request.text, system=INSTRUCTION, **passed_on(context))
             try:
-                await context.send_initial_metadata(((OPERATION_ID, operation.id),))
                 completion = await operation.result(timeout=seconds_left(context))
             except (asyncio.CancelledError, yagrpc.OperationTimeoutError):
                 await self._abandon(operation)

@@ -20,7 +20,7 @@ import grpc
 import yagrpc
 from proofreading_proto.proofreading_pb2 import CorrectRequest, CorrectResponse
 from proofreading_proto.proofreading_pb2_grpc import ProofreaderServicer, add_ProofreaderServicer_to_server
-from serving import ABANDON_SECONDS, INSTRUCTION, OPERATION_ID, log, passed_on, seconds_left, status_of
+from serving import ABANDON_SECONDS, INSTRUCTION, log, passed_on, seconds_left, status_of
 
 CALLERS = 32
 """How many are served at a time: each holds a thread while it waits."""
@@ -45,7 +45,6 @@ class Proofreader(ProofreaderServicer):
         """In asynchronous mode, which is half the price: submitted, then waited for as long as the caller does."""
         try:
             operation = self._client.completion_async(request.text, system=INSTRUCTION, **passed_on(context))
-            context.send_initial_metadata(((OPERATION_ID, operation.id),))
             waiting = operation.future()
 
             def left() -> None:

@@ -10,13 +10,12 @@ import grpc.aio
 
 import yagrpc
 
-__all__ = ["ABANDON_SECONDS", "INSTRUCTION", "OPERATION_ID", "log", "passed_on", "seconds_left", "status_of"]
+__all__ = ["ABANDON_SECONDS", "INSTRUCTION", "log", "passed_on", "seconds_left", "status_of"]
 
 INSTRUCTION: Final = "Ты корректор. Исправь все ошибки в присланном тексте и верни только исправленный текст."
 """You are a proofreader. Correct all errors in the text that is sent, and give back the corrected text alone."""
 
 REQUEST_ID: Final = "x-request-id"
-OPERATION_ID: Final = "x-operation-id"
 
 ABANDON_SECONDS: Final = 5.0
 """How long the model is asked to stop work that nobody waits for any longer."""

@@ -82,6 +82,19 @@ def test_the_hosts_channels_are_used_and_left_open(subject: Any, emulator: Emula
         subject(channel.close())
 
 
+def test_a_channel_that_the_host_closed_is_told(subject: Any, emulator: Emulator) -> None:
+    opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
+    channel = subject.in_loop(lambda: opened(emulator.address))
+    client = subject.client(channel=channel, operation_channel=channel)
+    subject(client.tokenize("a"))
+    subject(channel.close())
+    for call in (client.tokenize, client.completion, client.completion_async):
+        with pytest.raises(yagrpc.ClientClosedError):
+            subject(call("hello"))
+    with pytest.raises(yagrpc.ClientClosedError):
+        subject(client.operation("op1").result())
+
+
 def test_the_blocking_client_puts_interceptors_around_the_hosts_channel(emulator: Emulator) -> None:
     counting = Counting()
     with grpc.insecure_channel(emulator.address) as channel:

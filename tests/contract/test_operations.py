@@ -345,6 +345,13 @@ def test_a_submit_that_may_have_been_accepted_is_not_sent_again(
     assert served.calls == ["completion_async"]
 
 
+def test_an_acceptance_without_an_id_is_told(subject: Any, served: Any) -> None:
+    served.start(completion_async=lambda request, context: _pb.operation_pb2.Operation())
+    client = subject.client(endpoint=served.address, plaintext=True)
+    with pytest.raises(yagrpc.ResultError, match="gave no operation id"):
+        subject(client.completion_async("hello"))
+
+
 def test_a_submit_that_the_quota_refused_is_sent_again(subject: Any, served: Any) -> None:
     def submit(request: Any, context: grpc.ServicerContext) -> Any:
         if len(served.calls) < 3:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
-from yagrpc._core.client import ClientCore, merged_options
+from yagrpc._core.client import ClientCore, merged_options, told
 from yagrpc._core.flow import AnyMethod, Effect, Flow, Ready, Send, Sleep
 from yagrpc.errors import ClientClosedError, ConfigError
 from yagrpc.method import OperationMethod, StreamMethod
@@ -68,7 +68,7 @@ class AsyncTransport:
                     else:
                         outcome = await self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(error)
+                    effect = flow.throw(told(error))
                 else:
                     effect = flow.send(outcome)
         except StopIteration as stop:

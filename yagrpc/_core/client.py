@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import grpc
+import grpc.aio
 
 from yagrpc import _pb, config, methods
 from yagrpc._core import retry, sending
@@ -23,7 +24,7 @@ from yagrpc._core.rpc_errors import call_error
 from yagrpc._version import __version__
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
-from yagrpc.errors import ConfigError, OperationError, RequestError, YagrpcError
+from yagrpc.errors import ClientClosedError, ConfigError, OperationError, RequestError, ResultError, YagrpcError
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
@@ -196,20 +197,27 @@ class ClientCore:
 
     def get_failure(self, error: Exception, operation_id: str, call: Call[Any, Any] | None) -> YagrpcError:
         """A failure to look at an operation, as one of ours: whatever it was, those who wait are told."""
-        if isinstance(error, YagrpcError):
-            return error
+        failure = told(error)
+        if isinstance(failure, YagrpcError):
+            return failure
         if isinstance(error, grpc.RpcError) and call is not None:
             return call_error(error, call, self.endpoint_of(call.method), 1)
-        failure = OperationError(operation_id, f"its Get could not be sent: {error}")
-        failure.__cause__ = error
-        return failure
+        unsent = OperationError(operation_id, f"its Get could not be sent: {error}")
+        unsent.__cause__ = error
+        return unsent
 
     def role_of(self, method: AnyMethod) -> str:
         """Which of the host's channels serves a method: `operation` or `model`."""
         return "operation" if method.service.startswith("yandex.cloud.operation.") else "model"
 
     def submitted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
-        """Record that an operation was accepted: from here on its id can be found again in the log."""
+        """Record that an operation was accepted: from here on its id can be found again in the log.
+
+        Raises:
+            ResultError: The service gave no id.
+        """
+        if not operation.id:
+            raise ResultError("the service accepted the request and gave no operation id")
         operations_log.info(
             "operation %s accepted by %s (client request id %s)",
             operation.id,
@@ -230,6 +238,15 @@ class ClientCore:
             return tuple(ours)
         taken = {key for key, _ in given}
         return (*(pair for pair in ours if pair[0] not in taken), *given)
+
+
+def told(error: BaseException) -> BaseException:
+    """What a shell raises, with gRPC's two ways to say that a channel is closed made ours."""
+    if isinstance(error, (ValueError, grpc.aio.UsageError)) and not isinstance(error, YagrpcError):
+        closed = ClientClosedError()
+        closed.__cause__ = error
+        return closed
+    return error
 
 
 def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -147,12 +147,12 @@ class OperationView(Generic[ResultT]):
     @property
     def metadata(self) -> Message | None:
         """The operation's metadata as the message that it names; `None` where there is none, or it is unknown."""
-        return _unpacked(self._proto.metadata)
+        return _unpacked(self.id, self._proto.metadata)
 
     @property
     def response(self) -> Message | None:
         """The result as the message that it names, whatever type was expected; `None` while there is none."""
-        return _unpacked(self._proto.response)
+        return _unpacked(self.id, self._proto.response)
 
     @property
     def proto(self) -> _pb.operation_pb2.Operation:
@@ -223,17 +223,24 @@ def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
     if not proto.HasField(field):  # type: ignore[arg-type]
         return None
     stamp: _pb.timestamp_pb2.Timestamp = getattr(proto, field)
-    return stamp.ToDatetime(tzinfo=timezone.utc)
+    try:
+        return stamp.ToDatetime(tzinfo=timezone.utc)
+    except (ValueError, OverflowError) as error:
+        raise OperationResultError(proto.id, f"its {field} is no time: {error}") from error
 
 
-def _unpacked(packed: _pb.any_pb2.Any) -> Message | None:
+def _unpacked(operation_id: str, packed: _pb.any_pb2.Any) -> Message | None:
     """The message in an `Any`, by the full name that it carries."""
     from google.protobuf import message_factory  # imported by now: the `Any` is a message
+    from google.protobuf.message import DecodeError
 
     name = packed.type_url.rpartition("/")[2]
     try:
         descriptor = _pb.POOL.FindMessageTypeByName(name)
     except KeyError:
         return None
-    message: Message = message_factory.GetMessageClass(descriptor).FromString(packed.value)
+    try:
+        message: Message = message_factory.GetMessageClass(descriptor).FromString(packed.value)
+    except DecodeError as error:
+        raise OperationResultError(operation_id, f"its {name} does not parse: {error}") from error
     return message

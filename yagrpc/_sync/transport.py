@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from yagrpc._core.client import ClientCore, merged_options
+from yagrpc._core.client import ClientCore, merged_options, told
 from yagrpc._core.flow import AnyMethod, Effect, Flow, Ready, Send, Sleep
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import OperationMethod, StreamMethod
@@ -64,7 +64,7 @@ class Transport:
                 try:
                     outcome = self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(error)
+                    effect = flow.throw(told(error))
                 else:
                     effect = flow.send(outcome)
         except StopIteration as stop:

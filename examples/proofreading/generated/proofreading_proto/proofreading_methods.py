@@ -20,9 +20,7 @@ class Proofreader:
         request="proofreading_proto.proofreading_pb2:CorrectRequest",
         response="proofreading_proto.proofreading_pb2:CorrectResponse",
     )
-    """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
-    model has accepted the work, and names it in the logs of both sides.
-    """
+    """Corrects a text and answers once, when all of it is corrected."""
 
     CorrectStream: Final[StreamMethod[proofreading_pb2.CorrectRequest, proofreading_pb2.CorrectResponse]] = StreamMethod(
         "/example.proofreading.v1.Proofreader/CorrectStream",

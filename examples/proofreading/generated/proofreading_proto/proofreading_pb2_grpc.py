@@ -32,8 +32,7 @@ class ProofreaderServicer(object):
     """
 
     def Correct(self, request, context):
-        """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
-        model has accepted the work, and names it in the logs of both sides.
+        """Corrects a text and answers once, when all of it is corrected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -33,9 +33,7 @@ class ProofreaderStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ProofreaderAsyncStub: ...
     Correct: _grpc.UnaryUnaryMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]
-    """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
-    model has accepted the work, and names it in the logs of both sides.
-    """
+    """Corrects a text and answers once, when all of it is corrected."""
     CorrectStream: _grpc.UnaryStreamMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]
     """Corrects a text while the caller looks on: each message has all that is corrected so far."""
 
@@ -45,9 +43,7 @@ class ProofreaderAsyncStub(ProofreaderStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Correct: _aio.UnaryUnaryMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]  # type: ignore[assignment]
-    """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
-    model has accepted the work, and names it in the logs of both sides.
-    """
+    """Corrects a text and answers once, when all of it is corrected."""
     CorrectStream: _aio.UnaryStreamMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]  # type: ignore[assignment]
     """Corrects a text while the caller looks on: each message has all that is corrected so far."""
 
@@ -60,9 +56,7 @@ class ProofreaderServicer(metaclass=_abc_1.ABCMeta):
         request: _proofreading_pb2.CorrectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_proofreading_pb2.CorrectResponse, _abc.Awaitable[_proofreading_pb2.CorrectResponse]]:
-        """Corrects a text and answers once, when all of it is corrected. The header `x-operation-id` comes as soon as the
-        model has accepted the work, and names it in the logs of both sides.
-        """
+        """Corrects a text and answers once, when all of it is corrected."""
 
     @_abc_1.abstractmethod
     def CorrectStream(

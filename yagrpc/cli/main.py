@@ -1,0 +1,42 @@
+"""The `yagrpc` command put together.
+
+Rules: this module and those it imports load neither gRPC nor protobuf, so that help and mistakes come at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from yagrpc._version import __version__
+from yagrpc.cli.calls import completion, stream, submit, tokenize
+from yagrpc.cli.emulate import emulator
+from yagrpc.cli.groups import NAME, Program
+from yagrpc.cli.operations import operation
+from yagrpc.cli.options import examples
+from yagrpc.cli.raw import call
+
+__all__ = ["cli"]
+
+
+@click.group(
+    cls=Program,
+    epilog=examples(
+        "yagrpc completion 'To be, or not to be' --system 'Translate into Russian'",
+        "yagrpc submit --request body.json",
+        "yagrpc operation wait d7q...",
+    ),
+)
+@click.version_option(__version__, prog_name=NAME, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Yandex Cloud Foundation Models (YandexGPT, AI Studio) over gRPC.
+
+    Credentials come from the environment: YC_API_KEY, YC_IAM_TOKEN or YC_TOKEN; so does the folder, YC_FOLDER_ID.
+    With YAGRPC_EMULATOR_HOST everything goes to an emulator (see 'yagrpc emulator').
+
+    Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the request or operation
+    failed, 2 usage or configuration, 3 timed out, 130 interrupted.
+    """
+
+
+for command in (completion, stream, submit, operation, tokenize, call, emulator):
+    cli.add_command(command)

@@ -1,0 +1,92 @@
+"""`yagrpc call`: any method of the service, with a request and a response in JSON."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from yagrpc.cli.connection import Connection, connected
+from yagrpc.cli.failures import about, submitting
+from yagrpc.cli.inputs import parse_request
+from yagrpc.cli.options import examples
+from yagrpc.cli.output import print_json, print_text
+from yagrpc.cli.render import to_json
+
+if TYPE_CHECKING:
+    from yagrpc._core.flow import AnyMethod
+
+__all__ = ["call"]
+
+
+@click.command(
+    epilog=examples(
+        "yagrpc call --list",
+        "yagrpc call TokenizerService/Tokenize --request body.json",
+        """echo '{"operationId": "d7q..."}' | yagrpc call OperationService/Get --request -""",
+    )
+)
+@click.argument("method", required=False)
+@click.option("--request", "source", metavar="PATH", help="A file with the request in JSON, or '-'.  [default: {}]")
+@click.option("--list", "listed", is_flag=True, help="List all methods, with their paths, and call none.")
+@connected("Seconds to wait.  [default: 60; of a stream 180]")
+def call(connection: Connection, method: str | None, source: str | None, listed: bool) -> None:
+    """Call any METHOD: Service/Method, or a full gRPC path.
+
+    The response is printed as JSON: of a stream each message on a line, of a long-running method its operation.
+    """
+    known = _methods()
+    if listed:
+        width = max(map(len, known))
+        for name, one in known.items():
+            print_text(f"{name:{width}}  {one.path}")
+        return
+    if method is None:
+        raise click.UsageError("There is no METHOD: see 'yagrpc call --list'.")
+    found = _find(method, known)
+    request = found.request_type() if source is None else parse_request(found.request_type, source)
+    _call(connection, found, request)
+
+
+def _call(connection: Connection, method: Any, request: Any) -> None:
+    from yagrpc.method import OperationMethod, StreamMethod
+
+    with connection.client() as client:
+        if isinstance(method, StreamMethod):
+            with client.call(method, request, **connection.calling()) as responses:
+                for response in responses:
+                    print_json(to_json(response), one_line=True)
+        elif isinstance(method, OperationMethod):
+            with submitting():
+                operation = client.call(method, request, **connection.calling())
+            with about(operation.id):
+                print_json(to_json(operation.proto))
+        else:
+            print_json(to_json(client.call(method, request, **connection.calling())))
+
+
+def _methods() -> dict[str, AnyMethod]:
+    """All methods by `Service/Method`."""
+    from yagrpc import methods
+    from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+
+    kinds = (UnaryMethod, StreamMethod, OperationMethod)
+    return {
+        f"{service}/{name}": method
+        for service in methods.SERVICES
+        for name, method in vars(getattr(methods, service)).items()
+        if isinstance(method, kinds)
+    }
+
+
+def _find(name: str, known: dict[str, AnyMethod]) -> AnyMethod:
+    """The method of a name, short or full."""
+    full = {method.path.removeprefix("/"): method for method in known.values()}
+    wanted = name.removeprefix("/")
+    found = known.get(wanted) or full.get(wanted)
+    if found is not None:
+        return found
+    close = difflib.get_close_matches(wanted, [*known, *full], n=3)
+    remedy = f"did you mean {' or '.join(close)}?" if close else "see 'yagrpc call --list'"
+    raise click.UsageError(f"There is no method {name!r}: {remedy}")

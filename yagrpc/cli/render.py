@@ -1,0 +1,83 @@
+"""What the service says, as JSON and as lines for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from yagrpc import Operation, _pb
+    from yagrpc.results import Completion
+
+__all__ = ["note_status", "operation_json", "summary", "to_json"]
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """A message as proto JSON: the body that the service's REST API would answer with."""
+    from google.protobuf import json_format
+
+    from yagrpc import _pb
+
+    if isinstance(message, _pb.operation_pb2.Operation):
+        return operation_json(message)
+    plain: dict[str, Any] = json_format.MessageToDict(message, descriptor_pool=_pb.POOL)
+    return plain
+
+
+def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
+    """An operation as the service's REST API shows it: proto JSON, with `done` also where it is false.
+
+    A response of a type that is not known here keeps its bytes, in base64.
+    """
+    from google.protobuf import json_format
+
+    from yagrpc import _pb
+    from yagrpc._core.rpc_errors import status_details
+
+    head = _pb.operation_pb2.Operation()
+    head.CopyFrom(proto)
+    for field in ("metadata", "error", "response"):
+        head.ClearField(field)
+    plain: dict[str, Any] = {**json_format.MessageToDict(head), "done": proto.done}
+    if proto.HasField("metadata"):
+        (plain["metadata"],) = status_details([proto.metadata])
+    if proto.HasField("error"):
+        details = list(status_details(proto.error.details))
+        plain["error"] = {"code": proto.error.code, "message": proto.error.message, "details": details}
+    if proto.HasField("response"):
+        (plain["response"],) = status_details([proto.response])
+    return plain
+
+
+def summary(operation: Operation[Any]) -> str:
+    """An operation in one line: id, status, times (UTC), what it is or how it failed."""
+    told = [operation.id, operation.status.value]
+    for name, moment in (("created", operation.created_at), ("modified", operation.modified_at)):
+        if moment is not None:
+            told.append(f"{name} {moment:%Y-%m-%dT%H:%M:%SZ}")
+    if operation.proto.HasField("error"):
+        from yagrpc.errors import Code
+
+        code = Code.of(operation.proto.error.code)
+        name = code.name if isinstance(code, Code) else str(code)
+        told.append(f"{name}: {' '.join(operation.proto.error.message.split())}")
+    elif operation.description:
+        told.append(operation.description)
+    return "  ".join(told)
+
+
+def note_status(completion: Completion) -> None:
+    """Say on stderr if an answer is not simply finished."""
+    from yagrpc.results import CompletionStatus
+
+    notes = {
+        CompletionStatus.TRUNCATED_FINAL: "the answer was cut at its limit of tokens",
+        CompletionStatus.CONTENT_FILTER: "the answer was stopped by the service's content filter",
+        CompletionStatus.TOOL_CALLS: "the answer is tool calls, not text; JSON shows them",
+    }
+    for status, note in notes.items():
+        if completion.status == status:
+            click.echo(f"yagrpc: note: {note}", err=True)
