@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -218,6 +219,69 @@ def test_a_source_that_can_not_be_compiled_leaves_the_old_output(
     assert told in capsys.readouterr().err
     assert contents(tmp_path / "out") == before
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("package", "told"),
+    [
+        ("9lives", "can't be imported"),
+        ("a.class", "can't be imported"),
+        ("a..b", "can't be imported"),
+        ("", "can't be imported"),
+        ("json", "Python's own"),
+        ("grpc.inner", "would hide an installed package"),
+        ("google", "would hide an installed package"),
+    ],
+)
+def test_a_package_that_can_not_be_is_refused(tmp_path: Path, package: str, told: str) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3";')
+    with pytest.raises(GenerateError, match=told):
+        generate([protos], tmp_path / "out", package)
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_somebody_else_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
+    arguments = ["--proto", str(protos), "--out", str(tmp_path / "out"), "--package", "p"]
+    assert main(arguments) == 0
+    mine = tmp_path / "out/p/mine.py"
+    mine.write_text("# by hand\n", "utf-8")
+    assert main(arguments) == 2
+    assert "mine.py was not written by this generator" in capsys.readouterr().err
+    assert mine.exists()
+    assert main([*arguments, "--force"]) == 0
+    assert not mine.exists()
+
+
+def test_one_file_in_two_roots_has_to_be_the_same(tmp_path: Path) -> None:
+    text = 'syntax = "proto3"; message A {}'
+    one, two = write(tmp_path / "one", a=text), write(tmp_path / "two", a=text)
+    generate([one, two], tmp_path / "out", "p")
+    write(two, a=text + "\n// another version")
+    with pytest.raises(
+        GenerateError, match=r"a\.proto is in two roots, and differs: .*one/a\.proto and .*two/a\.proto"
+    ):
+        generate([one, two], tmp_path / "out", "p")
+
+
+def test_a_root_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(GenerateError, match="is not a folder"):
+        generate([tmp_path / "nowhere"], tmp_path / "out", "p")
+
+
+def test_an_output_that_is_a_file_is_told(tmp_path: Path) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
+    (tmp_path / "out").write_text("in the way", "utf-8")
+    with pytest.raises(GenerateError, match="can't be written"):
+        generate([protos], tmp_path / "out", "p")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_is_told(tmp_path: Path) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
+    (tmp_path / "out").mkdir(mode=0o500)
+    with pytest.raises(GenerateError, match="no permission to write"):
+        generate([protos], tmp_path / "out", "p")
 
 
 def test_nothing_to_compile_is_an_error(tmp_path: Path) -> None:

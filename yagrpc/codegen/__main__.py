@@ -17,10 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--proto", type=Path, action="append", required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--package", required=True, metavar="NAME")
+    parser.add_argument("--force", action="store_true", help="replace files that the generator did not write")
     parser.add_argument("files", nargs="*", metavar="FILE")
     options = parser.parse_args(arguments)
     try:
-        generate(options.proto, options.out, options.package, options.files)
+        generate(options.proto, options.out, options.package, options.files, force=options.force)
     except GenerateError as error:
         print(error, file=sys.stderr)
         return 2

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,7 +58,8 @@ def compile_protos(roots: Sequence[Path], files: Sequence[str], work: Path) -> d
             "--include_imports",
             "--include_source_info",
             *files,
-        ]
+        ],
+        work / "arguments",
     )
     return descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes())
 
@@ -85,10 +87,13 @@ def run_plugins(
     stored = work / "renamed.binpb"
     stored.write_bytes(descriptors.SerializeToString(deterministic=True))
     given = f"--descriptor_set_in={stored}"
-    _protoc([given, _plugin("mypy"), f"--mypy_out=quiet:{out}", *messages])
+    runs = [[given, _plugin("mypy"), f"--mypy_out=quiet:{out}", *messages]]
     if services:
         grpc_outputs = [f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}"]
-        _protoc([given, _plugin("mypy_grpc"), *grpc_outputs, *services])
+        runs.append([given, _plugin("mypy_grpc"), *grpc_outputs, *services])
+    with ThreadPoolExecutor(len(runs)) as pool:
+        for _ in pool.map(_protoc, runs, (work / f"arguments-{number}" for number in range(len(runs)))):
+            pass
 
 
 def _common_proto_roots() -> list[Path]:
@@ -112,8 +117,10 @@ def _plugin(name: str) -> str:
     return f"--plugin=protoc-gen-{name}={program}"
 
 
-def _protoc(arguments: Sequence[str]) -> None:
-    command = [sys.executable, "-m", "grpc_tools.protoc", *arguments]
+def _protoc(arguments: Sequence[str], argument_file: Path) -> None:
+    # A whole cloud's file names are longer than some systems' command lines.
+    argument_file.write_text("\n".join(arguments), "utf-8")
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"@{argument_file}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise GenerateError(done.stderr.strip() or f"protoc ended with {done.returncode}")
