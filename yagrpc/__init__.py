@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from yagrpc.messages import ToolCall as ToolCall
     from yagrpc.messages import ToolResult as ToolResult
     from yagrpc.messages import convert as convert
+    from yagrpc.method import BidiStreamMethod as BidiStreamMethod
+    from yagrpc.method import ClientStreamMethod as ClientStreamMethod
     from yagrpc.method import HttpRule as HttpRule
     from yagrpc.method import OperationMethod as OperationMethod
     from yagrpc.method import StreamMethod as StreamMethod
@@ -136,6 +138,8 @@ _HOMES: Final = {
     "ToolCall": "messages",
     "ToolResult": "messages",
     "convert": "messages",
+    "BidiStreamMethod": "method",
+    "ClientStreamMethod": "method",
     "HttpRule": "method",
     "OperationMethod": "method",
     "StreamMethod": "method",

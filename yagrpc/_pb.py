@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from yagrpc_proto import methods as methods
     from yagrpc_proto._pool import POOL as POOL
     from yagrpc_proto.google.api import annotations_pb2 as annotations_pb2
     from yagrpc_proto.google.protobuf import any_pb2 as any_pb2
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from yagrpc_proto.yandex.cloud.operation import operation_service_pb2_grpc as operation_service_pb2_grpc
 
 MODULES: Final = {
+    "methods": "methods",
     "annotations_pb2": "google.api.annotations_pb2",
     "any_pb2": "google.protobuf.any_pb2",
     "descriptor_pb2": "google.protobuf.descriptor_pb2",

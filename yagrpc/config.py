@@ -90,9 +90,7 @@ def resolve_endpoints(
         return Endpoints(emulator, emulator, emulator, emulator, plaintext=True), True
     for name, address in (("endpoint", endpoint), ("operation_endpoint", operation_endpoint)):
         if address is not None:
-            _check_address(name, address)
-            if plaintext:
-                _check_loopback(name, address, "leave plaintext out to use TLS")
+            check_given_endpoint(name, address, plaintext=plaintext)
     if not plaintext:
         model, operation = endpoint or MODEL_ENDPOINT, operation_endpoint or OPERATION_ENDPOINT
         return Endpoints(model, operation, IAM_ENDPOINT, DISCOVERY_ENDPOINT, plaintext=False), False
@@ -100,6 +98,17 @@ def resolve_endpoints(
     if one is None:
         raise ConfigError("plaintext is True without an endpoint: give endpoint='127.0.0.1:PORT', or leave it out")
     return Endpoints(endpoint or one, operation_endpoint or one, one, one, plaintext=True), False
+
+
+def check_given_endpoint(name: str, address: str, *, plaintext: bool) -> None:
+    """Check an endpoint that the caller gave.
+
+    Raises:
+        ConfigError: It is not `host:port`, or is plaintext and not loopback.
+    """
+    _check_address(name, address)
+    if plaintext:
+        _check_loopback(name, address, "leave plaintext out to use TLS")
 
 
 def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = os.environ) -> str | None:

@@ -12,7 +12,14 @@ from __future__ import annotations
 import importlib
 from typing import Generic, TypeVar, cast
 
-__all__ = ["HttpRule", "OperationMethod", "StreamMethod", "UnaryMethod"]
+__all__ = [
+    "BidiStreamMethod",
+    "ClientStreamMethod",
+    "HttpRule",
+    "OperationMethod",
+    "StreamMethod",
+    "UnaryMethod",
+]
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -78,6 +85,18 @@ class UnaryMethod(_Method[RequestT, ResponseT]):
 
 class StreamMethod(_Method[RequestT, ResponseT]):
     """One request, a stream of responses."""
+
+    __slots__ = ()
+
+
+class ClientStreamMethod(_Method[RequestT, ResponseT]):
+    """A stream of requests, one response."""
+
+    __slots__ = ()
+
+
+class BidiStreamMethod(_Method[RequestT, ResponseT]):
+    """A stream of requests, a stream of responses."""
 
     __slots__ = ()
 

@@ -185,7 +185,13 @@ def test_credentials_go_over_tls_that_is_verified(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["sync", "Bearer", "t1.secret", "aio", "Bearer", "t1.secret", "refused"]
+    assert done.stdout.splitlines() == [
+        "sync Bearer t1.secret",
+        "sync found 2 of 3 after 1 look-up",
+        "aio Bearer t1.secret",
+        "aio found 2 of 3 after 1 look-up",
+        "refused",
+    ]
 
 
 _TLS_SCRIPT = """
@@ -224,7 +230,23 @@ def serve(names):
             seen.append(dict(context.invocation_metadata())["authorization"])
             return _pb.text_generation_service_pb2.TokenizeResponse()
     server = grpc.server(futures.ThreadPoolExecutor(2))
+    class Endpoints(_pb.api_endpoint_service_pb2_grpc.ApiEndpointServiceServicer):
+        def List(self, request, context):
+            assert "authorization" not in dict(context.invocation_metadata())
+            seen.append("look-up")
+            there = _pb.api_endpoint_pb2.ApiEndpoint(id="vpc", address=f"localhost:{port}")
+            return _pb.api_endpoint_service_pb2.ListApiEndpointsResponse(endpoints=[there])
     _pb.text_generation_service_pb2_grpc.add_TokenizerServiceServicer_to_server(Tokens(), server)
+    _pb.api_endpoint_service_pb2_grpc.add_ApiEndpointServiceServicer_to_server(Endpoints(), server)
+    texts = _pb.text_generation_service_pb2
+    answer = lambda request, context: texts.TokenizeResponse(model_version=request.text)
+    stream = lambda request, context: iter([answer(request, context)])
+    codec = (texts.TokenizeRequest.FromString, texts.TokenizeResponse.SerializeToString)
+    handlers = {
+        "Get": grpc.unary_unary_rpc_method_handler(answer, *codec),
+        "Watch": grpc.unary_stream_rpc_method_handler(stream, *codec),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("yandex.cloud.vpc.v1.Nets", handlers),))
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pem]))
     server.start()
     return server, port, pem[1], seen
@@ -232,14 +254,36 @@ def serve(names):
 server, port, trusted, seen = serve(["localhost"])
 Path("ca.pem").write_bytes(trusted)
 settings = {"folder_id": "f", "credentials": yagrpc.IamToken("t1.secret")}
+settings["endpoints"] = {"yandex.cloud.endpoint": f"localhost:{port}"}
+module = "yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2"
+types = {"request": f"{module}:TokenizeRequest", "response": f"{module}:TokenizeResponse"}
+get = yagrpc.UnaryMethod("/yandex.cloud.vpc.v1.Nets/Get", **types)
+watch = yagrpc.StreamMethod("/yandex.cloud.vpc.v1.Nets/Watch", **types)
+nowhere = yagrpc.UnaryMethod("/yandex.cloud.nowhere.v1.Nets/Get", **types)
+request = _pb.text_generation_service_pb2.TokenizeRequest(text="found")
+
+def told(kind, answers, error):
+    assert "discovery has none of nowhere; give endpoints=" in str(error), error
+    assert [answer.model_version for answer in answers] == ["found"] * 2
+    print(f"{kind} found 2 of 3 after {len(seen)} {seen.pop()}")
 with yagrpc.Client(endpoint=f"localhost:{port}", **settings) as client:
     client.tokenize("a")
     print("sync", seen.pop())
+    answers = [*client.call(watch, request), client.call(get, request)]
+    try:
+        client.call(nowhere, request)
+    except yagrpc.ConfigError as error:
+        told("sync", answers, error)
 
 async def main():
     async with yagrpc.AsyncClient(endpoint=f"localhost:{port}", **settings) as client:
         await client.tokenize("a")
         print("aio", seen.pop())
+        answers = [answer async for answer in client.call(watch, request)] + [await client.call(get, request)]
+        try:
+            await client.call(nowhere, request)
+        except yagrpc.ConfigError as error:
+            told("aio", answers, error)
 asyncio.run(main())
 
 other, port, _, seen = serve(["localhost"])

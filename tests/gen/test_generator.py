@@ -17,7 +17,7 @@ pytest.importorskip("grpc_tools", reason="the extra codegen is not installed")
 from yagrpc.codegen import GenerateError, generate
 from yagrpc.codegen.__main__ import main
 from yagrpc.codegen.stubs import without_version_guard
-from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 PROTOS = Path(__file__).parents[2] / "proto"
 
@@ -165,6 +165,35 @@ def test_public_imports_are_passed_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert importlib.import_module("passing.outer_pb2").Inner is importlib.import_module("passing.inner_pb2").Inner
 
 
+def test_a_file_without_a_package_has_paths_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = "service Plain { rpc Up (stream T) returns (T); rpc Both (stream T) returns (stream T); }"
+    generate(
+        [write(tmp_path / "proto", plain=f'syntax = "proto3"; message T {{}} {service}')], tmp_path / "out", "bare"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "out")
+    plain: Any = importlib.import_module("bare.plain_methods").Plain
+    assert (type(plain.Up), plain.Up.path) == (ClientStreamMethod, "/Plain/Up")
+    assert (type(plain.Both), plain.Both.path) == (BidiStreamMethod, "/Plain/Both")
+
+
+def test_the_listing_refuses_a_name_that_occurs_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    protos = tmp_path / "proto"
+    for package in ("a", "b"):
+        text = f'syntax = "proto3"; package {package}; message T {{}} service Twin {{ rpc M (T) returns (T); }}'
+        write(protos, **{f"{package}_twin": text})
+    write(protos, one='syntax = "proto3"; import "a/twin.proto"; service One { rpc M (a.T) returns (a.T); }')
+    generate([protos], tmp_path / "out", "listed")
+    monkeypatch.syspath_prepend(tmp_path / "out")
+    methods: Any = importlib.import_module("listed.methods")
+    assert dir(methods) == ["One"]
+    assert methods.One.M.path == "/One/M"
+    twins = r"several services: import one of listed\.a\.twin_methods\.Twin, listed\.b\.twin_methods\.Twin"
+    with pytest.raises(AttributeError, match=twins):
+        methods.Twin  # noqa: B018
+    with pytest.raises(AttributeError, match="no service 'Three'"):
+        methods.Three  # noqa: B018
+
+
 def test_two_modules_of_one_name_get_two_aliases(tmp_path: Path) -> None:
     service = 'syntax = "proto3"; import "a/t.proto"; import "b/t.proto"; service S { rpc M (a.T) returns (b.T); }'
     protos = write(
@@ -186,10 +215,6 @@ def test_two_modules_of_one_name_get_two_aliases(tmp_path: Path) -> None:
     [
         ('syntax = "proto3";\nmessage {', "a.proto:2:9"),
         ('syntax = "proto3"; import "nowhere.proto";', "nowhere.proto"),
-        (
-            'syntax = "proto3"; message T {} service S { rpc M (stream T) returns (T); }',
-            "a.proto: rpc S.M: client streaming is not supported",
-        ),
         (
             HEAD + "message T {} service S { rpc M (T) returns (yandex.cloud.operation.Operation) "
             '{ option (yandex.cloud.api.operation) = { response: "Lost" }; } }',

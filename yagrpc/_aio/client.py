@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -18,9 +19,10 @@ from yagrpc._core.client import (
     itself,
     result_type_of,
 )
+from yagrpc._core.requests import AsyncRequestStream
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import ResultError
-from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+from yagrpc.errors import CallError, ResultError
+from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -51,6 +53,8 @@ class AsyncClient:
         endpoint: The model service, `host:port`.
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
+        endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
+            for a service, it is looked up by endpoint discovery.
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: `grpc.aio` client interceptors for every channel that the client opens.
@@ -75,6 +79,7 @@ class AsyncClient:
         endpoint: str | None = None,
         operation_endpoint: str | None = None,
         plaintext: bool = False,
+        endpoints: Mapping[str, str] | None = None,
         channel: grpc.aio.Channel | None = None,
         operation_channel: grpc.aio.Channel | None = None,
         interceptors: Sequence[Any] = (),
@@ -90,6 +95,7 @@ class AsyncClient:
             endpoint=endpoint,
             operation_endpoint=operation_endpoint,
             plaintext=plaintext,
+            endpoints=endpoints,
             quota=quota,
             polling=polling,
             data_logging=data_logging,
@@ -165,14 +171,14 @@ class AsyncClient:
     @overload
     def operation(self, operation_id: str) -> AsyncOperation[Completion]: ...
     @overload
-    def operation(self, operation_id: str, result: type[ResponseT]) -> AsyncOperation[ResponseT]: ...
+    def operation(self, operation_id: str, result: type[ResponseT]) -> AsyncOperation[ResponseT, Message]: ...
     @overload
     def operation(
-        self, operation_id: str, result: OperationMethod[Any, ResponseT, Any]
-    ) -> AsyncOperation[ResponseT]: ...
+        self, operation_id: str, result: OperationMethod[Any, ResponseT, MetadataT]
+    ) -> AsyncOperation[ResponseT, MetadataT]: ...
     def operation(
         self, operation_id: str, result: type[Message] | OperationMethod[Any, Any, Any] | None = None
-    ) -> AsyncOperation[Any]:
+    ) -> AsyncOperation[Any, Any]:
         """An operation that was submitted before, perhaps by another process. Asks nothing yet.
 
         Args:
@@ -239,14 +245,30 @@ class AsyncClient:
         method: OperationMethod[RequestT, ResponseT, MetadataT],
         request: RequestT,
         **parameters: Unpack[CallParameters],
-    ) -> Coroutine[Any, Any, AsyncOperation[ResponseT]]: ...
+    ) -> Coroutine[Any, Any, AsyncOperation[ResponseT, MetadataT]]: ...
+    @overload
+    def call(
+        self,
+        method: ClientStreamMethod[RequestT, ResponseT],
+        request: Iterable[RequestT] | AsyncIterable[RequestT],
+        **parameters: Unpack[CallParameters],
+    ) -> Coroutine[Any, Any, ResponseT]: ...
+    @overload
+    def call(
+        self,
+        method: BidiStreamMethod[RequestT, ResponseT],
+        request: Iterable[RequestT] | AsyncIterable[RequestT],
+        **parameters: Unpack[CallParameters],
+    ) -> AsyncStream[ResponseT]: ...
     def call(self, method: Any, request: Any, **parameters: Unpack[CallParameters]) -> Any:
         """Call any method of `yagrpc.methods` with a request message of its own; await what it gives, or iterate it.
 
         Args:
             method: The method. A long-running one gives an `AsyncOperation` of its response message, a streaming one
                 an `AsyncStream` (which is not awaited).
-            request: Its request; a message of the same full name from another package is taken too.
+            request: Its request, or an iterable of them where the method streams them (an asynchronous
+                one will do).
+                A message of the same full name from another package is taken too.
             **parameters: See `CallParameters`.
 
         Raises:
@@ -254,7 +276,9 @@ class AsyncClient:
             CallError: The service refused, or could not be reached.
             AmbiguousSubmitError: A long-running call failed after it may have reached the service.
         """
-        if isinstance(method, StreamMethod):
+        if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
+            request = AsyncRequestStream(method, request)
+        if isinstance(method, (StreamMethod, BidiStreamMethod)):
             return self._stream(method, request, parameters, itself)
         return self._call(method, request, parameters)
 
@@ -276,8 +300,8 @@ class AsyncClient:
 
     def _stream(
         self,
-        method: StreamMethod[Any, Any],
-        request: Message,
+        method: StreamMethod[Any, Any] | BidiStreamMethod[Any, Any],
+        request: Any,
         parameters: CallParameters,
         make: Callable[[Any], ItemT],
     ) -> AsyncStream[ItemT]:
@@ -288,7 +312,11 @@ class AsyncClient:
 
     async def _call(self, method: Any, request: Any, parameters: CallParameters) -> Any:
         call = self._core.call(method, request, parameters)
-        response = await self._transport.run(self._core.flow(call))
+        try:
+            response = await self._transport.run(self._core.flow(call))
+        except (CallError, asyncio.CancelledError):
+            self._core.raise_request_error(call)
+            raise
         if not isinstance(method, OperationMethod):
             return response
         from yagrpc._aio.operation import AsyncOperation

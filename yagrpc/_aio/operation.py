@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
 from yagrpc._core.client import checked_timeout
-from yagrpc._core.operation import OperationView, ResultT, ResultType
+from yagrpc._core.operation import MetadataT, OperationView, ResultT, ResultType
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yagrpc._core.schedule import Watch
 
 
-class AsyncOperation(OperationView[ResultT]):
+class AsyncOperation(OperationView[ResultT, MetadataT]):
     """An asynchronous request that the service has accepted; `await operation` waits for its result.
 
     `done()`, `refresh()` and `result()` ask the service, paced with all other operations of the client; everything
@@ -51,7 +51,7 @@ class AsyncOperation(OperationView[ResultT]):
         """
         return (await self.refresh(timeout)).proto.done
 
-    async def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> AsyncOperation[ResultT]:
+    async def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> AsyncOperation[ResultT, MetadataT]:
         """Ask once how it is, unless its end is known; gives the operation itself.
 
         Args:
@@ -93,7 +93,7 @@ class AsyncOperation(OperationView[ResultT]):
         """
         self._proto = await self._client._cancel(self.id, parameters)
 
-    def add_done_callback(self, callback: Callable[[AsyncOperation[ResultT]], object]) -> None:
+    def add_done_callback(self, callback: Callable[[AsyncOperation[ResultT, MetadataT]], object]) -> None:
         """Call `callback(operation)` once, when it has ended or can't be waited for any longer.
 
         It is called in the event loop, at once where the end is known; `await operation.result(0)` then gives the

@@ -41,7 +41,7 @@ class AsyncPoller:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def look(self, operation: OperationView[Any], timeout: float | None) -> _pb.operation_pb2.Operation:
+    async def look(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """One Get, paced with all others; one that is under way will do.
 
         Args:
@@ -59,7 +59,7 @@ class AsyncPoller:
             self._scheduler.release(watch)
         return watch.looked(seen)
 
-    async def wait(self, operation: OperationView[Any], timeout: float | None) -> _pb.operation_pb2.Operation:
+    async def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """Wait until an operation is done; when the timeout is over, look a last time.
 
         Raises:
@@ -73,7 +73,7 @@ class AsyncPoller:
             self._scheduler.release(watch)
         return watch.waited(timeout)
 
-    def listen(self, operation: OperationView[Any], listener: Listener) -> Watch:
+    def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended."""
         watch = self._join(operation)
         watch.listeners.append(listener)
@@ -97,7 +97,7 @@ class AsyncPoller:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def _join(self, operation: OperationView[Any]) -> Watch:
+    def _join(self, operation: OperationView[Any, Any]) -> Watch:
         if self._closed:
             raise ClientClosedError(operation.id)
         watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import grpc
 import grpc.aio
 
-from yagrpc._core.rpc_errors import call_error
-
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
     from yagrpc._core.client import ClientCore
@@ -51,10 +49,11 @@ class AsyncStream(Generic[ItemT]):
         except asyncio.CancelledError:
             if self._closed:  # our own close, from another task
                 raise StopAsyncIteration from None
+            self._core.raise_request_error(self._call)
             raise
         except grpc.RpcError as error:
             self._closed = True
-            raise call_error(error, self._call, self._core.endpoint_of(self._call.method), 1) from error
+            raise self._core.failed(error, self._call) from error
         if response is grpc.aio.EOF:
             self._closed = True
             raise StopAsyncIteration

@@ -14,9 +14,9 @@ import grpc
 import grpc.aio
 
 from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import AnyMethod, Effect, Flow, Ready, Send, Sleep
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep
 from yagrpc.errors import ClientClosedError, ConfigError
-from yagrpc.method import OperationMethod, StreamMethod
+from yagrpc.method import OperationMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -117,8 +117,7 @@ class AsyncTransport:
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
         channel = self._channel(method)
         response: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type
-        kind = channel.unary_stream if isinstance(method, StreamMethod) else channel.unary_unary
-        found: Callable[..., Any] = kind(
+        found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
             method.path,
             request_serializer=method.request_type.SerializeToString,
             response_deserializer=response.FromString,

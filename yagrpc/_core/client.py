@@ -11,20 +11,29 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 import grpc.aio
 
 from yagrpc import _pb, config, methods
 from yagrpc._core import retry, sending
+from yagrpc._core.directory import Directory
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
+from yagrpc._core.requests import AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.rpc_errors import call_error
 from yagrpc._version import __version__
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
-from yagrpc.errors import ClientClosedError, ConfigError, OperationError, RequestError, ResultError, YagrpcError
+from yagrpc.errors import (
+    CallError,
+    ClientClosedError,
+    OperationError,
+    RequestError,
+    ResultError,
+    YagrpcError,
+)
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
@@ -63,8 +72,6 @@ _WITHOUT_CREDENTIALS: Final = frozenset(
 )
 """Calls that the service documents as unauthenticated."""
 
-_ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
-
 log = logging.getLogger("yagrpc")
 log.addHandler(logging.NullHandler())
 operations_log = logging.getLogger("yagrpc.operations")
@@ -82,11 +89,13 @@ class ClientCore:
         endpoint: str | None,
         operation_endpoint: str | None,
         plaintext: bool,
+        endpoints: Mapping[str, str] | None,
         quota: Quota | None,
         polling: Polling,
         data_logging: bool | None,
     ) -> None:
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
+        self.directory = Directory(self.endpoints, endpoints or {})
         self.folder_id = config.resolve_folder(folder_id)
         if emulator:
             # A credential has no business on an emulator, and none need be set to use one.
@@ -104,20 +113,9 @@ class ClientCore:
         """Where a method is served, as `host:port`.
 
         Raises:
-            ConfigError: No endpoint is known for its service.
+            ConfigError: Its endpoint is not known (yet: `flow` and `connection` look it up).
         """
-        service = method.service
-        if service.startswith("yandex.cloud.ai.foundation_models."):
-            return self.endpoints.model
-        if service.startswith("yandex.cloud.operation."):
-            return self.endpoints.operation
-        if service.startswith("yandex.cloud.iam."):
-            return self.endpoints.iam
-        if service.startswith("yandex.cloud.endpoint."):
-            return self.endpoints.discovery
-        raise ConfigError(
-            f"no endpoint is known for {service}: only the model, operation, IAM and endpoint services are"
-        )
+        return self.directory.address(method.service)
 
     def completion_request(
         self, messages: MessagesInput, parameters: CompletionParameters, *, stream: bool = False
@@ -142,7 +140,7 @@ class ClientCore:
     def call(
         self,
         method: AnyMethod,
-        request: Message,
+        request: Message | RequestStream | AsyncRequestStream,
         parameters: CallParameters,
         timeout: float | None = config.SUBMIT_TIMEOUT,
         operation_id: str = "",
@@ -151,7 +149,7 @@ class ClientCore:
 
         Args:
             method: Which rpc.
-            request: Its request; a message of another pool is taken by its full name.
+            request: Its request, or the stream of them; a message of another pool is taken by its full name.
             parameters: What the caller gave.
             timeout: Seconds, where the caller gave none.
             operation_id: The operation that it is about, for its errors.
@@ -162,16 +160,8 @@ class ClientCore:
         if parameters and not parameters.keys() <= _CALL_PARAMETERS:
             unknown = min(parameters.keys() - _CALL_PARAMETERS)
             raise TypeError(f"{method.name}() got an unexpected keyword argument {unknown!r}")
-        if not isinstance(request, method.request_type):
-            from yagrpc.messages import convert  # only a message of another pool needs it
-
-            request = convert(method.request_type, request)
-        if method.path == _ASYNC_COMPLETION and cast("Any", request).completion_options.stream:
-            raise RequestError(
-                "completion_options.stream",
-                True,
-                "asynchronous mode has no stream: leave it out, or use completion_stream",
-            )
+        if not isinstance(request, (RequestStream, AsyncRequestStream)):
+            request = checked_request(method, request)
         timeout = checked_timeout(parameters.get("timeout", timeout))
         client_request_id = parameters.get("request_id") or _new_request_id()
         metadata = self._metadata(method, parameters, client_request_id)
@@ -180,6 +170,8 @@ class ClientCore:
     def flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
         """The flow that a call of its kind needs."""
         endpoint = self.endpoint_of(call.method)
+        if not self.directory.knows(call.method.service):
+            return self._found(call)
         if retry.is_read(call.method):
             return sending.read(call, endpoint, self.clock)
         if isinstance(call.method, OperationMethod):
@@ -188,7 +180,28 @@ class ClientCore:
 
     def connection(self, call: Call[Any, Any]) -> Flow[float | None]:
         """The flow before a stream: gives the seconds left for it."""
-        return sending.connect(call, self.endpoint_of(call.method), self.clock)
+        if not self.directory.knows(call.method.service):
+            yield from self._discover(call)
+        return (yield from sending.connect(call, self.endpoint_of(call.method), self.clock))
+
+    def _found(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
+        yield from self._discover(call)
+        return (yield from self.flow(call))
+
+    def _discover(self, call: Call[Any, Any]) -> Flow[None]:
+        """Ask for the endpoints of all services, once, and find the call's among them.
+
+        Raises:
+            ConfigError: It is not there.
+            CallError: The discovery itself failed.
+        """
+        if not self.directory.discovered:
+            request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
+            timeout: CallParameters = {"timeout": call.timeout, "request_id": call.client_request_id}
+            listing = self.call(methods.ApiEndpointService.List, request, timeout)
+            response = yield from sending.read(listing, self.endpoint_of(listing.method), self.clock)
+            self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
+        self.directory.address(call.method.service)
 
     def get_call(self, operation_id: str) -> Call[Any, _pb.operation_pb2.Operation]:
         """The call that looks at an operation; the scheduler decides when, and what its failure means."""
@@ -205,6 +218,16 @@ class ClientCore:
         unsent = OperationError(operation_id, f"its Get could not be sent: {error}")
         unsent.__cause__ = error
         return unsent
+
+    def failed(self, error: grpc.RpcError, call: Call[Any, Any]) -> CallError:
+        """The failure of a stream, as one of ours, or what went wrong in the caller's own stream of requests."""
+        self.raise_request_error(call)
+        return call_error(error, call, self.endpoint_of(call.method), 1)
+
+    def raise_request_error(self, call: Call[Any, Any]) -> None:
+        """Raise what went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
+        if isinstance(call.request, (RequestStream, AsyncRequestStream)) and call.request.error is not None:
+            raise call.request.error
 
     def role_of(self, method: AnyMethod) -> str:
         """Which of the host's channels serves a method: `operation` or `model`."""
@@ -259,7 +282,7 @@ def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[Me
     """What a method's operations resolve to: its response message itself."""
     from yagrpc._core.operation import ResultType  # with the protos, at the first use
 
-    return ResultType(method.response_type, itself)
+    return ResultType(method.response_type, itself, method.metadata_type)
 
 
 def completion_type() -> ResultType[Completion]:

@@ -10,16 +10,38 @@ type of what comes back is known. An effect that fails raises inside the flow.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+from yagrpc.method import (
+    BidiStreamMethod,
+    ClientStreamMethod,
+    OperationMethod,
+    StreamMethod,
+    UnaryMethod,
+)
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 ResultT = TypeVar("ResultT")
 
-AnyMethod: TypeAlias = "UnaryMethod[Any, Any] | StreamMethod[Any, Any] | OperationMethod[Any, Any, Any]"
+AnyMethod: TypeAlias = (
+    UnaryMethod[Any, Any]
+    | StreamMethod[Any, Any]
+    | ClientStreamMethod[Any, Any]
+    | BidiStreamMethod[Any, Any]
+    | OperationMethod[Any, Any, Any]
+)
 Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
+
+
+MULTICALLABLES: Final[dict[type, str]] = {
+    UnaryMethod: "unary_unary",
+    OperationMethod: "unary_unary",
+    StreamMethod: "unary_stream",
+    ClientStreamMethod: "stream_unary",
+    BidiStreamMethod: "stream_stream",
+}
+"""What a channel's factory of callables is named, by the kind of method; both of gRPC's APIs agree on it."""
 
 
 class Call(Generic[RequestT, ResponseT]):

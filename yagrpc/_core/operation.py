@@ -10,7 +10,8 @@ import enum
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol
 
 from yagrpc import _pb, config
 from yagrpc._core.rpc_errors import status_details
@@ -28,8 +29,16 @@ from yagrpc.errors import (
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+    from typing_extensions import TypeVar
 
     from yagrpc._core.schedule import Watch
+
+    MetadataT = TypeVar("MetadataT", default=None)
+else:
+    # The default, which spares users the second parameter, is the type checker's alone: typing has none before 3.13.
+    from typing import TypeVar
+
+    MetadataT = TypeVar("MetadataT")
 
 ResultT = TypeVar("ResultT")
 ContraT = TypeVar("ContraT", contravariant=True)
@@ -71,13 +80,17 @@ class ResultType(Generic[ResultT]):
     Args:
         message: The class of the message in the operation's `response`.
         wrap: Makes the result of such a message.
+        metadata: The class of the operation's metadata, where that is declared.
     """
 
-    __slots__ = ("message", "wrap")
+    __slots__ = ("message", "metadata", "wrap")
 
-    def __init__(self, message: type[Message], wrap: Callable[[Any], ResultT]) -> None:
+    def __init__(
+        self, message: type[Message], wrap: Callable[[Any], ResultT], metadata: type[Message] | None = None
+    ) -> None:
         self.message = message
         self.wrap = wrap
+        self.metadata = metadata
 
     def unpack(self, operation: _pb.operation_pb2.Operation) -> ResultT:
         """The result of an operation that is done.
@@ -106,8 +119,12 @@ class ResultType(Generic[ResultT]):
             raise OperationResultError(operation.id, str(error)) from error
 
 
-class OperationView(Generic[ResultT]):
+class OperationView(Generic[ResultT, MetadataT]):
     """What can be told of an operation without asking: the part that both shells' operations share."""
+
+    if not TYPE_CHECKING:
+        # `Operation[Completion]` in an annotation that is evaluated: typing knows no default before Python 3.13.
+        __class_getitem__ = classmethod(GenericAlias)
 
     __slots__ = ("__weakref__", "_proto", "_type", "submitted")
 
@@ -145,14 +162,23 @@ class OperationView(Generic[ResultT]):
         return _moment(self._proto, "modified_at")
 
     @property
-    def metadata(self) -> Message | None:
-        """The operation's metadata as the message that it names; `None` where there is none, or it is unknown."""
-        return _unpacked(self.id, self._proto.metadata)
+    def metadata(self) -> MetadataT | None:
+        """The operation's metadata; `None` where there is none, or it is of a type that is not known.
+
+        Raises:
+            OperationResultError: It does not parse.
+        """
+        metadata: Any = _unpacked(self.id, self._proto.metadata, self._type.metadata)
+        return metadata  # type: ignore[no-any-return]
 
     @property
     def response(self) -> Message | None:
-        """The result as the message that it names, whatever type was expected; `None` while there is none."""
-        return _unpacked(self.id, self._proto.response)
+        """The result as the message that it names, whatever type was expected; `None` while there is none.
+
+        Raises:
+            OperationResultError: It does not parse.
+        """
+        return _unpacked(self.id, self._proto.response, self._type.message)
 
     @property
     def proto(self) -> _pb.operation_pb2.Operation:
@@ -229,18 +255,19 @@ def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
         raise OperationResultError(proto.id, f"its {field} is no time: {error}") from error
 
 
-def _unpacked(operation_id: str, packed: _pb.any_pb2.Any) -> Message | None:
-    """The message in an `Any`, by the full name that it carries."""
+def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message] | None) -> Message | None:
+    """The message in an `Any`, by the full name that it carries: of the expected class, or else of our own."""
     from google.protobuf import message_factory  # imported by now: the `Any` is a message
     from google.protobuf.message import DecodeError
 
     name = packed.type_url.rpartition("/")[2]
+    found = expected
+    if found is None or found.DESCRIPTOR.full_name != name:
+        try:
+            found = message_factory.GetMessageClass(_pb.POOL.FindMessageTypeByName(name))
+        except KeyError:
+            return None
     try:
-        descriptor = _pb.POOL.FindMessageTypeByName(name)
-    except KeyError:
-        return None
-    try:
-        message: Message = message_factory.GetMessageClass(descriptor).FromString(packed.value)
+        return found.FromString(packed.value)
     except DecodeError as error:
         raise OperationResultError(operation_id, f"its {name} does not parse: {error}") from error
-    return message

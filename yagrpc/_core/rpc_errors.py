@@ -50,7 +50,7 @@ def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attemp
 
 
 def status_details(details: Iterable[_pb.any_pb2.Any]) -> tuple[Detail, ...]:
-    """A status's details as proto JSON; a type that is not known, or does not parse, keeps its bytes in base64."""
+    """A status's details as proto JSON; what is of no known type, or has no JSON, keeps its bytes in base64."""
     return tuple(_detail(detail) for detail in details)
 
 
@@ -59,9 +59,11 @@ def _detail(detail: _pb.any_pb2.Any) -> Detail:
     from google.protobuf.message import DecodeError
 
     try:
-        return json_format.MessageToDict(detail, descriptor_pool=_pb.POOL)
-    except (TypeError, DecodeError):
-        return {"@type": detail.type_url, "value": base64.b64encode(detail.value).decode()}
+        if detail.type_url:  # an Any without a type would become {}
+            return json_format.MessageToDict(detail, descriptor_pool=_pb.POOL)
+    except (TypeError, ValueError, DecodeError, json_format.Error):  # e.g. a time that no calendar has
+        pass
+    return {"@type": detail.type_url, "value": base64.b64encode(detail.value).decode()}
 
 
 def _status_details(serialized: object) -> tuple[Detail, ...]:
@@ -76,7 +78,8 @@ def _status_details(serialized: object) -> tuple[Detail, ...]:
 
 
 def _request_info(details: tuple[Detail, ...]) -> str:
-    return next((str(detail.get("requestId", "")) for detail in details if detail["@type"] == REQUEST_INFO), "")
+    found = next((str(detail.get("requestId", "")) for detail in details if detail["@type"] == REQUEST_INFO), "")
+    return " ".join(found.split())
 
 
 def _text(value: object) -> str:

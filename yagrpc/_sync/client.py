@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -16,11 +16,12 @@ from yagrpc._core.client import (
     itself,
     result_type_of,
 )
+from yagrpc._core.requests import RequestStream
 from yagrpc._sync.poller import Poller
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import ResultError
-from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+from yagrpc.errors import CallError, ResultError
+from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
     import grpc
@@ -51,6 +52,8 @@ class Client:
         endpoint: The model service, `host:port`.
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
+        endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
+            for a service, it is looked up by endpoint discovery.
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: gRPC client interceptors for every channel.
@@ -75,6 +78,7 @@ class Client:
         endpoint: str | None = None,
         operation_endpoint: str | None = None,
         plaintext: bool = False,
+        endpoints: Mapping[str, str] | None = None,
         channel: grpc.Channel | None = None,
         operation_channel: grpc.Channel | None = None,
         interceptors: Sequence[Any] = (),
@@ -90,6 +94,7 @@ class Client:
             endpoint=endpoint,
             operation_endpoint=operation_endpoint,
             plaintext=plaintext,
+            endpoints=endpoints,
             quota=quota,
             polling=polling,
             data_logging=data_logging,
@@ -163,12 +168,14 @@ class Client:
     @overload
     def operation(self, operation_id: str) -> Operation[Completion]: ...
     @overload
-    def operation(self, operation_id: str, result: type[ResponseT]) -> Operation[ResponseT]: ...
+    def operation(self, operation_id: str, result: type[ResponseT]) -> Operation[ResponseT, Message]: ...
     @overload
-    def operation(self, operation_id: str, result: OperationMethod[Any, ResponseT, Any]) -> Operation[ResponseT]: ...
+    def operation(
+        self, operation_id: str, result: OperationMethod[Any, ResponseT, MetadataT]
+    ) -> Operation[ResponseT, MetadataT]: ...
     def operation(
         self, operation_id: str, result: type[Message] | OperationMethod[Any, Any, Any] | None = None
-    ) -> Operation[Any]:
+    ) -> Operation[Any, Any]:
         """An operation that was submitted before, perhaps by another process. Asks nothing yet.
 
         Args:
@@ -235,14 +242,29 @@ class Client:
         method: OperationMethod[RequestT, ResponseT, MetadataT],
         request: RequestT,
         **parameters: Unpack[CallParameters],
-    ) -> Operation[ResponseT]: ...
+    ) -> Operation[ResponseT, MetadataT]: ...
+    @overload
+    def call(
+        self,
+        method: ClientStreamMethod[RequestT, ResponseT],
+        request: Iterable[RequestT],
+        **parameters: Unpack[CallParameters],
+    ) -> ResponseT: ...
+    @overload
+    def call(
+        self,
+        method: BidiStreamMethod[RequestT, ResponseT],
+        request: Iterable[RequestT],
+        **parameters: Unpack[CallParameters],
+    ) -> Stream[ResponseT]: ...
     def call(self, method: Any, request: Any, **parameters: Unpack[CallParameters]) -> Any:
         """Call any method of `yagrpc.methods` with a request message of its own.
 
         Args:
             method: The method. A long-running one gives an `Operation` of its response message, a streaming one a
                 `Stream`.
-            request: Its request; a message of the same full name from another package is taken too.
+            request: Its request, or an iterable of them where the method streams them.
+                A message of the same full name from another package is taken too.
             **parameters: See `CallParameters`.
 
         Raises:
@@ -250,10 +272,16 @@ class Client:
             CallError: The service refused, or could not be reached.
             AmbiguousSubmitError: A long-running call failed after it may have reached the service.
         """
-        if isinstance(method, StreamMethod):
+        if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
+            request = RequestStream(method, request)
+        if isinstance(method, (StreamMethod, BidiStreamMethod)):
             return self._stream(method, request, parameters, itself)
         call = self._core.call(method, request, parameters)
-        response = self._transport.run(self._core.flow(call))
+        try:
+            response = self._transport.run(self._core.flow(call))
+        except CallError:
+            self._core.raise_request_error(call)
+            raise
         if not isinstance(method, OperationMethod):
             return response
         from yagrpc._sync.operation import Operation
@@ -279,8 +307,8 @@ class Client:
 
     def _stream(
         self,
-        method: StreamMethod[Any, Any],
-        request: Message,
+        method: StreamMethod[Any, Any] | BidiStreamMethod[Any, Any],
+        request: Any,
         parameters: CallParameters,
         make: Callable[[Any], ItemT],
     ) -> Stream[ItemT]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from yagrpc import _pb, config
 from yagrpc._core.client import checked_timeout
-from yagrpc._core.operation import OperationView, ResultT, ResultType
+from yagrpc._core.operation import MetadataT, OperationView, ResultT, ResultType
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yagrpc._sync.client import Client
 
 
-class Operation(OperationView[ResultT]):
+class Operation(OperationView[ResultT, MetadataT]):
     """An asynchronous request that the service has accepted.
 
     `done()`, `refresh()` and `result()` ask the service, paced with all other operations of the client; everything
@@ -48,7 +48,7 @@ class Operation(OperationView[ResultT]):
         """
         return self.refresh(timeout).proto.done
 
-    def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> Operation[ResultT]:
+    def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> Operation[ResultT, MetadataT]:
         """Ask once how it is, unless its end is known; gives the operation itself.
 
         Args:
@@ -90,7 +90,7 @@ class Operation(OperationView[ResultT]):
         """
         self._proto = self._client._cancel(self.id, parameters)
 
-    def add_done_callback(self, callback: Callable[[Operation[ResultT]], object]) -> None:
+    def add_done_callback(self, callback: Callable[[Operation[ResultT, MetadataT]], object]) -> None:
         """Call `callback(operation)` once, when it has ended or can't be waited for any longer.
 
         It is called by whichever thread learns of the end, at once where that is known; `result(0)` then gives the

@@ -48,7 +48,7 @@ class Poller:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def look(self, operation: OperationView[Any], timeout: float | None) -> _pb.operation_pb2.Operation:
+    def look(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """One Get, paced with all others; one that is under way will do.
 
         Args:
@@ -67,7 +67,7 @@ class Poller:
                 self._scheduler.release(watch)
             return watch.looked(seen)
 
-    def wait(self, operation: OperationView[Any], timeout: float | None) -> _pb.operation_pb2.Operation:
+    def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """Wait until an operation is done; when the timeout is over, look a last time.
 
         Raises:
@@ -82,7 +82,7 @@ class Poller:
                 self._scheduler.release(watch)
             return watch.waited(timeout)
 
-    def listen(self, operation: OperationView[Any], listener: Listener) -> Watch:
+    def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended.
 
         Where nobody waits, a thread of the client's own looks after it.
@@ -121,7 +121,7 @@ class Poller:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _join(self, operation: OperationView[Any]) -> Watch:
+    def _join(self, operation: OperationView[Any, Any]) -> Watch:
         if self._closed:
             raise ClientClosedError(operation.id)
         return self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)

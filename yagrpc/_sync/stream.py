@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
 
-from yagrpc._core.rpc_errors import call_error
-
 if TYPE_CHECKING:
     from yagrpc._core.client import ClientCore
     from yagrpc._core.flow import Call
@@ -53,7 +51,7 @@ class Stream(Generic[ItemT]):
             if self._closed:  # our own close, from another thread
                 raise StopIteration from None
             self._closed = True
-            raise call_error(error, self._call, self._core.endpoint_of(self._call.method), 1) from error
+            raise self._core.failed(error, self._call) from error
         self.last = self._make(response)
         return self.last
 

@@ -6,6 +6,7 @@ What it writes, for every proto file that is asked for and all that they import:
     <package>/**/<file>_pb2.py     messages, registered in that pool (with `.pyi`)
     <package>/**/<file>_pb2_grpc.py    stubs and servicers (with `.pyi`, sync and async)
     <package>/**/<file>_methods.py     the typed method table
+    <package>/methods.py           all services by their short names, loaded when asked for
 
 Rules: nothing of yagrpc is imported here, so that the generator runs in an environment that holds only the
 compilers (`grpcio-tools` and `mypy-protobuf`). The same tool versions give the same bytes on any machine.

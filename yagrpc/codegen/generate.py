@@ -18,6 +18,7 @@ from yagrpc.codegen.checks import MARK, check_output, check_package, check_roots
 from yagrpc.codegen.compiler import compile_protos, run_plugins, tool_versions
 from yagrpc.codegen.errors import GenerateError
 from yagrpc.codegen.layout import Layout
+from yagrpc.codegen.listing import listing_module
 from yagrpc.codegen.messages import messages_module, pool_module
 from yagrpc.codegen.methods import MethodTables
 from yagrpc.codegen.options import OptionReader
@@ -87,6 +88,7 @@ def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, out: Path
     for file in with_services:
         text = tables.module(file, _header(file.name, versions))
         (out / layout.path(file.name, "_methods.py")).write_text(text, "utf-8")
+    (root / "methods.py").write_text(listing_module(with_services, layout, _header(None, versions)), "utf-8")
     (root / "_pool.py").write_text(pool_module(_header(None, versions)), "utf-8")
     (root / "py.typed").touch()
     for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:

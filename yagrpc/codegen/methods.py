@@ -20,6 +20,13 @@ __all__ = ["MethodTables"]
 
 _OPERATION = "yandex.cloud.operation.Operation"
 
+_STREAMS = {
+    (False, True): "StreamMethod",
+    (True, False): "ClientStreamMethod",
+    (True, True): "BidiStreamMethod",
+}
+"""Kinds of streaming rpcs, by whether the client and the server stream."""
+
 
 class _Types(NamedTuple):
     """The types of one rpc, as full message names."""
@@ -46,7 +53,7 @@ class MethodTables:
         """The text of one file's `_methods.py`.
 
         Raises:
-            GenerateError: An rpc's types do not resolve, or it is of a kind that tables cannot hold.
+            GenerateError: An rpc's types do not resolve.
         """
         comments = _comments(file)
         modules = _Imports()
@@ -84,10 +91,8 @@ class MethodTables:
     ) -> _Types:
         request, response = method.input_type[1:], method.output_type[1:]
         where = f"{file.name}: rpc {service}.{method.name}"
-        if method.client_streaming:
-            raise GenerateError(f"{where}: client streaming is not supported")
-        if method.server_streaming:
-            return _Types("StreamMethod", request, response)
+        if kind := _STREAMS.get((method.client_streaming, method.server_streaming)):
+            return _Types(kind, request, response)
         declared = self._options.of_method(method, "yandex.cloud.api.operation")
         if response != _OPERATION or declared is None:
             return _Types("UnaryMethod", request, response)

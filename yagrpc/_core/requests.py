@@ -1,0 +1,96 @@
+"""Request messages: checked, and taken from any descriptor pool.
+
+Rules: a request is exactly the method's class by the time it is sent. gRPC keeps to itself what goes wrong while it
+reads a stream of requests, so the streams here remember it, for the call to raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from yagrpc.errors import RequestError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from yagrpc._core.flow import AnyMethod
+
+_ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
+
+
+def checked_request(method: AnyMethod, request: Message) -> Message:
+    """A request as the method's own class.
+
+    Raises:
+        RequestError: It is another message, or one that the service is documented to refuse.
+    """
+    if not isinstance(request, method.request_type):
+        from yagrpc.messages import convert  # only a message of another pool needs it
+
+        request = convert(method.request_type, request)
+    if method.path == _ASYNC_COMPLETION and cast("Any", request).completion_options.stream:
+        remedy = "asynchronous mode has no stream: leave it out, or use completion_stream"
+        raise RequestError("completion_options.stream", True, remedy)
+    return request
+
+
+class RequestStream:
+    """The requests of a call that streams them, each checked when it is sent.
+
+    Args:
+        method: Whose.
+        requests: The messages.
+    """
+
+    def __init__(self, method: AnyMethod, requests: Iterable[Message]) -> None:
+        self.error: Exception | None = None
+        self._method = method
+        try:
+            self._requests = iter(requests)
+        except TypeError:
+            raise RequestError("requests", requests, "it takes an iterable of messages") from None
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        try:
+            return checked_request(self._method, next(self._requests))
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+
+
+class AsyncRequestStream:
+    """The same for asyncio; the messages may come from an asynchronous iterable too.
+
+    Args:
+        method: Whose.
+        requests: The messages.
+    """
+
+    def __init__(self, method: AnyMethod, requests: Iterable[Message] | AsyncIterable[Message]) -> None:
+        self.error: Exception | None = None
+        self._method = method
+        self._asynchronous = aiter(requests) if isinstance(requests, AsyncIterable) else None
+        self._blocking = None if isinstance(requests, AsyncIterable) else RequestStream(method, requests)
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        try:
+            if self._asynchronous is not None:
+                return checked_request(self._method, await anext(self._asynchronous))
+            assert self._blocking is not None
+            return next(self._blocking)
+        except StopAsyncIteration:
+            raise
+        except StopIteration:
+            raise StopAsyncIteration from None
+        except Exception as error:
+            self.error = error
+            raise
