@@ -65,7 +65,9 @@ service ThingService{number} {{
   // Gives one.
   rpc Get (GetThingRequest) returns (Thing) {{ option (google.api.http) = {{ get: "/s{number}/v1/things/{{id}}" }}; }}
   // Gives a page of them.
-  rpc List (ListThingsRequest) returns (ListThingsResponse) {{ option (google.api.http) = {{ get: "/s{number}/v1/things" }}; }}
+  rpc List (ListThingsRequest) returns (ListThingsResponse) {{
+    option (google.api.http) = {{ get: "/s{number}/v1/things" }};
+  }}
   // Makes one.
   rpc Create (Thing) returns (yandex.cloud.operation.Operation) {{
     option (google.api.http) = {{ post: "/s{number}/v1/things" body: "*" }};
