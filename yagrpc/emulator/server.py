@@ -23,6 +23,8 @@ GRACE_SECONDS: Final = 1.0
 _MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Above everything that a client's own limit should refuse."""
 
+_PENDING_CALLS: Final = 1_000_000
+
 
 class EmulatorServer:
     """An emulator in the event loop that is running.
@@ -58,6 +60,9 @@ class EmulatorServer:
                 ("grpc.max_send_message_length", _MESSAGE_BYTES),
                 # Otherwise a second emulator on the same port would start, and take every other connection.
                 ("grpc.so_reuseport", 0),
+                # gRPC cancels calls at random once 1000 wait to be taken up; thousands at once are what is tested here.
+                ("grpc.server.max_pending_requests", _PENDING_CALLS),
+                ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS),
             ],
         )
         add_services(server, self.state)
