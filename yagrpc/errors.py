@@ -415,5 +415,8 @@ CALL_ERRORS: dict[Code, type[CallError]] = {
 
 def _shortened(value: object) -> str:
     """A value as it is told in one line, cut where it is long."""
-    text = repr(value)
+    try:
+        text = " ".join(repr(value).splitlines())
+    except Exception:  # a repr is anybody's code; even an int has none where its digits are too many
+        text = f"a {type(value).__name__} that can't be shown"
     return text if len(text) <= 80 else f"{text[:77]}..."

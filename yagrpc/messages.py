@@ -20,9 +20,13 @@ from yagrpc.errors import ConfigError, RequestError
 __all__ = ["Message", "MessageInput", "MessagesInput", "ToolCall", "ToolResult", "convert"]
 
 ProtoT = TypeVar("ProtoT", bound=ProtoMessage)
+ItemT = TypeVar("ItemT")
 
 ROLES: Final = ("system", "user", "assistant")
 """Documented roles: behaviour and context, the person, previous answers of the model."""
+
+_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError)
+"""What protobuf raises on values that JSON has not."""
 
 ReasoningMode = Literal["DISABLED", "ENABLED_HIDDEN"]
 
@@ -87,17 +91,7 @@ def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
     Raises:
         RequestError: It is another message, or its bytes do not parse.
     """
-    if isinstance(message, target):
-        return message
-    wanted = target.DESCRIPTOR.full_name
-    descriptor = getattr(message, "DESCRIPTOR", None)
-    if descriptor is None or descriptor.full_name != wanted:
-        given = type(message).__name__ if descriptor is None else descriptor.full_name
-        raise RequestError("message", given, f"it takes a {wanted}")
-    try:
-        return target.FromString(message.SerializeToString())
-    except DecodeError as error:
-        raise RequestError("message", wanted, f"its bytes do not parse: {error}") from error
+    return _converted(target, message, "message")
 
 
 def model_uri(model: str, folder_id: str | None) -> str:
@@ -109,7 +103,7 @@ def model_uri(model: str, folder_id: str | None) -> str:
     """
     if not isinstance(model, str):
         raise RequestError("model", model, "it takes a name such as 'yandexgpt/rc', or a whole URI")
-    if "://" in model:
+    if "://" in _encodable(model, "model"):
         return model
     name, _, branch = model.partition("/")
     if not name or "/" in branch or model.endswith("/") or any(character.isspace() for character in model):
@@ -135,7 +129,11 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
         raise RequestError("messages", messages, "it takes a text, a dict, a Message, or a sequence of these")
     if not given:
         raise RequestError("messages", given, "at least one message is needed")
-    protos = [] if system is None else [_checked(_text_message("system", system, "system"), "system")]
+    if system == "":
+        raise RequestError("system", system, "it takes a text that is not empty")
+    protos = []
+    if system is not None:
+        protos.append(_pb.text_common_pb2.Message(role="system", text=_encodable(system, "system")))
     for index, message in enumerate(given):
         field = f"messages[{index}]"
         protos.append(_checked(_to_message(message, field), field))
@@ -168,16 +166,18 @@ def completion_request(
         model_uri=model_uri(model, folder_id), messages=to_messages(messages, system)
     )
     _set_options(request.completion_options, stream, temperature, max_tokens, reasoning_mode)
-    for index, tool in enumerate(tools or ()):
+    if tools is not None and not isinstance(tools, Iterable):
+        raise RequestError("tools", tools, "it takes a sequence of dicts with name, description and parameters")
+    for index, tool in enumerate(() if tools is None else tools):
         request.tools.append(_to_tool(tool, f"tools[{index}]"))
     if tool_choice is not None:
         _set_tool_choice(request, tool_choice)
     if parallel_tool_calls is not None:
-        request.parallel_tool_calls.value = parallel_tool_calls
+        request.parallel_tool_calls.value = _flag(parallel_tool_calls, "parallel_tool_calls")
     if json_object and json_schema is not None:
         raise RequestError("json_object", json_object, "give json_object or json_schema, not both")
     if json_object is not None:
-        request.json_object = json_object
+        request.json_object = _flag(json_object, "json_object")
     if json_schema is not None:
         _set_struct(request.json_schema.schema, json_schema, "json_schema")
     return request
@@ -241,10 +241,7 @@ def _to_message(message: object, field: str) -> _pb.text_common_pb2.Message:
     if isinstance(message, Message):
         return _from_value(message, field)
     if isinstance(message, ProtoMessage):
-        try:
-            return convert(_pb.text_common_pb2.Message, message)
-        except RequestError as error:
-            raise RequestError(field, error.value, error.allowed) from None
+        return _converted(_pb.text_common_pb2.Message, message, field)
     if isinstance(message, Mapping):
         return _from_mapping(message, field)
     raise RequestError(field, message, "it takes a text, a dict with role and text, a Message, or a proto message")
@@ -256,13 +253,14 @@ def _from_value(message: Message, field: str) -> _pb.text_common_pb2.Message:
     if not message.tool_calls and not message.tool_results:
         return _text_message(message.role, message.text, field)
     proto = _pb.text_common_pb2.Message(role=_encodable(message.role, f"{field}.role"))
-    for index, call in enumerate(message.tool_calls):
+    for index, call in enumerate(_all_of(ToolCall, message.tool_calls, f"{field}.tool_calls")):
         function_call = proto.tool_call_list.tool_calls.add().function_call
-        function_call.name = call.name
+        function_call.name = _encodable(call.name, f"{field}.tool_calls[{index}].name")
         _set_struct(function_call.arguments, call.arguments, f"{field}.tool_calls[{index}].arguments")
-    for result in message.tool_results:
+    for index, result in enumerate(_all_of(ToolResult, message.tool_results, f"{field}.tool_results")):
         function_result = proto.tool_result_list.tool_results.add().function_result
-        function_result.name, function_result.content = result.name, result.content
+        function_result.name = _encodable(result.name, f"{field}.tool_results[{index}].name")
+        function_result.content = _encodable(result.content, f"{field}.tool_results[{index}].content")
     return proto
 
 
@@ -270,8 +268,10 @@ def _from_mapping(message: Mapping[str, Any], field: str) -> _pb.text_common_pb2
     if message.keys() <= {"role", "text"}:
         return _text_message(message.get("role", "user"), message.get("text", ""), field)
     try:
-        return json_format.ParseDict(dict(message), _pb.text_common_pb2.Message())
-    except json_format.ParseError as error:
+        proto = json_format.ParseDict(dict(message), _pb.text_common_pb2.Message())
+        json_format.MessageToDict(proto)  # refuses nan and infinity, which JSON has not
+        return proto
+    except _NOT_JSON as error:
         allowed = f"a dict has role and text, or the API's JSON of a message ({_one_line(error)})"
         raise RequestError(field, dict(message), allowed) from error
 
@@ -293,17 +293,19 @@ def _checked(proto: _pb.text_common_pb2.Message, field: str) -> _pb.text_common_
 
 def _to_tool(tool: Mapping[str, Any] | ProtoMessage, field: str) -> _pb.text_common_pb2.Tool:
     if isinstance(tool, ProtoMessage):
-        return convert(_pb.text_common_pb2.Tool, tool)
+        return _converted(_pb.text_common_pb2.Tool, tool, field)
     if not isinstance(tool, Mapping):
         raise RequestError(field, tool, "it takes a dict with name, description and parameters")
     function = tool.get("function", tool)
+    if not isinstance(function, Mapping):
+        raise RequestError(f"{field}.function", function, "it takes a dict with name, description and parameters")
     unknown = set(function) - {"name", "description", "parameters", "strict"}
     if unknown or not function.get("name"):
         raise RequestError(field, dict(tool), "it takes name (needed), description, parameters and strict")
     proto = _pb.text_common_pb2.Tool()
     proto.function.name = _encodable(function["name"], f"{field}.name")
     proto.function.description = _encodable(function.get("description", ""), f"{field}.description")
-    proto.function.strict = bool(function.get("strict", False))
+    proto.function.strict = _flag(function.get("strict", False), f"{field}.strict")
     _set_struct(proto.function.parameters, function.get("parameters", {}), f"{field}.parameters")
     return proto
 
@@ -313,9 +315,38 @@ def _set_struct(struct: _pb.struct_pb2.Struct, value: object, field: str) -> Non
         raise RequestError(field, value, "it takes a dict of JSON values")
     try:
         json_format.ParseDict(dict(value), struct)
+        json_format.MessageToDict(struct)  # refuses nan and infinity, which JSON has not
         struct.SetInParent()
-    except (json_format.ParseError, TypeError, ValueError) as error:
+    except _NOT_JSON as error:
         raise RequestError(field, value, f"it takes JSON values only ({_one_line(error)})") from error
+
+
+def _converted(target: type[ProtoT], message: ProtoMessage, field: str) -> ProtoT:
+    if isinstance(message, target):
+        return message
+    wanted = target.DESCRIPTOR.full_name
+    given = message.DESCRIPTOR.full_name if isinstance(message, ProtoMessage) else type(message).__name__
+    if given != wanted:
+        raise RequestError(field, given, f"it takes a {wanted}")
+    try:
+        return target.FromString(message.SerializeToString())
+    except DecodeError as error:
+        raise RequestError(field, wanted, f"its bytes do not parse: {error}") from error
+
+
+def _all_of(kind: type[ItemT], items: object, field: str) -> tuple[ItemT, ...]:
+    """Items of a sequence, checked to be of one class."""
+    found = tuple(items) if isinstance(items, Iterable) else (items,)
+    for index, item in enumerate(found):
+        if not isinstance(item, kind):
+            raise RequestError(f"{field}[{index}]", item, f"it takes a {kind.__name__}")
+    return found
+
+
+def _flag(value: object, field: str) -> bool:
+    if not isinstance(value, bool):
+        raise RequestError(field, value, "it takes True or False")
+    return value
 
 
 def _encodable(text: object, field: str) -> str:

@@ -95,7 +95,11 @@ class Completion:
 
     @property
     def message(self) -> Message:
-        """The message, to be sent back with the next request of a dialogue."""
+        """The message, to be sent back with the next request of a dialogue.
+
+        Raises:
+            ResultError: The arguments of a tool call have no JSON.
+        """
         return _to_value(self.proto.alternatives[0].message)
 
     @property
@@ -228,7 +232,10 @@ def _to_value(message: _pb.text_common_pb2.Message) -> Message:
 
 
 def _plain(struct: _pb.struct_pb2.Struct) -> dict[str, Any]:
-    plain: dict[str, Any] = json_format.MessageToDict(struct)
+    try:
+        plain: dict[str, Any] = json_format.MessageToDict(struct)
+    except (ValueError, json_format.Error) as error:
+        raise ResultError(f"the arguments of a tool call are no JSON: {error}") from error
     return plain
 
 

@@ -25,7 +25,7 @@ HELLO = "hello"
         ([HELLO, 5], {}, "messages[1]"),
         (None, {}, "messages"),
         ({"role": "user", "content": "hi"}, {}, "messages[0]"),
-        (HELLO, {"system": ""}, "system.text"),
+        (HELLO, {"system": ""}, "system"),
         (HELLO, {"temperature": 2}, "temperature"),
         (HELLO, {"temperature": math.nan}, "temperature"),
         (HELLO, {"temperature": "warm"}, "temperature"),
@@ -161,8 +161,19 @@ def test_an_operation_resolves_to_a_message(client: Any) -> None:
 
 
 def test_a_wait_takes_seconds(subject: Any, client: Any) -> None:
-    with pytest.raises(yagrpc.RequestError, match="timeout"):
-        subject(client.operation("op1").result(timeout="soon"))
+    for wait in ("result", "done", "refresh"):
+        with pytest.raises(yagrpc.RequestError, match="timeout"):
+            subject(getattr(client.operation("op1"), wait)(timeout="soon"))
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300, 10**400, None])
+def test_a_timeout_may_be_as_long_as_it_likes(subject: Any, client: Any, emulator: Emulator, timeout: Any) -> None:
+    subject(client.tokenize(HELLO, timeout=timeout))
+    subject(client.completion(HELLO, timeout=timeout))
+    operation = subject(client.completion_async(HELLO, timeout=timeout))
+    assert not subject(operation.done(timeout=timeout))
+    emulator.advance(3600)
+    assert HELLO in subject(operation.result(timeout=timeout)).text
 
 
 def test_a_stream_is_refused_in_asynchronous_mode(subject: Any, client: Any, emulator: Emulator) -> None:

@@ -62,7 +62,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
             YagrpcError: Asking failed.
         """
         if not self._proto.done:
-            self._proto = await self._client._poller.look(self, timeout)
+            self._proto = await self._client._poller.look(self, checked_timeout(timeout))
         return self
 
     async def result(self, timeout: float | None = None) -> ResultT:
@@ -81,8 +81,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
             ClientClosedError: The client was closed meanwhile.
         """
         if not self._proto.done:
-            timeout = checked_timeout(timeout)
-            self._proto = await self._client._poller.wait(self, timeout)
+            self._proto = await self._client._poller.wait(self, checked_timeout(timeout))
         return self._type.unpack(self._proto)
 
     async def cancel(self, **parameters: Unpack[CallParameters]) -> None:

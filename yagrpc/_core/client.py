@@ -59,6 +59,9 @@ DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
 )
 """Options of every channel that a client opens."""
 
+LONGEST_TIMEOUT: Final = 10 * 365 * 24 * 3600.0
+"""Seconds; what is longer overflows the clocks of gRPC and of threads, and is taken for this."""
+
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]*")
 
@@ -316,9 +319,10 @@ def check_operation_id(operation_id: str) -> str:
     """An operation's id, checked for what can be sent.
 
     Raises:
-        RequestError: It is empty or not a string; the shape of ids is not documented, so nothing else is checked.
+        RequestError: It is empty or no printable text; the shape of ids is not documented, so nothing else is checked.
     """
-    if not isinstance(operation_id, str) or not operation_id or operation_id != operation_id.strip():
+    text = isinstance(operation_id, str) and operation_id.isprintable() and operation_id == operation_id.strip()
+    if not text or not operation_id:
         raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
     return operation_id
 
@@ -345,7 +349,7 @@ def checked_timeout(timeout: float | None) -> float | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
-    return timeout
+    return min(timeout, LONGEST_TIMEOUT)
 
 
 def _given_metadata(parameters: CallParameters) -> Metadata:
@@ -355,13 +359,15 @@ def _given_metadata(parameters: CallParameters) -> Metadata:
     metadata = parameters.get("metadata")
     if not metadata:
         return ()
-    given: Iterable[Any] = metadata.items() if isinstance(metadata, Mapping) else metadata
+    given = metadata.items() if isinstance(metadata, Mapping) else metadata
+    if not isinstance(given, Iterable):
+        raise RequestError("metadata", given, "it takes pairs of key and value, or a dict")
     pairs = []
     for pair in given:
-        try:
-            key, value = pair
-        except (TypeError, ValueError):
-            raise RequestError("metadata", pair, "it takes pairs of key and value, or a dict") from None
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            # What was meant for a pair may hold a secret, so it is not told.
+            raise RequestError("metadata", type(pair), "it takes pairs of key and value, or a dict")
+        key, value = pair
         _check_pair("metadata", key, value)
         pairs.append((key, value))
     return tuple(pairs)

@@ -108,7 +108,7 @@ class ResultType(Generic[ResultT]):
         if outcome is None:
             raise OperationResultError(operation.id, "it is done, with neither a result nor an error")
         wanted = self.message.DESCRIPTOR.full_name
-        given = operation.response.type_url.rpartition("/")[2]
+        given = " ".join(operation.response.type_url.rpartition("/")[2].split())
         if given != wanted:
             raise OperationResultError(operation.id, f"its result is a {given or 'message of no type'}, not a {wanted}")
         try:
@@ -225,9 +225,8 @@ def get_failure(error: CallError, latest: _pb.operation_pb2.Operation, *, believ
     if error.code is not Code.NOT_FOUND:
         return error, error.code in FINAL_GET_FAILURES
     failure: OperationNotFoundError
-    created = _moment(latest, "created_at")
-    age = None if created is None else time.time() - created.timestamp()
-    if age is not None and age > config.RESULT_LIFETIME:
+    age = time.time() - latest.created_at.seconds if latest.HasField("created_at") else 0.0
+    if age > config.RESULT_LIFETIME:
         text = f"probably deleted: it was created {age / 86400:.1f} days ago, and results are kept for 3"
         failure = OperationExpiredError(error.operation_id, text)
     else:

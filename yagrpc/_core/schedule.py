@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from yagrpc import config
 from yagrpc._core.operation import get_failure
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import CallError, OperationTimeoutError, ResourceExhaustedError, YagrpcError
@@ -118,11 +119,14 @@ class Scheduler:
     Args:
         quota: How many Gets a second may be sent; `None` for no limit.
         polling: How often one operation is looked at.
+
+    Raises:
+        ConfigError: One of their numbers can't be kept to.
     """
 
     def __init__(self, quota: Quota | None, polling: Polling) -> None:
-        rate = quota.get_per_second if quota is not None else None
-        self._pace = Pace(rate)
+        config.check_pacing(quota, polling)
+        self._pace = Pace(None if quota is None else quota.get_per_second)
         self._polling = polling
         self._watches: dict[str, Watch] = {}
         self._heap: list[tuple[float, int, Watch]] = []

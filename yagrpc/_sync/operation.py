@@ -59,7 +59,7 @@ class Operation(OperationView[ResultT, MetadataT]):
             YagrpcError: Asking failed.
         """
         if not self._proto.done:
-            self._proto = self._client._poller.look(self, timeout)
+            self._proto = self._client._poller.look(self, checked_timeout(timeout))
         return self
 
     def result(self, timeout: float | None = None) -> ResultT:
@@ -78,8 +78,7 @@ class Operation(OperationView[ResultT, MetadataT]):
             ClientClosedError: The client was closed meanwhile.
         """
         if not self._proto.done:
-            timeout = checked_timeout(timeout)
-            self._proto = self._client._poller.wait(self, timeout)
+            self._proto = self._client._poller.wait(self, checked_timeout(timeout))
         return self._type.unpack(self._proto)
 
     def cancel(self, **parameters: Unpack[CallParameters]) -> None:
