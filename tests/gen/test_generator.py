@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -307,6 +308,23 @@ def test_no_permission_is_told(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(mode=0o500)
     with pytest.raises(GenerateError, match="no permission to write"):
         generate([protos], tmp_path / "out", "p")
+
+
+def test_a_run_that_is_killed_leaves_the_old_output(tmp_path: Path) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
+    out = tmp_path / "out"
+    arguments = ["--proto", str(protos), "--proto", str(PROTOS), "--out", str(out), "--package", "p"]
+    assert main(arguments) == 0
+    before = contents(out)
+    write(protos, b='syntax = "proto3"; message B {}')
+    command = [sys.executable, "-m", "yagrpc.codegen", *arguments]
+    with subprocess.Popen(command, start_new_session=True) as run:
+        while not list(out.glob(".generate-*/*")):
+            assert run.poll() is None
+        os.killpg(run.pid, signal.SIGKILL)
+    assert contents(out / "p") == {name.removeprefix("p/"): text for name, text in before.items()}
+    assert main(arguments) == 0
+    assert (out / "p/b_pb2.py").exists()
 
 
 def test_nothing_to_compile_is_an_error(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 from yagrpc._version import __version__
 from yagrpc.cli.calls import completion, stream, submit, tokenize
 from yagrpc.cli.emulate import emulator
+from yagrpc.cli.generate import generate
 from yagrpc.cli.groups import NAME, Program
 from yagrpc.cli.operations import operation
 from yagrpc.cli.options import examples
@@ -38,5 +39,5 @@ def cli() -> None:
     """
 
 
-for command in (completion, stream, submit, operation, tokenize, call, emulator):
+for command in (completion, stream, submit, operation, tokenize, call, emulator, generate):
     cli.add_command(command)

@@ -1,0 +1,52 @@
+"""`yagrpc generate`: the code generator, for any tree of Yandex Cloud protos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from yagrpc.cli.options import examples
+
+__all__ = ["generate"]
+
+
+@click.command(
+    epilog=examples(
+        "yagrpc generate --proto cloudapi --out src --package stubs yandex/cloud/vpc/v1/network_service.proto",
+        "yagrpc generate --proto cloudapi --proto mine --out src --package cloud_stubs",
+    )
+)
+@click.option(
+    "--proto",
+    "roots",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    metavar="DIR",
+    help="A folder that import paths start from; may be given several times.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The folder that the package is made in; one of an earlier run is replaced.",
+)
+@click.option("--package", required=True, metavar="NAME", help="The package's name; dots make a nested one.")
+@click.option("--force", is_flag=True, help="Replace a folder that holds files which the generator did not write.")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+def generate(roots: tuple[Path, ...], out: Path, package: str, force: bool, files: tuple[str, ...]) -> None:
+    """Generate one typed package from protos: messages, stubs, servicers and method tables.
+
+    FILE is named as it is imported (yandex/cloud/...); its imports are followed. Without any, all below the folders
+    are generated. The package has a descriptor pool of its own, and its methods can be called with client.call.
+    """
+    from yagrpc.codegen import GenerateError
+    from yagrpc.codegen import generate as run
+
+    try:
+        run(roots, out, package, files, force=force)
+    except GenerateError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{package} is in {out}", err=True)
