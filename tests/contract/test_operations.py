@@ -375,3 +375,26 @@ def _response(text: str) -> _pb.text_generation_service_pb2.CompletionResponse:
         message=message, status=_pb.text_common_pb2.Alternative.ALTERNATIVE_STATUS_FINAL
     )
     return _pb.text_generation_service_pb2.CompletionResponse(alternatives=[alternative])
+
+
+def test_an_interrupted_wait_leaves_the_others_alone(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes at any point of the main thread, here while it sends a Get that another thread waits for too."""
+    settings: dict[str, Any] = {"endpoint": emulator.address, "plaintext": True, "polling": yagrpc.Polling(first=0.0)}
+    with yagrpc.Client(folder_id="f", credentials=yagrpc.NoCredentials(), **settings) as client:
+        operation = client.completion_async("hello")
+        other = client.operation(operation.id)
+        interrupting = client._core.get_call
+
+        def interrupt(operation_id: str) -> Any:
+            monkeypatch.setattr(client._core, "get_call", interrupting)
+            waiting.start()
+            raise KeyboardInterrupt
+
+        texts: list[str] = []
+        waiting = threading.Thread(target=lambda: texts.append(other.result(timeout=10).text))
+        monkeypatch.setattr(client._core, "get_call", interrupt)
+        emulator.advance(HOUR)
+        with pytest.raises(KeyboardInterrupt):
+            operation.result(timeout=10)
+        waiting.join(10)
+        assert ["hello" in text for text in texts] == [True]

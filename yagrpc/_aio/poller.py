@@ -56,7 +56,7 @@ class AsyncPoller:
         try:
             await self._look(watch, timeout)
         finally:
-            self._scheduler.release(watch)
+            self._release(watch)
         return watch.looked(seen)
 
     async def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
@@ -70,7 +70,7 @@ class AsyncPoller:
             if not await self._wait(watch, timeout):
                 await self._look(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_LOOK)
         finally:
-            self._scheduler.release(watch)
+            self._release(watch)
         return watch.waited(timeout)
 
     def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
@@ -83,8 +83,7 @@ class AsyncPoller:
         """Forget a listener: nobody wants to know any longer."""
         if listener in watch.listeners:
             watch.listeners.remove(listener)
-            self._scheduler.release(watch)
-            self._hasten()
+            self._release(watch)
 
     async def close(self) -> None:
         """End every wait with `ClientClosedError`, and the task."""
@@ -106,6 +105,10 @@ class AsyncPoller:
             self._task = asyncio.get_running_loop().create_task(self._run(self._wake), name="yagrpc-poller")
         self._hasten()
         return watch
+
+    def _release(self, watch: Watch) -> None:
+        self._scheduler.release(watch)
+        self._hasten()  # with the last of them the task ends
 
     def _hasten(self) -> None:
         """Have the task look again at what is due."""

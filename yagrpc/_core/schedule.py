@@ -181,6 +181,12 @@ class Scheduler:
         watch.in_flight = True
         return watch
 
+    def put_back(self, watch: Watch, now: float) -> None:
+        """The Get that was to be sent was not: its turn comes again at once."""
+        watch.in_flight = False
+        if watch.waiters:
+            self._push(watch, now)
+
     def next_time(self, now: float) -> float | None:
         """When `take` may give something next; `None` while nothing is due at any time."""
         watch = self._head()

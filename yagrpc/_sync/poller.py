@@ -168,10 +168,14 @@ class Poller:
         """Send every Get that is due; the lock is let go while gRPC is called, which may call back at once."""
         while (watch := self._scheduler.take(self._clock())) is not None:
             self._lock.release()
+            sent = False
             try:
                 self._send(watch)
+                sent = True
             finally:
                 self._lock.acquire()
+                if not sent:  # Ctrl-C: others may wait for the same operation
+                    self._scheduler.put_back(watch, self._clock())
 
     def _send(self, watch: Watch) -> None:
         call = None
