@@ -10,6 +10,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 __all__ = ["EmulatorProcessError", "emulator_process", "service"]
@@ -64,12 +65,18 @@ def emulator_process(duration: float) -> Iterator[str]:
         EmulatorProcessError: It did not start.
     """
     command = [sys.executable, "-m", "yagrpc", "emulator", "--port", "0", "--duration", f"{duration:g}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, encoding="utf-8") as process,
+    ):
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
             if not address:
-                raise EmulatorProcessError(f"the emulator did not start: exit code {process.wait(STOP_SECONDS)}")
+                process.wait(STOP_SECONDS)
+                said.seek(0)
+                reason = said.read().strip().rpartition("\n")[2]
+                raise EmulatorProcessError(f"the emulator did not start: {reason or 'it does not say why'}")
             yield address
         finally:
             process.terminate()

@@ -8,6 +8,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+mode=${1-}
+if [ $# -gt 1 ] || { [ -n "$mode" ] && [ "$mode" != --check ]; }; then
+    echo "usage: scripts/gen.sh [--check]" >&2
+    exit 2
+fi
+
 requirements=scripts/gen-requirements.txt
 venv=.venv-gen
 
@@ -23,31 +29,25 @@ generate() {
         "$venv/bin/python" -m yagrpc.codegen --proto proto --out "$1" --package yagrpc_proto
 }
 
-case "${1-}" in
-"")
+if [ -z "$mode" ]; then
     generate generated
     echo "generated/yagrpc_proto is up to date"
-    ;;
---check)
-    fresh=$(mktemp -d)
-    trap 'rm -rf "$fresh"' EXIT
-    generate "$fresh"
-    if ! diff --recursive --brief --exclude=__pycache__ "$fresh" generated; then
-        echo "generated/ differs from what proto/ gives: run scripts/gen.sh and commit the result" >&2
+    exit
+fi
+
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
+generate "$fresh"
+if ! diff --recursive --brief --exclude=__pycache__ "$fresh" generated; then
+    echo "generated/ differs from what proto/ gives: run scripts/gen.sh and commit the result" >&2
+    exit 1
+fi
+# The files are right; they must also be the ones that a clone gets.
+if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    untracked=$(git ls-files --others --exclude='__pycache__/' -- generated)
+    if [ -n "$untracked" ]; then
+        printf 'generated files that git does not track:\n%s\n' "$untracked" >&2
         exit 1
     fi
-    # The files are right; they must also be the ones that a clone gets.
-    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-        untracked=$(git ls-files --others --exclude='__pycache__/' -- generated)
-        if [ -n "$untracked" ]; then
-            printf 'generated files that git does not track:\n%s\n' "$untracked" >&2
-            exit 1
-        fi
-    fi
-    echo "generated/ matches proto/"
-    ;;
-*)
-    echo "usage: scripts/gen.sh [--check]" >&2
-    exit 2
-    ;;
-esac
+fi
+echo "generated/ matches proto/"

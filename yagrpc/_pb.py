@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message as _Message
+
     from yagrpc_proto import methods as methods
     from yagrpc_proto._pool import POOL as POOL
     from yagrpc_proto.google.api import annotations_pb2 as annotations_pb2
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation import (
         text_generation_service_pb2_grpc as text_generation_service_pb2_grpc,
     )
+    from yagrpc_proto.yandex.cloud.api import operation_pb2 as _api_operation_pb2
     from yagrpc_proto.yandex.cloud.endpoint import api_endpoint_pb2 as api_endpoint_pb2
     from yagrpc_proto.yandex.cloud.endpoint import (
         api_endpoint_service_methods as api_endpoint_service_methods,
@@ -85,6 +88,8 @@ if TYPE_CHECKING:
     from yagrpc_proto.yandex.cloud.operation import operation_service_methods as operation_service_methods
     from yagrpc_proto.yandex.cloud.operation import operation_service_pb2 as operation_service_pb2
     from yagrpc_proto.yandex.cloud.operation import operation_service_pb2_grpc as operation_service_pb2_grpc
+
+    api_operation_pb2 = _api_operation_pb2  # a name of our own is re-exported by an assignment
 
 MODULES: Final = {
     "methods": "methods",
@@ -129,6 +134,26 @@ MODULES: Final = {
     "operation_service_pb2_grpc": "yandex.cloud.operation.operation_service_pb2_grpc",
 }
 """Modules below `yagrpc_proto`, by the name that they have here."""
+
+
+def find_message(full_name: str) -> type[_Message] | None:
+    """The class of a message of ours by its full name, loaded if it is not yet; `None` where there is none."""
+    from google.protobuf import message_factory
+
+    pool = __getattr__("POOL")
+    for _ in range(2):
+        try:
+            return message_factory.GetMessageClass(pool.FindMessageTypeByName(full_name))
+        except KeyError:
+            load_messages()
+    return None
+
+
+def load_messages() -> None:
+    """Put all messages into the pool, for what looks one up by the name in an `Any`."""
+    for module in MODULES.values():
+        if module.endswith("_pb2"):
+            importlib.import_module(f"yagrpc_proto.{module}")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,9 @@ cannot work is a `ConfigError` here, before anything is sent.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -32,6 +34,12 @@ MESSAGE_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of the largest message that is sent or taken; gRPC's own limit of 4 MiB is below some real answers."""
 
 
+_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+(%[\w.~-]+)?\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})", re.ASCII)
+"""A name, an IPv4 address or an IPv6 one in brackets, and a port."""
+
+_FOLDER: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+
 class Quota(NamedTuple):
     """How much of the service's quotas a client may use; `None` is no limit.
 
@@ -55,6 +63,24 @@ class Polling(NamedTuple):
     first: float = 1.0
     shortest: float = 0.5
     longest: float = 30.0
+
+
+def check_pacing(quota: Quota | None, polling: Polling) -> None:
+    """Check what paces the Gets.
+
+    Raises:
+        ConfigError: A quota is no number above 0, or an interval none of 0 or more.
+    """
+    rate = None if quota is None else quota.get_per_second
+    if rate is not None and not (_is_number(rate) and rate > 0):
+        raise ConfigError(f"quota.get_per_second is {rate!r}: it takes calls per second, or None for no limit")
+    for name, seconds in polling._asdict().items():
+        if not (_is_number(seconds) and seconds >= 0):
+            raise ConfigError(f"polling.{name} is {seconds!r}: it takes seconds, 0 or more")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class Endpoints(NamedTuple):
@@ -121,16 +147,14 @@ def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = os.en
     folder = folder_id if folder_id is not None else environment.get("YC_FOLDER_ID")
     if folder is None:
         return None
-    if not folder or not folder.isascii() or any(character in "/ \t\r\n" for character in folder):
+    if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
         raise ConfigError(f"{source} is {folder!r}: a folder id has letters, digits, '.', '-' and '_' only")
     return folder
 
 
 def _check_address(name: str, address: str) -> None:
-    host, colon, port = address.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-    known = bool(colon) and bool(bare) and "/" not in host and (":" not in host or host != bare)
-    if not known or not port.isdecimal() or not 0 < int(port) < 65536:
+    found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if found is None or not 0 < int(found["port"]) < 65536:
         raise ConfigError(f"{name} is {address!r}: an endpoint is host:port, without a scheme")
 
 
@@ -143,7 +167,7 @@ def is_loopback(address: str) -> bool:
     """Whether `host:port` names this machine, without asking a name server."""
     import ipaddress  # only plaintext needs it, and it is slow to import
 
-    host = address.rpartition(":")[0].strip("[]")
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
     if host == "localhost":
         return True
     try:

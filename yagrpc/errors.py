@@ -28,38 +28,14 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 __all__ = [
-    "AbortedError",
-    "AlreadyExistsError",
-    "AmbiguousSubmitError",
-    "CallCancelledError",
-    "CallError",
-    "ClientClosedError",
-    "Code",
-    "ConfigError",
-    "DataLossError",
-    "DeadlineExceededError",
-    "FailedPreconditionError",
-    "InternalError",
-    "InvalidArgumentError",
-    "NotFoundError",
-    "OperationCancelledError",
-    "OperationError",
-    "OperationExpiredError",
-    "OperationFailedError",
-    "OperationNotFoundError",
-    "OperationResultError",
-    "OperationTimeoutError",
-    "OutOfRangeError",
-    "PermissionDeniedError",
-    "RequestError",
-    "ResourceExhaustedError",
-    "ResultError",
-    "UnauthenticatedError",
-    "UnavailableError",
-    "UnimplementedError",
-    "UnknownError",
-    "YagrpcError",
-]
+    "AbortedError", "AlreadyExistsError", "AmbiguousSubmitError", "CallCancelledError", "CallError",
+    "ClientClosedError", "Code", "ConfigError", "DataLossError", "DeadlineExceededError",
+    "FailedPreconditionError", "InternalError", "InvalidArgumentError", "NotFoundError",
+    "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
+    "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
+    "PermissionDeniedError", "RequestError", "ResourceExhaustedError", "ResultError", "UnauthenticatedError",
+    "UnavailableError", "UnimplementedError", "UnknownError", "YagrpcError",
+]  # fmt: skip
 
 ErrorT = TypeVar("ErrorT", bound="YagrpcError")
 

@@ -335,8 +335,10 @@ def _converted(target: type[ProtoT], message: ProtoMessage, field: str) -> Proto
 
 
 def _all_of(kind: type[ItemT], items: object, field: str) -> tuple[ItemT, ...]:
-    """Items of a sequence, checked to be of one class."""
-    found = tuple(items) if isinstance(items, Iterable) else (items,)
+    """The items of a sequence, checked to be of one class."""
+    if not isinstance(items, Iterable):
+        raise RequestError(field, items, f"it takes a sequence of {kind.__name__}")
+    found = tuple(items)
     for index, item in enumerate(found):
         if not isinstance(item, kind):
             raise RequestError(f"{field}[{index}]", item, f"it takes a {kind.__name__}")

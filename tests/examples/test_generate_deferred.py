@@ -54,7 +54,8 @@ def test_a_failure_is_one_line_and_an_exit_code(name: str, programs: Any, tmp_pa
 def test_an_emulator_that_does_not_start_is_a_failure_too(name: str, programs: Any, tmp_path: Path) -> None:
     done = programs.run(name, "--duration", "-1", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("failed: the emulator did not start")
+    assert done.stderr.startswith("failed: the emulator did not start: ")
+    assert done.stderr.count("\n") == 1
 
 
 def _two_answers(output: str, *, seconds: float) -> None:

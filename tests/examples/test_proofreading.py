@@ -33,6 +33,12 @@ QUICK = yagrpc.Polling(first=0.01, shortest=0.01, longest=0.05)
 SOON = 20.0
 """Seconds in which what a test waits for has to happen; it takes milliseconds."""
 
+DEADLINE = 2.0
+"""Seconds that a caller waits in vain: long enough for its request to arrive first."""
+
+ROUNDED = 1.05
+"""By so much a deadline may grow on its way: gRPC sends few digits of it, rounded up."""
+
 HOUR = 3600.0
 
 
@@ -59,15 +65,13 @@ class Model:
     Attributes:
         emulator: The emulator; what it was asked to generate takes an hour.
         accepted: The ids of the operations that clients of this process have submitted.
-        asked: Set when it has been asked for something.
-        handled: Set when it no longer works on what it was asked last, for whatever reason.
+        asked: For everything that it has been asked, an event: set when it no longer serves that call.
         reply: What it answers, if anything but its own.
     """
 
     def __init__(self) -> None:
         self.accepted: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.asked = threading.Event()
-        self.handled = threading.Event()
+        self.asked: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self.reply: Failure | None = None
         self.emulator = Emulator(duration=HOUR, completion_duration=HOUR, seed=1, replies=self._answer)
 
@@ -75,9 +79,9 @@ class Model:
         # The emulator asks in the task that serves the call, whose end is the call's end as the emulator sees it.
         task = asyncio.current_task()
         assert task is not None
-        self.handled = handled = threading.Event()
-        task.add_done_callback(lambda done: handled.set())
-        self.asked.set()
+        served = threading.Event()
+        task.add_done_callback(lambda done: served.set())
+        self.asked.put(served)
         return self.reply
 
 
@@ -208,7 +212,11 @@ def _serve_aio(modules: SimpleNamespace, model: Model) -> Iterator[Proofreader]:
 
     with futures.ThreadPoolExecutor(1) as pool:
         serving = pool.submit(asyncio.run, serve())
-        yield Proofreader(modules, started.result(SOON), timeouts.seen)
+        ended_or_started: list[futures.Future[Any]] = [started, serving]
+        futures.wait(ended_or_started, SOON, return_when=futures.FIRST_COMPLETED)
+        if serving.done():  # it failed, and this tells how
+            serving.result()
+        yield Proofreader(modules, started.result(0), timeouts.seen)
         ended.set_result(None)
         serving.result(SOON)
 
@@ -229,13 +237,12 @@ def test_a_call_is_answered(proofreader: Proofreader, model: Model) -> None:
 
 def test_a_stream_is_passed_on_as_it_grows(proofreader: Proofreader, model: Model) -> None:
     call = proofreader.correct_stream("малоко", metadata=[("x-request-id", "trace-8")])
-    assert model.asked.wait(SOON)
-    model.emulator.advance(HOUR)
+    served = model.asked.get(timeout=SOON)
+    model.emulator.advance(HOUR / 2)
     texts = [next(call).text]
-    model.emulator.advance(HOUR)
-    for answer in call:
-        texts.append(answer.text)
-        model.emulator.advance(HOUR)
+    assert not served.is_set()
+    model.emulator.advance(HOUR / 2)
+    texts += [answer.text for answer in call]
     assert len(texts) > 2
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
     assert 'You wrote: "малоко".' in texts[-1]
@@ -243,24 +250,27 @@ def test_a_stream_is_passed_on_as_it_grows(proofreader: Proofreader, model: Mode
     assert received.metadata["x-client-request-id"] == "trace-8"
 
 
-def test_the_callers_deadline_is_passed_on(proofreader: Proofreader, model: Model, watcher: yagrpc.Client) -> None:
-    call = proofreader.correct("малоко", timeout=1.0)
+def test_the_callers_deadline_is_passed_on(proofreader: Proofreader, model: Model) -> None:
+    calls = [proofreader.correct("малоко", timeout=HOUR), proofreader.correct_stream("малоко", timeout=HOUR)]
+    for _ in calls:
+        model.asked.get(timeout=SOON)
+    for path in (paths.COMPLETION_ASYNC, paths.COMPLETION):
+        timeout = proofreader.timeouts[path]
+        assert timeout is not None
+        assert HOUR - SOON < timeout <= HOUR * ROUNDED
+    for call in calls:
+        call.cancel()
+
+
+def test_a_deadline_that_comes_ends_the_work(proofreader: Proofreader, model: Model, watcher: yagrpc.Client) -> None:
+    stream = proofreader.correct_stream("малоко", timeout=DEADLINE)
+    call = proofreader.correct("малоко", timeout=DEADLINE)
     operation_id = model.accepted.get(timeout=SOON)
-    assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert call.code() is stream.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     with pytest.raises(yagrpc.OperationCancelledError):  # by the server, since nobody waits for it
         watcher.operation(operation_id).result(timeout=SOON)
-    timeout = proofreader.timeouts[paths.COMPLETION_ASYNC]
-    assert timeout is not None
-    assert 0 < timeout <= 1.0
-
-
-def test_the_callers_deadline_is_passed_on_to_a_stream(proofreader: Proofreader, model: Model) -> None:
-    call = proofreader.correct_stream("малоко", timeout=1.0)
-    assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert model.handled.wait(SOON)
-    timeout = proofreader.timeouts[paths.COMPLETION]
-    assert timeout is not None
-    assert 0 < timeout <= 1.0
+    for _ in (stream, call):
+        assert model.asked.get(timeout=SOON).wait(SOON)
 
 
 def test_a_caller_without_a_deadline_gets_yagrpcs_default(proofreader: Proofreader, model: Model) -> None:
@@ -284,16 +294,16 @@ def test_the_operation_is_cancelled_when_the_caller_leaves(
     assert model.emulator.calls[paths.OPERATION_CANCEL] == 1
 
 
-@pytest.mark.parametrize("answers", [0, 1], ids=["before the first answer", "between two answers"])
-def test_the_stream_is_cancelled_when_the_caller_leaves(proofreader: Proofreader, model: Model, answers: int) -> None:
+@pytest.mark.parametrize("answers", [False, True], ids=["before the first answer", "between two answers"])
+def test_the_stream_is_cancelled_when_the_caller_leaves(proofreader: Proofreader, model: Model, answers: bool) -> None:
     call = proofreader.correct_stream("малоко", timeout=HOUR)
-    assert model.asked.wait(SOON)
-    for _ in range(answers):
-        model.emulator.advance(HOUR)
+    served = model.asked.get(timeout=SOON)
+    if answers:
+        model.emulator.advance(HOUR / 2)
         next(call)
-    assert not model.handled.is_set()
+    assert not served.is_set()
     call.cancel()
-    assert model.handled.wait(SOON)
+    assert served.wait(SOON)
 
 
 @pytest.mark.parametrize(
@@ -305,9 +315,9 @@ def test_the_models_status_becomes_the_servers(proofreader: Proofreader, model: 
     model.accepted.get(timeout=SOON)
     model.emulator.advance(HOUR)
     assert (call.code(), call.details()) == (code, "as scripted")
-    model.asked.clear()
+    model.asked.get(timeout=SOON)
     stream = proofreader.correct_stream("малоко")
-    assert model.asked.wait(SOON)
+    model.asked.get(timeout=SOON)
     model.emulator.advance(HOUR)
     assert (stream.code(), stream.details()) == (code, "as scripted")
 

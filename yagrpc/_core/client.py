@@ -361,7 +361,7 @@ def _given_metadata(parameters: CallParameters) -> Metadata:
         return ()
     given = metadata.items() if isinstance(metadata, Mapping) else metadata
     if not isinstance(given, Iterable):
-        raise RequestError("metadata", given, "it takes pairs of key and value, or a dict")
+        raise RequestError("metadata", type(given), "it takes pairs of key and value, or a dict")
     pairs = []
     for pair in given:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:

@@ -256,16 +256,14 @@ def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
 
 def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message] | None) -> Message | None:
     """The message in an `Any`, by the full name that it carries: of the expected class, or else of our own."""
-    from google.protobuf import message_factory  # imported by now: the `Any` is a message
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # imported by now: the `Any` is a message
 
     name = packed.type_url.rpartition("/")[2]
-    found = expected
-    if found is None or found.DESCRIPTOR.full_name != name:
-        try:
-            found = message_factory.GetMessageClass(_pb.POOL.FindMessageTypeByName(name))
-        except KeyError:
-            return None
+    found = expected if expected is not None and expected.DESCRIPTOR.full_name == name else None
+    if found is None and name:
+        found = _pb.find_message(name)
+    if found is None:
+        return None
     try:
         return found.FromString(packed.value)
     except DecodeError as error:

@@ -34,8 +34,8 @@ def code_of(error: grpc.RpcError) -> Code:
 def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attempts: int) -> CallError:
     """The exception of an error of gRPC's."""
     code = code_of(error)
-    trailing: dict[str, str | bytes] = dict(error.trailing_metadata() or ())  # type: ignore[arg-type]
-    headers = {**dict(error.initial_metadata() or ()), **trailing}  # type: ignore[attr-defined]
+    trailing = _pairs(error.trailing_metadata())
+    headers = {**_pairs(error.initial_metadata()), **trailing}  # type: ignore[attr-defined]
     details = _status_details(trailing.get("grpc-status-details-bin"))
     return CALL_ERRORS[code](
         " ".join((error.details() or "").split()) or "no message",
@@ -49,8 +49,14 @@ def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attemp
     )
 
 
+def _pairs(metadata: Any) -> dict[str, str | bytes]:
+    """Metadata as a dict; `dict` itself fails on that of asyncio, whose keys were pairs before grpcio 1.70."""
+    return {key: value for key, value in metadata or ()}  # noqa: C416
+
+
 def status_details(details: Iterable[_pb.any_pb2.Any]) -> tuple[Detail, ...]:
     """A status's details as proto JSON; what is of no known type, or has no JSON, keeps its bytes in base64."""
+    _pb.load_messages()  # what a detail is shows by its name alone
     return tuple(_detail(detail) for detail in details)
 
 

@@ -68,7 +68,7 @@ def submit(call: Call[Any, ResponseT], endpoint: str, clock: Clock) -> Flow[Resp
     deadline = None if call.timeout is None else clock() + call.timeout
     attempt = 1
     while True:
-        timeout = yield from connect(call, endpoint, clock, deadline)
+        timeout = yield from connect(call, endpoint, clock, deadline, attempt - 1)
         try:
             return (yield from send(call, timeout))
         except grpc.RpcError as error:
@@ -90,22 +90,31 @@ def submit(call: Call[Any, ResponseT], endpoint: str, clock: Clock) -> Flow[Resp
         attempt += 1
 
 
-def connect(call: Call[Any, Any], endpoint: str, clock: Clock, deadline: float | None = None) -> Flow[float | None]:
+def connect(
+    call: Call[Any, Any], endpoint: str, clock: Clock, deadline: float | None = None, refused: int = 0
+) -> Flow[float | None]:
     """Wait until the call's channel is connected; gives the seconds that are left of its timeout.
 
+    Args:
+        call: Which.
+        endpoint: Where it goes, for its error.
+        clock: Tells the time, in seconds.
+        deadline: When the time is over; by default the call's timeout from now.
+        refused: How often the call was sent, and refused, before.
+
     Raises:
-        UnavailableError: It is not within the timeout; nothing was sent.
+        UnavailableError: It is not within the timeout; nothing was sent (any more).
     """
     if deadline is None and call.timeout is not None:
         deadline = clock() + call.timeout
     connected = yield from ready(call, None if deadline is None else max(0.0, deadline - clock()))
     if not connected:
         raise UnavailableError(
-            f"no connection within {call.timeout:g} s, nothing was sent",
+            f"no connection within {call.timeout:g} s, nothing was {'started' if refused else 'sent'}",
             method=call.method.path,
             endpoint=endpoint,
             client_request_id=call.client_request_id,
-            attempts=0,
+            attempts=refused,
             operation_id=call.operation_id,
         )
     return None if deadline is None else max(0.0, deadline - clock())

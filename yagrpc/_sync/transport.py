@@ -6,7 +6,9 @@ A readiness that is already there costs one look at the channel's state, no thre
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -18,6 +20,9 @@ from yagrpc.errors import ClientClosedError
 from yagrpc.method import OperationMethod
 
 ResultT = TypeVar("ResultT")
+
+_LOOK: Final = 0.2
+"""Seconds between two looks at whether the client was closed, while a connection is waited for."""
 
 _READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
 
@@ -108,15 +113,17 @@ class Transport:
 
     def _ready(self, effect: Ready) -> bool:
         channel = self._channel(effect.call.method)
-        if _is_ready(channel):
-            return True
-        future = grpc.channel_ready_future(channel)
-        try:
-            future.result(timeout=effect.timeout)
-        except grpc.FutureTimeoutError:
-            return False
-        finally:
-            future.cancel()
+        deadline = math.inf if effect.timeout is None else time.monotonic() + effect.timeout
+        watched = _watched(channel)
+        if watched is None:
+            return _ready_by_thread(channel, effect.timeout)
+        while (state := watched.check_connectivity_state(True)) != _READY_STATE:
+            if self._closing.is_set():
+                raise ClientClosedError
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            watched.watch_connectivity_state(state, time.time() + min(left, _LOOK))
         return True
 
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
@@ -154,17 +161,25 @@ class Transport:
         return channel
 
 
-def _is_ready(channel: grpc.Channel) -> bool:
-    """Whether a channel is connected, told without waiting.
+def _watched(channel: grpc.Channel) -> Any:
+    """The object whose connectivity can be watched in this thread, or `None` where it can't be found.
 
-    gRPC's public way to learn a blocking channel's state starts a thread that polls; the state itself is one look
-    away in the object that the public channel, or an intercepted one, stands for. Where it can't be found the answer
-    is no, and the public way is taken.
+    gRPC's public way to learn a blocking channel's state starts a thread that polls, and that `close` then waits for.
+    The state itself is one look away, in the object that the public channel, or an intercepted one, stands for.
     """
     layer: Any = channel
-    while layer is not None:
-        look = getattr(layer, "check_connectivity_state", None)
-        if look is not None:
-            return bool(look(False) == _READY_STATE)
+    while layer is not None and not hasattr(layer, "watch_connectivity_state"):
         layer = getattr(layer, "_channel", None)
-    return False
+    return layer
+
+
+def _ready_by_thread(channel: grpc.Channel, timeout: float | None) -> bool:
+    """The public way to wait for a connection, for a channel that is not gRPC's own."""
+    future = grpc.channel_ready_future(channel)
+    try:
+        future.result(timeout=timeout)
+    except grpc.FutureTimeoutError:
+        return False
+    finally:
+        future.cancel()
+    return True

@@ -26,7 +26,7 @@ def main() -> None:
             sys.exit(2)
         # gRPC's own log would come between the lines of ours; every failure reaches us as an exception anyway.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-        from yagrpc.cli.main import cli
+        from yagrpc.cli.program import cli
 
         cli.main()
     except KeyboardInterrupt:  # while modules were imported; later ones are the command's own

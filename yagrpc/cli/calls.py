@@ -41,9 +41,9 @@ def completion(connection: Connection, prompt: Prompt, generation: Generation, a
 
     The prompt is TEXT (several words are joined by spaces), '-' for standard input, or --file.
     """
-    text, parameters = prompt.text(), generation.parameters()
+    text, parameters = prompt.text(), _parameters(connection, prompt, generation)
     with connection.client() as client, waiting("waiting for the answer"):
-        answer = client.completion(text, **parameters, **prompt.modelling(), **connection.calling())
+        answer = client.completion(text, **parameters)
     if as_json:
         print_json(to_json(answer.proto))
     else:
@@ -77,10 +77,11 @@ def stream(connection: Connection, prompt: Prompt, generation: Generation, as_js
             for chunk in chain((first,), chunks):
                 print_json(to_json(chunk.proto), one_line=True)
             return
+        last = first
         with GrowingText() as growing:
-            for chunk in chain((first,), chunks):
-                growing.show(chunk)
-        note_status(chunk)
+            for last in chain((first,), chunks):
+                growing.show(last)
+        note_status(last)
 
 
 @click.command(
@@ -111,9 +112,10 @@ def submit(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Submit a request in asynchronous mode, at half the price, and print its operation as JSON.
+    """Submit a request, to be answered later.
 
-    The result is kept for three days; its operation's id is the only way to it. It is never submitted twice.
+    That is the service's asynchronous mode, at half the price. The operation is printed as JSON. Its result is kept
+    for three days, and its id is the only way to it. A request is never submitted twice.
     """
     if only_id and (wait or as_json):
         raise click.UsageError("--id prints the id alone: leave --wait and --json out.")

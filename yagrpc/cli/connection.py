@@ -96,8 +96,7 @@ def connected(
             )
             function(connection, *args, **kwargs)
 
-        return with_options(
-            command,
+        options = [
             click.option("--folder-id", metavar="ID", help="The folder of short model names.  [default: YC_FOLDER_ID]"),
             click.option(
                 "--endpoint", metavar="HOST:PORT", help="The model service's endpoint, in place of Yandex Cloud's."
@@ -108,8 +107,10 @@ def connected(
             click.option("--plaintext", is_flag=True, help="Connect without TLS; to loopback only."),
             click.option("--timeout", type=float, callback=_seconds, metavar="SECONDS", help=timeout_help),
             click.option("--no-data-logging", is_flag=True, help="Ask the service not to store requests and answers."),
-            *[click.option("--request-id", metavar="ID", help="Sent as x-client-request-id.  [default: a new UUID]")]
-            * request_id,
-        )
+        ]
+        if request_id:
+            text = "Sent as x-client-request-id.  [default: a new UUID]"
+            options.append(click.option("--request-id", metavar="ID", help=text))
+        return with_options(command, *options)
 
     return decorate

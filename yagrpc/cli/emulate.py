@@ -36,10 +36,11 @@ ACCEPT: Final = "YAGRPC_EMULATOR_ACCEPT"
 @click.option("--quota/--no-quota", default=False, show_default=True, help="Whether the service's quotas hold.")
 @click.option("--seed", type=int, help="Makes ids the same in every run.")
 def emulator(host: str, port: int, duration: float, auth: str | None, quota: bool, seed: int | None) -> None:
-    """Run an emulator of the service until it is told to stop (Ctrl-C, SIGTERM).
+    """Run an emulator of the service.
 
-    The first line of its output is its address, as soon as it listens. What has YAGRPC_EMULATOR_HOST set to that
-    goes there. Credentials to accept are read from YAGRPC_EMULATOR_ACCEPT, with commas between them.
+    It runs until it is told to stop, by Ctrl-C or SIGTERM. The first line of its output is its address, as soon as
+    it listens. What has YAGRPC_EMULATOR_HOST set to that goes there. Credentials to accept are read from
+    YAGRPC_EMULATOR_ACCEPT, with commas between them.
     """
     from yagrpc.emulator import EmulatorOptions, EmulatorQuota, run
 
@@ -57,7 +58,8 @@ def emulator(host: str, port: int, duration: float, auth: str | None, quota: boo
     try:
         run(options, on_ready=_tell)
     except RuntimeError as error:
-        raise click.ClickException(f"the emulator can't listen on {host}:{port}: {error}") from error
+        reason = str(error).partition(";")[0]  # then follows advice for developers of gRPC
+        raise click.ClickException(f"the emulator can't listen: {reason}") from error
 
 
 def _accepted() -> str | list[str]:

@@ -97,7 +97,7 @@ def submitting() -> Iterator[None]:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        return f"{error.format_message()} (see '{error.ctx.command_path} --help')"
+        return f"{error.format_message().rstrip('.')} (see '{error.ctx.command_path} --help')"
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, OperationTimeoutError) and error.__cause__ is not None:
@@ -109,6 +109,8 @@ def _message(error: BaseException) -> str:
 
 def _forget_output() -> None:
     """Drop what can't be written, so that the interpreter does not try it again, and complain, when it ends."""
+    if sys.stdout is None:  # that is how Python starts where stdout is closed
+        return
     try:
         sys.stdout.flush()
     except OSError:

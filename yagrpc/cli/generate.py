@@ -37,10 +37,11 @@ __all__ = ["generate"]
 @click.option("--force", is_flag=True, help="Replace a folder that holds files which the generator did not write.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 def generate(roots: tuple[Path, ...], out: Path, package: str, force: bool, files: tuple[str, ...]) -> None:
-    """Generate one typed package from protos: messages, stubs, servicers and method tables.
+    """Generate a typed package from protos.
 
-    FILE is named as it is imported (yandex/cloud/...); its imports are followed. Without any, all below the folders
-    are generated. The package has a descriptor pool of its own, and its methods can be called with client.call.
+    It has messages, stubs, servicers, method tables, and a descriptor pool of its own; client.call takes its methods.
+    FILE is named as it is imported (yandex/cloud/...), and its imports are followed. Without any, all below the
+    folders are generated.
     """
     from yagrpc.codegen import GenerateError
     from yagrpc.codegen import generate as run

@@ -40,7 +40,7 @@ class Program(Group):
             code = super().main(*args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:
             code = report(error)
-        sys.exit(code)
+        sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an interrupt is reported in our words, not in click's."""

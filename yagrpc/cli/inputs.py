@@ -19,6 +19,9 @@ __all__ = ["parse_request", "read_json", "read_text"]
 
 MessageT = TypeVar("MessageT", bound="Message")
 
+LEVELS: Final = 100
+"""How deeply JSON may be nested: as deeply as protobuf reads messages, whose JSON it nests at least as deeply."""
+
 _IN_FIELD: Final = re.compile(r"Failed to parse (\w+) field: (.*)")
 """How protobuf begins its messages about a field, once for every level."""
 
@@ -49,6 +52,8 @@ def read_json(source: str) -> dict[str, Any]:
     name = _name(source)
     try:
         value = json.loads(read_text(source), object_pairs_hook=_without_repetition)
+        if _deeper(value, LEVELS):
+            raise RecursionError
     except RecursionError as error:
         raise click.ClickException(f"{name}: nested too deeply") from error
     except ValueError as error:
@@ -69,12 +74,17 @@ def parse_request(message_type: type[MessageT], source: str) -> MessageT:
         click.ClickException: It can't be read, or is no such request.
     """
     from google.protobuf import json_format
+    from google.protobuf.message import DecodeError
 
     value = read_json(source)
     try:
-        return json_format.ParseDict(value, message_type())
+        request = json_format.ParseDict(value, message_type())
+        # What is nested more deeply than protobuf reads can be written all the same.
+        return message_type.FromString(request.SerializeToString())
     except json_format.ParseError as error:
         raise click.ClickException(f"{_name(source)}: {_place(error)}") from error
+    except DecodeError as error:
+        raise click.ClickException(f"{_name(source)}: nested too deeply for a request") from error
 
 
 def _read(source: str) -> bytes:
@@ -88,6 +98,12 @@ def _read(source: str) -> bytes:
 
 def _name(source: str) -> str:
     return "standard input" if source == "-" else source
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether a JSON value is nested more deeply than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _deeper(one, levels - 1) for one in inner)
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

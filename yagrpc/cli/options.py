@@ -128,6 +128,7 @@ def generating(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--reasoning-mode",
             type=click.Choice(["DISABLED", "ENABLED_HIDDEN"], case_sensitive=False),
+            metavar="DISABLED|ENABLED_HIDDEN",
             help="Whether the model reasons first, at the price of more tokens.",
         ),
         click.option("--json-object", is_flag=True, help="Make the answer a JSON object; ask for it in the text too."),

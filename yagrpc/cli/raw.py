@@ -43,7 +43,7 @@ def call(connection: Connection, method: str | None, source: str | None, listed:
             print_text(f"{name:{width}}  {one.path}")
         return
     if method is None:
-        raise click.UsageError("There is no METHOD: see 'yagrpc call --list'.")
+        raise click.ClickException("There is no METHOD: see 'yagrpc call --list'.")
     found = _find(method, known)
     request = found.request_type() if source is None else parse_request(found.request_type, source)
     _call(connection, found, request)
@@ -74,7 +74,7 @@ def _methods() -> dict[str, AnyMethod]:
     kinds = (UnaryMethod, StreamMethod, OperationMethod)
     return {
         f"{service}/{name}": method
-        for service in methods.SERVICES
+        for service in dir(methods)
         for name, method in vars(getattr(methods, service)).items()
         if isinstance(method, kinds)
     }
@@ -87,6 +87,6 @@ def _find(name: str, known: dict[str, AnyMethod]) -> AnyMethod:
     found = known.get(wanted) or full.get(wanted)
     if found is not None:
         return found
-    close = difflib.get_close_matches(wanted, [*known, *full], n=3)
+    close = difflib.get_close_matches(wanted, [*known, *full], n=3, cutoff=0.7)
     remedy = f"did you mean {' or '.join(close)}?" if close else "see 'yagrpc call --list'"
-    raise click.UsageError(f"There is no method {name!r}: {remedy}")
+    raise click.ClickException(f"There is no method {name!r}: {remedy}")

@@ -1,0 +1,243 @@
+"""Bad input: the documented exit code, one line that says what is wrong, and nothing is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from yagrpc.emulator import Emulator, EmulatorQuota
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Command
+
+ASKING = ("completion", "stream", "submit")
+
+
+@pytest.mark.parametrize("name", [*ASKING, "tokenize"])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "There is no prompt: give TEXT, '-' for standard input, or --file PATH (see 'yagrpc {} --help')"),
+        ([""], "The prompt is empty (see 'yagrpc {} --help')"),
+        ([" ", "\n"], "The prompt is empty (see 'yagrpc {} --help')"),
+        (["-"], "The prompt is empty (see 'yagrpc {} --help')"),
+        (["hi", "--file", "-"], "Give the prompt as TEXT or by --file, not both (see 'yagrpc {} --help')"),
+        (["--file", "/nonexistent/prompt"], "/nonexistent/prompt: No such file or directory"),
+        (["--file", "/"], "/: Is a directory"),
+        (["hi", "--model", "a/b/c"], "model is 'a/b/c': it takes NAME, NAME/BRANCH, or a whole URI with '://'"),
+        (["hi", "--bogus"], "No such option"),
+        (["hi", "--timeout", "soon"], "Invalid value for '--timeout': 'soon' is not a valid float (see"),
+        (["hi", "--timeout", "nan"], "Invalid value for '--timeout': nan is not a number of seconds from 0"),
+        (["hi", "--timeout", "-1"], "Invalid value for '--timeout': -1.0 is not a number of seconds from 0"),
+        (["hi", "--timeout", "1e30"], "Invalid value for '--timeout': 1e+30 is not a number of seconds from 0"),
+        (["hi", "--folder-id", "a/b"], "folder_id is 'a/b': a folder id has"),
+        (["hi", "--endpoint", "https://x"], "endpoint is 'https://x': an endpoint is host:port"),
+        (["hi", "--endpoint", "192.0.2.1:50051", "--plaintext"], "endpoint is '192.0.2.1:50051': plaintext goes to"),
+        (["hi", "--request-id", "a\nb"], "request_id is 'x-client-request-id': its value has to be printable"),
+    ],
+)
+def test_a_wrong_argument_is_told(
+    command: Command, emulator: Emulator, name: str, arguments: list[str], told: str
+) -> None:
+    assert command.fails(2, name, *arguments, stdin="").startswith(told.format(name))
+    assert not emulator.calls
+
+
+@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--temperature", "2"], "temperature is 2.0: it takes a number from 0 to 1"),
+        (["--temperature", "nan"], "temperature is nan: it takes a number from 0 to 1"),
+        (["--temperature", "warm"], "Invalid value for '--temperature': 'warm' is not a valid float"),
+        (["--max-tokens", "0"], "max_tokens is 0: it takes a whole number above 0"),
+        (["--max-tokens", "1.5"], "Invalid value for '--max-tokens': '1.5' is not a valid integer"),
+        (["--reasoning-mode", "loud"], "Invalid value for '--reasoning-mode': 'loud' is not one of"),
+        (["--system", ""], "system"),
+        (["--json-schema", "/nonexistent/schema"], "/nonexistent/schema: No such file or directory"),
+        (["--json-schema", "-"], "standard input: not JSON: "),
+    ],
+)
+def test_a_wrong_option_of_the_generation_is_told(
+    command: Command, emulator: Emulator, name: str, arguments: list[str], told: str
+) -> None:
+    assert command.fails(2, name, "hi", *arguments, stdin="").startswith(told)
+    assert not emulator.calls
+
+
+def test_a_schema_and_an_object_are_one_too_many(command: Command, emulator: Emulator) -> None:
+    line = command.fails(2, "completion", "hi", "--json-object", "--json-schema", "-", stdin="{}")
+    assert "give json_object or json_schema, not both" in line
+    assert not emulator.calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["hi", "--id", "--wait"], "--id prints the id alone"),
+        (["hi", "--id", "--json"], "--id prints the id alone"),
+        (["hi", "--request", "-"], "--request is the whole request"),
+        (["--request", "-", "--file", "-"], "--request is the whole request"),
+        (["--request", "-", "--model", "yandexgpt"], "--request is the whole request"),
+        (["--request", "-", "--temperature", "0.5"], "--request is the whole request"),
+    ],
+)
+def test_options_that_exclude_each_other_are_told(
+    command: Command, emulator: Emulator, arguments: list[str], told: str
+) -> None:
+    assert command.fails(2, "submit", *arguments, stdin="{}").startswith(told)
+    assert not emulator.calls
+
+
+def test_a_system_message_is_no_part_of_a_text(command: Command, emulator: Emulator) -> None:
+    assert command.fails(2, "tokenize", "hi", "--system", "x").startswith("--system is a part of whole requests")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "not JSON: Expecting value"),
+        ("modelUri: x", "not JSON: Expecting value"),
+        ("[]", "a JSON object is needed, not []"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"modelUri": "a", "modelUri": "b"}', "not JSON: the key 'modelUri' is given twice"),
+        ('{"model": "a"}', 'Message type "yandex.cloud.ai.foundation_models.v1.CompletionRequest" has no field named '),
+        ('{"messages": [{"role": "user", "content": "hi"}]}', "messages: Message type"),
+        ('{"messages": [5]}', "messages: "),
+        ('{"modelUri": 5}', "modelUri: "),
+        ('{"modelUri": "\\ud800"}', "modelUri: "),
+        ('{"completionOptions": {"maxTokens": "many"}}', "completionOptions.maxTokens: "),
+        ('{"completionOptions": {"temperature": NaN}}', "completionOptions.temperature: "),
+        ('{"completionOptions": {"stream": "yes"}}', "completionOptions.stream: "),
+    ],
+)
+def test_a_request_that_is_none_is_told_by_file_and_field(
+    command: Command, emulator: Emulator, tmp_path: Path, content: str, told: str
+) -> None:
+    path = tmp_path / "body.json"
+    path.write_text(content)
+    assert command.fails(2, "submit", "--request", str(path)).startswith(f"{path}: {told}")
+    assert command.fails(2, "submit", "--request", "-", stdin=content).startswith(f"standard input: {told}")
+    assert not emulator.calls
+
+
+def test_a_request_that_is_not_utf_8_is_told(command: Command, emulator: Emulator) -> None:
+    line = command.fails(2, "submit", "--request", "-", stdin='{"modelUri": "привет"}'.encode("koi8-r"))
+    assert line == "standard input: not UTF-8, from byte 14 on"
+    assert not emulator.calls
+
+
+@pytest.mark.parametrize("levels", [45, 90, 500])
+def test_what_is_nested_too_deeply_is_told(command: Command, emulator: Emulator, levels: int) -> None:
+    deep = '{"a":' * levels + "1" + "}" * levels
+    content = f'{{"jsonSchema": {{"schema": {deep}}}}}'
+    line = command.fails(2, "submit", "--request", "-", stdin=content)
+    assert line.startswith("standard input: ")
+    assert " deep" in line
+    assert not emulator.calls
+
+
+def test_a_schema_that_is_nested_too_deeply_is_told(command: Command, emulator: Emulator) -> None:
+    deep = '{"a":' * 500 + "1" + "}" * 500
+    line = command.fails(2, "completion", "hi", "--json-schema", "-", stdin=deep)
+    assert line == "standard input: nested too deeply"
+    assert not emulator.calls
+
+
+def test_asynchronous_mode_has_no_stream(command: Command, emulator: Emulator, body: Path) -> None:
+    request = json.loads(body.read_text(encoding="utf-8"))
+    request["completionOptions"]["stream"] = True
+    line = command.fails(2, "submit", "--request", "-", stdin=json.dumps(request))
+    assert line.startswith("completion_options.stream is True: asynchronous mode has no stream")
+    assert not emulator.calls
+
+
+@pytest.mark.parametrize("name", ["get", "wait", "cancel"])
+def test_an_operation_needs_an_id_that_is_known(command: Command, emulator: Emulator, name: str) -> None:
+    assert command.fails(2, "operation", name, "").startswith("operation_id is ''")
+    assert command.fails(2, "operation", name).startswith("Missing argument 'ID'")
+    assert not emulator.calls
+    assert "d7qnone" in command.fails(1, "operation", name, "d7qnone")
+
+
+def test_no_credentials_are_told(command: Command) -> None:
+    line = command.fails(2, "completion", "hi", "--folder-id", "b1g")
+    assert line.startswith("no credentials: ")
+    assert "YC_API_KEY" in line
+
+
+def test_a_credential_with_a_newline_is_told_but_not_shown(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YC_API_KEY", "AQVNsecret\n")
+    line = command.fails(2, "completion", "hi", "--folder-id", "b1g")
+    assert "white space" in line
+    assert "secret" not in line
+
+
+def test_a_short_model_needs_a_folder(command: Command, nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YC_API_KEY", "AQVNsecret")
+    line = command.fails(2, "completion", "hi", "--endpoint", nowhere, "--plaintext")
+    assert line.startswith("model 'yandexgpt' needs a folder")
+
+
+def test_plaintext_needs_an_endpoint(command: Command) -> None:
+    assert command.fails(2, "tokenize", "hi", "--plaintext").startswith("plaintext is True without an endpoint")
+
+
+@pytest.mark.parametrize("name", [*ASKING, "tokenize"])
+def test_an_endpoint_that_does_not_answer_is_told(
+    command: Command, nowhere: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("YAGRPC_EMULATOR_HOST", nowhere)
+    line = command.fails(1, name, "hi", "--timeout", "0.05")
+    assert line.startswith("UNAVAILABLE: ")
+    assert nowhere in line
+
+
+def test_a_wait_tells_why_nothing_was_seen(command: Command, nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YAGRPC_EMULATOR_HOST", nowhere)
+    assert command.fails(1, "operation", "get", "d7q", "--timeout", "10").startswith("UNAVAILABLE: ")
+    line = command.fails(3, "operation", "wait", "d7q", "--timeout", "0.05")
+    assert line.startswith("operation d7q: not done within 0.05 s")
+    assert "the last look at it failed: UNAVAILABLE" in line
+
+
+def test_a_call_that_takes_too_long_is_a_timeout(command: Command, slow: Emulator) -> None:
+    assert command.fails(3, "completion", "hi", "--timeout", "0.3").startswith("DEADLINE_EXCEEDED: ")
+
+
+def test_a_refusal_is_a_failure(command: Command, emulate: Callable[..., Emulator]) -> None:
+    emulate(quota=EmulatorQuota(concurrent_completions=0))
+    assert command.fails(1, "completion", "hi").startswith("RESOURCE_EXHAUSTED: ")
+    emulate(auth="present")
+    assert command.fails(1, "completion", "hi").startswith("UNAUTHENTICATED: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--host", "192.0.2.1"], "the emulator listens on loopback only, not on '192.0.2.1'"),
+        (["--port", "70000"], "Invalid value for '--port': 70000 is not in the range"),
+        (["--duration", "-1"], "a duration is a number of seconds, 0 or more; got -1.0"),
+        (["--duration", "nan"], "a duration is a number of seconds, 0 or more; got nan"),
+        (["--auth", "secret"], "Invalid value for '--auth': 'secret' is not one of"),
+    ],
+)
+def test_a_wrong_option_of_the_emulator_is_told(command: Command, arguments: list[str], told: str) -> None:
+    assert command.fails(2, "emulator", *arguments).startswith(told)
+
+
+def test_a_wrong_credential_to_accept_is_told_but_not_shown(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YAGRPC_EMULATOR_ACCEPT", "hush")
+    line = command.fails(2, "emulator")
+    assert line.startswith("an accepted credential is written as it is sent")
+    assert "hush" not in line
+
+
+def test_an_unknown_command_is_told(command: Command) -> None:
+    assert command.fails(2, "bogus") == "No such command 'bogus' (see 'yagrpc --help')"
+    assert command.fails(2, "operation", "bogus") == "No such command 'bogus' (see 'yagrpc operation --help')"

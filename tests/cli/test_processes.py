@@ -1,0 +1,158 @@
+"""The command as processes: what survives them, and how signals end them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import pytest
+
+from yagrpc.cli.program import cli
+from yagrpc.emulator import Emulator, paths
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command, Programs, Terminal
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_emulator_tells_its_address_and_ends_when_told(programs: Programs, number: int) -> None:
+    emulator = programs.start("emulator", "--duration", "0", "--seed", "7")
+    address = emulator.stdout.readline().strip()
+    assert emulator.stderr.readline().endswith(f"export YAGRPC_EMULATOR_HOST={address}\n")
+    ran = programs("submit", "hi", "--id", YAGRPC_EMULATOR_HOST=address)
+    assert (ran.code, ran.err) == (0, "")
+    emulator.send_signal(number)
+    assert emulator.communicate(timeout=60) == ("", "")
+    assert emulator.returncode == 0
+
+
+def test_a_port_that_is_taken_is_told(programs: Programs, emulator: Emulator, command: Command) -> None:
+    port = emulator.address.rpartition(":")[2]
+    ran = programs("emulator", "--port", port)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"yagrpc: the emulator can't listen: Failed to bind to address 127.0.0.1:{port}\n"
+    assert command.fails(2, "emulator", "--port", port) == ran.err.removeprefix("yagrpc: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "told"),
+    [
+        ([], {}, 0, ""),
+        (["--auth", "present"], {}, 1, "yagrpc: UNAUTHENTICATED"),
+        ([], {"YAGRPC_EMULATOR_ACCEPT": "Api-Key abc, Bearer t1.def"}, 1, "yagrpc: UNAUTHENTICATED"),
+        (["--auth", "off"], {"YAGRPC_EMULATOR_ACCEPT": "Api-Key abc"}, 0, ""),
+        (["--quota"], {}, 0, ""),
+    ],
+)
+def test_the_emulator_takes_its_options(
+    programs: Programs,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    environment: dict[str, str],
+    code: int,
+    told: str,
+) -> None:
+    """It runs in this process; a thread asks it something, and tells the process to end it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    reading, writing = os.pipe()
+    asked = []
+
+    def ask(lines: IO[str]) -> None:
+        if address := lines.readline().strip():
+            try:
+                asked.append(programs("completion", "hi", YAGRPC_EMULATOR_HOST=address))
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with open(reading, encoding="utf-8") as lines:
+        thread = threading.Thread(target=ask, args=(lines,))
+        thread.start()
+        with open(writing, "w", encoding="utf-8") as out:
+            monkeypatch.setattr(sys, "stdout", out)
+            with pytest.raises(SystemExit) as caught:
+                cli.main(["emulator", *arguments])
+            monkeypatch.undo()
+        thread.join()
+    assert caught.value.code == 0
+    (ran,) = asked
+    assert ran.code == code
+    assert ran.err.startswith(told)
+
+
+def test_a_result_survives_the_process_that_submitted(programs: Programs, slow: Emulator) -> None:
+    submitter = programs.start("submit", "hi", "--wait")
+    line = submitter.stderr.readline()
+    operation_id = line.removeprefix("yagrpc: operation ").removesuffix(" accepted\n")
+    submitter.kill()
+    assert submitter.wait() == -signal.SIGKILL
+    slow.advance(3600)
+    ran = programs("operation", "wait", operation_id)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith('You wrote: "hi".')
+    assert slow.calls[paths.COMPLETION_ASYNC] == 1
+
+
+def test_the_rest_guide_works_as_commands(programs: Programs, emulator: Emulator, body: Path) -> None:
+    submitted = programs("submit", "--request", str(body), "--id")
+    assert submitted.code == 0
+    got = programs("operation", "get", submitted.out.strip(), "--json")
+    assert (got.code, got.err) == (0, "")
+    assert '"@type": "type.googleapis.com/yandex.cloud.ai.foundation_models.v1.CompletionResponse"' in got.out
+    assert '"done": true' in got.out
+
+
+@pytest.mark.parametrize("arguments", [["operation", "wait", "{}"], ["submit", "again", "--wait"]])
+def test_ctrl_c_tells_the_id(
+    programs: Programs, slow: Emulator, command: Command, terminal: Terminal, arguments: list[str]
+) -> None:
+    operation_id = command.done("submit", "hi", "--id").rstrip("\n")
+    process = programs.start(*(word.format(operation_id) for word in arguments), stderr=terminal.device)
+    seen = terminal.until("waiting for operation")
+    if arguments[0] == "submit":
+        operation_id = seen.partition("yagrpc: operation ")[2].partition(" accepted")[0]
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    seen = terminal.rest()
+    assert seen.endswith(
+        f"yagrpc: interrupted; operation {operation_id} goes on; "
+        f"get its result with: yagrpc operation wait {operation_id}\r\n"
+    )
+    assert "Traceback" not in seen
+
+
+def test_ctrl_c_in_a_submit_tells_what_is_not_known(
+    programs: Programs, nowhere: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YAGRPC_EMULATOR_HOST", nowhere)
+    process = programs.start("submit", "hi", stderr=terminal.device)
+    terminal.until("submitting")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "may or may not have been accepted" in terminal.rest()
+
+
+def test_ctrl_c_in_a_completion_is_one_line(programs: Programs, slow: Emulator, terminal: Terminal) -> None:
+    process = programs.start("completion", "hi", stderr=terminal.device)
+    terminal.until("waiting for the answer")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert terminal.rest().endswith("\r\nyagrpc: interrupted\r\n")
+
+
+def test_a_full_disk_does_not_lose_the_id(programs: Programs, slow: Emulator) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        process = programs.start("submit", "hi", stdout=full)
+        _, err = process.communicate(timeout=60)
+    finally:
+        os.close(full)
+    assert process.returncode == 1
+    assert err.count("\n") == 1
+    operation_id = err.removeprefix("yagrpc: the output of operation ").split()[0]
+    assert programs("operation", "get", operation_id).code == 0

@@ -1,0 +1,313 @@
+"""Credentials: where they come from, what is refused, and that no secret is ever told."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import yagrpc
+from yagrpc import _pb, methods
+from yagrpc._core.client import ClientCore
+from yagrpc.credentials import ApiKey, Credentials, IamToken, NoCredentials, resolve_credentials
+from yagrpc.errors import ConfigError
+
+API_KEY = "AQVNsecret-Secret_0123456789"
+IAM = "t1.9euelSecretSecret.Zm9v-_bar"
+OAUTH = "y0_AgAAAAsecretSecret"
+
+JUNK = [
+    "",
+    " ",
+    f"{API_KEY}\n",
+    f" {API_KEY}",
+    f"{API_KEY}\r\n",
+    "a b",
+    "a\tb",
+    "a\nb",
+    "ключ",
+    "a\x00b",
+    "\ud800",
+    "a\x7f",
+]
+KINDS: list[Callable[[Any], Credentials]] = [ApiKey, IamToken]
+
+
+def refused(make: Callable[[], object], *secrets: str) -> ConfigError:
+    """The error of what has to be refused; neither it nor its causes tell a secret."""
+    with pytest.raises(ConfigError) as caught:
+        make()
+    told = "".join(traceback.format_exception_only(type(caught.value), caught.value))
+    cause = caught.value.__cause__ or caught.value.__context__
+    assert cause is None or isinstance(cause, ConfigError)
+    for secret in (API_KEY, IAM, OAUTH, *secrets):
+        assert secret.strip() not in told
+    assert len(str(caught.value).splitlines()) == 1
+    return caught.value
+
+
+def resolve(credentials: Any = None, **environment: str) -> Credentials:
+    """What is used under an environment."""
+    return resolve_credentials(credentials, environment)
+
+
+# What is sent
+
+
+def test_each_kind_has_its_scheme() -> None:
+    assert ApiKey(API_KEY).authorization() == f"Api-Key {API_KEY}"
+    assert IamToken(IAM).authorization() == f"Bearer {IAM}"
+    assert NoCredentials().authorization() is None  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize("key", ["x", "AQVN", "some-other-shape!", "t", "t1", "y0", "~" * 1000])
+def test_the_shape_of_a_key_is_not_known_beforehand(key: str) -> None:
+    assert ApiKey(key).authorization() == f"Api-Key {key}"
+
+
+def test_a_callable_is_asked_for_every_call() -> None:
+    tokens = iter(["t1.one", "t1.two"])
+    credentials = IamToken(lambda: next(tokens))
+    assert [credentials.authorization() for _ in range(2)] == ["Bearer t1.one", "Bearer t1.two"]
+
+
+def test_a_user_may_bring_credentials_of_their_own() -> None:
+    class Own(Credentials):
+        def authorization(self) -> str:
+            return "Own scheme"
+
+    own = Own()
+    assert resolve(own) is own
+    assert repr(own) == "Own(...)"
+    with pytest.raises(TypeError, match="abstract"):
+        Credentials()  # type: ignore[abstract]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("junk", JUNK)
+def test_what_cannot_be_sent_is_refused(kind: Any, junk: str) -> None:
+    refused(lambda: kind(junk))
+
+
+@pytest.mark.parametrize(
+    ("secret", "told"),
+    [
+        ("", "is empty"),
+        (f"{API_KEY}\n", "begins or ends with white space"),
+        (f"Api-Key {API_KEY}", "begins with its scheme: give the secret alone"),
+        (f"Bearer {IAM}", "begins with its scheme: give the secret alone"),
+        (f"bearer {IAM}", "holds white space or characters outside ASCII"),
+        ("ключ", "holds white space or characters outside ASCII"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(secret: str, told: str) -> None:
+    for kind, what in ((ApiKey, "the API key"), (IamToken, "the IAM token")):
+        assert str(refused(lambda kind=kind: kind(secret))).startswith(f"{what} {told}")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"AQVN", ["AQVN"], object()])
+def test_a_secret_is_a_text(wrong: Any) -> None:
+    assert str(refused(lambda: ApiKey(wrong))) == f"the API key is a {type(wrong).__name__}, not a string"
+    assert str(refused(lambda: IamToken(wrong))) == f"the IAM token is a {type(wrong).__name__}, not a string"
+
+
+def test_a_secret_of_another_kind_is_refused() -> None:
+    assert "use IamToken(...)" in str(refused(lambda: ApiKey(IAM)))
+    assert "use ApiKey(...)" in str(refused(lambda: IamToken(API_KEY)))
+    for kind in KINDS:
+        assert "OAuth token: exchange it" in str(refused(lambda kind=kind: kind(OAUTH)))  # type: ignore[misc]
+
+
+def test_a_callable_that_gives_a_secret_of_another_kind_is_refused() -> None:
+    for secret in (API_KEY, OAUTH):
+        refused(lambda secret=secret: IamToken(lambda: secret).authorization())  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("junk", [*JUNK, None, 5, b"t1.x", ["t1.x"], f"Bearer {IAM}"])
+def test_a_callable_that_gives_junk_is_refused_when_it_is_asked(junk: Any) -> None:
+    credentials = IamToken(lambda: junk)
+    assert str(refused(credentials.authorization)).startswith("the IAM token ")
+
+
+@pytest.mark.parametrize("error", [RuntimeError(IAM), KeyError(IAM), ConfigError(IAM), OSError(2, IAM)])
+def test_a_callable_that_fails_is_told_by_the_kind_of_its_failure(error: Exception) -> None:
+    def failing() -> str:
+        raise error
+
+    with pytest.raises(ConfigError) as caught:
+        IamToken(failing).authorization()
+    assert str(caught.value) == f"the callable that gives the IAM token failed with {type(error).__name__}"
+    assert caught.value.__cause__ is error
+
+
+def test_an_interrupt_in_a_callable_is_an_interrupt() -> None:
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        IamToken(interrupted).authorization()
+
+
+# Where they come from
+
+
+def test_a_string_is_known_by_its_beginning() -> None:
+    assert resolve(API_KEY).authorization() == f"Api-Key {API_KEY}"
+    assert resolve(IAM).authorization() == f"Bearer {IAM}"
+    refused(lambda: resolve(OAUTH))
+    assert "say which it is with ApiKey(...) or IamToken(...)" in str(refused(lambda: resolve("secret!"), "secret!"))
+    for junk in JUNK:
+        refused(lambda junk=junk: resolve(junk))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("wrong", [5, b"AQVN", {"api_key": API_KEY}, ApiKey, lambda: IAM])
+def test_other_kinds_of_credentials_are_refused_without_being_shown(wrong: Any) -> None:
+    assert str(refused(lambda: resolve(wrong))) == (
+        f"credentials is a {type(wrong).__name__}: give ApiKey(...), IamToken(...) or NoCredentials()"
+    )
+
+
+ENVIRONMENT = {"YC_API_KEY": "key", "YC_IAM_TOKEN": "t1.iam", "YC_TOKEN": "t1.token"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "sent"),
+    [(0, "Api-Key key"), (1, "Bearer t1.iam"), (2, "Bearer t1.token")],
+)
+def test_the_environment_has_an_order(missing: int, sent: str) -> None:
+    present = dict(list(ENVIRONMENT.items())[missing:])
+    assert resolve(**present).authorization() == sent
+    empty = {**dict.fromkeys(ENVIRONMENT, ""), **present}
+    assert resolve(**empty).authorization() == sent
+
+
+def test_an_argument_is_stronger_than_the_environment() -> None:
+    assert resolve(ApiKey("mine"), **ENVIRONMENT).authorization() == "Api-Key mine"
+    assert resolve(NoCredentials(), **ENVIRONMENT).authorization() is None
+
+
+def test_an_oauth_token_is_refused_before_the_last_resort() -> None:
+    assert resolve(YC_OAUTH_TOKEN=OAUTH, YC_IAM_TOKEN=IAM).authorization() == f"Bearer {IAM}"
+    assert "YC_OAUTH_TOKEN" in str(refused(lambda: resolve(YC_OAUTH_TOKEN=OAUTH, YC_TOKEN=IAM)))
+
+
+def test_nothing_at_all_is_refused() -> None:
+    assert str(refused(resolve)) == ("no credentials: give credentials=ApiKey(...) or IamToken(...), or set YC_API_KEY")
+    refused(lambda: resolve(**dict.fromkeys([*ENVIRONMENT, "YC_OAUTH_TOKEN"], "")))
+
+
+def test_the_token_of_the_environment_is_read_again_for_every_call() -> None:
+    environment = {"YC_TOKEN": "t1.one"}
+    credentials = resolve_credentials(None, environment)
+    assert credentials.authorization() == "Bearer t1.one"
+    environment["YC_TOKEN"] = "t1.two"
+    assert credentials.authorization() == "Bearer t1.two"
+    del environment["YC_TOKEN"]
+    assert str(refused(credentials.authorization)) == "the IAM token is empty"
+
+
+@pytest.mark.parametrize("name", ["YC_API_KEY", "YC_IAM_TOKEN"])
+@pytest.mark.parametrize("junk", [f"{IAM}\n", f"Bearer {IAM}", "два", OAUTH])
+def test_the_environment_is_checked_too(name: str, junk: str) -> None:
+    refused(lambda: resolve(**{name: junk}), junk)
+
+
+# Secrets
+
+
+def shown(credentials: Credentials) -> str:
+    """All that is shown of credentials by accident."""
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    logger.warning("%s %r", credentials, [credentials])
+    return f"{credentials} {credentials!r} {[credentials]} {copy.copy(credentials)} {log.getvalue()}"
+
+
+@pytest.mark.parametrize("credentials", [ApiKey(API_KEY), IamToken(IAM), IamToken(lambda: IAM), resolve(YC_TOKEN=IAM)])
+def test_a_secret_is_not_shown(credentials: Credentials) -> None:
+    assert credentials.authorization() is not None
+    assert not {API_KEY, IAM} & set(shown(credentials).split())
+    assert API_KEY not in shown(credentials)
+    assert IAM not in shown(credentials)
+    assert shown(NoCredentials()).startswith("NoCredentials()")
+
+
+@given(secret=st.text(min_size=12) | st.binary(min_size=12).map(lambda data: data.decode("latin-1")))
+def test_any_text_is_sent_as_it_is_or_refused_without_being_told(secret: str) -> None:
+    assume(len(set(secret)) > 6)
+    for make in (ApiKey, IamToken, resolve, lambda text: IamToken(lambda: text)):
+        try:
+            authorization = make(secret).authorization()
+        except ConfigError as error:
+            assert secret not in f"{error} {error!r}"
+        else:
+            assert authorization is not None
+            scheme, _, sent = authorization.partition(" ")
+            assert scheme in {"Api-Key", "Bearer"}
+            assert sent == secret
+            assert secret.isascii()
+            assert secret.isprintable()
+
+
+def core(credentials: Credentials) -> ClientCore:
+    """A client's settings."""
+    return ClientCore(
+        folder_id="b1g",
+        credentials=credentials,
+        model="yandexgpt",
+        endpoint=None,
+        operation_endpoint=None,
+        plaintext=False,
+        endpoints=None,
+        quota=None,
+        polling=yagrpc.Polling(),
+        data_logging=None,
+    )
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"Authorization": f"Bearer {IAM}"},
+        {"authorization": f"Bearer {IAM}\n"},
+        {"authorization": IAM.encode()},
+        [("authorization", f"Bearer {IAM}\n")],
+        [("authorization", "Bearer", IAM)],
+        [["authorization", "Bearer", IAM]],
+        [f"authorization: Bearer {IAM}"],
+        [IAM],
+        [(IAM,)],
+        IAM,
+        IAM.encode(),
+        [{"authorization": IAM}],
+        (("token-bin", IAM),),
+        5,
+    ],
+)
+def test_metadata_that_cannot_be_sent_is_not_told(metadata: Any) -> None:
+    request = _pb.text_generation_service_pb2.TokenizeRequest()
+    with pytest.raises(yagrpc.RequestError) as caught:
+        core(NoCredentials()).call(methods.TokenizerService.Tokenize, request, {"metadata": metadata})
+    assert caught.value.field == "metadata"
+    for told in (str(caught.value), repr(caught.value), str(vars(caught.value))):
+        assert IAM not in told
+
+
+def test_a_call_shows_no_secret() -> None:
+    request = _pb.text_generation_service_pb2.TokenizeRequest()
+    call = core(ApiKey(API_KEY)).call(methods.TokenizerService.Tokenize, request, {})
+    assert ("authorization", f"Api-Key {API_KEY}") in call.metadata
+    assert API_KEY not in repr(call)
+    assert API_KEY not in repr(core(ApiKey(API_KEY)))

@@ -1,0 +1,261 @@
+"""The exceptions: their tree, their texts, and that they survive being copied and sent elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import yagrpc
+from yagrpc import errors
+from yagrpc.errors import (
+    CALL_ERRORS,
+    AmbiguousSubmitError,
+    CallError,
+    ClientClosedError,
+    Code,
+    ConfigError,
+    DeadlineExceededError,
+    OperationError,
+    OperationFailedError,
+    OperationResultError,
+    OperationTimeoutError,
+    RequestError,
+    ResultError,
+    YagrpcError,
+)
+
+CALL = {
+    "message": "it failed",
+    "details": ({"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "req"},),
+    "method": "/package.Service/Rpc",
+    "endpoint": "host:443",
+    "request_id": "req",
+    "client_request_id": "client",
+    "attempts": 3,
+    "operation_id": "d7q",
+}
+
+
+def classes(root: type[YagrpcError] = YagrpcError) -> Iterator[type[YagrpcError]]:
+    """A class and all below it, as long as they are the package's own."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from classes(child)
+
+
+ALL = list(dict.fromkeys(classes()))
+
+
+def example(kind: type[YagrpcError]) -> Any:
+    """An error of a class, with every attribute filled."""
+    values: dict[str, Any] = {
+        **CALL,
+        "code": Code.ABORTED,
+        "field": "temperature",
+        "value": 7,
+        "allowed": "it takes a number from 0 to 1",
+    }
+    if not any("__init__" in vars(base) for base in kind.__mro__ if base.__module__ == errors.__name__):
+        return kind("something is wrong")
+    return kind(**{name: values[name] for name in inspect.signature(kind).parameters})
+
+
+every_class = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+
+
+# The tree
+
+
+def drawn() -> dict[str, tuple[str, set[str]]]:
+    """The tree of the docstring: of each class the one it hangs from, and what it is besides."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    path: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"    (?P<stem>[ |`-]*)(?P<name>[A-Z]\w+)(?P<rest>.*)", line)
+        if match is None:
+            continue
+        depth = len(match["stem"])
+        path = [(above, name) for above, name in path if above < depth]
+        bases = re.match(r" \(also (\w+)\)", match["rest"])
+        found[match["name"]] = (path[-1][1] if path else "", {bases[1]} if bases else set())
+        path.append((depth, match["name"]))
+    return found
+
+
+def test_the_tree_is_as_drawn() -> None:
+    tree = drawn()
+    assert tree.pop("YagrpcError") == ("", set())
+    statuses = {kind.__name__ for kind in CALL_ERRORS.values()}
+    assert {kind.__name__ for kind in ALL} == {"YagrpcError", *tree} | statuses
+    for name, (parent, also) in tree.items():
+        kind = getattr(errors, name)
+        assert {base.__name__ for base in kind.__bases__} == {parent} | also, name
+
+
+def test_a_status_has_a_class_that_hangs_from_the_call() -> None:
+    for code, kind in CALL_ERRORS.items():
+        assert CallError in kind.__bases__
+        assert kind.code is code
+        assert (kind.__doc__ or "").startswith(f"{code.name}: ")
+
+
+def test_all_are_public() -> None:
+    assert sorted(errors.__all__) == sorted({kind.__name__ for kind in ALL} | {"Code"})
+    assert {kind.__name__ for kind in ALL} <= set(yagrpc.__all__)
+    for kind in ALL:
+        assert getattr(yagrpc, kind.__name__) is kind
+        assert inspect.getdoc(kind)
+
+
+def test_what_is_a_builtin_too() -> None:
+    assert {kind for kind in ALL if issubclass(kind, TimeoutError)} == {DeadlineExceededError, OperationTimeoutError}
+    assert {kind for kind in ALL if issubclass(kind, ValueError)} == {ConfigError, RequestError}
+    assert issubclass(OperationResultError, ResultError)
+
+
+# Copies
+
+
+def same(one: Any, other: Any) -> None:
+    """Two errors tell the same."""
+    assert type(one) is type(other)
+    assert one is not other
+    assert (str(one), one.args, vars(one)) == (str(other), other.args, vars(other))
+    for name in vars(one):
+        assert type(getattr(one, name)) is type(getattr(other, name))
+
+
+@every_class
+@pytest.mark.parametrize(
+    "again",
+    [
+        *(lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol)) for protocol in range(6)),
+        copy.copy,
+        copy.deepcopy,
+    ],
+)
+def test_an_error_is_copied_whole(kind: type[YagrpcError], again: Callable[[Any], Any]) -> None:
+    error = example(kind)
+    same(error, again(error))
+    same(error, again(again(error)))
+
+
+@every_class
+def test_what_was_added_to_an_error_is_copied(kind: type[YagrpcError]) -> None:
+    error = example(kind)
+    error.__dict__["row"] = 7
+    same(error, pickle.loads(pickle.dumps(error)))
+
+
+def test_a_class_of_a_users_own_is_copied() -> None:
+    same(OwnError("d7q", 5), pickle.loads(pickle.dumps(OwnError("d7q", 5))))
+
+
+class OwnError(OperationError):
+    """What a user may derive."""
+
+    def __init__(self, operation_id: str, row: int) -> None:
+        super().__init__(operation_id, f"row {row}")
+        self.row = row
+
+
+def test_an_error_crosses_processes() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        caught = pool.submit(errors.OperationFailedError, "d7q", "no", code=Code.INTERNAL).result()
+    same(OperationFailedError("d7q", "no", code=Code.INTERNAL), caught)
+
+
+# Texts
+
+
+@every_class
+def test_the_text_is_one_line_and_tells_the_attributes(kind: type[YagrpcError]) -> None:
+    error = example(kind)
+    assert len(str(error).splitlines()) == 1
+    for name in ("operation_id", "client_request_id", "endpoint", "method"):
+        if hasattr(error, name):
+            assert getattr(error, name) in str(error)
+    assert type(error).__name__ in repr(error)
+
+
+@every_class
+def test_attributes_are_plain_data(kind: type[YagrpcError]) -> None:
+    for value in vars(example(kind)).values():
+        assert type(value) in {str, int, Code, tuple}
+
+
+def test_the_texts() -> None:
+    assert str(CallError("it failed")) == "UNKNOWN: it failed"
+    assert str(CallError("it failed", code=Code.ABORTED, attempts=0)) == "ABORTED: it failed (attempts 0)"
+    assert str(example(errors.NotFoundError)) == (
+        "ABORTED: it failed (operation d7q, method /package.Service/Rpc, endpoint host:443, request id req, "
+        "client request id client, attempts 3)"
+    )
+    assert str(errors.NotFoundError("no")) == "NOT_FOUND: no"
+    assert str(example(AmbiguousSubmitError)) == (
+        "the submit may or may not have been accepted (ABORTED: it failed); sending it again may be billed twice "
+        "(method /package.Service/Rpc, endpoint host:443, client request id client)"
+    )
+    assert str(ClientClosedError()) == "the client is closed"
+    assert str(ClientClosedError("d7q")) == "the client is closed while operation d7q was waited for; it goes on"
+    assert str(OperationError("d7q", "odd")) == "operation d7q: odd"
+    assert str(OperationFailedError("d7q", "odd", code=99)) == "operation d7q failed: status 99: odd"
+    assert str(RequestError("a.b", "c", "d")) == "a.b is 'c': d"
+
+
+def test_an_error_that_is_a_timeout_has_no_number() -> None:
+    assert str(DeadlineExceededError("late")) == "DEADLINE_EXCEEDED: late"
+    assert str(OperationTimeoutError("d7q", "late")) == "operation d7q: late"
+
+
+# The value in an error
+
+
+class Odd:
+    """A value whose repr is the test's."""
+
+    def __init__(self, text: str | None) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        if self.text is None:
+            raise RuntimeError("no repr")
+        return self.text
+
+
+@given(text=st.text())
+def test_any_value_is_told_in_one_short_line(text: str) -> None:
+    for value in (text, Odd(text), [text], text.encode("utf-8", "replace")):
+        error = RequestError("field", value, "it takes something else")
+        assert len(error.value) <= 80
+        assert len(error.value.splitlines()) <= 1
+
+
+def test_a_long_value_is_cut() -> None:
+    assert RequestError("field", "x" * 78, "").value == repr("x" * 78)
+    assert RequestError("field", "x" * 79, "").value == f"'{'x' * 76}..."
+
+
+@pytest.mark.parametrize("value", [Odd(None), 10**5000, [10**5000]], ids=type)
+def test_a_value_that_cannot_be_shown_is_told_by_its_type(value: object) -> None:
+    assert RequestError("field", value, "").value == f"a {type(value).__name__} that can't be shown"
+
+
+# Codes
+
+
+def test_a_number_becomes_a_code_where_there_is_one() -> None:
+    assert Code.of(5) is Code.NOT_FOUND
+    assert [Code.of(number) for number in (17, -1)] == [17, -1]
+    assert type(Code.of(17)) is int

@@ -1,0 +1,337 @@
+"""Flows and their two drivers: who may yield, what a driver does with an outcome, and what ends it."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+import yagrpc
+from yagrpc import _core, methods
+from yagrpc._aio.transport import AsyncTransport
+from yagrpc._core import flow as flows
+from yagrpc._core.client import ClientCore
+from yagrpc._core.flow import Call, Flow, ready, send, sleep
+from yagrpc._sync.transport import Transport
+from yagrpc.errors import ClientClosedError
+
+CORE = Path(str(_core.__file__)).parent
+HELPERS = {"send", "ready", "sleep"}
+
+
+# Who may yield
+
+
+def own_yields(function: ast.AST) -> int:
+    """How many bare yields a function has itself, those of functions within it left out."""
+    found, open_nodes = 0, list(ast.iter_child_nodes(function))
+    while open_nodes:
+        node = open_nodes.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        found += isinstance(node, ast.Yield)
+        open_nodes += ast.iter_child_nodes(node)
+    return found
+
+
+def test_only_the_helpers_of_flow_yield() -> None:
+    yielding = {}
+    for path in sorted(CORE.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and own_yields(node):
+                yielding[f"{path.stem}.{node.name}"] = own_yields(node)
+    assert yielding == {f"flow.{name}": 1 for name in HELPERS}
+
+
+def test_every_kind_of_method_has_its_callable() -> None:
+    assert {kind.__name__: name for kind, name in flows.MULTICALLABLES.items()} == {
+        "UnaryMethod": "unary_unary",
+        "OperationMethod": "unary_unary",
+        "StreamMethod": "unary_stream",
+        "ClientStreamMethod": "stream_unary",
+        "BidiStreamMethod": "stream_stream",
+    }
+    for name in flows.MULTICALLABLES.values():
+        assert hasattr(grpc.Channel, name)
+        assert hasattr(grpc.aio.Channel, name)
+
+
+# Drivers
+
+
+class Host:
+    """A channel of the host service's own, of either kind, whose calls do what the test says.
+
+    Args:
+        answer: What a call gives, or raises.
+        asynchronous: Whether it is one of asyncio.
+    """
+
+    def __init__(self, answer: Callable[..., Any], asynchronous: bool) -> None:
+        self.answer = answer
+        self.asynchronous = asynchronous
+        self.calls: list[tuple[str, Any, float | None]] = []
+
+    def unary_unary(self, path: str, request_serializer: Any, response_deserializer: Any) -> Callable[..., Any]:
+        def call(request: Any, timeout: float | None, metadata: Any) -> Any:
+            self.calls.append((path, request, timeout))
+            return self.answer()
+
+        async def awaited(request: Any, timeout: float | None, metadata: Any) -> Any:
+            given = call(request, timeout, metadata)
+            return await given if asyncio.iscoroutine(given) else given
+
+        return awaited if self.asynchronous else call
+
+    def check_connectivity_state(self, try_to_connect: bool) -> int:
+        """How the blocking transport learns that it is connected."""
+        return int(grpc.ChannelConnectivity.READY.value[0])
+
+    def watch_connectivity_state(self, last: int, deadline: float) -> None:
+        """How it would wait for that."""
+        raise AssertionError("it is connected: there is nothing to wait for")
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """How the asyncio transport learns it."""
+        return grpc.ChannelConnectivity.READY
+
+
+def _core_of_a_client() -> ClientCore:
+    return ClientCore(
+        folder_id="b1g",
+        credentials=yagrpc.NoCredentials(),
+        model="yandexgpt",
+        endpoint="127.0.0.1:1",
+        operation_endpoint=None,
+        plaintext=True,
+        endpoints=None,
+        quota=None,
+        polling=yagrpc.Polling(),
+        data_logging=None,
+    )
+
+
+class Shell:
+    """One of the two drivers, behind one face."""
+
+    def __init__(self, kind: str) -> None:
+        self.asynchronous = kind == "aio"
+        self._loop = asyncio.new_event_loop() if self.asynchronous else None
+        self._answer: Callable[..., Any] = lambda: "answer"
+        self.host = Host(lambda: self._answer(), self.asynchronous)
+        channel: Any = self.host
+        core = _core_of_a_client()
+        self.transport: Any = (
+            AsyncTransport(core, channel, None, (), ()) if self.asynchronous else Transport(core, channel, None, (), ())
+        )
+
+    def answers(self, answer: Callable[[], Any]) -> None:
+        """Say what a call does."""
+        self._answer = answer
+
+    def run(self, flow: Flow[Any]) -> Any:
+        """Carry a flow out."""
+        return self._wait(self.transport.run(flow))
+
+    def close(self) -> None:
+        """Close the transport."""
+        self._wait(self.transport.close())
+
+    def end(self) -> None:
+        """Close the loop."""
+        if self._loop is not None:
+            self._loop.close()
+
+    def _wait(self, given: Any) -> Any:
+        return given if self._loop is None else self._loop.run_until_complete(given)
+
+
+@pytest.fixture(params=["sync", "aio"])
+def shell(request: pytest.FixtureRequest) -> Any:
+    """The blocking driver, then the asyncio one."""
+    found = Shell(request.param)
+    yield found
+    found.end()
+
+
+@pytest.fixture
+def call() -> Call[Any, Any]:
+    """A call."""
+    return Call(methods.TokenizerService.Tokenize, "request", 60.0, (("key", "value"),), "client-id")
+
+
+class Seen:
+    """A flow that keeps what became of its effects, and may go on after a failure."""
+
+    def __init__(self, effects: list[Flow[Any]], *, go_on: bool = False) -> None:
+        self.effects = effects
+        self.go_on = go_on
+        self.outcomes: list[Any] = []
+        self.closed = False
+
+    def __call__(self) -> Flow[list[Any]]:
+        try:
+            for effect in self.effects:
+                try:
+                    self.outcomes.append((yield from effect))
+                except BaseException as error:
+                    self.outcomes.append(error)
+                    if not self.go_on:
+                        raise
+            return self.outcomes
+        finally:
+            self.closed = True
+
+
+def test_a_driver_performs_effects_in_turn(shell: Any, call: Call[Any, Any]) -> None:
+    seen = Seen([ready(call, 5.0), send(call, 4.0), sleep(0.0), send(call, None)])
+    assert shell.run(seen()) == [True, "answer", None, "answer"]
+    path = "/yandex.cloud.ai.foundation_models.v1.TokenizerService/Tokenize"
+    assert shell.host.calls == [(path, "request", 4.0), (path, "request", None)]
+    assert seen.closed
+
+
+def test_a_flow_without_effects_is_over_at_once(shell: Any) -> None:
+    assert shell.run(Seen([])()) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt(), OSError("no"), asyncio.CancelledError()])
+def test_what_an_effect_raises_is_raised_in_the_flow(shell: Any, call: Call[Any, Any], error: BaseException) -> None:
+    def failing() -> None:
+        raise error
+
+    shell.answers(failing)
+    seen = Seen([send(call, None), sleep(0.0)])
+    with pytest.raises(type(error)) as caught:
+        shell.run(seen())
+    assert caught.value is error
+    assert seen.outcomes == [error]
+    assert seen.closed
+
+
+def test_a_flow_may_go_on_after_a_failure(shell: Any, call: Call[Any, Any]) -> None:
+    def failing() -> None:
+        raise RuntimeError("no")
+
+    shell.answers(failing)
+    outcomes = shell.run(Seen([send(call, None), sleep(0.0), send(call, None)], go_on=True)())
+    assert [type(outcome) for outcome in outcomes] == [RuntimeError, type(None), RuntimeError]
+
+
+def test_a_channel_that_its_host_closed_is_told(shell: Any, call: Call[Any, Any]) -> None:
+    def closed() -> None:
+        raise grpc.aio.UsageError("closed") if shell.asynchronous else ValueError("closed")
+
+    shell.answers(closed)
+    with pytest.raises(ClientClosedError) as caught:
+        shell.run(Seen([send(call, None)])())
+    assert isinstance(caught.value.__cause__, (ValueError, grpc.aio.UsageError))
+
+
+def test_what_ends_a_generator_is_no_answer(shell: Any, call: Call[Any, Any]) -> None:
+    def stopping() -> None:
+        raise StopIteration("answer")
+
+    shell.answers(stopping)
+    with pytest.raises(RuntimeError):
+        shell.run(Seen([send(call, None)])())
+
+
+def test_nothing_is_done_after_closing(shell: Any, call: Call[Any, Any]) -> None:
+    shell.close()
+    shell.close()
+    for effect in (send(call, None), ready(call, None)):
+        seen = Seen([effect])
+        with pytest.raises(ClientClosedError):
+            shell.run(seen())
+        assert seen.closed
+    assert shell.host.calls == []
+
+
+def test_closing_ends_the_sleep_of_the_blocking_driver() -> None:
+    shell = Shell("sync")
+    begun, told = threading.Event(), []
+
+    def announced() -> Flow[None]:
+        begun.set()
+        yield from sleep(3600.0)
+
+    def sleeping() -> None:
+        with pytest.raises(ClientClosedError) as caught:
+            shell.run(announced())
+        told.append(caught.value)
+
+    thread = threading.Thread(target=sleeping, daemon=True)
+    thread.start()
+    assert begun.wait(30.0)
+    shell.close()
+    thread.join(30.0)
+    assert not thread.is_alive()
+    assert len(told) == 1
+
+
+async def cancelled_when(shell: Any, begun: asyncio.Event, flow: Flow[Any]) -> asyncio.Task[Any]:
+    """A task that carries a flow out, cancelled once the flow has begun."""
+    task = asyncio.get_running_loop().create_task(shell.run(flow))
+    await begun.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    return task
+
+
+async def test_cancelling_ends_a_sleep_of_the_asyncio_driver() -> None:
+    transport = AsyncTransport(_core_of_a_client(), None, None, (), ())
+    begun, seen = asyncio.Event(), Seen([sleep(3600.0)])
+
+    def announced() -> Flow[Any]:
+        begun.set()
+        return (yield from seen())
+
+    task = await cancelled_when(transport, begun, announced())
+    assert task.cancelled()
+    assert isinstance(seen.outcomes[0], asyncio.CancelledError)
+    assert seen.closed
+    await transport.close()
+
+
+async def test_cancelling_reaches_the_rpc_that_is_awaited(call: Call[Any, Any]) -> None:
+    begun, ended = asyncio.Event(), []
+
+    async def endless() -> None:
+        begun.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            ended.append(True)
+            raise
+
+    channel: Any = Host(endless, asynchronous=True)
+    transport = AsyncTransport(_core_of_a_client(), channel, None, (), ())
+    seen = Seen([send(call, None)])
+    task = await cancelled_when(transport, begun, seen())
+    assert task.cancelled()
+    assert ended == [True]
+    assert seen.closed
+    await transport.close()
+
+
+async def test_a_flow_that_goes_on_after_cancelling_is_carried_on(call: Call[Any, Any]) -> None:
+    channel: Any = Host(lambda: "answer", asynchronous=True)
+    transport = AsyncTransport(_core_of_a_client(), channel, None, (), ())
+    begun, seen = asyncio.Event(), Seen([sleep(3600.0), send(call, None)], go_on=True)
+
+    def announced() -> Flow[Any]:
+        begun.set()
+        return (yield from seen())
+
+    task = await cancelled_when(transport, begun, announced())
+    assert not task.cancelled()
+    assert task.result()[1] == "answer"
