@@ -3,9 +3,10 @@
 #   make test     the tests, on the installed wheel
 #   make check    format, lint, types, generated code, and the built packages put to use
 #   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
+#   make matrix   the wheel with every line of versions that it admits, on every interpreter here (QUICK=1: the lowest)
 #   make official our descriptors against those of the newest official package
 #   make live     contract tests against the service, where credentials are set
-#   make gen      regenerate generated/ from proto/
+#   make gen      regenerate the generated packages from their protos
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench official live gen format clean
+.PHONY: demo test check bench matrix official live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -35,6 +36,9 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/imports.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
+
+matrix: $(VENV)/.installed $(VENV)/.tools
+	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)
 
 official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow $(ARGS)

@@ -22,6 +22,7 @@ from yagrpc.codegen.listing import listing_module
 from yagrpc.codegen.messages import messages_module, pool_module
 from yagrpc.codegen.methods import MethodTables
 from yagrpc.codegen.options import OptionReader
+from yagrpc.codegen.plain_forms import with_plain_forms
 from yagrpc.codegen.stubs import without_version_guard
 
 __all__ = ["generate"]
@@ -77,31 +78,39 @@ def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, out: Path
         work=work,
         out=out,
     )
-    for path in sorted(out.rglob("*_pb2_grpc.py*")):
-        path.write_text(without_version_guard(path.read_text("utf-8"), path.suffix, path.name), "utf-8")
     for file in compiled.file:
-        for path in (out / layout.path(file.name, suffix) for suffix in _PLUGIN_SUFFIXES):
+        for suffix in _PLUGIN_SUFFIXES:
+            path = out / layout.path(file.name, suffix)
             if path.exists():
-                path.write_text(_header(file.name, versions) + path.read_text("utf-8"), "utf-8")
+                path.write_text(_header(file.name, versions) + _adapted(path, layout.package), "utf-8")
         text = messages_module(file, layout, options, _header(file.name, versions))
         (out / layout.path(file.name, "_pb2.py")).write_text(text, "utf-8")
     for file in with_services:
         text = tables.module(file, _header(file.name, versions))
         (out / layout.path(file.name, "_methods.py")).write_text(text, "utf-8")
-    (root / "methods.py").write_text(listing_module(with_services, layout, _header(None, versions)), "utf-8")
-    (root / "_pool.py").write_text(pool_module(_header(None, versions)), "utf-8")
+    everything = _header("all proto files of this package", versions)
+    (root / "methods.py").write_text(listing_module(with_services, layout, everything), "utf-8")
+    (root / "_pool.py").write_text(pool_module(everything), "utf-8")
     (root / "py.typed").touch()
-    for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
-        (folder / "__init__.py").write_text(_header(None, versions), "utf-8")
+    (root / "__init__.py").write_text(everything, "utf-8")
+    for folder in (path for path in root.rglob("*") if path.is_dir()):
+        (folder / "__init__.py").write_text(_header(f"{folder.relative_to(root).as_posix()}/", versions), "utf-8")
 
 
 _PLUGIN_SUFFIXES = ("_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 
 
-def _header(source: str | None, versions: str) -> str:
+def _adapted(path: Path, package: str) -> str:
+    """The text of a plugin's file, as this package has it."""
+    text = path.read_text("utf-8")
+    if path.name.endswith("_pb2.pyi"):
+        return with_plain_forms(text, package)
+    return without_version_guard(text, path.suffix, path.name)
+
+
+def _header(source: str, versions: str) -> str:
     """What every generated file opens with; review tools look for `@generated`."""
-    origin = f"# Source: {source}\n" if source else ""
-    return f"{MARK} with {versions}. DO NOT EDIT.\n{origin}"
+    return f"{MARK} with {versions}. DO NOT EDIT.\n# Source: {source}\n"
 
 
 def _renamed(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout) -> descriptor_pb2.FileDescriptorSet:
