@@ -3,7 +3,7 @@
 #   make test     the tests, on the installed wheel
 #   make check    format, lint, types, generated code, and the built packages put to use
 #   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
-#   make matrix   the wheel with every line of versions that it admits, on every interpreter here (QUICK=1: the lowest)
+#   make matrix   the wheel with every line of versions that it admits, and beside the official package's (QUICK=1: few)
 #   make official our descriptors against those of the newest official package
 #   make live     contract tests against the service, where credentials are set
 #   make gen      regenerate the generated packages from their protos
@@ -39,9 +39,10 @@ bench: $(VENV)/.installed $(VENV)/.tools
 
 matrix: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)
+	YAGRPC_OFFICIAL_VENVS=.cache/official $(PYTEST) -m slow --no-cov tests/isolation $(if $(QUICK),-k newest) $(ARGS)
 
 official: $(VENV)/.installed $(VENV)/.tools
-	$(PYTEST) -m slow $(ARGS)
+	YAGRPC_OFFICIAL_VENVS=.cache/official $(PYTEST) -m slow --no-cov tests/gen $(ARGS)
 
 live: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m live -rs -s --no-cov $(ARGS)
@@ -54,7 +55,7 @@ format: $(VENV)/.tools
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-gen build dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-gen .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)

@@ -1,10 +1,13 @@
-"""What every test gets: an environment without settings of the machine's own, and the scripts as modules."""
+"""What every test gets: no settings of the machine's own, and at wish the scripts and official environments."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
+import subprocess
 import sys
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +15,9 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[1]
+OFFICIAL = "yandexcloud"
+UNREACHABLE = "after connection broken by"
+"""What pip prints with each retry of a connection, whatever broke it."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +42,55 @@ def script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+class OfficialEnvironment:
+    """An environment that has the official package.
+
+    Args:
+        folder: Where it is, or is to be made.
+        version: The package's version, or `""` for the newest.
+    """
+
+    def __init__(self, folder: Path, version: str) -> None:
+        self.python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        if not self.python.exists():
+            venv.create(folder, with_pip=True)
+        wanted = f"{OFFICIAL}=={version}" if version else OFFICIAL
+        install = self.run("-m", "pip", "install", "--upgrade", "--retries", "1", wanted)
+        if install.returncode and UNREACHABLE in install.stderr + install.stdout:
+            # An environment kept from an earlier run serves offline too.
+            if not self.version:
+                pytest.skip(f"pip cannot reach a package index to install {wanted}")
+        elif install.returncode:
+            pytest.fail(f"pip install {wanted}: {install.stderr}")
+
+    @property
+    def version(self) -> str:
+        """The version of the official package that is there, `""` without any."""
+        return self.run("-c", f"import importlib.metadata as m; print(m.version('{OFFICIAL}'))").stdout.strip()
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run its interpreter, which sees its own packages alone."""
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run(
+            [str(self.python), *map(str, arguments)],
+            cwd=self.python.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+
+@pytest.fixture(scope="session")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OfficialEnvironment]:
+    """Gives environments by the official package's version, `""` for the newest.
+
+    YAGRPC_OFFICIAL_VENVS names a folder to keep them in between runs. The only reason to skip a test that asks for one
+    is a package index that cannot be reached.
+    """
+    kept = os.environ.get("YAGRPC_OFFICIAL_VENVS")
+    folder = Path(kept).absolute() if kept else tmp_path_factory.mktemp("official")
+    return functools.cache(lambda version: OfficialEnvironment(folder / (version or "newest"), version))
