@@ -148,6 +148,17 @@ def test_a_generated_package_of_ones_own_is_called(
     assert type(response) is not _pb.text_generation_service_pb2.CompletionResponse
     assert "from my own stubs" in response.alternatives[0].message.text
     assert type(operation.response) is own.response_type
+    # The same rpc of another package, over the same client, gives that package's types.
+    ours = methods.TextGenerationAsyncService.Completion
+    operation = subject(client.call(ours, request))
+    emulator.advance(3600)
+    assert type(subject(operation.result(timeout=10))) is ours.response_type
+    tokens = {
+        table.Tokenize: table.Tokenize.request_type(model_uri="gpt://f/m", text="a b")
+        for table in (methods.TokenizerService, sys.modules[f"{package}.methods"].TokenizerService)
+    }
+    for method, asked in tokens.items():
+        assert type(subject(client.call(method, asked))) is method.response_type
 
 
 def test_with_a_plaintext_endpoint_everything_is_served_there(subject: Any, streaming: str) -> None:

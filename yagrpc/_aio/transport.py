@@ -51,7 +51,7 @@ class AsyncTransport:
         self._given = {"model": channel, "operation": operation_channel}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
-        self._callables: dict[str, Callable[..., Any]] = {}
+        self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closed = False
 
     async def run(self, flow: Flow[ResultT]) -> ResultT:
@@ -83,9 +83,9 @@ class AsyncTransport:
         """
         if self._closed:
             raise ClientClosedError
-        found = self._callables.get(method.path)
+        found = self._callables.get(method)
         if found is None:
-            found = self._callables[method.path] = self._make(method)
+            found = self._callables[method] = self._make(method)
         return found
 
     async def close(self) -> None:
