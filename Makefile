@@ -5,6 +5,7 @@
 #   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
 #   make matrix   the wheel with every line of versions that it admits, and beside the official package's (QUICK=1: few)
 #   make official our descriptors against those of the newest official package
+#   make upstream what was added, changed or removed in the newest official package
 #   make live     contract tests against the service, where credentials are set
 #   make gen      regenerate the generated packages from their protos
 
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench matrix official live gen format clean
+.PHONY: demo test check bench matrix official upstream live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -44,6 +45,11 @@ matrix: $(VENV)/.installed $(VENV)/.tools
 official: $(VENV)/.installed $(VENV)/.tools
 	YAGRPC_OFFICIAL_VENVS=.cache/official $(PYTEST) -m slow --no-cov tests/gen $(ARGS)
 
+upstream:
+	$(PYTHON) -m venv .venv-upstream
+	.venv-upstream/bin/python -m pip install --quiet --disable-pip-version-check --upgrade yandexcloud
+	.venv-upstream/bin/python scripts/upstream.py
+
 live: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m live -rs -s --no-cov $(ARGS)
 
@@ -55,7 +61,7 @@ format: $(VENV)/.tools
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-gen .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-gen .venv-official .venv-upstream .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
