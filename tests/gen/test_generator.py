@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ pytest.importorskip("grpc_tools", reason="the extra codegen is not installed")
 from yagrpc.codegen import GenerateError, generate
 from yagrpc.codegen.__main__ import main
 from yagrpc.codegen.stubs import without_version_guard
+from yagrpc.codegen.swap import swap
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 PROTOS = Path(__file__).parents[2] / "proto"
@@ -258,6 +260,8 @@ def test_a_source_that_can_not_be_compiled_leaves_the_old_output(
         ("json", "Python's own"),
         ("grpc.inner", "would hide an installed package"),
         ("google", "would hide an installed package"),
+        ("yagrpc", "would hide an installed package"),
+        ("yagrpc_proto", "yagrpc's own generated code"),
     ],
 )
 def test_a_package_that_can_not_be_is_refused(tmp_path: Path, package: str, told: str) -> None:
@@ -291,6 +295,63 @@ def test_one_file_in_two_roots_has_to_be_the_same(tmp_path: Path) -> None:
         generate([one, two], tmp_path / "out", "p")
 
 
+def test_packages_below_one_folder_leave_each_other_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
+    generate([protos], tmp_path / "out", "beside.one")
+    (tmp_path / "out/beside/mine.py").write_text("NUMBER = 5\n", "utf-8")
+    generate([protos], tmp_path / "out", "beside.two")
+    generate([protos], tmp_path / "out", "beside.two")
+    monkeypatch.syspath_prepend(tmp_path / "out")
+    first, second = (importlib.import_module(f"beside.{name}.a_pb2") for name in ("one", "two"))
+    assert first.A is not second.A
+    assert importlib.import_module("beside.mine").NUMBER == 5
+
+
+def test_paths_with_words_of_pythons_own_are_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    protos = write(
+        tmp_path / "proto",
+        lambda_class='syntax = "proto3"; package q; message A {}',
+        user='syntax = "proto3"; import "lambda/class.proto"; service S { rpc M (q.A) returns (q.A); }',
+    )
+    generate([protos], tmp_path / "out", "worded")
+    monkeypatch.syspath_prepend(tmp_path / "out")
+    table: Any = importlib.import_module("worded.user_methods")
+    assert table.S.M.request_type is importlib.import_module("worded.lambda_.class_pb2").A
+    importlib.import_module("worded.user_pb2_grpc")
+    assert "import class_pb2" in (tmp_path / "out/worded/user_pb2_grpc.pyi").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (("a-b", "a_b"), r"a-b\.proto and a_b\.proto would both be the module p\.a_b_pb2"),
+        (("v1.2/a",), r"v1\.2/a\.proto can't be a Python module"),
+        (("2fa",), r"2fa\.proto can't be a Python module"),
+    ],
+)
+def test_a_path_that_can_not_be_a_module_is_told(tmp_path: Path, files: tuple[str, ...], told: str) -> None:
+    for number, name in enumerate(files):
+        path = tmp_path / f"proto/{name}.proto"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'syntax = "proto3"; message M{number} {{}}', "utf-8")
+    with pytest.raises(GenerateError, match=told):
+        generate([tmp_path / "proto"], tmp_path / "out", "p")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "message A {} service S { rpc import (A) returns (A); }",
+        "message A {} service class { rpc M (A) returns (A); }",
+        "message A { message None {} } service S { rpc M (A.None) returns (A); }",
+    ],
+)
+def test_a_name_that_is_a_word_of_pythons_own_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(GenerateError, match="is named by a word of Python's own"):
+        generate([write(tmp_path / "proto", a=f'syntax = "proto3"; {text}')], tmp_path / "out", "p")
+
+
 def test_a_root_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(GenerateError, match="is not a folder"):
         generate([tmp_path / "nowhere"], tmp_path / "out", "p")
@@ -303,12 +364,27 @@ def test_an_output_that_is_a_file_is_told(tmp_path: Path) -> None:
         generate([protos], tmp_path / "out", "p")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission_is_told(tmp_path: Path) -> None:
     protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
-    (tmp_path / "out").mkdir(mode=0o500)
-    with pytest.raises(GenerateError, match="no permission to write"):
-        generate([protos], tmp_path / "out", "p")
+    generate([protos], tmp_path / "out", "p")
+    before = contents(tmp_path / "out")
+    write(protos, b='syntax = "proto3"; message B {}')
+    arguments = ["--proto", str(protos), "--out", str(tmp_path / "out"), "--package", "p"]
+    command = [sys.executable, "-m", "yagrpc.codegen", *arguments]
+    if os.geteuid() == 0:
+        # Root may write anywhere by a capability of its own, without which it is bound as anybody is.
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root may write anywhere, and there is no setpriv to take that from it")
+        command = [setpriv, "--bounding-set=-dac_override", *command]
+    (tmp_path / "out").chmod(0o500)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        (tmp_path / "out").chmod(0o700)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"there is no permission to write to {tmp_path / 'out'}\n"
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_run_that_is_killed_leaves_the_old_output(tmp_path: Path) -> None:
@@ -326,6 +402,41 @@ def test_a_run_that_is_killed_leaves_the_old_output(tmp_path: Path) -> None:
     assert contents(out / "p") == {name.removeprefix("p/"): text for name, text in before.items()}
     assert main(arguments) == 0
     assert (out / "p/b_pb2.py").exists()
+
+
+def test_there_is_a_whole_package_at_every_moment(tmp_path: Path) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
+    arguments = ["--proto", str(protos), "--out", str(tmp_path / "out"), "--package", "p"]
+    assert main(arguments) == 0
+    before = contents(tmp_path / "out/p")
+    write(protos, b='syntax = "proto3"; message B {}')
+    command = [sys.executable, "-m", "yagrpc.codegen", *arguments]
+    seen, last = 0, tmp_path / "out/p/py.typed"
+    with subprocess.Popen(command) as run:
+        while run.poll() is None:
+            assert last.exists()
+            seen += 1
+    assert run.returncode == 0
+    assert seen > 100
+    assert contents(tmp_path / "out/p").keys() - before.keys() == {"b_pb2.py", "b_pb2.pyi"}
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_swap_that_fails_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    if not exchange:
+        monkeypatch.setattr(sys, "platform", "another")
+    new, target = tmp_path / "new", tmp_path / "target"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(FileNotFoundError):
+        swap(new, target)
+    assert [path.name for path in target.iterdir()] == ["old"]
+    new.mkdir()
+    (new / "fresh").touch()
+    swap(new, target)
+    assert [path.name for path in target.iterdir()] == ["fresh"]
 
 
 def test_nothing_to_compile_is_an_error(tmp_path: Path) -> None:
