@@ -131,6 +131,27 @@ def test_a_table_is_loaded_without_its_messages(shop: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_importing_one_service_loads_only_what_it_needs() -> None:
+    home = "yagrpc_proto.yandex.cloud.iam.v1.iam_token_service"
+    code = (
+        f"import sys, {home}_pb2_grpc, {home}_methods; from yagrpc_proto import methods; methods.IamTokenService;"
+        "names = (name for name in sys.modules if name.startswith('yagrpc_proto.'));"
+        "print(*sorted(name for name in names if '_' in name.split('.')[-1]))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [
+        "yagrpc_proto._pool",
+        "yagrpc_proto.google.api.annotations_pb2",
+        "yagrpc_proto.google.api.http_pb2",
+        "yagrpc_proto.google.protobuf.descriptor_pb2",
+        "yagrpc_proto.google.protobuf.timestamp_pb2",
+        f"{home}_methods",
+        f"{home}_pb2",
+        f"{home}_pb2_grpc",
+        "yagrpc_proto.yandex.cloud.validation_pb2",
+    ]
+
+
 def test_every_file_says_what_made_it_and_of_what(shop: Path) -> None:
     for name, text in contents(shop / "out").items():
         if name.endswith("py.typed"):

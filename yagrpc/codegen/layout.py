@@ -7,6 +7,7 @@ can't import a name as it is, `-` becomes `_`, and a word of Python's own gets a
 
 from __future__ import annotations
 
+import functools
 import keyword
 from collections.abc import Iterable, Iterator
 
@@ -69,6 +70,7 @@ class Layout:
         return None
 
 
+@functools.cache
 def _stem(proto: str) -> str:
     """A proto file's path as that of a module, without a suffix."""
     parts = proto.removesuffix(".proto").replace("-", "_").split("/")
