@@ -42,11 +42,17 @@ service ShopService {
     option (yandex.cloud.api.operation) = { metadata: "Receipt.Line" response: "google.protobuf.Empty" };
   }
   rpc Watch (OrderRequest) returns (stream Receipt);
-  rpc Get (OrderRequest) returns (Receipt) { option (google.api.http) = { custom: { kind: "head" path: "/x" } }; }
+  rpc Get (OrderRequest) returns (Receipt) {
+    option (google.api.http) = { custom: { kind: "head" path: "/x" } additional_bindings { get: "/{order}/x" } };
+  }
   // Returns an operation, and does not say what comes of it.
   rpc Raw (OrderRequest) returns (yandex.cloud.operation.Operation);
 }
-message OrderRequest { string order = 1; google.protobuf.Struct extra = 2; Colour colour = 3; }
+// What is asked for.
+message OrderRequest {
+  // Its number, as the customer knows it.
+  string order = 1;
+  google.protobuf.Struct extra = 2; Colour colour = 3; }
 message Receipt { message Line { int64 number = 1; } repeated Line lines = 1; map<string, Line> by_name = 2; }
 """
 COMMON = 'syntax = "proto3"; package shop.v1; enum Colour { NONE = 0; RED = 1; }'
@@ -97,10 +103,23 @@ def test_the_table_holds_what_the_options_say(shop: Path) -> None:
     assert isinstance(service.Watch, StreamMethod)
     assert service.Watch.http is None
     assert isinstance(service.Get, UnaryMethod)
-    assert repr(service.Get.http) == "HttpRule('HEAD', '/x', '')"
+    assert repr(service.Get.http) == "HttpRule('HEAD', '/x', '', HttpRule('GET', '/{order}/x', ''))"
     assert isinstance(service.Raw, UnaryMethod)
     assert service.Raw.response_type is operations.Operation
     assert repr(order) == "<OperationMethod /shop.v1.ShopService/Order>"
+
+
+def test_comments_become_docstrings(shop: Path) -> None:
+    home = shop / "out/shop_stubs/inner/shop/v1"
+    told = {
+        "shop_pb2.pyi": ('"""What is asked for."""', '"""Its number, as the customer knows it."""'),
+        "shop_pb2_grpc.pyi": ('"""Sells things.', '"""Takes an order with "quotes", and'),
+        "shop_methods.py": ('    """Sells things.\n    By the dozen.\n    """', '"""Takes an order with "quotes", and'),
+    }
+    for name, texts in told.items():
+        written = (home / name).read_text("utf-8")
+        for text in texts:
+            assert text in written, (name, text)
 
 
 def test_two_packages_of_one_proto_live_in_one_process(shop: Path) -> None:
