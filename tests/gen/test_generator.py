@@ -311,6 +311,18 @@ def test_a_package_that_can_not_be_is_refused(tmp_path: Path, package: str, told
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_merely_lies_here_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
+    (tmp_path / "stubs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    generate([protos], tmp_path / "out", "stubs")
+    monkeypatch.chdir(tmp_path / "out")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(GenerateError, match="would hide an installed package"):
+        generate([protos], tmp_path / "out", "proto")
+
+
 def test_files_of_somebody_else_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
     arguments = ["--proto", str(protos), "--out", str(tmp_path / "out"), "--package", "p"]

@@ -44,11 +44,15 @@ def check_package(package: str, out: Path) -> None:
     spec = PathFinder.find_spec(parts[0], elsewhere)
     if parts[0] == OWN and spec is not None:
         raise GenerateError(f"the package name {package!r} is that of yagrpc's own generated code: choose another")
-    # Below a namespace package (a folder without __init__.py) there is place for one more.
-    shares = spec is not None and spec.origin is None and len(parts) > 1
-    if spec is not None and not shares and not _generated(spec.origin):
-        where = spec.origin or list(spec.submodule_search_locations or [])
-        raise GenerateError(f"the package name {package!r} would hide an installed package ({where}): choose another")
+    if spec is None or _generated(spec.origin):
+        return
+    if spec.origin is None:
+        # Folders without __init__.py: below them there is place for one more, and any folder here looks like one.
+        folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+        if len(parts) > 1 or all(folder.resolve().parent == Path.cwd() for folder in folders):
+            return
+    where = spec.origin or list(spec.submodule_search_locations or [])
+    raise GenerateError(f"the package name {package!r} would hide an installed package ({where}): choose another")
 
 
 def check_output(out: Path, folder: Path, *, force: bool) -> None:

@@ -51,21 +51,21 @@ def generate(roots: Sequence[Path], out: Path, package: str, files: Sequence[str
     wanted = list(files) or _protos_below(roots)
     if not wanted:
         raise GenerateError(f"no .proto file below {', '.join(str(root) for root in roots)}")
+    versions = ", ".join(f"{tool} {number}" for tool, number in tool_versions().items())
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".generate-", dir=out) as work:
             aside = Path(work)
             compiled = compile_protos(roots, [*wanted, *(name for name in ALWAYS if name not in wanted)], aside)
             check_roots(roots, (file.name for file in compiled.file))
-            _write(compiled, Layout(package, compiled.file), aside / "new", aside)
+            _write(compiled, Layout(package, compiled.file), versions, aside / "new", aside)
             target.parent.mkdir(parents=True, exist_ok=True)
             swap(aside / "new" / target.relative_to(out), target)
     except OSError as error:
         raise GenerateError(f"{target} can't be written: {error}") from error
 
 
-def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, out: Path, work: Path) -> None:
-    versions = ", ".join(f"{tool} {number}" for tool, number in tool_versions().items())
+def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, versions: str, out: Path, work: Path) -> None:
     options = OptionReader(compiled.file)
     tables = MethodTables(layout, options)
     root = out / layout.package.replace(".", "/")
