@@ -30,11 +30,16 @@ PLAIN: dict[str, tuple[Any, Any]] = {
     "google.protobuf.DoubleValue": ({"value": 0.25}, 0.25),
     "google.protobuf.Duration": ({"seconds": 90, "nanos": 500_000_000}, "90.500s"),
     "google.protobuf.Empty": ({}, {}),
+    "google.protobuf.FieldMask": ({"paths": ["name", "folder_id"]}, "name,folderId"),
+    "google.protobuf.FloatValue": ({"value": 0.5}, 0.5),
+    "google.protobuf.Int32Value": ({"value": -3}, -3),
     "google.protobuf.Int64Value": ({"value": 2**53 + 1}, "9007199254740993"),
     "google.protobuf.ListValue": ([1, "two", None], [1.0, "two", None]),
     "google.protobuf.StringValue": ({"value": "слово"}, "слово"),
     "google.protobuf.Struct": ({"a": [1, {"b": None}], "c": True}, {"a": [1.0, {"b": None}], "c": True}),
     "google.protobuf.Timestamp": ({"seconds": 1_750_000_000, "nanos": 5_000_000}, "2025-06-15T15:06:40.005Z"),
+    "google.protobuf.UInt32Value": ({"value": 3}, 3),
+    "google.protobuf.UInt64Value": ({"value": 2**63}, "9223372036854775808"),
     "google.protobuf.Value": ({"number_value": 2.5}, 2.5),
     "google.rpc.Status": ({"code": 5, "message": "not there"}, {"code": 5, "message": "not there"}),
 }
@@ -172,7 +177,10 @@ def test_it_is_copied_and_compared(field: Field) -> None:
 def test_it_is_pickled_into_another_process_and_back(field: Field) -> None:
     made = field.of(field.plain)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        assert pickle.loads(pickle.dumps(made, protocol)) == made
+        for message in (made, field.message()):
+            loaded = pickle.loads(pickle.dumps(message, protocol))
+            assert loaded == message
+            assert type(loaded) is type(message)
     # The other process has imported nothing yet: the pickle alone has to bring the modules along.
     code = "import pickle, sys; pickle.dump(pickle.load(sys.stdin.buffer), sys.stdout.buffer)"
     done = subprocess.run(

@@ -14,7 +14,8 @@ import re
 
 __all__ = ["with_plain_forms"]
 
-_IMPORT = r"^from {package}\.google\.protobuf import (?:any|duration|struct|timestamp|wrappers)_pb2 as (\w+)$"
+_FILES = "any|duration|field_mask|struct|timestamp|wrappers"
+_IMPORT = rf"^from {{package}}\.google\.protobuf import (?:{_FILES})_pb2 as (\w+)$"
 _PARAMETER = r"^(        \w+: (?:{aliases})\.\w+)( \| None = \.\.\.,)$"
 _MAPPING = r"\1 | _typing.Mapping[_builtins.str, _typing.Any]\2"
 

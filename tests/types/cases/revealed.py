@@ -3,6 +3,9 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
+import grpc
+import grpc.aio
+
 import yagrpc
 from yagrpc import methods
 from yagrpc_proto.google.protobuf.wrappers_pb2 import DoubleValue, Int64Value
@@ -12,6 +15,11 @@ from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_gene
     CompletionRequest,
     TokenizeRequest,
     TokenizeResponse,
+)
+from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2_grpc import (
+    TextGenerationServiceStub,
+    TokenizerServiceAsyncStub,
+    TokenizerServiceStub,
 )
 from yagrpc_proto.yandex.cloud.operation.operation_pb2 import Operation
 
@@ -73,3 +81,14 @@ def tables() -> None:
     reveal_type(CompletionOptions(temperature={"value": 0.3}).temperature.value)  # float
     reveal_type(FunctionTool(parameters={"type": "object"}))  # FunctionTool
     reveal_type(Operation(created_at={"seconds": 1}).created_at.seconds)  # int
+
+
+async def stubs(channel: grpc.Channel, aio: grpc.aio.Channel) -> None:
+    """The bare stubs, of both of gRPC's APIs."""
+    reveal_type(TokenizerServiceStub(channel).Tokenize(TokenizeRequest()))  # TokenizeResponse
+    asynchronous: TokenizerServiceAsyncStub = TokenizerServiceStub(aio)
+    reveal_type(await asynchronous.Tokenize(TokenizeRequest()))  # TokenizeResponse
+    for chunk in TextGenerationServiceStub(channel).Completion(CompletionRequest()):
+        reveal_type(chunk)  # CompletionResponse
+    async for later in TextGenerationServiceStub(aio).Completion(CompletionRequest()):
+        reveal_type(later)  # CompletionResponse
