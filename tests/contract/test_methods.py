@@ -38,7 +38,12 @@ def streaming() -> Iterator[str]:
     """The address of a server that joins what is streamed to it."""
 
     def up(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-        return tokens([request.text for request in requests])
+        texts = []
+        for request in requests:
+            if request.text == "stop":
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as told")
+            texts.append(request.text)
+        return tokens(texts)
 
     def both(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         for request in requests:
@@ -104,12 +109,20 @@ def test_what_goes_wrong_while_requests_are_made_is_raised(subject: Any, streami
 
 def test_a_stream_of_both_that_is_refused(subject: Any, streaming: str) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
-    # Nothing is sent after it: gRPC's asyncio API tells of an INTERNAL error where a write meets the refusal.
     with pytest.raises(yagrpc.FailedPreconditionError, match="as told"):
-        subject(client.call(BOTH, words("a", "stop")))
+        subject(client.call(BOTH, words("a", "stop", "b")))
     unserved = yagrpc.ClientStreamMethod[Any, Any]("/yandex.cloud.ai.stt.v3.Words/Down", **_TYPES)
     with pytest.raises(yagrpc.UnimplementedError):
         subject(client.call(unserved, words("a")))
+
+
+@pytest.mark.parametrize("method", [UP, BOTH])
+def test_a_refusal_while_requests_are_written_is_told_as_it_is(subject: Any, streaming: str, method: Any) -> None:
+    client = subject.client(endpoint=streaming, plaintext=True)
+    refused = words("a", "stop", *"bcdefgh")
+    for _ in range(100):  # of three such calls, one meets the refusal in a write
+        with pytest.raises(yagrpc.FailedPreconditionError, match="as told"):
+            subject(client.call(method, refused))
 
 
 def test_metadata_of_an_operation_is_unpacked(subject: Any, served: Any) -> None:

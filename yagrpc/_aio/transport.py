@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.client import ClientCore, merged_options, told
 from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep
 from yagrpc.errors import ClientClosedError, ConfigError
-from yagrpc.method import OperationMethod
+from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -122,7 +123,9 @@ class AsyncTransport:
             request_serializer=method.request_type.SerializeToString,
             response_deserializer=response.FromString,
         )
-        return found
+        if isinstance(method, ClientStreamMethod):
+            return upload(found)
+        return bidirectional(found) if isinstance(method, BidiStreamMethod) else found
 
     def _channel(self, method: AnyMethod) -> grpc.aio.Channel:
         if self._closed:
