@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from yagrpc import _pb, config, methods
 from yagrpc._aio.poller import AsyncPoller
 from yagrpc._aio.transport import AsyncTransport
-from yagrpc._core.client import (
-    MODEL,
-    ClientCore,
-    attached_type,
-    check_operation_id,
-    completion_type,
-    itself,
-    result_type_of,
-)
+from yagrpc._core.client import MODEL, ClientCore, check_operation_id
 from yagrpc._core.requests import AsyncRequestStream
+from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import CallError, ResultError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod

@@ -42,18 +42,7 @@ class AsyncStream(Generic[ItemT]):
     async def __anext__(self) -> ItemT:
         if self._closed:
             raise StopAsyncIteration
-        if self._responses is None:
-            self._responses = await self._open()
-        try:
-            response = await self._responses.read()
-        except asyncio.CancelledError:
-            if self._closed:  # our own close, from another task
-                raise StopAsyncIteration from None
-            self._core.raise_request_error(self._call)
-            raise
-        except grpc.RpcError as error:
-            self._closed = True
-            raise self._core.failed(error, self._call) from error
+        response = await self._next()
         if response is grpc.aio.EOF:
             self._closed = True
             raise StopAsyncIteration
@@ -73,6 +62,34 @@ class AsyncStream(Generic[ItemT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _next(self) -> Any:
+        if self._responses is None:
+            self._responses = await self._open()
+        while True:
+            try:
+                return await self._responses.read()
+            except asyncio.CancelledError:
+                if self._closed:  # our own close, from another task
+                    raise StopAsyncIteration from None
+                self._core.raise_request_error(self._call)
+                raise
+            except grpc.RpcError as error:
+                await self._renew(error)
+            if self._closed:
+                raise StopAsyncIteration
+            self._responses = await self._open()
+
+    async def _renew(self, error: grpc.RpcError) -> None:
+        """After a failure: get the stream ready to be opened again, or raise what it means."""
+        again = False
+        try:
+            failure = self._core.failed(error, self._call)
+            again = self.last is None and await self._transport.run(self._core.renewal(self._call, failure))
+            if not again:
+                raise failure from error
+        finally:
+            self._closed = self._closed or not again
 
     async def _open(self) -> Any:
         timeout = await self._transport.run(self._core.connection(self._call))

@@ -7,16 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb, config, methods
-from yagrpc._core.client import (
-    MODEL,
-    ClientCore,
-    attached_type,
-    check_operation_id,
-    completion_type,
-    itself,
-    result_type_of,
-)
+from yagrpc._core.client import MODEL, ClientCore, check_operation_id
 from yagrpc._core.requests import RequestStream
+from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
 from yagrpc._sync.poller import Poller
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota
