@@ -228,7 +228,9 @@ def test_nothing_at_all_is_told_when_it_is_asked_for() -> None:
         with pytest.raises(ConfigError) as caught:
             nothing.authorization()
         told = str(caught.value)
-        assert told.startswith("no credentials: YC_API_KEY, YC_IAM_TOKEN, YC_OAUTH_TOKEN and ")
+        assert told.startswith(
+            "no credentials: YC_API_KEY, YC_IAM_TOKEN, YC_OAUTH_TOKEN, YC_SERVICE_ACCOUNT_KEY_FILE are"
+        )
         for looked_at in (
             "the metadata service at 127.0.0.1:1 can't be reached",
             "YC_TOKEN is not set",

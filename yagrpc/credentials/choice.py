@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from yagrpc.credentials.base import API_KEY, IAM_TOKEN, OAUTH_TOKEN, Credentials, ObtainedCredentials
@@ -43,7 +43,7 @@ class Automatic(ObtainedCredentials):
         Raises:
             ConfigError: Nothing; the message says what was looked at.
         """
-        looked = ["YC_API_KEY, YC_IAM_TOKEN, YC_OAUTH_TOKEN and YC_SERVICE_ACCOUNT_KEY_FILE are not set"]
+        looked = [f"{', '.join(_OF_VARIABLES)} are not set"]
         named = self._environment.get("YC_METADATA_ADDR")
         metadata = MetadataService(named or None)
         try:
@@ -98,15 +98,13 @@ def resolve_credentials(
         raise ConfigError(
             f"credentials is a {type(credentials).__name__}: give ApiKey(...), IamToken(...) or NoCredentials()"
         )
-    if key := environment.get("YC_API_KEY"):
-        return ApiKey(key)
-    if token := environment.get("YC_IAM_TOKEN"):
-        return IamToken(token)
-    if token := environment.get("YC_OAUTH_TOKEN"):
-        return _oauth(token, "YC_OAUTH_TOKEN")
-    if path := environment.get("YC_SERVICE_ACCOUNT_KEY_FILE"):
-        return ServiceAccountKey(path)
-    return Automatic(environment)
+    name = variable_used(environment)
+    return Automatic(environment) if name is None else _OF_VARIABLES[name](environment[name])
+
+
+def variable_used(environment: Mapping[str, str]) -> str | None:
+    """The variable that says which credentials are used; `None` where none does, and the machine is asked."""
+    return next((name for name in _OF_VARIABLES if environment.get(name)), None)
 
 
 def _by_shape(text: str) -> Credentials:
@@ -122,7 +120,7 @@ def _by_shape(text: str) -> Credentials:
     )
 
 
-def _oauth(token: str, source: str) -> OAuthToken:
+def _oauth(token: str, source: str = "YC_OAUTH_TOKEN") -> OAuthToken:
     # Logged, since a warning would be about a line of ours, which tells the user nothing.
     log.warning("%s is an OAuth token. %s", source, OAUTH_IS_RETIRED)
     return OAuthToken(token, warn=False)
@@ -130,3 +128,12 @@ def _oauth(token: str, source: str) -> OAuthToken:
 
 def _is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+_OF_VARIABLES: Final[dict[str, Callable[[str], Credentials]]] = {
+    "YC_API_KEY": ApiKey,
+    "YC_IAM_TOKEN": IamToken,
+    "YC_OAUTH_TOKEN": _oauth,
+    "YC_SERVICE_ACCOUNT_KEY_FILE": ServiceAccountKey,
+}
+"""The order of the environment: the first that is set is used."""
