@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -60,12 +61,19 @@ def test_an_emulator_of_the_environment_is_well(look: Any, emulator: Emulator) -
             "IamToken(...) from YC_IAM_TOKEN; it is good for 12 hours at most, and is not renewed",
         ),
         ({"YC_OAUTH_TOKEN": "y0_x"}, "OAuthToken(...) from YC_OAUTH_TOKEN; its token is good until "),
+        ({"PATH": "yc"}, "YcCli(profile=None) from this machine; its token is good for 12 hours at most, and renewed"),
         ({"YC_TOKEN": "t1.x"}, "IamToken(...) from this machine; its token is asked for every call"),
     ],
 )
 def test_it_tells_what_is_used_and_until_when(
-    look: Any, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], told: str
+    look: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], told: str
 ) -> None:
+    command = tmp_path / "yc"
+    command.write_text("#!/bin/sh\necho t1.x\n")
+    command.chmod(0o755)
+    if "PATH" in environment:
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        monkeypatch.setattr("yagrpc.credentials.choice._is_terminal", lambda: True)
     with Emulator(auth="present") as emulator:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)

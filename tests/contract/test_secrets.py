@@ -60,6 +60,14 @@ def note(*things):
 def failed(error):
     note(error, vars(error), getattr(error, "details", None), getattr(error, "hint", None))
     shown.append("".join(traceback.format_exception(error)))
+    if isinstance(error, yagrpc.CallError) and error.method != "/yandex.cloud.iam.v1.IamTokenService/Create":
+        # As crash reporters do: the variables of every frame. Those of this file are the user's own business.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                shown.append(repr(frame.f_locals))
+    if isinstance(error.__cause__, Exception):
+        for frame, _ in traceback.walk_tb(error.__cause__.__traceback__):
+            shown.append(repr(frame.f_locals))
     shown.append(repr(pickle.loads(pickle.dumps(error)).__dict__) if isinstance(error, yagrpc.YagrpcError) else "")
 
 def attempt(function):

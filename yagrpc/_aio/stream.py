@@ -40,8 +40,6 @@ class AsyncStream(Generic[ItemT]):
         return self
 
     async def __anext__(self) -> ItemT:
-        if self._closed:
-            raise StopAsyncIteration
         response = await self._next()
         if response is grpc.aio.EOF:
             self._closed = True
@@ -52,8 +50,9 @@ class AsyncStream(Generic[ItemT]):
     async def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        if self._responses is not None:
-            self._responses.cancel()
+        responses = self._responses
+        if responses is not None:
+            responses.cancel()
 
     async def __aenter__(self) -> AsyncStream[ItemT]:
         return self
@@ -64,21 +63,21 @@ class AsyncStream(Generic[ItemT]):
         await self.close()
 
     async def _next(self) -> Any:
-        if self._responses is None:
-            self._responses = await self._open()
-        while True:
+        while not self._closed:
+            if self._responses is None:
+                self._responses = await self._open()
+                if self._closed:  # meanwhile, by another task, which saw nothing to cancel yet
+                    self._responses.cancel()
             try:
                 return await self._responses.read()
             except asyncio.CancelledError:
-                if self._closed:  # our own close, from another task
-                    raise StopAsyncIteration from None
-                self._core.raise_request_error(self._call)
-                raise
+                if not self._closed:  # else it is our own close, from another task
+                    self._core.raise_request_error(self._call)
+                    raise
             except grpc.RpcError as error:
                 await self._renew(error)
-            if self._closed:
-                raise StopAsyncIteration
-            self._responses = await self._open()
+                self._responses = None
+        raise StopAsyncIteration
 
     async def _renew(self, error: grpc.RpcError) -> None:
         """After a failure: get the stream ready to be opened again, or raise what it means."""

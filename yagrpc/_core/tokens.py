@@ -27,7 +27,7 @@ from yagrpc.credentials import (
     FetchedCredentials,
     ObtainedCredentials,
 )
-from yagrpc.credentials.base import FETCH_TIMEOUT
+from yagrpc.credentials.base import FETCH_TIMEOUT, SecretText, bearer
 from yagrpc.errors import CallError, ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
 
 if TYPE_CHECKING:
@@ -58,13 +58,17 @@ log = logging.getLogger("yagrpc.credentials")
 
 
 class Held(NamedTuple):
-    """A token, and its times by the wall clock: obtained, renewed after, used without care until, dead after."""
+    """A token, and its times by the wall clock: obtained, renewed after, used without care until, dead after.
+
+    The last is a guess where nobody said.
+    """
 
     authorization: str
     since: float
     due: float
     safe: float
     end: float
+    told: bool
 
 
 class Tokens:
@@ -226,7 +230,7 @@ class Tokens:
             log.warning("an IAM token is over as soon as it is there: the clock of this machine is probably wrong")
             life = RENEWED_AFTER
         due, safe = min(RENEWED_AFTER, life * RENEWED_PART), life - min(NEAR_END, life * RENEWED_PART)
-        self.held = Held(f"Bearer {token.value}", now, now + due, now + safe, now + life)
+        self.held = Held(bearer(token.value), now, now + due, now + safe, now + life, token.lifetime is not None)
         log.info("an IAM token from %r, good for %.0f s", self.credentials, life)
 
     def _recent(self, seconds: float) -> YagrpcError | None:
@@ -249,7 +253,7 @@ def credential_pairs(
     """The metadata that a credential makes: with a user account's goes the folder, with no other."""
     if not authorization:
         return ()
-    pairs = (("authorization", authorization),)
+    pairs = (("authorization", SecretText(authorization)),)
     return (*pairs, ("x-folder-id", folder_id)) if credentials.user_account and folder_id else pairs
 
 

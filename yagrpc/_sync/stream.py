@@ -38,8 +38,6 @@ class Stream(Generic[ItemT]):
         return self
 
     def __next__(self) -> ItemT:
-        if self._closed:
-            raise StopIteration
         response = self._next()
         self.last = self._make(response)
         return self.last
@@ -47,8 +45,9 @@ class Stream(Generic[ItemT]):
     def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        if self._responses is not None:
-            self._responses.cancel()
+        responses = self._responses
+        if responses is not None:
+            responses.cancel()
 
     def __enter__(self) -> Stream[ItemT]:
         return self
@@ -59,21 +58,20 @@ class Stream(Generic[ItemT]):
         self.close()
 
     def _next(self) -> Any:
-        if self._responses is None:
-            self._responses = self._open()
-        while True:
+        while not self._closed:
+            if self._responses is None:
+                self._responses = self._open()
+                if self._closed:  # meanwhile, by another thread, which saw nothing to cancel yet
+                    self._responses.cancel()
             try:
                 return next(self._responses)
             except StopIteration:
                 self._closed = True
-                raise
             except grpc.RpcError as error:
-                if self._closed:  # our own close, from another thread
-                    raise StopIteration from None
-                self._renew(error)
-            if self._closed:
-                raise StopIteration
-            self._responses = self._open()
+                if not self._closed:  # else it is our own close, from another thread
+                    self._renew(error)
+                    self._responses = None
+        raise StopIteration
 
     def _renew(self, error: grpc.RpcError) -> None:
         """After a failure: get the stream ready to be opened again, or raise what it means."""

@@ -25,15 +25,16 @@ _SECONDS: Final = 5.0
 def doctor(connection: Connection, as_json: bool) -> None:
     """Tell what is set up, and whether it works.
 
-    It looks at credentials, folder, endpoints and clock, and says what to do. It asks for a token where one is needed, and each endpoint for something that is free of charge; it generates
-    nothing. No secret is shown. Exit codes: 0 all is well, 1 something does not work, 2 something is not set up.
+    It looks at credentials, folder, endpoints and clock, and says what to do. It asks for a token where one is needed,
+    and each endpoint for something that is free of charge; it generates nothing. No secret is shown. Exit codes: 0 all
+    is well, 1 something does not work, 2 something is not set up.
     """
     from yagrpc.cli.examination import examine  # with gRPC, which takes long to import and help needs not
 
     findings, versions = examine(connection, _SECONDS if connection.timeout is None else connection.timeout)
     if as_json:
-        print_json({"ok": all(found.well for found in findings), "findings": [found._asdict() for found in findings],
-                    "versions": versions})  # fmt: skip
+        well = all(found.well for found in findings)
+        print_json({"ok": well, "findings": [found._asdict() for found in findings], "versions": versions})
     else:
         print_text("; ".join(f"{name} {version}" for name, version in versions.items()))
         for found in findings:

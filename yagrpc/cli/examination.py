@@ -123,7 +123,9 @@ def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
         yield Finding("credentials", "failed", f"{core.tokens.credentials!r} from {source}: {error}")
     else:
         used, held = core.tokens.credentials, core.tokens.held
-        until = "asked for every call" if held is None else _good_for(held.end - core.wall())
+        until = "asked for every call"
+        if held is not None:
+            until = _good_for(held.end - core.wall()) if held.told else "good for 12 hours at most, and renewed hourly"
         yield Finding("credentials", "ok", f"{used!r} from {source}; its token is {until}")
 
 

@@ -43,6 +43,13 @@ class Secret:
         return self
 
 
+class SecretText(str):
+    """A text that is sent as any other, and not shown by a repr: neither in metadata nor among a frame's variables."""
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 class Credentials(Secret, abc.ABC):
     """Base of all credentials.
 
@@ -111,7 +118,7 @@ class FetchedCredentials(ObtainedCredentials):
 
     def authorization(self) -> str:
         """The value of the `authorization` metadata, fetched anew; a client keeps what `fetch` gave instead."""
-        return f"Bearer {self.fetch(FETCH_TIMEOUT).value}"
+        return bearer(self.fetch(FETCH_TIMEOUT).value)
 
 
 class ExchangedCredentials(ObtainedCredentials):
@@ -136,6 +143,11 @@ class ExchangedCredentials(ObtainedCredentials):
             ConfigError: Always.
         """
         raise ConfigError(f"{type(self).__name__} is never sent itself: a client exchanges it for an IAM token")
+
+
+def bearer(token: str) -> SecretText:
+    """The `authorization` of an IAM token."""
+    return SecretText(f"Bearer {token}")
 
 
 def checked_token(token: object) -> str:

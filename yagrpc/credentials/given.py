@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from yagrpc.credentials.base import IAM_TOKEN, OAUTH_TOKEN, Credentials, checked_text, checked_token
+from yagrpc.credentials.base import (
+    IAM_TOKEN,
+    OAUTH_TOKEN,
+    Credentials,
+    SecretText,
+    bearer,
+    checked_text,
+    checked_token,
+)
 from yagrpc.errors import ConfigError
 
 
@@ -26,7 +34,7 @@ class ApiKey(Credentials):
             raise ConfigError("the API key looks like an IAM token: use IamToken(...)")
         if OAUTH_TOKEN.match(key):
             raise ConfigError("the API key looks like an OAuth token: use OAuthToken(...)")
-        self._authorization = f"Api-Key {key}"
+        self._authorization = SecretText(f"Api-Key {key}")
 
     def authorization(self) -> str:
         """The value of the `authorization` metadata."""
@@ -66,7 +74,7 @@ class IamToken(Credentials):
             token = self._token()
         except Exception as error:
             raise ConfigError(f"the callable that gives the IAM token failed with {type(error).__name__}") from error
-        return f"Bearer {checked_token(token)}"
+        return bearer(checked_token(token))
 
 
 class NoCredentials(Credentials):
