@@ -114,7 +114,7 @@ def test_a_key_signs_a_jwt_that_is_exchanged(
 
 def test_the_audience_is_that_of_the_documentation(subject: Any, key_file: Path) -> None:
     client = subject.client(credentials=yagrpc.ServiceAccountKey(key_file))
-    assert client._core.tokens._audience() == "https://iam.api.cloud.yandex.net/iam/v1/tokens"
+    assert client._core.authorizer.tokens._audience() == "https://iam.api.cloud.yandex.net/iam/v1/tokens"
 
 
 def test_a_key_file_can_be_replaced_in_place(subject: Any, guarded: Emulator, key_file: Path) -> None:

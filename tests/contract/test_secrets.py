@@ -98,8 +98,8 @@ def calls(client, done):
     ]
 
 def keep(client):
-    note(client, client._core, client._core.tokens, client._core.credentials)
-    held = client._core.tokens and client._core.tokens.held
+    note(client, client._core, client._core.authorizer, client._core.credentials)
+    held = client._core.authorizer and client._core.authorizer.tokens.held
     if held:
         used.add(held.authorization.removeprefix("Bearer "))
 

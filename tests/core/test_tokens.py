@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from yagrpc import methods
+from yagrpc._core.authorization import Authorizer
 from yagrpc._core.flow import Block, Call, Flow, Share, Sleep
 from yagrpc._core.tokens import FETCHES, PAUSE, Tokens
 from yagrpc.credentials import AccessToken, ApiKey, Credentials, FetchedCredentials, IamToken
@@ -54,14 +55,14 @@ class Client:
         self.time = Time()
         self.begun: list[Flow[Any]] = []
         self.late = False
-        self.tokens = Tokens(
+        tokens = Tokens(
             credentials,
-            folder_id=folder_id,
             exchange=lambda identity: self._exchanged(),
             audience=lambda: "https://iam",
             clock=lambda: self.time.passed,
             wall=lambda: self.time.wall,
         )
+        self.authorizer = Authorizer(tokens, folder_id, lambda: self.time.passed)
 
     def sent(self, refusals: int = 0, **call: Any) -> list[dict[str, Any]]:
         """The metadata of each sending of one call, whose first sendings the service refuses."""
@@ -75,7 +76,7 @@ class Client:
             return "answer"
             yield
 
-        assert self.run(self.tokens.authorized(made, send)) == "answer"
+        assert self.run(self.authorizer.authorized(made, send)) == "answer"
         return sendings
 
     def authorization(self) -> Any:
@@ -291,7 +292,7 @@ def test_the_time_that_the_token_took_is_taken_from_the_call() -> None:
         return made.timeout
         yield
 
-    assert client.run(client.tokens.authorized(made, send)) == pytest.approx(2.0)
+    assert client.run(client.authorizer.authorized(made, send)) == pytest.approx(2.0)
 
 
 # Refusals
@@ -308,10 +309,10 @@ def test_a_token_that_others_have_renewed_is_taken() -> None:
     source = Source()
     client = Client(source)
     first = a_call()
-    client.run(client.tokens.authorize(first))
+    client.run(client.authorizer.authorize(first))
     client.sent(refusals=1)
     assert source.fetched == 2
-    assert client.run(client.tokens.renew(first, UnauthenticatedError("no")))
+    assert client.run(client.authorizer.renew(first, UnauthenticatedError("no")))
     assert source.fetched == 2
     assert first.metadata == (("authorization", "Bearer t1.2"),)
 
@@ -353,6 +354,33 @@ def test_a_call_with_an_authorization_of_its_callers_is_left_alone() -> None:
     with pytest.raises(UnauthenticatedError):
         Client(source).sent(refusals=1, metadata=own, authorization=None)
     assert source.fetched == 0
+
+
+class Own(Credentials):
+    """Credentials of somebody's own."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def authorization(self) -> Any:
+        """What the test says."""
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+@pytest.mark.parametrize(
+    "given", ["", "Own secret\n", "ключ", b"Own secret", 5, RuntimeError("secret"), KeyError("secret")]
+)
+def test_what_somebodys_credentials_give_is_checked(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^Own\.authorization\(\) (gave what can't be sent|failed with)") as caught:
+        Client(Own(given)).sent()
+    assert "secret" not in str(caught.value)
+
+
+def test_somebodys_credentials_may_be_none() -> None:
+    assert Client(Own(None)).sent() == [{}]
+    assert Client(Own("Own scheme")).sent() == [{"authorization": "Own scheme"}]
 
 
 # Folders

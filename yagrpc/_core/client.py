@@ -17,6 +17,7 @@ import grpc.aio
 
 from yagrpc import _pb, config, methods
 from yagrpc._core import retry, sending
+from yagrpc._core.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.directory import Directory
 from yagrpc._core.exchange import audience, exchange
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
@@ -24,7 +25,7 @@ from yagrpc._core.metadata import given_metadata
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
 from yagrpc._core.requests import AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.rpc_errors import call_error
-from yagrpc._core.tokens import Tokens, credential_pairs
+from yagrpc._core.tokens import Tokens
 from yagrpc._version import __version__
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
@@ -110,19 +111,19 @@ class ClientCore:
         self.data_logging = data_logging
         self.clock = time.monotonic
         self.wall = time.time
-        self.tokens: Tokens | None = None
+        self.authorizer: Authorizer | None = None
         self._fixed_pairs: tuple[tuple[str, str], ...] = ()
         if self.credentials.fixed:
-            self._fixed_pairs = credential_pairs(self.credentials, self.credentials.authorization(), self.folder_id)
+            self._fixed_pairs = credential_pairs(self.credentials, asked(self.credentials), self.folder_id)
         else:
-            self.tokens = Tokens(
+            tokens = Tokens(
                 self.credentials,
-                folder_id=self.folder_id,
                 exchange=lambda identity: exchange(self, identity),
                 audience=lambda: audience(self),
                 clock=lambda: self.clock(),
                 wall=lambda: self.wall(),
             )
+            self.authorizer = Authorizer(tokens, self.folder_id, lambda: self.clock())
 
     def endpoint_of(self, method: AnyMethod) -> str:
         """Where a method is served, as `host:port`.
@@ -180,22 +181,22 @@ class ClientCore:
         timeout = checked_timeout(parameters.get("timeout", timeout))
         client_request_id = parameters.get("request_id") or _new_request_id()
         metadata = self._metadata(method, parameters, client_request_id)
-        awaited = self.tokens is not None and method.path not in _WITHOUT_CREDENTIALS
+        awaited = self.authorizer is not None and method.path not in _WITHOUT_CREDENTIALS
         given = awaited and any(key == "authorization" for key, _ in metadata)
         authorization = "" if awaited and not given else None
         return Call(method, request, timeout, metadata, client_request_id, operation_id, authorization)
 
     def flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
         """The flow that a call of its kind needs."""
-        if self.tokens is not None and call.authorization is not None:
-            return self.tokens.authorized(call, lambda: self._flow(call))
+        if self.authorizer is not None and call.authorization is not None:
+            return self.authorizer.authorized(call, lambda: self._flow(call))
         return self._flow(call)
 
     def look(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
         """The flow of one Get of the scheduler's."""
         endpoint = self.endpoint_of(call.method)
-        if self.tokens is not None and call.authorization is not None:
-            return self.tokens.authorized(call, lambda: sending.look(call, endpoint))
+        if self.authorizer is not None and call.authorization is not None:
+            return self.authorizer.authorized(call, lambda: sending.look(call, endpoint))
         return sending.look(call, endpoint)
 
     def _flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
@@ -212,17 +213,19 @@ class ClientCore:
         """The flow before a stream: gives the seconds left for it."""
         if call.deadline is None and call.timeout is not None:
             call.deadline = self.clock() + call.timeout
-        if self.tokens is not None:
-            yield from self.tokens.authorize(call)
+        if self.authorizer is not None:
+            yield from self.authorizer.authorize(call)
         if not self.directory.knows(call.method.service):
             yield from self._discover(call)
         return (yield from sending.connect(call, self.endpoint_of(call.method), self.clock, call.deadline))
 
     def renewal(self, call: Call[Any, Any], error: CallError) -> Flow[bool]:
         """The flow after a stream failed before its first message: gives whether to open it again, with a new token."""
-        if self.tokens is None or not isinstance(error, UnauthenticatedError):
+        if self.authorizer is None or not isinstance(error, UnauthenticatedError):
             return False
-        return (yield from self.tokens.renew(call, error))
+        if call.deadline is not None:
+            call.timeout = max(0.0, call.deadline - self.clock())
+        return (yield from self.authorizer.renew(call, error))
 
     def _found(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
         yield from self._discover(call)

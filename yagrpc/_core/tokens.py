@@ -1,9 +1,8 @@
-"""When an IAM token is obtained, renewed and put into a call: one keeper for each client.
+"""When an IAM token is obtained and renewed: one keeper for each client.
 
 A token is renewed when a tenth of its life is over, and at least hourly, by the first call that finds it so (the
 documentation advises to ask hourly, and timers do not run where a machine is suspended). Callers meanwhile use the
-old one; near its end they wait. What the service refuses as UNAUTHENTICATED is sent once more with a new token: the
-refusal proves that nothing was started.
+old one; near its end they wait.
 
 Rules: no I/O. Ages are told by the wall clock, which goes on while a machine is suspended. A renewal that fails costs
 nothing while the old token lives. Once for all callers: everything that obtains a token is one shared flow.
@@ -14,11 +13,10 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc._core import retry
 from yagrpc._core.flow import Flow, block, share, sleep
-from yagrpc._core.requests import AsyncRequestStream, RequestStream
 from yagrpc.credentials import (
     AccessToken,
     Automatic,
@@ -27,14 +25,12 @@ from yagrpc.credentials import (
     FetchedCredentials,
     ObtainedCredentials,
 )
-from yagrpc.credentials.base import FETCH_TIMEOUT, SecretText, bearer
+from yagrpc.credentials.base import FETCH_TIMEOUT, bearer
 from yagrpc.errors import CallError, ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._core.flow import Call
     from yagrpc._core.sending import Clock
-
-ResponseT = TypeVar("ResponseT")
 
 RENEWED_AFTER: Final = 3600.0
 """Seconds of age at which a token is renewed at the latest: the documented advice."""
@@ -72,11 +68,10 @@ class Held(NamedTuple):
 
 
 class Tokens:
-    """What one client's calls are authorized with, where that changes.
+    """The token of one client, where its credentials have one that is obtained.
 
     Args:
         credentials: Where it comes from.
-        folder_id: The client's folder, which goes along with a user account's token.
         exchange: Exchanges an identity (a field of `CreateIamTokenRequest`) for a token.
         audience: Gives whom a signed identity is made for.
         clock: Tells passed time, in seconds.
@@ -87,7 +82,6 @@ class Tokens:
         self,
         credentials: Credentials,
         *,
-        folder_id: str | None,
         exchange: Callable[[dict[str, str]], Flow[AccessToken]],
         audience: Callable[[], str],
         clock: Clock,
@@ -95,88 +89,51 @@ class Tokens:
     ) -> None:
         self.credentials = credentials
         self.held: Held | None = None
-        self._folder_id = folder_id
         self._exchange = exchange
         self._audience = audience
         self._clock = clock
         self._wall = wall
         self._failure: tuple[float, YagrpcError] | None = None
 
-    def authorized(self, call: Call[Any, Any], send: Callable[[], Flow[ResponseT]]) -> Flow[ResponseT]:
-        """Authorize a call and send it; once more where the service refuses a token that can be renewed.
+    def current(self, call: Call[Any, Any]) -> Flow[str | None]:
+        """The `authorization` of now, obtained first where no token lives; `None` where nothing has to be obtained.
 
         Args:
-            call: The call.
-            send: Makes the flow that sends it, within the call's timeout.
+            call: What it is for: its timeout bounds the wait, and its errors tell of it.
 
         Raises:
-            YagrpcError: There is no token, or the call failed.
+            YagrpcError: There is no token.
         """
-        deadline = None if call.timeout is None else self._clock() + call.timeout
-        yield from self.authorize(call)
-        self._shorten(call, deadline)
-        try:
-            return (yield from send())
-        except UnauthenticatedError as error:
-            if not (yield from self.renew(call, error)):
-                raise
-        self._shorten(call, deadline)
-        return (yield from send())
-
-    def authorize(self, call: Call[Any, Any]) -> Flow[None]:
-        """Put what authorizes it into a call's metadata, where the client puts anything there.
-
-        Raises:
-            YagrpcError: It can't be had.
-        """
-        if call.authorization is None:
-            return
-        authorization = yield from self._current(call)
-        ours = self._pairs(call.authorization)
-        call.metadata = tuple(pair for pair in call.metadata if pair not in ours)
-        call.authorization = authorization or ""
-        if authorization:
-            taken = {key for key, _ in call.metadata}
-            call.metadata += tuple(pair for pair in self._pairs(authorization) if pair[0] not in taken)
-
-    def renew(self, call: Call[Any, Any], error: UnauthenticatedError) -> Flow[bool]:
-        """After a refusal: get another token and put it into the call; gives whether there is another.
-
-        Args:
-            call: What was refused.
-            error: The refusal.
-
-        Raises:
-            YagrpcError: A new token can't be had.
-        """
-        refused = call.authorization
-        if not refused or isinstance(call.request, (RequestStream, AsyncRequestStream)):
-            return False  # the requests of a stream are used up
-        held = self.held
-        if held is not None and held.authorization == refused:
-            log.info("a token was refused, it is renewed (client request id %s)", call.client_request_id)
-            failure = yield from self._obtained(call)
-            if failure is not None:
-                raise _about(failure, call) from error
-        yield from self.authorize(call)
-        return call.authorization != refused
-
-    def _current(self, call: Call[Any, Any]) -> Flow[str | None]:
-        """What authorizes a call now, obtained first where there is none that lives."""
         if not isinstance(self.credentials, ObtainedCredentials):
-            return self.credentials.authorization()
+            return None
         held, now = self.held, self._wall()
         if held is not None and held.since <= now < held.safe:
             if now >= held.due and self._recent(PAUSE) is None:
                 yield from share(_KEY, self._obtain, wait=False)
             return held.authorization
         failure = yield from self._obtained(call)
-        if failure is None:
-            return self.held.authorization if self.held is not None else self.credentials.authorization()
         held = self.held
-        if held is None or self._wall() >= held.end:
+        if failure is not None and (held is None or self._wall() >= held.end):
             raise _about(failure, call)
-        return held.authorization
+        return None if held is None else held.authorization
+
+    def renew(self, call: Call[Any, Any], refused: str, error: UnauthenticatedError) -> Flow[None]:
+        """Obtain another token than one that was refused, unless somebody has.
+
+        Args:
+            call: What was refused.
+            refused: Its `authorization`.
+            error: The refusal.
+
+        Raises:
+            YagrpcError: There is none; the refusal is its cause.
+        """
+        if self.held is None or self.held.authorization != refused:
+            return
+        log.info("a token was refused, it is renewed (client request id %s)", call.client_request_id)
+        failure = yield from self._obtained(call)
+        if failure is not None:
+            raise _about(failure, call) from error
 
     def _obtained(self, call: Call[Any, Any]) -> Flow[YagrpcError | None]:
         """Obtain a token, or wait while somebody does; gives why there is none."""
@@ -238,23 +195,6 @@ class Tokens:
         if self._failure is None or self._clock() - self._failure[0] >= seconds:
             return None
         return self._failure[1]
-
-    def _pairs(self, authorization: str) -> tuple[tuple[str, str], ...]:
-        return credential_pairs(self.credentials, authorization, self._folder_id)
-
-    def _shorten(self, call: Call[Any, Any], deadline: float | None) -> None:
-        if deadline is not None:
-            call.timeout = max(0.0, deadline - self._clock())
-
-
-def credential_pairs(
-    credentials: Credentials, authorization: str | None, folder_id: str | None
-) -> tuple[tuple[str, str], ...]:
-    """The metadata that a credential makes: with a user account's goes the folder, with no other."""
-    if not authorization:
-        return ()
-    pairs = (("authorization", SecretText(authorization)),)
-    return (*pairs, ("x-folder-id", folder_id)) if credentials.user_account and folder_id else pairs
 
 
 def _told(error: Exception, credentials: Credentials) -> YagrpcError:

@@ -107,7 +107,7 @@ def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
     source = variable_used(os.environ) or "this machine"
     if isinstance(core.credentials, OAuthToken):
         yield Finding("credentials", "note", f"{core.credentials!r} from {source}", OAUTH_IS_RETIRED)
-    if core.tokens is None:
+    if core.authorizer is None:
         token = source == "YC_IAM_TOKEN"
         until = (
             "for 12 hours at most, and is not renewed" if token else "until it is revoked, or its expiry if it has one"
@@ -116,13 +116,13 @@ def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
         return
     call = core.call(methods.OperationService.Get, _get_request(), {"timeout": max(timeout, 1.0)})
     try:
-        client._transport.run(core.tokens.authorize(call))
+        client._transport.run(core.authorizer.authorize(call))
     except ConfigError as error:
         yield Finding("credentials", "not set", str(error))
     except YagrpcError as error:
-        yield Finding("credentials", "failed", f"{core.tokens.credentials!r} from {source}: {error}")
+        yield Finding("credentials", "failed", f"{core.authorizer.tokens.credentials!r} from {source}: {error}")
     else:
-        used, held = core.tokens.credentials, core.tokens.held
+        used, held = core.authorizer.tokens.credentials, core.authorizer.tokens.held
         until = "asked for every call"
         if held is not None:
             until = _good_for(held.end - core.wall()) if held.told else "good for 12 hours at most, and renewed hourly"
