@@ -605,4 +605,4 @@ def test_looking_again_and_again_does_not_pile_up() -> None:
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert left <= 100_000
+    assert left <= 200_000  # CPython keeps up to 2,000 freed tuples of a size; 20,000 would be ten times as much
