@@ -647,3 +647,39 @@ def test_the_credentials_of_a_call_are_asked_of_the_service_that_issues_them(sub
     request = _pb.iam_token_service_pb2.CreateIamTokenRequest(jwt="a.b.c")
     assert subject(client.call(methods.IamTokenService.Create, request)).iam_token
     assert sent_with(guarded, CREATE) == [None]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        (
+            grpc.StatusCode.UNAUTHENTICATED,
+            "You have to specify folder ID for user account",
+            "give the client folder_id=, and IamToken(token, user=True)",
+        ),
+        (
+            grpc.StatusCode.PERMISSION_DENIED,
+            "Permission to [resource-manager.folder b1g] denied",
+            "ai.languageModels.user",
+        ),
+        (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "Specified folder ID 'a' does not match with service account folder ID 'b'",
+            "leave out x-folder-id and user=True",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["read", "submit", "completion", "stream"])
+def test_a_refusal_is_told_with_its_likely_cause(
+    subject: Any, served: Any, kind: str, code: grpc.StatusCode, message: str, told: str
+) -> None:
+    def refuse(request: Any, context: grpc.ServicerContext) -> Any:
+        context.abort(code, message)
+
+    served.start(tokenize=refuse, completion=refuse, completion_async=refuse)
+    client = subject.client(endpoint=served.address, plaintext=True, credentials=yagrpc.IamToken("t1.user"))
+    with pytest.raises(yagrpc.CallError) as caught:
+        SENT_AGAIN[kind](subject, client)
+    assert told in caught.value.hint
+    assert str(caught.value).startswith(f"{code.name}: {message}; {caught.value.hint} (method ")
+    assert len(served.calls) == 1
