@@ -19,14 +19,28 @@ ACCEPT: Final = "YAGRPC_EMULATOR_ACCEPT"
 @click.command(
     epilog=examples(
         "yagrpc emulator --duration 10",
+        "yagrpc emulator --duration lognormal:20,1 --state operations.db --script faults.yaml",
         "YAGRPC_EMULATOR_ACCEPT='Api-Key abc,Bearer t1.def' yagrpc emulator --port 50051 --quota",
     )
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; 0 for any free one.  [default: 0]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address, or localhost.")
+@click.option("--i-know", is_flag=True, help="Allow a --host that other machines can reach: nothing is secret there.")
 @click.option(
-    "--duration", type=float, default=1.0, show_default=True, help="Seconds that an operation takes; 'inf' for ever."
+    "--duration",
+    default="1",
+    metavar="SECONDS|KIND:NUMBERS",
+    help="How long an operation takes: seconds, 'inf' for ever, or drawn: lognormal:MEDIAN,SIGMA, exponential:MEAN, "
+    "uniform:LOW,HIGH or bimodal:SHORT,LONG,SHARE. A request's metadata x-emulator-duration goes before it.  "
+    "[default: 1]",
 )
+@click.option(
+    "--completion-duration", default="0", metavar="SECONDS|KIND:NUMBERS", help="A completion, likewise.  [default: 0]"
+)
+@click.option("--frozen", is_flag=True, help="Let time stand still but for the control service's AdvanceTime.")
+@click.option("--script", metavar="FILE", help="YAML with faults and replies (needs the extra 'emulator').")
+@click.option("--state", metavar="FILE", help="Keep operations in this file (SQLite), over the emulator's death.")
+@click.option("--control", is_flag=True, help="Serve the control service too (yagrpc/emulator/v1/control.proto).")
 @click.option(
     "--auth",
     type=click.Choice(["off", "present"]),
@@ -35,31 +49,56 @@ ACCEPT: Final = "YAGRPC_EMULATOR_ACCEPT"
 )
 @click.option("--quota/--no-quota", default=False, show_default=True, help="Whether the service's quotas hold.")
 @click.option("--seed", type=int, help="Makes ids the same in every run.")
-def emulator(host: str, port: int, duration: float, auth: str | None, quota: bool, seed: int | None) -> None:
+def emulator(
+    host: str,
+    port: int,
+    i_know: bool,
+    duration: str,
+    completion_duration: str,
+    frozen: bool,
+    script: str | None,
+    state: str | None,
+    control: bool,
+    auth: str | None,
+    quota: bool,
+    seed: int | None,
+) -> None:
     """Run an emulator of the service.
 
     It runs until it is told to stop, by Ctrl-C or SIGTERM. The first line of its output is its address, as soon as
     it listens. What has YAGRPC_EMULATOR_HOST set to that goes there. Credentials to accept are read from
     YAGRPC_EMULATOR_ACCEPT, with commas between them.
     """
-    from yagrpc.emulator import EmulatorOptions, EmulatorQuota, run
+    from yagrpc.emulator import EmulatorOptions, EmulatorQuota, EmulatorScript, load_script, parse_duration, run
 
     try:
+        scripted = EmulatorScript() if script is None else load_script(script)
         options = EmulatorOptions(
             host=host,
             port=port,
-            duration=duration,
+            i_know=i_know,
+            duration=parse_duration(duration),
+            completion_duration=parse_duration(completion_duration),
+            frozen=frozen,
+            faults=scripted.faults,
+            replies=scripted.replies,
+            state=state,
+            control=control,
             seed=seed,
             auth=_accepted() if auth is None else auth,
             quota=EmulatorQuota() if quota else None,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except RuntimeError as error:  # what scripts need is not installed
+        raise click.ClickException(str(error)) from error
     try:
         run(options, on_ready=_tell)
     except RuntimeError as error:
         reason = str(error).partition(";")[0]  # then follows advice for developers of gRPC
         raise click.ClickException(f"the emulator can't listen: {reason}") from error
+    except ValueError as error:  # the state file can't be used
+        raise click.ClickException(str(error)) from error
 
 
 def _accepted() -> str | list[str]:
