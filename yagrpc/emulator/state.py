@@ -129,7 +129,7 @@ class State:
     def _keep_up(self, file: StateFile) -> None:
         """Set the clock to where it was: what was done stays done, and what was created is not in the future."""
         newest = max((record.created for record in self.operations.records(0)), default=0.0)
-        self.clock.set(max(self.clock.now(), time.time() + file.ahead, newest))
+        self.clock.advance(max(0.0, max(time.time() + file.ahead, newest) - self.clock.now()))
 
     def _note_time(self) -> None:
         if self._file is not None:

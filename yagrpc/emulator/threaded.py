@@ -172,6 +172,13 @@ class Emulator:
         """Replace all scripted replies. What has been submitted before keeps the reply that it was promised."""
         self._state.script = Script(replies)
 
+    def reset(self) -> None:
+        """Forget operations, counters, requests, the use of quotas, faults, and replies that were set later.
+
+        Between tests: no call should be running.
+        """
+        self._state.reset()
+
     def start(self) -> None:
         """Start the thread and return once it listens.
 
