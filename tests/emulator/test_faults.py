@@ -229,12 +229,16 @@ def test_a_connection_is_dropped_amid_a_stream(emulate: Emulate, ask: Ask, text_
     request.completion_options.stream = True
     call = service.text.Completion(request)
     said: list[str] = []
-    with pytest.raises(grpc.RpcError) as caught:
+
+    def read() -> None:
         if after:
             call.initial_metadata()
         for _ in range(4):
             service.emulator.advance(0.11)
             said.append(text_of(next(call)))
+
+    with pytest.raises(grpc.RpcError) as caught:
+        read()
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert len(said) == min(after, 3)

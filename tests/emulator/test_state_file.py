@@ -8,7 +8,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import grpc
 import pytest
 
 from yagrpc import _pb
-from yagrpc.emulator import Emulator, Failure, StateFileError, paths
+from yagrpc.emulator import Emulator, Failure, StateFileError
 from yagrpc.emulator.operations import RETENTION_SECONDS
 from yagrpc.emulator.statefile import FORMAT, StateFile
 
@@ -236,8 +235,6 @@ def test_a_taken_port_lets_the_file_go(service: Service, path: Path) -> None:
     with pytest.raises(RuntimeError, match=str(port)):
         Emulator(state=path, port=port).start()
     StateFile(path).close()
-
-
 
 
 def test_the_clock_of_a_closed_file_moves_on(path: Path) -> None:

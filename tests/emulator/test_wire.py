@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import pytest
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
@@ -31,6 +32,30 @@ def test_answers_carry_the_service_headers(service: Service, ask: Ask) -> None:
             seen.add(headers[key])
         assert len(list(call)) == 1
     assert len(seen) == 4
+
+
+def test_a_look_at_an_operation_carries_them_behind_the_message(service: Service, ask: Ask) -> None:
+    submitted, call = service.text_async.Completion.with_call(ask("ping"))
+    assert dict(call.initial_metadata())["x-request-id"]
+    wanted = _pb.operation_service_pb2.GetOperationRequest(operation_id=submitted.id)
+    _, call = service.operations.Get.with_call(wanted, metadata=[("x-client-request-id", "mine")])
+    trailing = dict(call.trailing_metadata())
+    assert uuid.UUID(str(trailing["x-request-id"])).version == 4
+    assert trailing["x-client-request-id"] == "mine"
+    refusal = [("x-client-request-id", "mine")]
+    with pytest.raises(grpc.RpcError) as caught:
+        service.operations.Get(_pb.operation_service_pb2.GetOperationRequest(), metadata=refusal)
+    assert isinstance(caught.value, grpc.Call)
+    assert dict(caught.value.initial_metadata())["x-client-request-id"] == "mine"
+
+
+def test_the_busiest_second_slides(service: Service, ask: Ask) -> None:
+    service.emulator.freeze()
+    for step in (0.5, 0.4, 0.2, 5, 0.9, 0.2, 0.0):
+        service.complete(ask("ping"))
+        service.emulator.advance(step)
+    assert service.emulator.most_in_a_second == {paths.COMPLETION: 3}
+    assert service.emulator.generations == {paths.COMPLETION: 7}
 
 
 def test_refusals_carry_them_too(service: Service, refused: Refused) -> None:

@@ -22,7 +22,7 @@ import dataclasses
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import grpc
 from google.protobuf import json_format
@@ -38,6 +38,15 @@ if TYPE_CHECKING:
 __all__ = ["EmulatorScript", "ScriptError", "load_script", "parse_script"]
 
 _CONDITIONS: Final = tuple(field.name for field in dataclasses.fields(Fault) if field.name != "action")
+_TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "a text"),
+    "bool": ((bool,), "true or false"),
+    "bytes": ((bytes,), "a text or !!binary"),
+    "Collection[int]": ((list, range), "a list of whole numbers"),
+}
+"""The types that faults declare: what they are here, and how they are told."""
 _FAILURE: Final = ("status", "message", "details")
 
 
@@ -84,8 +93,9 @@ def parse_script(text: str, name: str = "script") -> EmulatorScript:
         import yaml
     except ImportError as error:
         raise RuntimeError("scripts need PyYAML: pip install 'yagrpc[emulator]'") from error
-    loader = yaml.SafeLoader(text)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         return EmulatorScript() if root is None else _Reader(name, loader).script(root)
     except yaml.MarkedYAMLError as error:
@@ -94,7 +104,8 @@ def parse_script(text: str, name: str = "script") -> EmulatorScript:
     except yaml.YAMLError as error:
         raise ScriptError(f"{name}: {' '.join(str(error).split())}") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 class _Reader:
@@ -126,6 +137,7 @@ class _Reader:
         if isinstance(conditions.get("calls"), str):
             conditions["calls"] = self._span(parts["calls"], conditions["calls"], f"{where}.calls")
         for key, part in parts.items():
+            self._check(Fault, key, conditions[key], part, f"{where}.{key}")
             # One by one, so that it is known which of them is wrong.
             self._make(part, f"{where}.{key}", Fault, action, **{key: conditions[key]})
         fault: Fault = self._make(node, where, Fault, action, **conditions)
@@ -142,6 +154,11 @@ class _Reader:
             given["code"] = self._status(parts["status"], f"{where}.status").value[0]
         if isinstance(given.get("data"), str):
             given["data"] = given["data"].encode()
+        for key, value in given.items():
+            self._check(kind, key, value, parts["status" if key == "code" else key], f"{where}.{key}")
+        for field in dataclasses.fields(kind):
+            if field.default is dataclasses.MISSING and field.name not in given:
+                self._fail(node, where, f"{field.name} is required")
         action: Action = self._make(node, where, kind, **given)
         return action
 
@@ -176,7 +193,10 @@ class _Reader:
     def _replies(self, node: yaml.Node) -> Iterator[tuple[str, Reply]]:
         for pattern, part in self._keys(node, "replies", None):
             where = f"replies[{pattern!r}]"
-            reply: Reply = self._failure(part, where) if _kind(part) == "mapping" else str(self._value(part))
+            value = None if _kind(part) == "mapping" else self._value(part)
+            if _kind(part) == "sequence" or (_kind(part) == "scalar" and value is None):
+                self._fail(part, where, "a text or a mapping is expected")
+            reply: Reply = self._failure(part, where) if value is None else str(value)
             self._make(part, where, Script, {pattern: reply})
             yield pattern, reply
 
@@ -209,6 +229,14 @@ class _Reader:
             self._fail(node, where, f"a number, a list of numbers or such as '2-5' is expected; got {text!r}")
         return range(int(match[1]), int(match[2]) + 1)
 
+    def _check(self, kind: type, name: str, value: object, node: yaml.Node, where: str) -> None:
+        """Compare a value with the type that a dataclass declares; what is numbers to Python may be more or less."""
+        declared = next(str(field.type) for field in dataclasses.fields(kind) if field.name == name).split(" | ")
+        known = [one for one in declared if one in _TYPES]
+        if not any(_fits(value, one) for one in known):
+            told = " or ".join(_TYPES[one][1] for one in known)
+            self._fail(node, where, f"{told} is expected; got {value!r}")
+
     def _make(self, node: yaml.Node, where: str, make: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return make(*args, **kwargs)
@@ -220,6 +248,12 @@ class _Reader:
 
     def _fail(self, node: yaml.Node, where: str, reason: str) -> NoReturn:
         raise ScriptError(f"{self._name}:{node.start_mark.line + 1}: {where}: {reason}")
+
+
+def _fits(value: object, declared: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, _TYPES[declared][0]):
+        return declared == "bool" and isinstance(value, bool)
+    return declared != "Collection[int]" or all(_fits(one, "int") for one in cast("list[object]", value))
 
 
 def _kind(node: yaml.Node) -> str:
