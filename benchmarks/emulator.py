@@ -141,7 +141,7 @@ def main() -> int:
     quick = parser.parse_args().quick
     servers = [Server(_EMULATOR), Server(_BARE)]
     try:
-        fine = asyncio.run(measure(*servers, calls=1000 if quick else 4000, rounds=7 if quick else 15))
+        fine = asyncio.run(measure(servers[0], servers[1], calls=1000 if quick else 4000, rounds=7 if quick else 15))
     finally:
         for server in servers:
             server.end()

@@ -180,8 +180,8 @@ def test_time_is_moved(service: Service, control: Control, ask: Ask) -> None:
 def test_operations_are_listed(emulate: Emulate, ask: Ask) -> None:
     service = emulate(control=True, frozen=True, duration=60)
     with Control(service.emulator.address) as control:
-        first = service.text_async.Completion(ask("one"), metadata=[("x-emulator-duration", "10")])
-        second = service.text_async.Completion(ask("two"), metadata=[("x-emulator-duration", "inf")])
+        first = service.text_async.Completion(ask("one"), metadata=(("x-emulator-duration", "10"),))
+        second = service.text_async.Completion(ask("two"), metadata=(("x-emulator-duration", "inf"),))
         control.advance(10)
         for _ in range(3):
             service.get(first.id)

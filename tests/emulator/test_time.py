@@ -89,7 +89,7 @@ def test_an_emulator_s_time_is_set_and_frozen(emulate: Emulate, ask: Ask) -> Non
 @pytest.mark.parametrize("seconds", ["30", "0", "0.5", "inf"])
 def test_a_request_sets_how_long_it_takes(emulate: Emulate, ask: Ask, seconds: str) -> None:
     service = emulate(frozen=True, duration=60, completion_duration=60)
-    metadata = [(DURATION_KEY, seconds)]
+    metadata = ((DURATION_KEY, seconds),)
     operation = service.text_async.Completion(ask("ping"), metadata=metadata)
     (record,) = service.emulator.operations
     assert record.ends - record.created == pytest.approx(float(seconds), abs=1e-6)

@@ -38,11 +38,11 @@ def test_a_look_at_an_operation_carries_them_behind_the_message(service: Service
     submitted, call = service.text_async.Completion.with_call(ask("ping"))
     assert dict(call.initial_metadata())["x-request-id"]
     wanted = _pb.operation_service_pb2.GetOperationRequest(operation_id=submitted.id)
-    _, call = service.operations.Get.with_call(wanted, metadata=[("x-client-request-id", "mine")])
+    _, call = service.operations.Get.with_call(wanted, metadata=(("x-client-request-id", "mine"),))
     trailing = dict(call.trailing_metadata())
     assert uuid.UUID(str(trailing["x-request-id"])).version == 4
     assert trailing["x-client-request-id"] == "mine"
-    refusal = [("x-client-request-id", "mine")]
+    refusal = (("x-client-request-id", "mine"),)
     with pytest.raises(grpc.RpcError) as caught:
         service.operations.Get(_pb.operation_service_pb2.GetOperationRequest(), metadata=refusal)
     assert isinstance(caught.value, grpc.Call)
@@ -60,7 +60,7 @@ def test_the_busiest_second_slides(service: Service, ask: Ask) -> None:
 
 def test_refusals_carry_them_too(service: Service, refused: Refused) -> None:
     request = _pb.text_generation_service_pb2.CompletionRequest()
-    refusal = refused(service.text.Completion, request, metadata=[("x-client-request-id", "mine")])
+    refusal = refused(service.text.Completion, request, metadata=(("x-client-request-id", "mine"),))
     assert refusal.initial_metadata["x-client-request-id"] == "mine"
     assert refusal.initial_metadata["x-request-id"]
 
