@@ -115,6 +115,9 @@ def test_paths_are_those_of_the_definitions(emulate: Emulate) -> None:
         f"/{service.full_name}/{method.name}"
         for module in (
             _pb.text_generation_service_pb2,
+            _pb.embedding_service_pb2,
+            _pb.text_classification_service_pb2,
+            _pb.image_generation_service_pb2,
             _pb.operation_service_pb2,
             _pb.api_endpoint_service_pb2,
             _pb.iam_token_service_pb2,

@@ -5,8 +5,9 @@
         ...
         emulator.advance(5)    # operations are done now
 
-It serves text generation (synchronous, streamed, asynchronous), the tokenizer, operations, endpoint discovery and
-IAM tokens, validates requests, and can enforce credentials and quotas. Time is its own: `advance` moves it.
+It serves text generation (synchronous, streamed, asynchronous), the tokenizer, embeddings, classification, images,
+operations, endpoint discovery and IAM tokens, validates requests, and can enforce credentials and quotas. Time is its
+own: `advance` moves it. docs/emulator.md says what of it is known of the service, and what was chosen.
 
 Rules: of this project it imports the generated messages and stubs only, so that it cannot share the client's bugs.
 What decides (validation, replies, tokens, quotas, operations) does no I/O and is given the time; the servicers and
@@ -20,7 +21,7 @@ from yagrpc.emulator.clock import Clock
 from yagrpc.emulator.options import Duration, EmulatorOptions, Exponential, Lognormal, Uniform
 from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
-from yagrpc.emulator.replies import MODEL_VERSION, Failure, Replies, Reply
+from yagrpc.emulator.replies import MODEL_VERSION, Failure, Replies, Reply, Streamed
 from yagrpc.emulator.server import EmulatorServer, run, serve
 from yagrpc.emulator.threaded import Emulator
 
@@ -38,6 +39,7 @@ __all__ = [
     "Received",
     "Replies",
     "Reply",
+    "Streamed",
     "Uniform",
     "paths",
     "run",

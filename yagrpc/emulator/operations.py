@@ -1,4 +1,4 @@
-"""The operations of asynchronous completions: submitted, running, done, expired.
+"""The operations of asynchronous completions and of images: submitted, running, done, expired.
 
 Rules: no I/O and no clock, `now` is given. An operation costs its request's bytes while it runs and its answer's
 bytes once somebody has read that; nothing runs in between. What was read once as done never changes.
@@ -12,19 +12,14 @@ import string
 from typing import Final
 
 import grpc
+from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator.auth import CREATED_BY
+from yagrpc.emulator.kinds import TEXT, Kind, kind_of
 from yagrpc.emulator.refusal import Refusal, make_status
-from yagrpc.emulator.replies import Outcome, compose
 
-__all__ = ["DESCRIPTION", "ID_PREFIX", "RETENTION_SECONDS", "Operations"]
-
-DESCRIPTION: Final = "Async GPT Completion"
-"""What the service calls these operations. Source: recorded answers."""
-
-ID_PREFIX: Final = "d7q"
-"""Ids of asynchronous text operations begin so; 20 characters in all. Source: recorded answers; not documented."""
+__all__ = ["RETENTION_SECONDS", "Operations"]
 
 RETENTION_SECONDS: Final = 3 * 24 * 3600.0
 """How long a result can be fetched. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio". From when
@@ -38,7 +33,7 @@ class _Stored:
     created: float
     ends: float
     request: bytes
-    scripted: str | Outcome | None
+    scripted: str | Message | None
     done: bytes | None = None
     """The serialized operation, from when it was first read as done."""
 
@@ -60,11 +55,12 @@ class Operations:
 
     def submit(
         self,
-        request: _pb.text_generation_service_pb2.CompletionRequest,
-        scripted: str | Outcome | None,
+        request: Message,
+        scripted: str | Message | None,
         *,
         seconds: float,
         now: float,
+        kind: Kind = TEXT,
     ) -> _pb.operation_pb2.Operation:
         """Start an operation on a valid request.
 
@@ -73,9 +69,10 @@ class Operations:
             scripted: What a script says to it; the answer itself is made when it is first read.
             seconds: How long it runs; infinity for one that never ends.
             now: Seconds since the epoch.
+            kind: What it makes.
         """
         self._forget(now)
-        operation_id = self._new_id()
+        operation_id = self._new_id(kind)
         self._stored[operation_id] = _Stored(now, now + seconds, request.SerializeToString(), scripted)
         return self.get(operation_id, now)
 
@@ -90,8 +87,10 @@ class Operations:
             return _pb.operation_pb2.Operation.FromString(stored.done)
         if now < stored.ends:
             return _operation(operation_id, stored.created, stored.created)
-        request = _pb.text_generation_service_pb2.CompletionRequest.FromString(stored.request)
-        return self._finish(operation_id, stored, compose(request, stored.scripted))
+        kind = kind_of(operation_id)
+        request = kind.request_type()
+        request.ParseFromString(stored.request)
+        return self._finish(operation_id, stored, kind.compose(request, stored.scripted))
 
     def cancel(self, operation_id: str, now: float) -> _pb.operation_pb2.Operation:
         """End a running operation with the error CANCELLED; one that is done stays as it is.
@@ -108,7 +107,7 @@ class Operations:
         stored.ends = now
         return self._finish(operation_id, stored, make_status(grpc.StatusCode.CANCELLED, "The operation was cancelled"))
 
-    def _finish(self, operation_id: str, stored: _Stored, outcome: Outcome) -> _pb.operation_pb2.Operation:
+    def _finish(self, operation_id: str, stored: _Stored, outcome: Message) -> _pb.operation_pb2.Operation:
         operation = _operation(operation_id, stored.created, stored.ends)
         operation.done = True
         if isinstance(outcome, _pb.status_pb2.Status):
@@ -130,9 +129,9 @@ class Operations:
         while self._stored and _expired(self._stored[oldest := next(iter(self._stored))], now):
             del self._stored[oldest]
 
-    def _new_id(self) -> str:
+    def _new_id(self, kind: Kind) -> str:
         # 36**17 ids: two equal ones are less likely than a broken generator.
-        return ID_PREFIX + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(ID_PREFIX)))
+        return kind.prefix + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(kind.prefix)))
 
 
 def _expired(stored: _Stored, now: float) -> bool:
@@ -140,10 +139,13 @@ def _expired(stored: _Stored, now: float) -> bool:
 
 
 def _operation(operation_id: str, created: float, modified: float) -> _pb.operation_pb2.Operation:
-    """Times in whole seconds, as the service gives them."""
+    """Times in whole seconds, as the service gives them; where the kind has them at all."""
+    kind = kind_of(operation_id)
+    if not kind.dated:
+        return _pb.operation_pb2.Operation(id=operation_id, description=kind.description)
     return _pb.operation_pb2.Operation(
         id=operation_id,
-        description=DESCRIPTION,
+        description=kind.description,
         created_at=_pb.timestamp_pb2.Timestamp(seconds=int(created)),
         created_by=CREATED_BY,
         modified_at=_pb.timestamp_pb2.Timestamp(seconds=int(modified)),

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from yagrpc.emulator.auth import check_auth
 from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.replies import Replies
+from yagrpc.emulator.windows import QUOTA_MODELS, QuotaModel
 
 __all__ = ["Duration", "EmulatorOptions", "Exponential", "Lognormal", "Uniform", "draw"]
 
@@ -106,6 +107,12 @@ class EmulatorOptions:
     quota: EmulatorQuota | None = None
     """Quotas to enforce; `EmulatorQuota()` has the documented ones."""
 
+    quota_model: QuotaModel = "sliding"
+    """How calls are counted against quotas: `"sliding"`, `"fixed"` (by the clock's seconds) or `"bucket"`."""
+
+    folder: str | None = None
+    """The folder that there is: a model of another one is refused. `None`: any folder will do."""
+
     def __post_init__(self) -> None:
         if not _is_loopback(self.host):
             raise ValueError(f"the emulator listens on loopback only, not on {self.host!r}")
@@ -115,6 +122,8 @@ class EmulatorOptions:
             if not callable(duration):
                 draw(duration, random.Random())
         check_auth(self.auth)
+        if self.quota_model not in QUOTA_MODELS:
+            raise ValueError(f"quota_model is one of {', '.join(QUOTA_MODELS)}, not {self.quota_model!r}")
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """What every call goes through before its servicer: it is noted, gets its response headers, and is let in or not.
 
-The order is noting, headers, credential, quota, servicer (which validates). That a refused credential takes no
+The order is noting, headers, credential, folder, quota, servicer (which validates). That a refused credential takes no
 quota and a refused request does is this emulator's choice; the service's order is not documented.
 
 Rules: the only place that ends a call with a status; everything else raises `Refusal`.
@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from yagrpc.emulator import paths
+from yagrpc.emulator import paths, validation
 from yagrpc.emulator.received import CURRENT, Received
 from yagrpc.emulator.refusal import Refusal
 from yagrpc.emulator.state import State
@@ -101,6 +101,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
                 try:
                     if path not in paths.OPEN_TO_ALL:
                         state.guard.check(str(metadata.get("authorization", "")), received.at, request_id)
+                    validation.check_folder(getattr(request, "model_uri", ""), state.options.folder)
                     admission.enter_context(state.quotas.admit(path, received.at))
                 finally:
                     # After the decision: who has the headers knows that the call counts as running.

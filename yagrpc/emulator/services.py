@@ -16,10 +16,11 @@ import grpc.aio
 from yagrpc import _pb
 from yagrpc.emulator import tokens, validation
 from yagrpc.emulator.auth import CREATED_BY
+from yagrpc.emulator.neighbours import add_neighbours
 from yagrpc.emulator.options import draw
 from yagrpc.emulator.received import CURRENT
 from yagrpc.emulator.refusal import Refusal, invalid, make_status
-from yagrpc.emulator.replies import MODEL_VERSION, compose, partials
+from yagrpc.emulator.replies import MODEL_VERSION, Streamed, compose, partials
 from yagrpc.emulator.state import State
 
 __all__ = ["ENDPOINT_IDS", "add_services"]
@@ -52,6 +53,7 @@ def add_services(server: grpc.aio.Server, state: State) -> None:
     _pb.operation_service_pb2_grpc.add_OperationServiceServicer_to_server(_Operations(state), server)
     _pb.api_endpoint_service_pb2_grpc.add_ApiEndpointServiceServicer_to_server(_Endpoints(state), server)
     _pb.iam_token_service_pb2_grpc.add_IamTokenServiceServicer_to_server(_IamTokens(state), server)
+    add_neighbours(server, state)
 
 
 class _TextGeneration(_pb.text_generation_service_pb2_grpc.TextGenerationServiceServicer):
@@ -63,12 +65,13 @@ class _TextGeneration(_pb.text_generation_service_pb2_grpc.TextGenerationService
     ) -> AsyncIterator[_pb.text_generation_service_pb2.CompletionResponse]:
         state = self._state
         validation.check_completion(request, max_input_tokens=validation.MAX_INPUT_TOKENS)
-        answer = compose(request, state.script.find(request))
+        scripted = state.script.find(request)
+        answer = compose(request, scripted)
         begun, seconds = CURRENT.get().at, draw(state.options.completion_duration, state.durations)
         if isinstance(answer, _pb.status_pb2.Status):
             await state.clock.wait_until(begun + seconds)
             raise Refusal(answer)
-        messages = [*partials(answer), answer] if request.completion_options.stream else [answer]
+        messages = [*partials(answer, scripted), answer] if request.completion_options.stream else [answer]
         for number, message in enumerate(messages, start=1):
             await state.clock.wait_until(begun + seconds * number / len(messages))
             yield message
@@ -85,6 +88,8 @@ class _TextGenerationAsync(_pb.text_generation_service_pb2_grpc.TextGenerationAs
         validation.check_no_stream(request)
         validation.check_completion(request, max_input_tokens=validation.MAX_INPUT_TOKENS_ASYNC)
         scripted = state.script.find(request)
+        if isinstance(scripted, Streamed):
+            scripted = scripted.texts[-1]
         seconds = draw(state.options.duration, state.durations)
         return state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at)
 

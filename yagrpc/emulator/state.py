@@ -32,7 +32,7 @@ class State:
         """Where the server listens, `host:port`; empty before its first start."""
         self.clock = Clock()
         self.received = ReceivedLog()
-        self.quotas = Quotas(options.quota)
+        self.quotas = Quotas(options.quota, options.quota_model)
         self.script = Script(options.replies)
         # A stream of random numbers for each use: another kind of duration must not change the ids.
         self.guard = Guard(options.auth, self._stream("tokens"))

@@ -17,6 +17,7 @@ from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
 from yagrpc.emulator.replies import Replies
 from yagrpc.emulator.server import EmulatorServer
+from yagrpc.emulator.windows import QuotaModel
 
 __all__ = ["Emulator"]
 
@@ -39,6 +40,8 @@ class Emulator:
             `CompletionResponse`.
         auth: `"off"`, `"present"`, or the accepted values of `authorization`, such as `{"Api-Key abc"}`.
         quota: Quotas to enforce, or `None`; `EmulatorQuota()` has the documented ones.
+        quota_model: How calls are counted against them: `"sliding"` windows, `"fixed"` ones, or a token `"bucket"`.
+        folder: The only folder that there is; `None` where any will do.
 
     Raises:
         ValueError: An option is out of its range.
@@ -55,6 +58,8 @@ class Emulator:
         replies: Replies | None = None,
         auth: str | Collection[str] = "off",
         quota: EmulatorQuota | None = None,
+        quota_model: QuotaModel = "sliding",
+        folder: str | None = None,
     ) -> None:
         self._server = EmulatorServer(
             EmulatorOptions(
@@ -66,6 +71,8 @@ class Emulator:
                 replies=replies,
                 auth=auth,
                 quota=quota,
+                quota_model=quota_model,
+                folder=folder,
             )
         )
         self._state = self._server.state
