@@ -63,5 +63,5 @@ $(VENV)/.tools: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	$(PIP) install --force-reinstall --no-deps .
-	$(PIP) install '.[cli,codegen]'
+	$(PIP) install '.[cli,codegen,emulator]'
 	touch $@

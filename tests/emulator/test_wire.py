@@ -103,7 +103,7 @@ def test_what_is_not_served_is_unimplemented_and_counted(service: Service, refus
 
 
 def test_services_of_others_are_not_counted(service: Service, refused: Refused) -> None:
-    check: Any = service.channel.unary_unary("/grpc.health.v1.Health/Check", lambda request: b"")
+    check: Any = service.channel.unary_unary("/grpc.some.v1.Service/Check", lambda request: b"")
     assert refused(check, "").code is grpc.StatusCode.UNIMPLEMENTED
     assert service.emulator.calls == {}
 

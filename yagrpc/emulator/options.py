@@ -81,8 +81,8 @@ class EmulatorOptions:
     """
 
     host: str = "127.0.0.1"
-    """Where to listen: `localhost` or a loopback address. Others are refused: there is no encryption, and what it
-    accepts as a credential is no secret."""
+    """Where to listen: `localhost` or a loopback address. Others are refused: what it accepts as a credential is no
+    secret, and without `tls` there is no encryption."""
 
     port: int = 0
     """The port, or 0 for any free one."""
@@ -112,6 +112,10 @@ class EmulatorOptions:
 
     folder: str | None = None
     """The folder that there is: a model of another one is refused. `None`: any folder will do."""
+
+    tls: bool = False
+    """Listen with TLS: a throwaway authority is made, whose certificate clients are to trust (`ca_file`). Needs the
+    extra `emulator`."""
 
     def __post_init__(self) -> None:
         if not _is_loopback(self.host):

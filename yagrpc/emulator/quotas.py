@@ -76,7 +76,7 @@ class Quotas:
     """
 
     def __init__(self, quota: EmulatorQuota | None, model: QuotaModel = "sliding") -> None:
-        self._model = model
+        self._model: QuotaModel = model
         self._limits: dict[str, list[_Limit]] = {}
         self._concurrent = quota.concurrent_completions if quota else None
         self._running = 0

@@ -14,6 +14,8 @@ from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.pipeline import Pipeline
 from yagrpc.emulator.services import add_services
 from yagrpc.emulator.state import State
+from yagrpc.emulator.tls import Certificates
+from yagrpc.emulator.tools import add_tools
 
 __all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
 
@@ -37,6 +39,8 @@ class EmulatorServer:
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.state = State(options or EmulatorOptions())
+        chosen = self.state.options
+        self._certificates = Certificates(chosen.host) if chosen.tls else None
         self._port = self.state.options.port
         self._server: grpc.aio.Server | None = None
 
@@ -44,6 +48,11 @@ class EmulatorServer:
     def address(self) -> str:
         """Where it listens, `host:port`; empty before the first start."""
         return self.state.address
+
+    @property
+    def ca_file(self) -> str | None:
+        """The file with the certificate that clients are to trust, as PEM; `None` without TLS."""
+        return None if self._certificates is None else str(self._certificates.ca_file)
 
     async def start(self) -> None:
         """Listen.
@@ -66,9 +75,14 @@ class EmulatorServer:
             ],
         )
         add_services(server, self.state)
+        await add_tools(server)
         host = self.state.options.host
         host = f"[{host}]" if ":" in host else host
-        self._port = server.add_insecure_port(f"{host}:{self._port}")
+        address = f"{host}:{self._port}"
+        if self._certificates is None:
+            self._port = server.add_insecure_port(address)
+        else:
+            self._port = server.add_secure_port(address, self._certificates.credentials())
         self.state.address = f"{host}:{self._port}"
         await server.start()
         self._server = server

@@ -42,6 +42,7 @@ class Emulator:
         quota: Quotas to enforce, or `None`; `EmulatorQuota()` has the documented ones.
         quota_model: How calls are counted against them: `"sliding"` windows, `"fixed"` ones, or a token `"bucket"`.
         folder: The only folder that there is; `None` where any will do.
+        tls: Listen with TLS, with a throwaway authority's certificate (`ca_file`); needs the extra `emulator`.
 
     Raises:
         ValueError: An option is out of its range.
@@ -60,6 +61,7 @@ class Emulator:
         quota: EmulatorQuota | None = None,
         quota_model: QuotaModel = "sliding",
         folder: str | None = None,
+        tls: bool = False,
     ) -> None:
         self._server = EmulatorServer(
             EmulatorOptions(
@@ -73,6 +75,7 @@ class Emulator:
                 quota=quota,
                 quota_model=quota_model,
                 folder=folder,
+                tls=tls,
             )
         )
         self._state = self._server.state
@@ -83,6 +86,11 @@ class Emulator:
     def address(self) -> str:
         """Where it listens, such as `127.0.0.1:40123`; empty before the first start."""
         return self._server.address
+
+    @property
+    def ca_file(self) -> str | None:
+        """The file with the certificate that clients are to trust, as PEM; `None` without TLS."""
+        return self._server.ca_file
 
     @property
     def calls(self) -> Counter[str]:

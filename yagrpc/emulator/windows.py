@@ -23,9 +23,11 @@ class Window(Protocol):
 
     def full(self, now: float) -> bool:
         """Whether one more now would be too many."""
+        ...
 
     def take(self, now: float) -> None:
         """Count one."""
+        ...
 
 
 class SlidingWindow:
