@@ -18,15 +18,20 @@ from __future__ import annotations
 
 from yagrpc.emulator import paths
 from yagrpc.emulator.clock import Clock
+from yagrpc.emulator.loading import load_function
 from yagrpc.emulator.options import Duration, EmulatorOptions, Exponential, Lognormal, Uniform
 from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
+from yagrpc.emulator.recording import Recording
 from yagrpc.emulator.replies import MODEL_VERSION, Failure, Replies, Reply, Streamed
 from yagrpc.emulator.server import EmulatorServer, run, serve
 from yagrpc.emulator.threaded import Emulator
+from yagrpc.emulator.tls import Certificates
+from yagrpc.emulator.windows import QuotaModel
 
 __all__ = [
     "MODEL_VERSION",
+    "Certificates",
     "Clock",
     "Duration",
     "Emulator",
@@ -36,11 +41,14 @@ __all__ = [
     "Exponential",
     "Failure",
     "Lognormal",
+    "QuotaModel",
     "Received",
+    "Recording",
     "Replies",
     "Reply",
     "Streamed",
     "Uniform",
+    "load_function",
     "paths",
     "run",
     "serve",

@@ -11,7 +11,9 @@ from typing import TypeAlias
 
 from yagrpc.emulator.auth import check_auth
 from yagrpc.emulator.quotas import EmulatorQuota
+from yagrpc.emulator.recording import Recording
 from yagrpc.emulator.replies import Replies
+from yagrpc.emulator.tls import Certificates
 from yagrpc.emulator.windows import QUOTA_MODELS, QuotaModel
 
 __all__ = ["Duration", "EmulatorOptions", "Exponential", "Lognormal", "Uniform", "draw"]
@@ -113,9 +115,12 @@ class EmulatorOptions:
     folder: str | None = None
     """The folder that there is: a model of another one is refused. `None`: any folder will do."""
 
-    tls: bool = False
-    """Listen with TLS: a throwaway authority is made, whose certificate clients are to trust (`ca_file`). Needs the
-    extra `emulator`."""
+    tls: bool | Certificates = False
+    """Listen with TLS: a throwaway authority is made, whose certificate clients are to trust (`ca_file`); or one that
+    was made before is used. Needs the extra `emulator`."""
+
+    recording: Recording | None = None
+    """Recorded answers, in place of all others."""
 
     def __post_init__(self) -> None:
         if not _is_loopback(self.host):
@@ -126,6 +131,8 @@ class EmulatorOptions:
             if not callable(duration):
                 draw(duration, random.Random())
         check_auth(self.auth)
+        if self.recording is not None and self.replies is not None:
+            raise ValueError("replies and a recording exclude each other: a recording answers all there is")
         if self.quota_model not in QUOTA_MODELS:
             raise ValueError(f"quota_model is one of {', '.join(QUOTA_MODELS)}, not {self.quota_model!r}")
 

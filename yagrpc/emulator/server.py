@@ -12,6 +12,7 @@ import grpc.aio
 
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.pipeline import Pipeline
+from yagrpc.emulator.recording import Playback
 from yagrpc.emulator.services import add_services
 from yagrpc.emulator.state import State
 from yagrpc.emulator.tls import Certificates
@@ -40,7 +41,8 @@ class EmulatorServer:
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.state = State(options or EmulatorOptions())
         chosen = self.state.options
-        self._certificates = Certificates(chosen.host) if chosen.tls else None
+        self._certificates = Certificates(chosen.host) if chosen.tls is True else chosen.tls or None
+        self._playback = [] if chosen.recording is None else [Playback(chosen.recording)]
         self._port = self.state.options.port
         self._server: grpc.aio.Server | None = None
 
@@ -63,7 +65,7 @@ class EmulatorServer:
         if self._server is not None:
             raise RuntimeError("the emulator is running already")
         server = grpc.aio.server(
-            interceptors=[Pipeline(self.state)],
+            interceptors=[Pipeline(self.state), *self._playback],
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MESSAGE_BYTES),

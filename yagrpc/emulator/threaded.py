@@ -15,8 +15,10 @@ import grpc
 from yagrpc.emulator.options import Duration, EmulatorOptions
 from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
+from yagrpc.emulator.recording import Recording
 from yagrpc.emulator.replies import Replies
 from yagrpc.emulator.server import EmulatorServer
+from yagrpc.emulator.tls import Certificates
 from yagrpc.emulator.windows import QuotaModel
 
 __all__ = ["Emulator"]
@@ -42,7 +44,9 @@ class Emulator:
         quota: Quotas to enforce, or `None`; `EmulatorQuota()` has the documented ones.
         quota_model: How calls are counted against them: `"sliding"` windows, `"fixed"` ones, or a token `"bucket"`.
         folder: The only folder that there is; `None` where any will do.
-        tls: Listen with TLS, with a throwaway authority's certificate (`ca_file`); needs the extra `emulator`.
+        tls: Listen with TLS, with a throwaway authority's certificate (`ca_file`), or with `Certificates` made before;
+            needs the extra `emulator`.
+        recording: Recorded answers, in place of all others: `Recording.load(file)`.
 
     Raises:
         ValueError: An option is out of its range.
@@ -61,7 +65,8 @@ class Emulator:
         quota: EmulatorQuota | None = None,
         quota_model: QuotaModel = "sliding",
         folder: str | None = None,
-        tls: bool = False,
+        tls: bool | Certificates = False,
+        recording: Recording | None = None,
     ) -> None:
         self._server = EmulatorServer(
             EmulatorOptions(
@@ -76,6 +81,7 @@ class Emulator:
                 quota_model=quota_model,
                 folder=folder,
                 tls=tls,
+                recording=recording,
             )
         )
         self._state = self._server.state

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Certificates"]
 
-_NAMES: Final = ("localhost",)
-_ADDRESSES: Final = ("127.0.0.1", "::1")
+_ALWAYS: Final = ("localhost", "127.0.0.1", "::1")
+"""What the certificate is good for in any case."""
 
 _LIFETIME: Final = datetime.timedelta(days=30)
 """Longer than anybody runs an emulator."""
@@ -61,9 +61,7 @@ def _issue(host: str) -> tuple[bytes, bytes, bytes]:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    names: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
-    addresses = {*_ADDRESSES, *([] if host in _NAMES else [host])}
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(addresses)]
+    names = [_general_name(name) for name in dict.fromkeys((*_ALWAYS, host))]
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root_name = _name("yagrpc emulator: throwaway authority")
     root = _sign(
@@ -82,6 +80,15 @@ def _issue(host: str) -> tuple[bytes, bytes, bytes]:
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     private = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
     return private, certificate.public_bytes(pem), root.public_bytes(pem)
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _name(common_name: str) -> x509.Name:
