@@ -128,6 +128,8 @@ def test_an_image_is_a_jpeg_that_names_its_prompt(emulate: Emulate) -> None:
     assert "a platypus\nутконос".encode() in jpeg
     assert size_of(jpeg) == (1024, 1024)
     assert jpeg == picture(service, image("a platypus", "утконос"))
+    unset = Options(aspect_ratio=Ratio(width_ratio=0, height_ratio=0))
+    assert size_of(picture(service, image("a platypus", generation_options=unset))) == (1024, 1024)
     assert jpeg != picture(service, image("a platypus", "утконос", generation_options=Options(seed=1)))
 
 
@@ -179,6 +181,10 @@ LONG = "a " * 2000
         ),
         (image("a", generation_options=Options(seed=-1)), "seed must be 0 or greater, got -1"),
         (image("a", generation_options=Options(aspect_ratio=Ratio(width_ratio=1))), "ratios greater than 0, got 1:0"),
+        (
+            image("a", generation_options=Options(aspect_ratio=Ratio(width_ratio=-1, height_ratio=-1))),
+            "ratios greater than 0, got -1:-1",
+        ),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(service: Service, refused: Refused, request_: Any, message: str) -> None:

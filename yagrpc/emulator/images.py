@@ -49,13 +49,10 @@ def check_image(request: _pb.image_generation_service_pb2.ImageGenerationRequest
         raise invalid(f"generation_options.mime_type must be image/jpeg, got '{options.mime_type}'")
     if options.seed < 0:
         raise invalid(f"generation_options.seed must be 0 or greater, got {options.seed}")
-    if options.HasField("aspect_ratio"):
-        ratio = options.aspect_ratio
-        if ratio.width_ratio <= 0 or ratio.height_ratio <= 0:
-            raise invalid(
-                "generation_options.aspect_ratio must have both ratios greater than 0, "
-                f"got {ratio.width_ratio}:{ratio.height_ratio}"
-            )
+    width, height = options.aspect_ratio.width_ratio, options.aspect_ratio.height_ratio
+    # The official SDK sends 0:0 where its user gives none.
+    if (width, height) != (0, 0) and min(width, height) <= 0:
+        raise invalid(f"generation_options.aspect_ratio must have both ratios greater than 0, got {width}:{height}")
 
 
 def prompt_of(request: _pb.image_generation_service_pb2.ImageGenerationRequest) -> str:
@@ -80,7 +77,7 @@ def draw_image(
 def _size(options: _pb.image_generation_pb2.ImageGenerationOptions) -> tuple[int, int]:
     """Width and height in blocks: any ratio has about the pixels of the square."""
     ratio = 1.0
-    if options.HasField("aspect_ratio"):
+    if options.aspect_ratio.height_ratio:
         ratio = options.aspect_ratio.width_ratio / options.aspect_ratio.height_ratio
     stretch = math.sqrt(min(max(ratio, 1 / _LONGEST), _LONGEST))
     return round(_SIDE * stretch / BLOCK), round(_SIDE / stretch / BLOCK)
