@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["yagrpc.pytest_plugin"]
+
 CACHE = Path(__file__).parents[1] / ".cache" / "official"
 """Environments of official packages, kept in between runs; YAGRPC_OFFICIAL_VENVS names another folder."""
 
