@@ -256,6 +256,12 @@ def test_a_file_that_is_no_recording_is_told(command: Command, tmp_path: Path, c
     assert command.fails(2, "emulator", "--recording", str(file)).startswith(f"{file}: {told}")
 
 
+def test_replies_come_from_one_place(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "script.yaml").write_text("replies: {ping: pong}")
+    line = command.fails(2, "emulator", "--script", str(tmp_path / "script.yaml"), "--replies", "json:dumps")
+    assert line.startswith("replies come from --script or from --replies, not from both")
+
+
 def test_a_module_of_replies_that_breaks_is_told(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

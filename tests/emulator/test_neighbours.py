@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -118,6 +119,19 @@ def test_an_image_operation_fills_neither_times_nor_creator(emulate: Emulate) ->
         "type.googleapis.com/yandex.cloud.ai.foundation_models.v1.image_generation.ImageGenerationResponse"
     )
     assert service.get(running.id) == done
+
+
+def test_an_image_operation_survives_in_a_state_file(emulate: Emulate, tmp_path: Path) -> None:
+    file = tmp_path / "operations.db"
+    service = emulate(duration=10, state=file)
+    operation_id = service.images.Generate(image("a platypus")).id
+    service.emulator.stop()
+    service = emulate(duration=10, state=file)
+    service.emulator.advance(10)
+    response = _pb.image_generation_service_pb2.ImageGenerationResponse()
+    assert service.get(operation_id).response.Unpack(response)
+    assert b"a platypus" in response.image
+    assert service.emulator.deliveries == {operation_id: 1}
 
 
 def test_an_image_is_a_jpeg_that_names_its_prompt(emulate: Emulate) -> None:

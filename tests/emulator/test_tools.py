@@ -38,6 +38,12 @@ def test_the_services_are_listed(described: Any) -> None:
     assert "yandex.cloud.ai.foundation_models.v1.TextGenerationBatchService" not in listed, "it is not served"
 
 
+def test_the_control_service_is_listed_where_it_is_served(emulate: Emulate) -> None:
+    service = emulate(control=True)
+    database = proto_reflection_descriptor_database.ProtoReflectionDescriptorDatabase(service.channel)
+    assert "yagrpc.emulator.v1.ControlService" in set(database.get_services())
+
+
 def test_every_service_is_described_with_its_messages(described: Any) -> None:
     pool = DescriptorPool(described)
     methods = set()

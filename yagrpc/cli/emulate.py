@@ -23,6 +23,7 @@ ACCEPT: Final = "YAGRPC_EMULATOR_ACCEPT"
 @click.command(
     epilog=examples(
         "yagrpc emulator --duration 10",
+        "yagrpc emulator --duration lognormal:20,1 --state operations.db --script faults.yaml",
         "YAGRPC_EMULATOR_ACCEPT='Api-Key abc,Bearer t1.def' yagrpc emulator --port 50051 --quota",
         "yagrpc emulator --replies my_replies:answer",
         "yagrpc emulator --recording answers.json --tls",
@@ -30,9 +31,22 @@ ACCEPT: Final = "YAGRPC_EMULATOR_ACCEPT"
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; 0 for any free one.  [default: 0]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address, or localhost.")
+@click.option("--i-know", is_flag=True, help="Allow a --host that other machines can reach: nothing is secret there.")
 @click.option(
-    "--duration", type=float, default=1.0, show_default=True, help="Seconds that an operation takes; 'inf' for ever."
+    "--duration",
+    default="1",
+    metavar="SECONDS|KIND:NUMBERS",
+    help="How long an operation takes: seconds, 'inf' for ever, or drawn: lognormal:MEDIAN,SIGMA, exponential:MEAN, "
+    "uniform:LOW,HIGH or bimodal:SHORT,LONG,SHARE. A request's metadata x-emulator-duration goes before it.  "
+    "[default: 1]",
 )
+@click.option(
+    "--completion-duration", default="0", metavar="SECONDS|KIND:NUMBERS", help="A completion, likewise.  [default: 0]"
+)
+@click.option("--frozen", is_flag=True, help="Let time stand still but for the control service's AdvanceTime.")
+@click.option("--script", metavar="FILE", help="YAML with faults and replies (needs the extra 'emulator').")
+@click.option("--state", metavar="FILE", help="Keep operations in this file (SQLite), over the emulator's death.")
+@click.option("--control", is_flag=True, help="Serve the control service too (yagrpc/emulator/v1/control.proto).")
 @click.option(
     "--auth",
     type=click.Choice(["off", "present"]),
@@ -64,7 +78,13 @@ ACCEPT: Final = "YAGRPC_EMULATOR_ACCEPT"
 def emulator(
     host: str,
     port: int,
-    duration: float,
+    i_know: bool,
+    duration: str,
+    completion_duration: str,
+    frozen: bool,
+    script: str | None,
+    state: str | None,
+    control: bool,
     auth: str | None,
     quota: bool,
     quota_model: QuotaModel,
@@ -80,30 +100,53 @@ def emulator(
     it listens; with --tls the second is the file with the certificate to trust. What has YAGRPC_EMULATOR_HOST set to
     the address goes there. Credentials to accept are read from YAGRPC_EMULATOR_ACCEPT, with commas between them.
     """
-    from yagrpc.emulator import Certificates, EmulatorOptions, EmulatorQuota, Recording, load_function, run
+    from yagrpc.emulator import (
+        Certificates,
+        EmulatorOptions,
+        EmulatorQuota,
+        EmulatorScript,
+        Recording,
+        load_function,
+        load_script,
+        parse_duration,
+        run,
+    )
 
     try:
         certificates = Certificates(host) if tls else None
+        scripted = EmulatorScript() if script is None else load_script(script)
+        if replies is not None and scripted.replies is not None:
+            raise ValueError("replies come from --script or from --replies, not from both")
         options = EmulatorOptions(
             host=host,
             port=port,
-            duration=duration,
+            i_know=i_know,
+            duration=parse_duration(duration),
+            completion_duration=parse_duration(completion_duration),
+            frozen=frozen,
+            faults=scripted.faults,
+            replies=scripted.replies if replies is None else load_function(replies),
+            state=state,
+            control=control,
             seed=seed,
             auth=_accepted() if auth is None else auth,
             quota=EmulatorQuota() if quota else None,
             quota_model=quota_model,
             folder=folder,
-            replies=None if replies is None else load_function(replies),
             recording=None if recording is None else Recording.load(recording),
             tls=certificates or False,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except RuntimeError as error:  # what scripts need is not installed
+        raise click.ClickException(str(error)) from error
     try:
         run(options, on_ready=functools.partial(_tell, ca_file=str(certificates.ca_file) if certificates else None))
     except RuntimeError as error:
         reason = str(error).partition(";")[0]  # then follows advice for developers of gRPC
         raise click.ClickException(f"the emulator can't listen: {reason}") from error
+    except ValueError as error:  # the state file can't be used
+        raise click.ClickException(str(error)) from error
 
 
 def _accepted() -> str | list[str]:

@@ -13,9 +13,8 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from yagrpc import _pb
-from yagrpc.emulator import classification, embeddings, images
+from yagrpc.emulator import classification, embeddings, images, paths
 from yagrpc.emulator.kinds import IMAGE
-from yagrpc.emulator.options import draw
 from yagrpc.emulator.received import CURRENT
 from yagrpc.emulator.refusal import Refusal
 from yagrpc.emulator.state import State
@@ -88,5 +87,7 @@ class _Images(_pb.image_generation_service_pb2_grpc.ImageGenerationAsyncServiceS
         scripted = state.script.find_for(images.prompt_of(request), response_type)
         if isinstance(scripted, _pb.status_pb2.Status) and scripted.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]:
             raise Refusal(scripted)  # a prompt that may not be drawn is refused at once, not by its operation
-        seconds = draw(state.options.duration, state.durations)
-        return state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at, kind=IMAGE)
+        seconds = state.seconds(state.options.duration)
+        operation = state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at, kind=IMAGE)
+        state.received.generate(paths.IMAGE_GENERATE)
+        return state.told(operation)

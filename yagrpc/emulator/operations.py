@@ -1,15 +1,17 @@
 """The operations of asynchronous completions and of images: submitted, running, done, expired.
 
-Rules: no I/O and no clock, `now` is given. An operation costs its request's bytes while it runs and its answer's
-bytes once somebody has read that; nothing runs in between. What was read once as done never changes.
+Rules: no clock, `now` is given, and no I/O but into the state file, if there is one. An operation costs its request's
+bytes while it runs and its answer's bytes once somebody has read that; nothing runs in between. What was read once as
+done never changes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import string
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 from google.protobuf.message import Message
@@ -18,8 +20,9 @@ from yagrpc import _pb
 from yagrpc.emulator.auth import CREATED_BY
 from yagrpc.emulator.kinds import TEXT, Kind, kind_of
 from yagrpc.emulator.refusal import Refusal, make_status
+from yagrpc.emulator.statefile import Kept, StateFile
 
-__all__ = ["RETENTION_SECONDS", "Operations"]
+__all__ = ["RETENTION_SECONDS", "OperationRecord", "Operations"]
 
 RETENTION_SECONDS: Final = 3 * 24 * 3600.0
 """How long a result can be fetched. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio". From when
@@ -28,8 +31,24 @@ it counts is not documented; here from the submit."""
 _ID_CHARACTERS: Final = string.ascii_lowercase + string.digits
 
 
+class OperationRecord(NamedTuple):
+    """An operation as tests look at it: what the emulator knows of it, whatever its callers were told."""
+
+    id: str
+    """Its id."""
+    number: int
+    """Which it was in the order of submits, from 1."""
+    created: float
+    """When it was submitted, in seconds since the epoch by the emulator's clock."""
+    ends: float
+    """When it is or was done, likewise; infinity for never."""
+    done: bool
+    """Whether it is done."""
+
+
 @dataclasses.dataclass(slots=True)
 class _Stored:
+    number: int
     created: float
     ends: float
     request: bytes
@@ -39,7 +58,7 @@ class _Stored:
 
 
 class Operations:
-    """Keeps operations in memory.
+    """Keeps operations in memory, and in a state file where one is attached.
 
     Args:
         rng: Where ids are drawn from.
@@ -48,6 +67,51 @@ class Operations:
     def __init__(self, rng: random.Random) -> None:
         self._random = rng
         self._stored: dict[str, _Stored] = {}
+        self._file: StateFile | None = None
+        self._last_number = 0
+
+    def attach(self, file: StateFile) -> None:
+        """Go on with the operations of a file, and keep all further ones there too.
+
+        Raises:
+            StateFileError: The file is broken; nothing has changed.
+        """
+        stored = {
+            kept.id: _Stored(
+                kept.number,
+                kept.created,
+                kept.ends,
+                b"" if kept.done is not None else kept.request.SerializeToString(),
+                kept.scripted,
+                kept.done,
+            )
+            for kept in file.load()
+        }
+        self._stored, self._file = stored, file
+        self._last_number = max((one.number for one in stored.values()), default=0)
+
+    def detach(self) -> None:
+        """Keep operations in memory only; those of the file stay in both."""
+        self._file = None
+
+    def clear(self) -> None:
+        """Forget all operations."""
+        self._stored = {}
+        self._last_number = 0
+        if self._file is not None:
+            self._file.forget(math.inf)
+
+    def number_of(self, operation_id: str) -> int | None:
+        """Which it was in the order of submits, from 1; `None` where it is not known."""
+        stored = self._stored.get(operation_id)
+        return None if stored is None else stored.number
+
+    def records(self, now: float) -> list[OperationRecord]:
+        """All that are kept, in the order of their submits. Any thread may ask."""
+        return [
+            OperationRecord(name, one.number, one.created, one.ends, now >= one.ends)
+            for name, one in self._stored.copy().items()
+        ]
 
     def __len__(self) -> int:
         """How many are kept, whatever their state."""
@@ -72,8 +136,11 @@ class Operations:
             kind: What it makes.
         """
         self._forget(now)
-        operation_id = self._new_id(kind)
-        self._stored[operation_id] = _Stored(now, now + seconds, request.SerializeToString(), scripted)
+        operation_id, number = self._new_id(kind), self._last_number + 1
+        if self._file is not None:
+            self._file.add(Kept(number, operation_id, now, now + seconds, request, scripted, None))
+        self._last_number = number
+        self._stored[operation_id] = _Stored(number, now, now + seconds, request.SerializeToString(), scripted)
         return self.get(operation_id, now)
 
     def get(self, operation_id: str, now: float) -> _pb.operation_pb2.Operation:
@@ -105,7 +172,12 @@ class Operations:
             return current
         stored = self._find(operation_id, now)
         stored.ends = now
-        return self._finish(operation_id, stored, make_status(grpc.StatusCode.CANCELLED, "The operation was cancelled"))
+        ended = self._finish(
+            operation_id, stored, make_status(grpc.StatusCode.CANCELLED, "The operation was cancelled")
+        )
+        if self._file is not None:
+            self._file.end(operation_id, now, ended.SerializeToString())
+        return ended
 
     def _finish(self, operation_id: str, stored: _Stored, outcome: Message) -> _pb.operation_pb2.Operation:
         operation = _operation(operation_id, stored.created, stored.ends)
@@ -126,12 +198,18 @@ class Operations:
 
     def _forget(self, now: float) -> None:
         # Insertion order is order of creation, so only the front can have expired.
+        before = len(self._stored)
         while self._stored and _expired(self._stored[oldest := next(iter(self._stored))], now):
             del self._stored[oldest]
+        if self._file is not None and len(self._stored) < before:
+            self._file.forget(now - RETENTION_SECONDS)
 
     def _new_id(self, kind: Kind) -> str:
-        # 36**17 ids: two equal ones are less likely than a broken generator.
-        return kind.prefix + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(kind.prefix)))
+        # 36**17 ids: two equal ones happen only where a seed repeats those of a state file.
+        while True:
+            drawn = kind.prefix + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(kind.prefix)))
+            if drawn not in self._stored:
+                return drawn
 
 
 def _expired(stored: _Stored, now: float) -> bool:

@@ -13,12 +13,11 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import grpc
-import grpc.aio
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
@@ -27,6 +26,9 @@ from yagrpc import _pb
 from yagrpc.emulator import paths
 from yagrpc.emulator.refusal import Refusal, make_status
 
+if TYPE_CHECKING:
+    from yagrpc.emulator.pipeline import Pipeline
+
 __all__ = ["Playback", "Recording"]
 
 _KEYS: Final = ("method", "request", "responses")
@@ -34,9 +36,6 @@ _SHOWN: Final = 500
 """Characters of a request that a refusal shows."""
 
 _Key: TypeAlias = tuple[str, bytes]
-_RequestT = TypeVar("_RequestT")
-_ResponseT = TypeVar("_ResponseT")
-_Handler: TypeAlias = "grpc.RpcMethodHandler[_RequestT, _ResponseT]"
 
 
 class _Method(NamedTuple):
@@ -102,21 +101,30 @@ class Recording:
         if isinstance(path, str) and path in self.methods:
             return self.methods[path]
         try:
-            _, service, name = str(path).split("/")
-            if not str(path).startswith(paths.CLOUD):
-                raise KeyError(path)
-            descriptor = _pb.POOL.FindServiceByName(service).methods_by_name[name]
+            self.methods[str(path)] = found = find_method(str(path))
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{where}: method: there is no {path!r}; it is a gRPC path, /package.Service/Method"
             ) from error
-        found = _Method(
-            descriptor,
-            message_factory.GetMessageClass(descriptor.input_type),
-            message_factory.GetMessageClass(descriptor.output_type),
-        )
-        self.methods[str(path)] = found
         return found
+
+
+def find_method(path: str) -> _Method:
+    """A method by its gRPC path.
+
+    Raises:
+        KeyError: There is none.
+        ValueError: It is no path.
+    """
+    _, service, name = path.split("/")
+    if not path.startswith(paths.CLOUD):
+        raise KeyError(path)
+    descriptor = _pb.POOL.FindServiceByName(service).methods_by_name[name]
+    return _Method(
+        descriptor,
+        message_factory.GetMessageClass(descriptor.input_type),
+        message_factory.GetMessageClass(descriptor.output_type),
+    )
 
 
 def key_of(path: str, request: Message) -> _Key:
@@ -134,7 +142,7 @@ def _parse(message_type: type[Message], value: object, where: str) -> Message:
         raise ValueError(f"{where}: {reason}") from error
 
 
-class Playback(grpc.aio.ServerInterceptor):
+class Playback:
     """Answers from a recording in place of the servicers.
 
     Args:
@@ -145,31 +153,19 @@ class Playback(grpc.aio.ServerInterceptor):
         self._recording = recording
         self._played: Counter[_Key] = Counter()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler[_RequestT, _ResponseT] | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler[_RequestT, _ResponseT] | None:
-        """Give gRPC a handler that plays."""
-        path = handler_call_details.method
-        handler = await continuation(handler_call_details)
-        method = self._recording.methods.get(path)
-        if method is None:
-            own = not path.startswith(paths.CLOUD) or path in paths.OPEN_TO_ALL
-            return handler if own or handler is None else self._wrap(path, handler)
-        deserialize: Any = method.request_type.FromString
-        serialize: Any = method.response_type.SerializeToString
-        if method.descriptor.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(path), deserialize, serialize)
-        return grpc.unary_unary_rpc_method_handler(self._unary(path), deserialize, serialize)
-
-    def _wrap(self, path: str, handler: Any) -> Any:
-        """A handler of a method that was not recorded at all: it reads the request, for the refusal."""
-        make: Any = grpc.unary_unary_rpc_method_handler
-        served = self._unary(path)
-        if handler.response_streaming:
-            make, served = grpc.unary_stream_rpc_method_handler, self._stream(path)
-        return make(served, handler.request_deserializer, handler.response_serializer)
+    def take_over(self, pipeline: Pipeline) -> None:
+        """Put handlers that play, or refuse, in place of those that the pipeline has; add what it lacks."""
+        served = {path: find_method(path) for path in pipeline.paths - paths.OPEN_TO_ALL}
+        for path, method in {**served, **self._recording.methods}.items():
+            _, service, name = path.split("/")
+            deserialize: Any = method.request_type.FromString
+            serialize: Any = method.response_type.SerializeToString
+            handler: Any = (
+                grpc.unary_stream_rpc_method_handler(self._stream(path), deserialize, serialize)
+                if method.descriptor.server_streaming
+                else grpc.unary_unary_rpc_method_handler(self._unary(path), deserialize, serialize)
+            )
+            pipeline.register(service, {name: handler})
 
     def _unary(self, path: str) -> Any:
         async def call(request: Message, context: object) -> Message:

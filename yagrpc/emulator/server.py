@@ -10,6 +10,9 @@ from typing import Final
 
 import grpc.aio
 
+from yagrpc.emulator.control import add_control
+from yagrpc.emulator.faults import Crash
+from yagrpc.emulator.neighbours import add_neighbours
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.pipeline import Pipeline
 from yagrpc.emulator.recording import Playback
@@ -42,9 +45,11 @@ class EmulatorServer:
         self.state = State(options or EmulatorOptions())
         chosen = self.state.options
         self._certificates = Certificates(chosen.host) if chosen.tls is True else chosen.tls or None
-        self._playback = [] if chosen.recording is None else [Playback(chosen.recording)]
+        self._playback = None if chosen.recording is None else Playback(chosen.recording)
         self._port = self.state.options.port
         self._server: grpc.aio.Server | None = None
+        self._crashing: asyncio.Task[None] | None = None
+        self.state.on_crash = self._crash
 
     @property
     def address(self) -> str:
@@ -61,11 +66,19 @@ class EmulatorServer:
 
         Raises:
             RuntimeError: It is running, or the port is taken.
+            StateFileError: The state file can't be used.
         """
         if self._server is not None:
             raise RuntimeError("the emulator is running already")
+        self.state.open()
+        try:
+            self._server = await self._listen()
+        except BaseException:
+            self.state.close()
+            raise
+
+    async def _listen(self) -> grpc.aio.Server:
         server = grpc.aio.server(
-            interceptors=[Pipeline(self.state), *self._playback],
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -76,8 +89,15 @@ class EmulatorServer:
                 ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS),
             ],
         )
-        add_services(server, self.state)
-        await add_tools(server)
+        pipeline = Pipeline(self.state)
+        add_services(pipeline.registry, self.state)
+        add_neighbours(pipeline.registry, self.state)
+        if self._playback is not None:
+            self._playback.take_over(pipeline)
+        if self.state.options.control:
+            add_control(server, self.state)
+        await add_tools(server, control=self.state.options.control)
+        server.add_generic_rpc_handlers((pipeline,))
         host = self.state.options.host
         host = f"[{host}]" if ":" in host else host
         address = f"{host}:{self._port}"
@@ -87,7 +107,7 @@ class EmulatorServer:
             self._port = server.add_secure_port(address, self._certificates.credentials())
         self.state.address = f"{host}:{self._port}"
         await server.start()
-        self._server = server
+        return server
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop listening and end all calls; without effect where it is not running.
@@ -95,9 +115,30 @@ class EmulatorServer:
         Args:
             grace: Seconds that running calls have left; `None` ends them at once.
         """
+        crashing, self._crashing = self._crashing, None
+        if crashing is not None:
+            crashing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await crashing
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
+        self.state.close()
+
+    def _crash(self, fault: Crash) -> None:
+        if self._server is not None:
+            server, self._server = self._server, None
+            self._crashing = asyncio.ensure_future(self._die_and_rise(server, fault))
+
+    async def _die_and_rise(self, server: grpc.aio.Server, fault: Crash) -> None:
+        died = self.state.clock.now()
+        self.state.shut()
+        await server.stop(None)
+        if not fault.keep:
+            self.state.operations.clear()
+        self.state.close()
+        await self.state.clock.wait_until(died + fault.down)
+        await self.start()
 
 
 async def serve(options: EmulatorOptions | None = None, *, on_ready: Callable[[str], object]) -> None:

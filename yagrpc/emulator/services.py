@@ -14,10 +14,8 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb
-from yagrpc.emulator import tokens, validation
+from yagrpc.emulator import paths, tokens, validation
 from yagrpc.emulator.auth import CREATED_BY
-from yagrpc.emulator.neighbours import add_neighbours
-from yagrpc.emulator.options import draw
 from yagrpc.emulator.received import CURRENT
 from yagrpc.emulator.refusal import Refusal, invalid, make_status
 from yagrpc.emulator.replies import MODEL_VERSION, Streamed, compose, partials
@@ -53,7 +51,6 @@ def add_services(server: grpc.aio.Server, state: State) -> None:
     _pb.operation_service_pb2_grpc.add_OperationServiceServicer_to_server(_Operations(state), server)
     _pb.api_endpoint_service_pb2_grpc.add_ApiEndpointServiceServicer_to_server(_Endpoints(state), server)
     _pb.iam_token_service_pb2_grpc.add_IamTokenServiceServicer_to_server(_IamTokens(state), server)
-    add_neighbours(server, state)
 
 
 class _TextGeneration(_pb.text_generation_service_pb2_grpc.TextGenerationServiceServicer):
@@ -67,7 +64,8 @@ class _TextGeneration(_pb.text_generation_service_pb2_grpc.TextGenerationService
         validation.check_completion(request, max_input_tokens=validation.MAX_INPUT_TOKENS)
         scripted = state.script.find(request)
         answer = compose(request, scripted)
-        begun, seconds = CURRENT.get().at, draw(state.options.completion_duration, state.durations)
+        begun, seconds = CURRENT.get().at, state.seconds(state.options.completion_duration)
+        state.received.generate(paths.COMPLETION)
         if isinstance(answer, _pb.status_pb2.Status):
             await state.clock.wait_until(begun + seconds)
             raise Refusal(answer)
@@ -90,8 +88,10 @@ class _TextGenerationAsync(_pb.text_generation_service_pb2_grpc.TextGenerationAs
         scripted = state.script.find(request)
         if isinstance(scripted, Streamed):
             scripted = scripted.texts[-1]
-        seconds = draw(state.options.duration, state.durations)
-        return state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at)
+        seconds = state.seconds(state.options.duration)
+        operation = state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at)
+        state.received.generate(paths.COMPLETION_ASYNC)
+        return state.told(operation)
 
 
 class _Tokenizer(_pb.text_generation_service_pb2_grpc.TokenizerServiceServicer):
@@ -121,13 +121,13 @@ class _Operations(_pb.operation_service_pb2_grpc.OperationServiceServicer):
         self, request: _pb.operation_service_pb2.GetOperationRequest, context: Any
     ) -> _pb.operation_pb2.Operation:
         validation.check_required("operation_id", request.operation_id)
-        return self._state.operations.get(request.operation_id, CURRENT.get().at)
+        return self._state.told(self._state.operations.get(request.operation_id, CURRENT.get().at))
 
     async def Cancel(
         self, request: _pb.operation_service_pb2.CancelOperationRequest, context: Any
     ) -> _pb.operation_pb2.Operation:
         validation.check_required("operation_id", request.operation_id)
-        return self._state.operations.cancel(request.operation_id, CURRENT.get().at)
+        return self._state.told(self._state.operations.cancel(request.operation_id, CURRENT.get().at))
 
 
 class _Endpoints(_pb.api_endpoint_service_pb2_grpc.ApiEndpointServiceServicer):

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import grpc
 
-from yagrpc.emulator.options import Duration, EmulatorOptions
+from yagrpc.emulator.durations import Duration
+from yagrpc.emulator.faults import Fault
+from yagrpc.emulator.injection import FaultRules
+from yagrpc.emulator.operations import OperationRecord
+from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
 from yagrpc.emulator.recording import Recording
-from yagrpc.emulator.replies import Replies
+from yagrpc.emulator.replies import Replies, Script
 from yagrpc.emulator.server import EmulatorServer
 from yagrpc.emulator.tls import Certificates
 from yagrpc.emulator.windows import QuotaModel
@@ -47,6 +52,10 @@ class Emulator:
         tls: Listen with TLS, with a throwaway authority's certificate (`ca_file`), or with `Certificates` made before;
             needs the extra `emulator`.
         recording: Recorded answers, in place of all others: `Recording.load(file)`.
+        frozen: Whether time stands still but for `advance` and `set_time`.
+        faults: Scripted faults, such as `Fault(LostReply(), method=paths.COMPLETION_ASYNC, calls=1)`.
+        state: A file that keeps the operations over the emulator's death; `None` for memory only.
+        control: Whether the control service is served too.
 
     Raises:
         ValueError: An option is out of its range.
@@ -67,6 +76,10 @@ class Emulator:
         folder: str | None = None,
         tls: bool | Certificates = False,
         recording: Recording | None = None,
+        frozen: bool = False,
+        faults: Sequence[Fault] = (),
+        state: str | Path | None = None,
+        control: bool = False,
     ) -> None:
         self._server = EmulatorServer(
             EmulatorOptions(
@@ -82,6 +95,10 @@ class Emulator:
                 folder=folder,
                 tls=tls,
                 recording=recording,
+                frozen=frozen,
+                faults=faults,
+                state=state,
+                control=control,
             )
         )
         self._state = self._server.state
@@ -113,6 +130,31 @@ class Emulator:
         """The last 1000 requests with their path and metadata, oldest first; a copy."""
         return self._state.received.requests
 
+    @property
+    def generations(self) -> Counter[str]:
+        """How many requests of each path have been taken up, each once billed by the service; a copy."""
+        return self._state.received.generations
+
+    @property
+    def deliveries(self) -> Counter[str]:
+        """How many answers have told an operation's end, by its id; a copy."""
+        return self._state.received.deliveries
+
+    @property
+    def most_in_a_second(self) -> Counter[str]:
+        """The most calls of each path that arrived within any second of the emulator's clock; a copy."""
+        return self._state.received.most_in_a_second
+
+    @property
+    def operations(self) -> list[OperationRecord]:
+        """All operations with their true ends, in the order of their submits, whatever their callers were told."""
+        return self._state.operations.records(self.now())
+
+    @property
+    def faults(self) -> FaultRules:
+        """The scripted faults: `faults.add(...)` and `faults.clear()` hold from then on."""
+        return self._state.faults
+
     def now(self) -> float:
         """The emulator's time, in seconds since the Unix epoch."""
         return self._state.clock.now()
@@ -126,13 +168,37 @@ class Emulator:
         Raises:
             ValueError: A negative or infinite number.
         """
-        self._state.clock.advance(seconds)
+        self._state.advance(seconds)
+
+    def set_time(self, moment: float) -> None:
+        """Set the emulator's clock, with the same effects.
+
+        Args:
+            moment: Seconds since the Unix epoch, not in the clock's past.
+
+        Raises:
+            ValueError: It is in the past, or no point in time.
+        """
+        self._state.set_time(moment)
+
+    def freeze(self) -> None:
+        """Let the emulator's clock stand still from now on, but for `advance` and `set_time`."""
+        self._state.clock.freeze()
+
+    def unfreeze(self) -> None:
+        """Let the emulator's clock go on from where it stands."""
+        self._state.clock.unfreeze()
+
+    def set_replies(self, replies: Replies | None) -> None:
+        """Replace all scripted replies. What has been submitted before keeps the reply that it was promised."""
+        self._state.script = Script(replies)
 
     def start(self) -> None:
         """Start the thread and return once it listens.
 
         Raises:
             RuntimeError: It is running, or the port is taken.
+            ValueError: The state file can't be used.
         """
         if self._thread is not None:
             raise RuntimeError("the emulator is running already")

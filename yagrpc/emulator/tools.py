@@ -30,16 +30,22 @@ SERVED: Final = tuple(
 """Full names of the emulated services."""
 
 
-async def add_tools(server: grpc.aio.Server) -> None:
-    """Register what is installed; health says at once that everything serves, since it is asked once that is true."""
-    names = [*SERVED]
+async def add_tools(server: grpc.aio.Server, *, control: bool) -> None:
+    """Register what is installed; health says at once that everything serves, since it is asked once that is true.
+
+    Args:
+        server: Where to.
+        control: Whether the control service is served too.
+    """
+    served = (*SERVED, "yagrpc.emulator.v1.ControlService") if control else SERVED
+    names = [*served]
     # Imported by name, since type checkers need packages of their own for them.
     if importlib.util.find_spec("grpc_health") is not None:
         health: Any = importlib.import_module("grpc_health.v1.health")
         messages: Any = importlib.import_module("grpc_health.v1.health_pb2")
         stubs: Any = importlib.import_module("grpc_health.v1.health_pb2_grpc")
         servicer = health.aio.HealthServicer()
-        for name in ("", *SERVED):
+        for name in ("", *served):
             await servicer.set(name, messages.HealthCheckResponse.SERVING)
         stubs.add_HealthServicer_to_server(servicer, server)
         names.append(health.SERVICE_NAME)
