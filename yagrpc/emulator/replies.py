@@ -17,8 +17,9 @@ from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator import tokens
+from yagrpc.emulator.instances import minimal_instance
 from yagrpc.emulator.refusal import make_status
-from yagrpc.emulator.values import minimal_instance, to_python
+from yagrpc.emulator.values import to_python
 
 __all__ = [
     "MODEL_VERSION",
