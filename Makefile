@@ -3,7 +3,7 @@
 #   make test     the tests, on the installed wheel
 #   make check    format, lint, types, generated code, and the built packages put to use
 #   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
-#   make official our descriptors against those of the newest official package
+#   make official our descriptors and our emulator against the newest official packages
 #   make live     contract tests against the service, where credentials are set
 #   make gen      regenerate generated/ from proto/
 

@@ -128,7 +128,7 @@ def test_what_is_not_served_is_unimplemented_and_counted(service: Service, refus
 
 
 def test_services_of_others_are_not_counted(service: Service, refused: Refused) -> None:
-    check: Any = service.channel.unary_unary("/grpc.health.v1.Health/Check", lambda request: b"")
+    check: Any = service.channel.unary_unary("/grpc.some.v1.Service/Check", lambda request: b"")
     assert refused(check, "").code is grpc.StatusCode.UNIMPLEMENTED
     assert service.emulator.calls == {}
 
@@ -140,6 +140,9 @@ def test_paths_are_those_of_the_definitions(emulate: Emulate) -> None:
         f"/{service.full_name}/{method.name}"
         for module in (
             _pb.text_generation_service_pb2,
+            _pb.embedding_service_pb2,
+            _pb.text_classification_service_pb2,
+            _pb.image_generation_service_pb2,
             _pb.operation_service_pb2,
             _pb.api_endpoint_service_pb2,
             _pb.iam_token_service_pb2,

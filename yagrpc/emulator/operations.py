@@ -1,4 +1,4 @@
-"""The operations of asynchronous completions: submitted, running, done, expired.
+"""The operations of asynchronous completions and of images: submitted, running, done, expired.
 
 Rules: no clock, `now` is given, and no I/O but into the state file, if there is one. An operation costs its request's
 bytes while it runs and its answer's bytes once somebody has read that; nothing runs in between. What was read once as
@@ -11,23 +11,18 @@ import dataclasses
 import math
 import random
 import string
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import grpc
+from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator.auth import CREATED_BY
+from yagrpc.emulator.kinds import TEXT, Kind, kind_of
 from yagrpc.emulator.refusal import Refusal, make_status
-from yagrpc.emulator.replies import Outcome, compose
 from yagrpc.emulator.statefile import Kept, StateFile
 
-__all__ = ["DESCRIPTION", "ID_PREFIX", "RETENTION_SECONDS", "OperationRecord", "Operations"]
-
-DESCRIPTION: Final = "Async GPT Completion"
-"""What the service calls these operations. Source: recorded answers."""
-
-ID_PREFIX: Final = "d7q"
-"""Ids of asynchronous text operations begin so; 20 characters in all. Source: recorded answers; not documented."""
+__all__ = ["RETENTION_SECONDS", "OperationRecord", "Operations"]
 
 RETENTION_SECONDS: Final = 3 * 24 * 3600.0
 """How long a result can be fetched. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio". From when
@@ -57,7 +52,7 @@ class _Stored:
     created: float
     ends: float
     request: bytes
-    scripted: str | Outcome | None
+    scripted: str | Message | None
     done: bytes | None = None
     """The serialized operation, from when it was first read as done."""
 
@@ -87,7 +82,7 @@ class Operations:
                 kept.created,
                 kept.ends,
                 b"" if kept.done is not None else kept.request.SerializeToString(),
-                cast("str | Outcome | None", kept.scripted),
+                kept.scripted,
                 kept.done,
             )
             for kept in file.load()
@@ -124,11 +119,12 @@ class Operations:
 
     def submit(
         self,
-        request: _pb.text_generation_service_pb2.CompletionRequest,
-        scripted: str | Outcome | None,
+        request: Message,
+        scripted: str | Message | None,
         *,
         seconds: float,
         now: float,
+        kind: Kind = TEXT,
     ) -> _pb.operation_pb2.Operation:
         """Start an operation on a valid request.
 
@@ -137,9 +133,10 @@ class Operations:
             scripted: What a script says to it; the answer itself is made when it is first read.
             seconds: How long it runs; infinity for one that never ends.
             now: Seconds since the epoch.
+            kind: What it makes.
         """
         self._forget(now)
-        operation_id, number = self._new_id(), self._last_number + 1
+        operation_id, number = self._new_id(kind), self._last_number + 1
         if self._file is not None:
             self._file.add(Kept(number, operation_id, now, now + seconds, request, scripted, None))
         self._last_number = number
@@ -157,8 +154,10 @@ class Operations:
             return _pb.operation_pb2.Operation.FromString(stored.done)
         if now < stored.ends:
             return _operation(operation_id, stored.created, stored.created)
-        request = _pb.text_generation_service_pb2.CompletionRequest.FromString(stored.request)
-        return self._finish(operation_id, stored, compose(request, stored.scripted))
+        kind = kind_of(operation_id)
+        request = kind.request_type()
+        request.ParseFromString(stored.request)
+        return self._finish(operation_id, stored, kind.compose(request, stored.scripted))
 
     def cancel(self, operation_id: str, now: float) -> _pb.operation_pb2.Operation:
         """End a running operation with the error CANCELLED; one that is done stays as it is.
@@ -180,7 +179,7 @@ class Operations:
             self._file.end(operation_id, now, ended.SerializeToString())
         return ended
 
-    def _finish(self, operation_id: str, stored: _Stored, outcome: Outcome) -> _pb.operation_pb2.Operation:
+    def _finish(self, operation_id: str, stored: _Stored, outcome: Message) -> _pb.operation_pb2.Operation:
         operation = _operation(operation_id, stored.created, stored.ends)
         operation.done = True
         if isinstance(outcome, _pb.status_pb2.Status):
@@ -205,10 +204,10 @@ class Operations:
         if self._file is not None and len(self._stored) < before:
             self._file.forget(now - RETENTION_SECONDS)
 
-    def _new_id(self) -> str:
+    def _new_id(self, kind: Kind) -> str:
         # 36**17 ids: two equal ones happen only where a seed repeats those of a state file.
         while True:
-            drawn = ID_PREFIX + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(ID_PREFIX)))
+            drawn = kind.prefix + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(kind.prefix)))
             if drawn not in self._stored:
                 return drawn
 
@@ -218,10 +217,13 @@ def _expired(stored: _Stored, now: float) -> bool:
 
 
 def _operation(operation_id: str, created: float, modified: float) -> _pb.operation_pb2.Operation:
-    """Times in whole seconds, as the service gives them."""
+    """Times in whole seconds, as the service gives them; where the kind has them at all."""
+    kind = kind_of(operation_id)
+    if not kind.dated:
+        return _pb.operation_pb2.Operation(id=operation_id, description=kind.description)
     return _pb.operation_pb2.Operation(
         id=operation_id,
-        description=DESCRIPTION,
+        description=kind.description,
         created_at=_pb.timestamp_pb2.Timestamp(seconds=int(created)),
         created_by=CREATED_BY,
         modified_at=_pb.timestamp_pb2.Timestamp(seconds=int(modified)),

@@ -12,7 +12,10 @@ from yagrpc.emulator.auth import check_auth
 from yagrpc.emulator.durations import Duration, draw
 from yagrpc.emulator.faults import Fault
 from yagrpc.emulator.quotas import EmulatorQuota
+from yagrpc.emulator.recording import Recording
 from yagrpc.emulator.replies import Replies
+from yagrpc.emulator.tls import Certificates
+from yagrpc.emulator.windows import QUOTA_MODELS, QuotaModel
 
 __all__ = ["EmulatorOptions"]
 
@@ -26,8 +29,8 @@ class EmulatorOptions:
     """
 
     host: str = "127.0.0.1"
-    """Where to listen: `localhost` or a loopback address. Others are refused without `i_know`: there is no encryption,
-    and what it accepts as a credential is no secret."""
+    """Where to listen: `localhost` or a loopback address. Others are refused without `i_know`: what it accepts as a
+    credential is no secret, and without `tls` there is no encryption."""
 
     i_know: bool = False
     """Whether a host that others can reach is meant. The control service is refused there all the same."""
@@ -54,6 +57,19 @@ class EmulatorOptions:
 
     quota: EmulatorQuota | None = None
     """Quotas to enforce; `EmulatorQuota()` has the documented ones."""
+
+    quota_model: QuotaModel = "sliding"
+    """How calls are counted against quotas: `"sliding"`, `"fixed"` (by the clock's seconds) or `"bucket"`."""
+
+    folder: str | None = None
+    """The folder that there is: a model of another one is refused. `None`: any folder will do."""
+
+    tls: bool | Certificates = False
+    """Listen with TLS: a throwaway authority is made, whose certificate clients are to trust (`ca_file`); or one that
+    was made before is used. Needs the extra `emulator`."""
+
+    recording: Recording | None = None
+    """Recorded answers, in place of all others."""
 
     frozen: bool = False
     """Whether time stands still but for `advance`."""
@@ -83,6 +99,10 @@ class EmulatorOptions:
             if not callable(duration):
                 draw(duration, random.Random())
         check_auth(self.auth)
+        if self.recording is not None and self.replies is not None:
+            raise ValueError("replies and a recording exclude each other: a recording answers all there is")
+        if self.quota_model not in QUOTA_MODELS:
+            raise ValueError(f"quota_model is one of {', '.join(QUOTA_MODELS)}, not {self.quota_model!r}")
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """What every call goes through before its servicer: it is noted, gets its response headers, and is let in or not.
 
-The order is noting, scripted faults, credential, quota, headers, servicer (which validates). That a refused credential
-takes no quota and a refused request does is this emulator's choice; the service's order is not documented.
+The order is noting, scripted faults, credential, folder, quota, headers, servicer (which validates). That a refused
+credential takes no quota and a refused request does is this emulator's choice; the service's order is not documented.
 
 Rules: the only place that ends a call with a status; everything else raises `Refusal`. Handlers are wrapped once, when
 they are registered, not by an interceptor: that would cost every call a coroutine and a handler of its own.
@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from yagrpc.emulator import paths
+from yagrpc.emulator import paths, validation
 from yagrpc.emulator.received import CURRENT, Received
 from yagrpc.emulator.refusal import Refusal
 from yagrpc.emulator.state import State
@@ -47,6 +47,11 @@ class Pipeline(grpc.GenericRpcHandler):
     def __init__(self, state: State) -> None:
         self._state = state
         self._handlers: dict[str, _Handler] = {}
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The methods that are served."""
+        return frozenset(self._handlers)
 
     @property
     def registry(self) -> grpc.aio.Server:
@@ -151,6 +156,7 @@ class Pipeline(grpc.GenericRpcHandler):
         if received.path not in paths.OPEN_TO_ALL:
             authorization = str(received.metadata.get("authorization", ""))
             self._state.guard.check(authorization, received.at, headers[0][1])
+            validation.check_folder(getattr(received.request, "model_uri", ""), self._state.options.folder)
 
     async def _refuse(
         self, path: str, refusal: Refusal, context: _Context, headers: tuple[tuple[str, str], ...]

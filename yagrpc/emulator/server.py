@@ -12,10 +12,14 @@ import grpc.aio
 
 from yagrpc.emulator.control import add_control
 from yagrpc.emulator.faults import Crash
+from yagrpc.emulator.neighbours import add_neighbours
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.pipeline import Pipeline
+from yagrpc.emulator.recording import Playback
 from yagrpc.emulator.services import add_services
 from yagrpc.emulator.state import State
+from yagrpc.emulator.tls import Certificates
+from yagrpc.emulator.tools import add_tools
 
 __all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
 
@@ -39,6 +43,9 @@ class EmulatorServer:
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.state = State(options or EmulatorOptions())
+        chosen = self.state.options
+        self._certificates = Certificates(chosen.host) if chosen.tls is True else chosen.tls or None
+        self._playback = None if chosen.recording is None else Playback(chosen.recording)
         self._port = self.state.options.port
         self._server: grpc.aio.Server | None = None
         self._crashing: asyncio.Task[None] | None = None
@@ -48,6 +55,11 @@ class EmulatorServer:
     def address(self) -> str:
         """Where it listens, `host:port`; empty before the first start."""
         return self.state.address
+
+    @property
+    def ca_file(self) -> str | None:
+        """The file with the certificate that clients are to trust, as PEM; `None` without TLS."""
+        return None if self._certificates is None else str(self._certificates.ca_file)
 
     async def start(self) -> None:
         """Listen.
@@ -79,12 +91,20 @@ class EmulatorServer:
         )
         pipeline = Pipeline(self.state)
         add_services(pipeline.registry, self.state)
+        add_neighbours(pipeline.registry, self.state)
+        if self._playback is not None:
+            self._playback.take_over(pipeline)
         if self.state.options.control:
             add_control(server, self.state)
+        await add_tools(server, control=self.state.options.control)
         server.add_generic_rpc_handlers((pipeline,))
         host = self.state.options.host
         host = f"[{host}]" if ":" in host else host
-        self._port = server.add_insecure_port(f"{host}:{self._port}")
+        address = f"{host}:{self._port}"
+        if self._certificates is None:
+            self._port = server.add_insecure_port(address)
+        else:
+            self._port = server.add_secure_port(address, self._certificates.credentials())
         self.state.address = f"{host}:{self._port}"
         await server.start()
         return server

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from yagrpc import _pb
 from yagrpc.emulator.auth import Guard
 from yagrpc.emulator.clock import Clock
 from yagrpc.emulator.connections import shut_connections
@@ -46,7 +47,7 @@ class State:
         """What a scripted crash does; the server's business."""
         self.clock = Clock(frozen=options.frozen)
         self.received = ReceivedLog()
-        self.quotas = Quotas(options.quota)
+        self.quotas = Quotas(options.quota, options.quota_model)
         self.script = Script(options.replies)
         # A stream of random numbers for each use: another kind of duration must not change the ids.
         self.guard = Guard(options.auth, self._stream("tokens"))
@@ -95,7 +96,7 @@ class State:
         self.operations.clear()
         self.received.clear()
         self.faults.clear()
-        self.quotas = Quotas(self.options.quota)
+        self.quotas = Quotas(self.options.quota, self.options.quota_model)
         self.script = Script(self.options.replies)
 
     def seconds(self, duration: Duration) -> float:
@@ -108,6 +109,12 @@ class State:
         if told is None:
             told = requested(CURRENT.get().metadata)
         return draw(duration, self.durations) if told is None else told
+
+    def told(self, operation: _pb.operation_pb2.Operation) -> _pb.operation_pb2.Operation:
+        """An operation that is about to be sent, noted as delivered if it is done."""
+        if operation.done:
+            self.received.deliver(operation.id)
+        return operation
 
     def new_request_id(self) -> str:
         """A fresh UUID of version 4."""
@@ -129,6 +136,7 @@ class State:
     def _keep_up(self, file: StateFile) -> None:
         """Set the clock to where it was: what was done stays done, and what was created is not in the future."""
         newest = max((record.created for record in self.operations.records(0)), default=0.0)
+        # Moved by the difference, not set: the clock runs on while this is worked out.
         self.clock.advance(max(0.0, max(time.time() + file.ahead, newest) - self.clock.now()))
 
     def _note_time(self) -> None:

@@ -20,8 +20,11 @@ from yagrpc.emulator.operations import OperationRecord
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
+from yagrpc.emulator.recording import Recording
 from yagrpc.emulator.replies import Replies, Script
 from yagrpc.emulator.server import EmulatorServer
+from yagrpc.emulator.tls import Certificates
+from yagrpc.emulator.windows import QuotaModel
 
 __all__ = ["Emulator"]
 
@@ -44,6 +47,11 @@ class Emulator:
             `CompletionResponse`.
         auth: `"off"`, `"present"`, or the accepted values of `authorization`, such as `{"Api-Key abc"}`.
         quota: Quotas to enforce, or `None`; `EmulatorQuota()` has the documented ones.
+        quota_model: How calls are counted against them: `"sliding"` windows, `"fixed"` ones, or a token `"bucket"`.
+        folder: The only folder that there is; `None` where any will do.
+        tls: Listen with TLS, with a throwaway authority's certificate (`ca_file`), or with `Certificates` made before;
+            needs the extra `emulator`.
+        recording: Recorded answers, in place of all others: `Recording.load(file)`.
         frozen: Whether time stands still but for `advance` and `set_time`.
         faults: Scripted faults, such as `Fault(LostReply(), method=paths.COMPLETION_ASYNC, calls=1)`.
         state: A file that keeps the operations over the emulator's death; `None` for memory only.
@@ -64,6 +72,10 @@ class Emulator:
         replies: Replies | None = None,
         auth: str | Collection[str] = "off",
         quota: EmulatorQuota | None = None,
+        quota_model: QuotaModel = "sliding",
+        folder: str | None = None,
+        tls: bool | Certificates = False,
+        recording: Recording | None = None,
         frozen: bool = False,
         faults: Sequence[Fault] = (),
         state: str | Path | None = None,
@@ -79,6 +91,10 @@ class Emulator:
                 replies=replies,
                 auth=auth,
                 quota=quota,
+                quota_model=quota_model,
+                folder=folder,
+                tls=tls,
+                recording=recording,
                 frozen=frozen,
                 faults=faults,
                 state=state,
@@ -93,6 +109,11 @@ class Emulator:
     def address(self) -> str:
         """Where it listens, such as `127.0.0.1:40123`; empty before the first start."""
         return self._server.address
+
+    @property
+    def ca_file(self) -> str | None:
+        """The file with the certificate that clients are to trust, as PEM; `None` without TLS."""
+        return self._server.ca_file
 
     @property
     def calls(self) -> Counter[str]:
