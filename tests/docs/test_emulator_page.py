@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from yagrpc.emulator import parse_script
+from yagrpc.emulator.faults import ACTIONS
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "emulator.md").read_text("utf-8")
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
@@ -54,3 +57,15 @@ def test_every_block_runs(block: str, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_script_is_one() -> None:
+    (script,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    read = parse_script(script)
+    assert len(read.faults) == 3
+    assert read.replies is not None
+
+
+def test_every_action_is_told() -> None:
+    told = dict(re.findall(r"^\| `(\w+):[^`]*` \| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert told == {name: kind.__name__ for name, kind in ACTIONS.items()}
