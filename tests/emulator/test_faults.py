@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,10 +13,12 @@ import pytest
 
 from yagrpc import _pb
 from yagrpc.emulator import (
+    Control,
     Crash,
     Delay,
     DropConnection,
     EarlyError,
+    Emulator,
     ExpireToken,
     Failure,
     Fault,
@@ -188,7 +191,12 @@ def test_a_token_ends_after_its_life(emulate: Emulate, ask: Ask, refused: Refuse
     service.emulator.advance(59)
     service.complete(ask("ping"), metadata=old)
     service.emulator.advance(1)
-    assert refused(service.text.Completion, ask("ping"), metadata=old).code is grpc.StatusCode.UNAUTHENTICATED
+    refusal = refused(service.text.Completion, ask("ping"), metadata=old)
+    assert refusal.code is grpc.StatusCode.UNAUTHENTICATED
+    assert refusal.status is not None
+    info = _pb.error_details_pb2.RequestInfo()
+    assert refusal.status.details[0].Unpack(info)
+    assert info.request_id == refusal.initial_metadata["x-request-id"]
     service.complete(ask("ping"), metadata=new)
 
 
@@ -261,6 +269,22 @@ def test_a_dropped_connection_takes_all_its_calls_along(emulate: Emulate, ask: A
         assert apart.is_active(), "another connection is another matter"
         service.emulator.advance(3600)
         assert len(list(apart)) == 1
+
+
+def test_a_connection_with_tls_is_dropped_too(ask: Ask) -> None:
+    faults = [Fault(DropConnection(), method=GET, calls=1)]
+    with Emulator(tls=True, control=True, faults=faults) as emulator:
+        assert emulator.ca_file is not None
+        trusted = Path(emulator.ca_file).read_bytes()
+        with grpc.secure_channel(emulator.address, grpc.ssl_channel_credentials(trusted)) as channel:
+            stub = _pb.operation_service_pb2_grpc.OperationServiceStub(channel)
+            wanted = _pb.operation_service_pb2.GetOperationRequest(operation_id="d7q")
+            with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
+                stub.Get(wanted)
+            with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+                on_a_new_connection(lambda: stub.Get(wanted, wait_for_ready=True))
+        with Control(emulator.address, root_certificates=trusted) as control:
+            assert control.counters()[paths.OPERATION_GET].calls == 2
 
 
 def test_where_open_files_are_not_listed_the_call_alone_is_lost(

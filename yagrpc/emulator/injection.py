@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator import faults as kinds
+from yagrpc.emulator.auth import unauthenticated
 from yagrpc.emulator.faults import Fault
 from yagrpc.emulator.received import Received
 from yagrpc.emulator.refusal import Refusal, make_status
@@ -144,8 +145,12 @@ class Injected:
         self.silent = any(isinstance(action, kinds.LostReply) for action in self._actions)
         """Whether no headers may leave."""
 
-    async def before(self, context: Any) -> None:
+    async def before(self, context: Any, request_id: str) -> None:
         """Do what comes before any work.
+
+        Args:
+            context: gRPC's, of the call.
+            request_id: The `x-request-id` of its answer.
 
         Raises:
             Refusal: The call ends here.
@@ -158,7 +163,7 @@ class Injected:
             elif isinstance(action, Failure):
                 raise Refusal(make_status(action.code, action.message, *action.details))
             elif isinstance(action, kinds.ExpireToken):
-                self._check_age(rule, action.seconds)
+                self._check_age(rule, action.seconds, request_id)
             elif isinstance(action, kinds.Hang):
                 await _for_ever()
             elif isinstance(action, kinds.Crash):
@@ -208,10 +213,10 @@ class Injected:
                 answer = action.data
         return answer
 
-    def _check_age(self, rule: _Rule, seconds: float) -> None:
+    def _check_age(self, rule: _Rule, seconds: float, request_id: str) -> None:
         credential, now = str(self._received.metadata.get("authorization", "")), self._received.at
         if now >= rule.credentials.setdefault(credential, now) + seconds:
-            raise Refusal(make_status(grpc.StatusCode.UNAUTHENTICATED, "The token is invalid"))
+            raise unauthenticated("The token is invalid", request_id)
 
     async def _drop(self, context: Any) -> None:
         if not self._host.shut(context.peer()):

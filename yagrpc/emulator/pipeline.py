@@ -94,7 +94,7 @@ class Pipeline(grpc.GenericRpcHandler):
             faults = state.faults.take(received)
             try:
                 if faults is not None:
-                    await faults.before(context)
+                    await faults.before(context, headers[0][1])
                 self._authorize(received, headers)
                 with state.quotas.admit(path, received.at):
                     if path not in HEADERS_LAST and not (faults is not None and faults.silent):
@@ -123,7 +123,7 @@ class Pipeline(grpc.GenericRpcHandler):
             faults = state.faults.take(received)
             try:
                 if faults is not None:
-                    await faults.before(context)
+                    await faults.before(context, headers[0][1])
                 self._authorize(received, headers)
                 with state.quotas.admit(path, received.at):
                     if not (faults is not None and faults.silent):

@@ -33,10 +33,14 @@ class Control:
 
     Args:
         address: Where it listens, `host:port`.
+        root_certificates: What to trust, as PEM bytes, where it listens with TLS.
     """
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address)
+    def __init__(self, address: str, *, root_certificates: bytes | None = None) -> None:
+        if root_certificates is None:
+            self._channel = grpc.insecure_channel(address)
+        else:
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(root_certificates))
         self._stub = _pb.control_pb2_grpc.ControlServiceStub(self._channel)
 
     def add_faults(self, *faults: Fault) -> None:
