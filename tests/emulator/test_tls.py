@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 import yagrpc
-from yagrpc.emulator import Emulator
+from yagrpc.emulator import Certificates, Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +105,18 @@ def test_the_authority_outlives_a_restart(emulator: Emulator) -> None:
     channel = grpc.secure_channel(emulator.address, grpc.ssl_channel_credentials(roots))
     with channel:
         grpc.channel_ready_future(channel).result(timeout=60)
+
+
+def test_a_taken_port_is_an_error_with_tls_too(emulator: Emulator) -> None:
+    port = int(emulator.address.rpartition(":")[2])
+    with pytest.raises(RuntimeError, match=f"127.0.0.1:{port}"):
+        Emulator(tls=True, port=port).start()
+
+
+def test_several_emulators_may_share_an_authority() -> None:
+    certificates = Certificates("127.0.0.1")
+    with Emulator(tls=certificates) as one, Emulator(tls=certificates) as other:
+        assert one.ca_file == other.ca_file == str(certificates.ca_file)
 
 
 def test_without_tls_there_is_no_authority() -> None:

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 import yagrpc
-from yagrpc.emulator import Emulator, EmulatorQuota, Failure, paths
+from yagrpc.emulator import Emulator, EmulatorQuota, Failure, Fault, paths
 
 pytestmark = pytest.mark.yagrpc(replies={"ping": "pong", "fail": Failure(grpc.StatusCode.INTERNAL, "broken")})
 
@@ -43,6 +43,12 @@ def test_quotas_are_the_emulators(yagrpc_client: yagrpc.Client) -> None:
     yagrpc_client.completion_async("ping")
     with pytest.raises(yagrpc.ResourceExhaustedError):
         yagrpc_client.completion_async("ping", timeout=0.5)
+
+
+@pytest.mark.yagrpc(faults=[Fault(Failure(grpc.StatusCode.UNAVAILABLE, "away"), calls=1)])
+def test_faults_befall_its_calls(yagrpc_client: yagrpc.Client, yagrpc_emulator: Emulator) -> None:
+    assert len(yagrpc_client.tokenize("ping")) == 1, "a read is sent again"
+    assert yagrpc_emulator.calls == {paths.TOKENIZE: 2}
 
 
 def test_code_under_test_may_make_its_own_client(yagrpc_emulator: Emulator) -> None:
