@@ -31,7 +31,7 @@ CLIENT_REQUEST_ID = "x-client-request-id"
 HEADERS_LAST: Final = frozenset({paths.OPERATION_GET})
 """Calls whose good answers carry the headers behind the message, where gRPC sends them along with the status: a write
 for them alone, before the message, takes a quarter of all that a call costs. Of the operation service's headers nothing
-is documented, and clients are told to look in both places."""
+is documented, and clients are told to look in both places. They have no `x-server-trace-id`, which is of a model's work."""
 
 _UNLIMITED: Final = contextlib.nullcontext()
 
@@ -149,7 +149,9 @@ class Pipeline(grpc.GenericRpcHandler):
         received = Received(path, metadata, request, state.clock.now())
         CURRENT.set(received)
         state.received.keep(received)
-        headers = ((REQUEST_ID, state.new_request_id()), (SERVER_TRACE_ID, state.new_request_id()))
+        headers: tuple[tuple[str, str], ...] = ((REQUEST_ID, state.new_request_id()),)
+        if path not in HEADERS_LAST:
+            headers = (*headers, (SERVER_TRACE_ID, state.new_request_id()))
         if CLIENT_REQUEST_ID in metadata:
             return received, (*headers, (CLIENT_REQUEST_ID, str(metadata[CLIENT_REQUEST_ID])))
         return received, headers
