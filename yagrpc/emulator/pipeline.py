@@ -33,6 +33,8 @@ HEADERS_LAST: Final = frozenset({paths.OPERATION_GET})
 for them alone, before the message, takes a quarter of all that a call costs. Of the operation service's headers nothing
 is documented, and clients are told to look in both places."""
 
+_UNLIMITED: Final = contextlib.nullcontext()
+
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -86,7 +88,7 @@ class Pipeline(grpc.GenericRpcHandler):
         return handler
 
     def _unary(self, path: str, servicer: Any) -> Any:
-        state = self._state
+        state, headers_last = self._state, path in HEADERS_LAST
 
         async def call(request: Message, context: _Context) -> Any:
             received, headers = self._note(path, request, context)
@@ -96,8 +98,8 @@ class Pipeline(grpc.GenericRpcHandler):
                 if faults is not None:
                     await faults.before(context, headers[0][1])
                 self._authorize(received, headers)
-                with state.quotas.admit(path, received.at):
-                    if path not in HEADERS_LAST and not (faults is not None and faults.silent):
+                with state.quotas.admit(path, received.at) if state.quotas.limits(path) else _UNLIMITED:
+                    if not headers_last and not (faults is not None and faults.silent):
                         headers_sent = True
                         await context.send_initial_metadata(headers)
                     answer = await servicer(request, context)
@@ -125,7 +127,7 @@ class Pipeline(grpc.GenericRpcHandler):
                 if faults is not None:
                     await faults.before(context, headers[0][1])
                 self._authorize(received, headers)
-                with state.quotas.admit(path, received.at):
+                with state.quotas.admit(path, received.at) if state.quotas.limits(path) else _UNLIMITED:
                     if not (faults is not None and faults.silent):
                         headers_sent = True
                         await context.send_initial_metadata(headers)
@@ -156,7 +158,8 @@ class Pipeline(grpc.GenericRpcHandler):
         if received.path not in paths.OPEN_TO_ALL:
             authorization = str(received.metadata.get("authorization", ""))
             self._state.guard.check(authorization, received.at, headers[0][1])
-            validation.check_folder(getattr(received.request, "model_uri", ""), self._state.options.folder)
+            if self._state.options.folder is not None:
+                validation.check_folder(getattr(received.request, "model_uri", ""), self._state.options.folder)
 
     async def _refuse(
         self, path: str, refusal: Refusal, context: _Context, headers: tuple[tuple[str, str], ...]

@@ -102,6 +102,10 @@ class Quotas:
             for path in limited:
                 self._limits.setdefault(path, []).append(limit)
 
+    def limits(self, path: str) -> bool:
+        """Whether there is any quota for these calls."""
+        return path in self._limits or (path == paths.COMPLETION and self._concurrent is not None)
+
     @contextlib.contextmanager
     def admit(self, path: str, now: float) -> Iterator[None]:
         """Let one call through, for as long as the context is open.
