@@ -64,5 +64,5 @@ $(VENV)/.tools: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	$(PIP) install --force-reinstall --no-deps .
-	$(PIP) install '.[cli,codegen,emulator]'
+	$(PIP) install '.[auth,cli,codegen,emulator]'
 	touch $@
