@@ -366,9 +366,11 @@ def test_a_crash_and_a_restart(emulate: Emulate, ask: Ask, refused: Refused, kee
 def test_a_crashed_emulator_is_down_for_a_while(emulate: Emulate, ask: Ask, refused: Refused) -> None:
     service = emulate(frozen=True, faults=[Fault(Crash(down=60), calls=2)])
     operation = service.text_async.Completion(ask("ping"))
-    for _ in range(2):
-        assert refused(service.get, operation.id).code is grpc.StatusCode.UNAVAILABLE
-    assert service.emulator.calls[paths.OPERATION_GET] == 1
+    assert refused(service.get, operation.id).code is grpc.StatusCode.UNAVAILABLE
+    # One that came through in the last moment is ended by gRPC itself.
+    lost = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    assert refused(service.get, operation.id).code in lost
+    assert refused(service.get, operation.id, timeout=1).code in (*lost, grpc.StatusCode.DEADLINE_EXCEEDED)
     service.emulator.advance(60)
     assert on_a_new_connection(lambda: service.get(operation.id, wait_for_ready=True)).id == operation.id
 

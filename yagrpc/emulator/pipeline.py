@@ -31,7 +31,8 @@ CLIENT_REQUEST_ID = "x-client-request-id"
 HEADERS_LAST: Final = frozenset({paths.OPERATION_GET})
 """Calls whose good answers carry the headers behind the message, where gRPC sends them along with the status: a write
 for them alone, before the message, takes a quarter of all that a call costs. Of the operation service's headers nothing
-is documented, and clients are told to look in both places. They have no `x-server-trace-id`, which is of a model's work."""
+is documented, and clients are told to look in both places.
+They have no `x-server-trace-id`, which is of a model's work."""
 
 _UNLIMITED: Final = contextlib.nullcontext()
 

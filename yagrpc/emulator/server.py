@@ -132,6 +132,8 @@ class EmulatorServer:
 
     async def _die_and_rise(self, server: grpc.aio.Server, fault: Crash) -> None:
         died = self.state.clock.now()
+        # Twice: who is quick has a new connection by now, and would be told CANCELLED, which the dead do not say.
+        self.state.shut()
         self.state.shut()
         await server.stop(None)
         if not fault.keep:
