@@ -66,7 +66,8 @@ def on_a_new_connection(call: Callable[[], Any]) -> Any:
             return call()
         except grpc.RpcError as error:
             assert isinstance(error, grpc.Call)
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > limit:
+            lost = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+            if error.code() not in lost or time.monotonic() > limit:
                 raise
 
 
