@@ -4,7 +4,7 @@
 #   make check    format, lint, types, generated code, and the built packages put to use
 #   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
 #   make matrix   the wheel with every line of versions that it admits, and beside the official package's (QUICK=1: few)
-#   make official our descriptors against those of the newest official package
+#   make official our descriptors and our emulator against the newest official packages
 #   make upstream what was added, changed or removed in the newest official package
 #   make live     contract tests against the service, where credentials are set
 #   make gen      regenerate the generated packages from their protos
@@ -36,14 +36,15 @@ check: $(VENV)/.installed $(VENV)/.tools
 bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/imports.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/emulator.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
 
 matrix: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)
-	YAGRPC_OFFICIAL_VENVS=.cache/official $(PYTEST) -m slow --no-cov tests/isolation $(if $(QUICK),-k newest) $(ARGS)
+	$(PYTEST) -m slow --no-cov tests/isolation $(if $(QUICK),-k newest) $(ARGS)
 
 official: $(VENV)/.installed $(VENV)/.tools
-	YAGRPC_OFFICIAL_VENVS=.cache/official $(PYTEST) -m slow --no-cov tests/gen $(ARGS)
+	$(PYTEST) -m slow --no-cov tests/gen tests/official $(ARGS)
 
 upstream:
 	$(PYTHON) -m venv .venv-upstream
@@ -61,7 +62,7 @@ format: $(VENV)/.tools
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-gen .venv-official .venv-upstream .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-gen .venv-upstream .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
@@ -74,5 +75,5 @@ $(VENV)/.tools: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	$(PIP) install --force-reinstall --no-deps .
-	$(PIP) install '.[auth,cli,codegen]'
+	$(PIP) install '.[auth,cli,codegen,emulator]'
 	touch $@

@@ -14,8 +14,13 @@ from types import ModuleType
 
 import pytest
 
+pytest_plugins = ["yagrpc.pytest_plugin"]
+
 ROOT = Path(__file__).parents[1]
-OFFICIAL = "yandexcloud"
+
+CACHE = ROOT / ".cache" / "official"
+"""Environments of official packages, kept in between runs; YAGRPC_OFFICIAL_VENVS names another folder."""
+
 UNREACHABLE = "after connection broken by"
 """What pip prints with each retry of a connection, whatever broke it."""
 
@@ -46,34 +51,34 @@ def script() -> Callable[[str], ModuleType]:
 
 
 class OfficialEnvironment:
-    """An environment that has the official package.
+    """An environment that has an official package.
 
     Args:
-        folder: Where it is, or is to be made.
-        version: The package's version, or `""` for the newest.
+        requirement: The package, and with `==` its version; by default the newest.
     """
 
-    def __init__(self, folder: Path, version: str) -> None:
+    def __init__(self, requirement: str) -> None:
+        self._package = requirement.partition("==")[0]
+        folder = Path(os.environ.get("YAGRPC_OFFICIAL_VENVS", CACHE)).absolute() / requirement
         self.python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         if not self.python.exists():
             venv.create(folder, with_pip=True)
-        wanted = f"{OFFICIAL}=={version}" if version else OFFICIAL
-        install = self.run("-m", "pip", "install", "--upgrade", "--retries", "1", wanted)
+        install = self.run("-m", "pip", "install", "--upgrade", "--retries", "1", requirement)
         if install.returncode and UNREACHABLE in install.stderr + install.stdout:
             # An environment kept from an earlier run serves offline too.
             if not self.version:
-                pytest.skip(f"pip cannot reach a package index to install {wanted}")
+                pytest.skip(f"pip cannot reach a package index to install {requirement}")
         elif install.returncode:
-            pytest.fail(f"pip install {wanted}: {install.stderr}")
+            pytest.fail(f"pip install {requirement}: {install.stderr}")
 
     @property
     def version(self) -> str:
-        """The version of the official package that is there, `""` without any."""
-        return self.run("-c", f"import importlib.metadata as m; print(m.version('{OFFICIAL}'))").stdout.strip()
+        """The version of the package that is there, `""` without any."""
+        return self.run("-c", f"import importlib.metadata as m; print(m.version('{self._package}'))").stdout.strip()
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run its interpreter, which sees its own packages alone."""
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "YC_"))}
         return subprocess.run(
             [str(self.python), *map(str, arguments)],
             cwd=self.python.parent,
@@ -86,12 +91,9 @@ class OfficialEnvironment:
 
 
 @pytest.fixture(scope="session")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OfficialEnvironment]:
-    """Gives environments by the official package's version, `""` for the newest.
+def official() -> Callable[[str], OfficialEnvironment]:
+    """Makes the environment of an official package, each once: `official("yandexcloud==0.380.0")`.
 
-    YAGRPC_OFFICIAL_VENVS names a folder to keep them in between runs. The only reason to skip a test that asks for one
-    is a package index that cannot be reached.
+    The only reason to skip a test that asks for one is a package index that cannot be reached.
     """
-    kept = os.environ.get("YAGRPC_OFFICIAL_VENVS")
-    folder = Path(kept).absolute() if kept else tmp_path_factory.mktemp("official")
-    return functools.cache(lambda version: OfficialEnvironment(folder / (version or "newest"), version))
+    return functools.cache(OfficialEnvironment)

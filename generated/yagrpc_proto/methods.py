@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from yagrpc_proto.yandex.cloud.endpoint.api_endpoint_service_methods import ApiEndpointService as ApiEndpointService
+    from yagrpc_proto.yagrpc.emulator.v1.control_methods import ControlService as ControlService
     from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.embedding.embedding_service_methods import EmbeddingsService as EmbeddingsService
     from yagrpc_proto.yandex.cloud.iam.v1.iam_token_service_methods import IamTokenService as IamTokenService
     from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.image_generation.image_generation_service_methods import ImageGenerationAsyncService as ImageGenerationAsyncService
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiEndpointService",
+    "ControlService",
     "EmbeddingsService",
     "IamTokenService",
     "ImageGenerationAsyncService",
@@ -34,6 +36,7 @@ __all__ = [
 
 SERVICES: Final[dict[str, tuple[str, ...]]] = {
     "ApiEndpointService": ("yagrpc_proto.yandex.cloud.endpoint.api_endpoint_service_methods.ApiEndpointService",),
+    "ControlService": ("yagrpc_proto.yagrpc.emulator.v1.control_methods.ControlService",),
     "EmbeddingsService": ("yagrpc_proto.yandex.cloud.ai.foundation_models.v1.embedding.embedding_service_methods.EmbeddingsService",),
     "IamTokenService": ("yagrpc_proto.yandex.cloud.iam.v1.iam_token_service_methods.IamTokenService",),
     "ImageGenerationAsyncService": ("yagrpc_proto.yandex.cloud.ai.foundation_models.v1.image_generation.image_generation_service_methods.ImageGenerationAsyncService",),

@@ -148,7 +148,7 @@ def test_without_the_official_package_it_says_what_to_install() -> None:
 
 @pytest.mark.slow
 def test_nothing_breaks_against_the_newest(official: Callable[[str], OfficialEnvironment]) -> None:
-    done = official("").run("-W", "error", SCRIPT)
+    done = official("yandexcloud").run("-W", "error", SCRIPT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\n| change | what | detail | breaks the wire |\n" in done.stdout
     assert "**yes**" not in done.stdout

@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # The first has the gencode of protobuf 3, the second that of 5; `make matrix QUICK=1` runs the newest alone.
 @pytest.mark.parametrize("version", ["0.295.0", "0.380.0", "newest"])
 def test_both_clients_talk(version: str, official: Callable[[str], OfficialEnvironment], wheel: Path) -> None:
-    environment = official(version.removeprefix("newest"))
+    environment = official("yandexcloud" if version == "newest" else f"yandexcloud=={version}")
     # Dependencies stay as the official package has them; pip says if that is outside of our range.
     installed = environment.run("-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel)
     assert installed.returncode == 0, installed.stderr

@@ -150,7 +150,7 @@ class AsyncTransport:
         if self._core.endpoints.plaintext:
             channel = grpc.aio.insecure_channel(endpoint, self._options, interceptors=self._interceptors)
         else:
-            credentials = grpc.ssl_channel_credentials()
+            credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
             channel = grpc.aio.secure_channel(endpoint, credentials, self._options, interceptors=self._interceptors)
         self._opened.append(channel)
         return channel

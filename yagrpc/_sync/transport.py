@@ -181,7 +181,9 @@ class Transport:
         if self._core.endpoints.plaintext:
             channel = grpc.insecure_channel(endpoint, self._options)
         else:
-            channel = grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(), self._options)
+            channel = grpc.secure_channel(
+                endpoint, grpc.ssl_channel_credentials(self._core.root_certificates), self._options
+            )
         self._opened.append(channel)
         return channel
 
