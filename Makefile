@@ -35,6 +35,8 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/imports.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/polling.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/delivery.py $(if $(QUICK),--quick)
 
 official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow $(ARGS)

@@ -349,6 +349,8 @@ class OperationCancelledError(OperationError):
 class OperationTimeoutError(OperationError, TimeoutError):
     """The wait ended, the operation did not: it goes on, and can be waited for again by its id."""
 
+    operation_ids: tuple[str, ...] = ()  # of all that are not done in time, where several were waited for
+
 
 class OperationResultError(OperationError, ResultError):
     """The operation is done but holds no result, or one of another type (both names are in the message)."""

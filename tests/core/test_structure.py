@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 EXPORTS = """
 __version__ emulator methods
-Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus
+Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
 CallParameters CompletionParameters ModelParameters Polling Quota
 ApiKey Credentials IamToken NoCredentials
 Message ToolCall ToolResult convert
@@ -40,6 +40,7 @@ LAYERS = [
     {"results"},
     {"_core"},
     {"_sync", "_aio"},
+    {"waiting"},
     {"cli"},
 ]
 """From the bottom up: a module imports of its own layer's part, and of layers below, only."""
