@@ -17,8 +17,7 @@
        `- OperationNotFoundError
           `- OperationExpiredError          probably deleted: results are kept for three days
 
-Rules: attributes are plain data, so every error can be pickled and sent to another process; a message is one
-line; a credential is in none of them.
+Rules: attributes are plain data, so every error can be pickled; a message is one line; a credential is in none of them.
 """
 
 from __future__ import annotations
@@ -137,6 +136,7 @@ class CallError(YagrpcError):
         client_request_id: The id that was sent along as `x-client-request-id`.
         attempts: How often it was sent; 0 where nothing was sent at all.
         operation_id: The operation that the call was about, if any.
+        hint: What is likely behind it, and what to do; empty where nothing is known.
     """
 
     code: Code = Code.UNKNOWN
@@ -153,6 +153,7 @@ class CallError(YagrpcError):
         client_request_id: str = "",
         attempts: int = 1,
         operation_id: str = "",
+        hint: str = "",
     ) -> None:
         self.code = type(self).code if code is None else code
         self.message = message
@@ -163,6 +164,7 @@ class CallError(YagrpcError):
         self.client_request_id = client_request_id
         self.attempts = attempts
         self.operation_id = operation_id
+        self.hint = hint
         super().__init__(message)
 
     def __str__(self) -> str:
@@ -175,7 +177,7 @@ class CallError(YagrpcError):
             "attempts": self.attempts if self.attempts != 1 else "",
         }
         told = ", ".join(f"{name} {value}" for name, value in known.items() if value != "")
-        return f"{self.code.name}: {self.message}" + (f" ({told})" if told else "")
+        return f"{self.code.name}: {self.message}{self.hint and f'; {self.hint}'}{told and f' ({told})'}"
 
 
 class CallCancelledError(CallError):

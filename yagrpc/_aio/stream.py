@@ -40,20 +40,7 @@ class AsyncStream(Generic[ItemT]):
         return self
 
     async def __anext__(self) -> ItemT:
-        if self._closed:
-            raise StopAsyncIteration
-        if self._responses is None:
-            self._responses = await self._open()
-        try:
-            response = await self._responses.read()
-        except asyncio.CancelledError:
-            if self._closed:  # our own close, from another task
-                raise StopAsyncIteration from None
-            self._core.raise_request_error(self._call)
-            raise
-        except grpc.RpcError as error:
-            self._closed = True
-            raise self._core.failed(error, self._call) from error
+        response = await self._next()
         if response is grpc.aio.EOF:
             self._closed = True
             raise StopAsyncIteration
@@ -63,8 +50,9 @@ class AsyncStream(Generic[ItemT]):
     async def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        if self._responses is not None:
-            self._responses.cancel()
+        responses = self._responses
+        if responses is not None:
+            responses.cancel()
 
     async def __aenter__(self) -> AsyncStream[ItemT]:
         return self
@@ -73,6 +61,34 @@ class AsyncStream(Generic[ItemT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _next(self) -> Any:
+        while not self._closed:
+            if self._responses is None:
+                self._responses = await self._open()
+                if self._closed:  # meanwhile, by another task, which saw nothing to cancel yet
+                    self._responses.cancel()
+            try:
+                return await self._responses.read()
+            except asyncio.CancelledError:
+                if not self._closed:  # else it is our own close, from another task
+                    self._core.raise_request_error(self._call)
+                    raise
+            except grpc.RpcError as error:
+                await self._renew(error)
+                self._responses = None
+        raise StopAsyncIteration
+
+    async def _renew(self, error: grpc.RpcError) -> None:
+        """After a failure: get the stream ready to be opened again, or raise what it means."""
+        again = False
+        try:
+            failure = self._core.failed(error, self._call)
+            again = self.last is None and await self._transport.run(self._core.renewal(self._call, failure))
+            if not again:
+                raise failure from error
+        finally:
+            self._closed = self._closed or not again
 
     async def _open(self) -> Any:
         timeout = await self._transport.run(self._core.connection(self._call))

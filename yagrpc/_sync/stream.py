@@ -38,28 +38,16 @@ class Stream(Generic[ItemT]):
         return self
 
     def __next__(self) -> ItemT:
-        if self._closed:
-            raise StopIteration
-        if self._responses is None:
-            self._responses = self._open()
-        try:
-            response = next(self._responses)
-        except StopIteration:
-            self._closed = True
-            raise
-        except grpc.RpcError as error:
-            if self._closed:  # our own close, from another thread
-                raise StopIteration from None
-            self._closed = True
-            raise self._core.failed(error, self._call) from error
+        response = self._next()
         self.last = self._make(response)
         return self.last
 
     def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        if self._responses is not None:
-            self._responses.cancel()
+        responses = self._responses
+        if responses is not None:
+            responses.cancel()
 
     def __enter__(self) -> Stream[ItemT]:
         return self
@@ -68,6 +56,33 @@ class Stream(Generic[ItemT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _next(self) -> Any:
+        while not self._closed:
+            if self._responses is None:
+                self._responses = self._open()
+                if self._closed:  # meanwhile, by another thread, which saw nothing to cancel yet
+                    self._responses.cancel()
+            try:
+                return next(self._responses)
+            except StopIteration:
+                self._closed = True
+            except grpc.RpcError as error:
+                if not self._closed:  # else it is our own close, from another thread
+                    self._renew(error)
+                    self._responses = None
+        raise StopIteration
+
+    def _renew(self, error: grpc.RpcError) -> None:
+        """After a failure: get the stream ready to be opened again, or raise what it means."""
+        again = False
+        try:
+            failure = self._core.failed(error, self._call)
+            again = self.last is None and self._transport.run(self._core.renewal(self._call, failure))
+            if not again:
+                raise failure from error
+        finally:
+            self._closed = self._closed or not again
 
     def _open(self) -> Any:
         timeout = self._transport.run(self._core.connection(self._call))
