@@ -204,7 +204,15 @@ class Record:
 
 
 def settings(address: str) -> dict[str, Any]:
-    return {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "endpoint": address, "plaintext": True}
+    # No limit but that of Gets: all are to be submitted at once.
+    others: Any = {name: None for name in yagrpc.Quota._fields if name != "get_per_second"}
+    return {
+        "folder_id": "f",
+        "credentials": yagrpc.NoCredentials(),
+        "endpoint": address,
+        "plaintext": True,
+        "quota": yagrpc.Quota(get_per_second=RATE, **others),
+    }
 
 
 def blocking(address: str, count: int) -> Delivery:

@@ -363,10 +363,7 @@ class OperationNotFoundError(OperationError):
 
 
 class OperationExpiredError(OperationNotFoundError):
-    """The service no longer knows the operation, and it was created over three days ago.
-
-    The service keeps results for three days (its documented hard limit), so it is probably deleted.
-    """
+    """Probably deleted: it was created over three days ago, and results are kept for three (a documented limit)."""
 
 
 CALL_ERRORS: dict[Code, type[CallError]] = {

@@ -40,9 +40,12 @@ RECOVERY: Final = 0.02
 """Part of the full pace that comes back in a second."""
 
 NEAR: Final = (0.9, 1.2)
-"""Parts of the pace that was refused last between which it comes back slower, by `CAREFUL`."""
+"""Parts of the pace that was refused last between which it comes back slower: by `CAREFUL`, and in its own proportion."""
 
-CAREFUL: Final = 0.1
+CAREFUL: Final = 0.3
+
+LEAST_CARE: Final = 0.2
+"""The least proportion of those: from a trickle it has to come back, too."""
 
 LEAST: Final = 0.02
 """Part of the full pace that is kept however often the quota refuses."""
@@ -140,8 +143,9 @@ class Pace:
 
     def _recover(self, seconds: float) -> None:
         gain = RECOVERY * self.full
+        careful = CAREFUL * gain * max(LEAST_CARE, self._rate / self.full)
         near, past = (part * self._refused_rate for part in NEAR)
-        for limit, speed in ((near, gain), (past, CAREFUL * gain), (self.full, gain)):
+        for limit, speed in ((near, gain), (past, careful), (self.full, gain)):
             if seconds > 0 and self._rate < limit:
                 reached = min(limit, self.full, self._rate + speed * seconds)
                 seconds -= (reached - self._rate) / speed
