@@ -277,7 +277,7 @@ class Scheduler:
     def _refused(self, watch: Watch, now: float) -> None:
         """Slow down; not where others are answered, and this operation alone is refused again and again."""
         if watch.refused_after is None or watch.refused_after == self._answers:
-            watch.slowed = self._pace.refused(now) or watch.slowed
+            watch.slowed = max(watch.slowed, self._pace.refused(now))
         elif watch.slowed and watch.failures >= STUBBORN:
             self._pace.forgive(now, watch.slowed)
             watch.slowed = 0.0
