@@ -287,6 +287,35 @@ def test_a_cancelled_gather_leaves_the_others_alone(emulator: Emulator) -> None:
     assert "hello" in asyncio.run(run())
 
 
+def test_one_who_comes_later_is_not_held_up_by_who_leads(subject: Any, emulator: Emulator) -> None:
+    """Nothing is due for a minute when another begins to wait for an operation that may be done."""
+    client = subject.client(emulator, polling=yagrpc.Polling(first=60.0, shortest=60.0, longest=60.0))
+    running, finished = submitted(subject, client, 2)
+    subject(finished.cancel())
+    attached = client.operation(finished.id)
+    if subject.kind == "sync":
+        leading = threading.Thread(target=lambda: pytest.raises(yagrpc.ClientClosedError, running.result, timeout=30))
+        leading.start()
+        while not client._poller._waiting:
+            time.sleep(0.001)
+        with pytest.raises(yagrpc.OperationCancelledError):
+            attached.result()
+        assert leading.is_alive()
+        client.close()
+        leading.join()
+        return
+
+    async def run() -> None:
+        leading = asyncio.ensure_future(running.result(timeout=30))
+        await asyncio.sleep(0.1)
+        with pytest.raises(yagrpc.OperationCancelledError):
+            await attached.result()
+        assert not leading.done()
+        leading.cancel()
+
+    subject(run())
+
+
 # In trouble, on the wire
 
 
@@ -347,23 +376,27 @@ def test_those_who_wait_get_their_own_whatever_becomes_of_others(subject: Any, s
     handles = [client.operation("op1") for _ in range(20)]
     given_up = subject.in_loop(handles[0].future)
 
-    def finish() -> Any:
-        def give_up() -> None:
-            given_up.cancel()
-            finished.set()
+    def give_up() -> None:
+        given_up.cancel()
+        finished.set()
 
+    def late_wait() -> Any:
         if subject.kind == "sync":
-            time.sleep(0.5)
-            return give_up()
+            try:
+                return handles[1].result(timeout=0.1)
+            finally:
+                give_up()
 
-        async def later() -> None:
-            await asyncio.sleep(0.5)
-            give_up()
+        async def wait() -> Any:
+            try:
+                return await handles[1].result(timeout=0.1)
+            finally:
+                give_up()
 
-        return later()
+        return wait()
 
     waits = [lambda handle=handle: handle.result(timeout=20) for handle in handles[2:]]
-    late, *results, _ = subject.together([lambda: handles[1].result(timeout=0.1), *waits, finish])
+    late, *results = subject.together([late_wait, *waits])
     assert isinstance(late, yagrpc.OperationTimeoutError)
     assert late.operation_id == "op1"
     assert {result.text for result in results} == {"answer to op1"}

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from yagrpc._core.pace import CUT, LEAST, Pace
+from yagrpc._core.pace import CUT, LEAST, RECOVERY, Pace
 
 START = 86_400.0
 
@@ -82,9 +82,9 @@ def test_the_pace_comes_back_slower_where_it_was_refused() -> None:
     used_until(pace, START, START + 2.0)
     assert [pace.refused(START + 2.0) for _ in range(5)].count(0.0) == 4
     slow = pace.rate(START + 2.0)
-    assert pace.rate(START + 7.0) - slow == pytest.approx(5 * 0.02 * pace.full)
+    assert pace.rate(START + 4.0) - slow == pytest.approx(2 * RECOVERY * pace.full)
     near = pace.rate(START + 20.0)
-    assert pace.rate(START + 25.0) - near < 2 * 0.02 * pace.full
+    assert pace.rate(START + 25.0) - near < RECOVERY * pace.full
     assert pace.rate(START + 200.0) == pace.full
 
 

@@ -36,13 +36,13 @@ CUT_EVERY: Final = 1.0
 DEEPEST_CUT: Final = 0.3
 """What is left at least where most were refused: then what was served tells the true quota."""
 
-RECOVERY: Final = 0.02
+RECOVERY: Final = 0.05
 """Part of the full pace that comes back in a second."""
 
 NEAR: Final = (0.9, 1.2)
 """Parts of the pace that was refused last between which it comes back slower: by `CAREFUL`, and in its own proportion."""
 
-CAREFUL: Final = 0.3
+CAREFUL: Final = 0.12
 
 LEAST_CARE: Final = 0.2
 """The least proportion of those: from a trickle it has to come back, too."""

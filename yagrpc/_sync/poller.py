@@ -92,7 +92,6 @@ class Poller:
             watch = self._join(operation)
             self._listened += not watch.listeners
             watch.listeners += (listener,)
-            self._wake_leader()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
                 self._thread.start()
@@ -125,7 +124,9 @@ class Poller:
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
         if self._closed:
             raise ClientClosedError(operation.id)
-        return self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        self._wake_leader_if_due()
+        return watch
 
     def _deadline(self, timeout: float | None) -> float:
         return math.inf if timeout is None else self._clock() + timeout
@@ -170,6 +171,12 @@ class Poller:
         if self._leader is not None:
             self._leader.notify()
 
+    def _wake_leader_if_due(self) -> None:
+        """Wake the leader where it would sleep too long: once for every Get would be often."""
+        due = self._scheduler.next_time(self._clock())
+        if due is not None and due < self._leader_until:
+            self._wake_leader()
+
     def _send_due(self, over: Callable[[], bool]) -> None:
         """Send every Get that is due, until something is over; the lock is let go meanwhile: gRPC may call back."""
         while not over() and (watch := self._scheduler.take(self._clock())) is not None:
@@ -207,9 +214,7 @@ class Poller:
                 self._scheduler.answered(watch, outcome, self._clock())
             for wake in watch.wakers:
                 wake()
-            due = self._scheduler.next_time(self._clock())
-            if due is not None and due < self._leader_until:
-                self._wake_leader()
+            self._wake_leader_if_due()
         if watch.ended:
             self._tell(watch)
 
