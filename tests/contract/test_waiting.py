@@ -294,7 +294,12 @@ def test_one_who_comes_later_is_not_held_up_by_who_leads(subject: Any, emulator:
     subject(finished.cancel())
     attached = client.operation(finished.id)
     if subject.kind == "sync":
-        leading = threading.Thread(target=lambda: pytest.raises(yagrpc.ClientClosedError, running.result, timeout=30))
+
+        def lead() -> None:
+            with pytest.raises(yagrpc.ClientClosedError):
+                running.result(timeout=30)
+
+        leading = threading.Thread(target=lead)
         leading.start()
         while not client._poller._waiting:
             time.sleep(0.001)

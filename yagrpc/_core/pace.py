@@ -40,7 +40,7 @@ RECOVERY: Final = 0.05
 """Part of the full pace that comes back in a second."""
 
 NEAR: Final = (0.9, 1.2)
-"""Parts of the pace that was refused last between which it comes back slower: by `CAREFUL`, and in its own proportion."""
+"""Parts of the pace refused last between which it comes back slower: by `CAREFUL`, and in its own proportion."""
 
 CAREFUL: Final = 0.12
 
