@@ -38,6 +38,8 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/emulator.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/polling.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/delivery.py $(if $(QUICK),--quick)
 
 matrix: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)

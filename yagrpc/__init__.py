@@ -89,6 +89,9 @@ if TYPE_CHECKING:
     from yagrpc.results import Token as Token
     from yagrpc.results import Tokens as Tokens
     from yagrpc.results import Usage as Usage
+    from yagrpc.waiting import as_completed as as_completed
+    from yagrpc.waiting import gather as gather
+    from yagrpc.waiting import wait as wait
 
 _MODULES: Final = ("emulator", "methods")
 
@@ -163,6 +166,9 @@ _HOMES: Final = {
     "Token": "results",
     "Tokens": "results",
     "Usage": "results",
+    "as_completed": "waiting",
+    "gather": "waiting",
+    "wait": "waiting",
 }
 """The module that each public name is defined in."""
 

@@ -351,6 +351,8 @@ class OperationCancelledError(OperationError):
 class OperationTimeoutError(OperationError, TimeoutError):
     """The wait ended, the operation did not: it goes on, and can be waited for again by its id."""
 
+    operation_ids: tuple[str, ...] = ()  # of all that are not done in time, where several were waited for
+
 
 class OperationResultError(OperationError, ResultError):
     """The operation is done but holds no result, or one of another type (both names are in the message)."""
@@ -361,10 +363,7 @@ class OperationNotFoundError(OperationError):
 
 
 class OperationExpiredError(OperationNotFoundError):
-    """The service no longer knows the operation, and it was created over three days ago.
-
-    The service keeps results for three days (its documented hard limit), so it is probably deleted.
-    """
+    """Probably deleted: it was created over three days ago, and results are kept for three (a documented limit)."""
 
 
 CALL_ERRORS: dict[Code, type[CallError]] = {

@@ -39,9 +39,13 @@ CompletionResponse = _pb.text_generation_service_pb2.CompletionResponse
 Status = _pb.status_pb2.Status
 
 
+NOBODY: Any = None
+"""No poller: nothing is waited for here."""
+
+
 def view(proto: Any, result_type: Any = None) -> OperationView[Any, Any]:
     """An operation as it was seen."""
-    return OperationView(proto, result_type or completion_type(), None)
+    return OperationView(NOBODY, proto, result_type or completion_type(), None)
 
 
 def raised(kind: type[OperationError], proto: Any, result_type: Any = None) -> Any:
@@ -300,7 +304,7 @@ def future(request: pytest.FixtureRequest) -> Any:
 
 
 def test_a_future_gets_the_result(future: Any, operation: Make, packed: Make, completion: Make) -> None:
-    view(operation(done=True, response=packed(completion("hi"))))._settle(future, None)
+    view(operation(done=True, response=packed(completion("hi"))))._settle(future)
     assert future.result().text == "hi"
 
 
@@ -310,13 +314,14 @@ def test_a_future_gets_what_a_watch_saw(future: Any, operation: Make, packed: Ma
     watch = scheduler.watch(seen.proto, 0.0)
     scheduler.take(0.0)
     scheduler.answered(watch, operation(done=True, response=packed(completion("hi"))), 0.0)
-    seen._settle(future, watch)
+    seen._saw(watch)
+    seen._settle(future)
     assert future.result().text == "hi"
     assert seen.status is OperationStatus.SUCCEEDED
 
 
 def test_a_future_gets_the_error(future: Any, operation: Make) -> None:
-    view(operation(done=True, error=Status(code=3)))._settle(future, None)
+    view(operation(done=True, error=Status(code=3)))._settle(future)
     assert isinstance(future.exception(), OperationFailedError)
 
 
@@ -325,7 +330,8 @@ def test_a_future_gets_why_it_cannot_be_waited_for(future: Any, operation: Make)
     seen = view(operation())
     watch = scheduler.watch(seen.proto, 0.0)
     watch.failure = OperationTimeoutError("op", "over")
-    seen._settle(future, watch)
+    seen._saw(watch)
+    seen._settle(future)
     assert isinstance(future.exception(), OperationTimeoutError)
     assert future.exception() is not watch.failure
 

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 
 from yagrpc import _pb
 from yagrpc._core.operation import FINAL_GET_FAILURES
-from yagrpc._core.schedule import NOT_FOUND_GRACE, REFUSED_PAUSE, Pace, Scheduler, Watch
+from yagrpc._core.pace import Pace
+from yagrpc._core.queues import JITTER
+from yagrpc._core.schedule import LONGEST_PAUSE, NOT_FOUND_GRACE, REFUSED_PAUSE, Scheduler
+from yagrpc._core.watch import Watch
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import (
     CALL_ERRORS,
@@ -151,7 +154,8 @@ def test_without_a_quota_all_leave_at_once() -> None:
     for number in range(1000):
         service.submit(f"op-{number}")
     service.run_until(START + 1.0)
-    assert [moment for moment, _ in service.sent] == [START + 1.0] * 1000
+    assert len(service.sent) == 1000
+    assert all(START + 0.9 <= moment <= START + 1.0 for moment, _ in service.sent)
 
 
 @pytest.mark.parametrize("quota", [None, Quota(get_per_second=None)])
@@ -194,17 +198,17 @@ def test_the_delay_is_a_part_of_the_age(seconds: float, trip: float) -> None:
     service.run_until(START + 2 * seconds + 60.0)
     delay = service.delivered["op"] - (START + seconds)
     assert delay <= min(30.0, max(1.0, 0.25 * seconds)) + 2 * trip
-    assert len(service.sent) <= 8 + 5 * math.log(max(seconds, 1.0)) + seconds / 30
+    assert len(service.sent) <= 8 + 7 * math.sqrt(seconds)
 
 
-@given(first=st.floats(0, 5), shortest=st.floats(0.1, 2), longest=st.floats(0.1, 20), seconds=st.floats(1, 400))
+@given(first=st.floats(0, 5), shortest=st.floats(0.1, 2), longest=st.floats(0.1, 20), seconds=st.floats(1, 60))
 def test_intervals_are_as_they_are_set(first: float, shortest: float, longest: float, seconds: float) -> None:
     service = Service(None, Polling(first, shortest, longest))
     service.submit("op")
     service.run_until(START + seconds)
     looks = service.looks("op")
     intervals = [after - before for before, after in itertools.pairwise(looks)]
-    assert not looks or looks[0] == pytest.approx(START + first)
+    assert not looks or START + (1 - JITTER) * first - 1e-6 <= looks[0] <= START + first + 1e-6
     assert all(min(shortest, longest) - 1e-6 <= interval <= longest + 1e-6 for interval in intervals)
 
 
@@ -368,9 +372,15 @@ def test_to_hurry_does_not_break_the_quota() -> None:
     watches = [hurried.watch(known(f"op-{number}"), START, submitted=START) for number in range(3)]
     for watch in watches:
         hurried.hurry(watch, START)
-    assert hurried.take(START) is watches[0]
-    assert hurried.take(START) is None
-    assert hurried.next_time(START) == START + 1.0
+    now = START
+    taken: list[tuple[Watch, float]] = []
+    while len(taken) < 3:
+        if (following := hurried.take(now)) is not None:
+            taken.append((following, now))
+        else:
+            now = hurried.next_time(now) or math.nan
+    assert [watch for watch, _ in taken] == watches
+    assert taken[2][1] - taken[0][1] > 1.0
 
 
 def test_what_another_submit_makes_known_is_remembered() -> None:
@@ -433,7 +443,8 @@ def test_what_is_not_found_right_after_the_submit_is_looked_for_again() -> None:
     now = START
     while True:
         now = young.next_time(now) or now
-        assert young.take(now) is watch
+        if young.take(now) is None:
+            continue
         young.failed(watch, not_found, now)
         if watch.ended:
             break
@@ -473,12 +484,20 @@ def test_a_refusal_by_the_quota_pauses_for_its_window(age: float) -> None:
     assert not watch.ended
 
 
-def test_another_failure_waits_as_long_as_an_answer_would() -> None:
+def test_a_failure_is_tried_again_soon_and_then_less_and_less_often() -> None:
     failed = scheduler()
     watch = failed.watch(known(), START, submitted=START - 50.0)
-    failed.take(START)
-    failed.failed(watch, UnavailableError("gone", operation_id="op"), START)
-    assert failed.next_time(START) == START + 10.0
+    now, pauses = START, []
+    for _ in range(8):
+        assert failed.take(now) is watch
+        failed.failed(watch, UnavailableError("gone", operation_id="op"), now)
+        following = failed.next_time(now) or math.nan
+        pauses.append(following - now)
+        now = following
+    assert failed.take(now - 0.001) is None
+    assert pauses[0] == 0.5
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE
 
 
 def created(days_ago: float) -> Any:

@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 EXPORTS = """
 __version__ emulator methods
-Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus
+Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
 CallParameters CompletionParameters ModelParameters Polling Quota
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
 YcCli
@@ -41,6 +41,7 @@ LAYERS = [
     {"results"},
     {"_core"},
     {"_sync", "_aio"},
+    {"waiting"},
     {"cli"},
 ]
 """From the bottom up: a module imports of its own layer's part, and of layers below, only."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from yagrpc._aio.client import AsyncClient
     from yagrpc._core.parameters import CallParameters
-    from yagrpc._core.schedule import Watch
+    from yagrpc._core.watch import Watch
 
 
 class AsyncOperation(OperationView[ResultT, MetadataT]):
@@ -27,6 +27,8 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
 
     __slots__ = ("_client",)
 
+    blocking = False
+
     def __init__(
         self,
         client: AsyncClient,
@@ -34,7 +36,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         result_type: ResultType[ResultT],
         submitted: float | None = None,
     ) -> None:
-        super().__init__(proto, result_type, submitted)
+        super().__init__(client._poller, proto, result_type, submitted)
         self._client = client
 
     def __await__(self) -> Generator[Any, None, ResultT]:
@@ -80,9 +82,9 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
             CallError: The service refuses to tell.
             ClientClosedError: The client was closed meanwhile.
         """
-        if not self._proto.done:
+        if not self._over:
             self._proto = await self._client._poller.wait(self, checked_timeout(timeout))
-        return self._type.unpack(self._proto)
+        return self._told_once()
 
     async def cancel(self, **parameters: Unpack[CallParameters]) -> None:
         """Ask the service to stop it. Best effort: it may finish all the same, and may be billed.
@@ -106,20 +108,20 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
             self._saw(watch)
             callback(self)
 
-        self._client._poller.listen(self, called)
+        self._poller.listen(self, called)
 
     def future(self) -> asyncio.Future[ResultT]:
         """A future of the result; no task of its own stands behind it; cancelling it leaves the operation alone."""
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
 
-        def settle(watch: Watch | None) -> None:
+        def settle(watch: Watch) -> None:
+            self._saw(watch)
             if not future.done():
-                self._settle(future, watch)
+                self._settle(future)
 
         if self._proto.done:
-            settle(None)
+            self._settle(future)
             return future
-        poller = self._client._poller
-        watch = poller.listen(self, settle)
-        future.add_done_callback(lambda done: poller.unlisten(watch, settle))
+        watch = self._poller.listen(self, settle)
+        future.add_done_callback(lambda done: self._poller.unlisten(watch, settle))
         return future

@@ -11,7 +11,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
-from yagrpc._core.schedule import FINAL_LOOK, Listener, Scheduler, Watch
+from yagrpc._core.schedule import FINAL_LOOK, Scheduler
+from yagrpc._core.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ class AsyncPoller:
         self._clock = core.clock
         self._transport = transport
         self._scheduler = Scheduler(core.quota, core.polling)
-        self._waiting: dict[asyncio.Future[None], tuple[Watch, bool]] = {}
         self._gets: set[asyncio.Task[None]] = set()
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
@@ -76,13 +76,13 @@ class AsyncPoller:
     def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended."""
         watch = self._join(operation)
-        watch.listeners.append(listener)
+        watch.listeners += (listener,)
         return watch
 
     def unlisten(self, watch: Watch, listener: Listener) -> None:
         """Forget a listener: nobody wants to know any longer."""
         if listener in watch.listeners:
-            watch.listeners.remove(listener)
+            watch.listeners = tuple(other for other in watch.listeners if other is not listener)
             self._release(watch)
 
     async def close(self) -> None:
@@ -125,11 +125,16 @@ class AsyncPoller:
         if watch.ended:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[future] = (watch, one_look)
+
+        def wake() -> None:
+            if (watch.ended or one_look) and not future.done():
+                future.set_result(None)
+
+        watch.wakers += (wake,)
         try:
             done, _ = await asyncio.wait([future], timeout=timeout)
         finally:
-            del self._waiting[future]
+            watch.wakers = tuple(other for other in watch.wakers if other is not wake)
         return bool(done)
 
     async def _run(self, wake: asyncio.Event) -> None:
@@ -166,12 +171,11 @@ class AsyncPoller:
 
     def _tell(self, watch: Watch) -> None:
         """Wake those who wait for a watch; once it has ended, call its listeners."""
-        for future, (waited_for, one_look) in self._waiting.items():
-            if waited_for is watch and not future.done() and (watch.ended or one_look):
-                future.set_result(None)
+        for wake in watch.wakers:
+            wake()
         if not watch.ended:
             return
-        listeners, watch.listeners = watch.listeners, []
+        listeners, watch.listeners = watch.listeners, ()
         for listener in listeners:
             self._scheduler.release(watch)
             try:

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol
 
 from yagrpc import _pb, config
 from yagrpc._core.rpc_errors import status_details
+from yagrpc._core.watch import own_copy
 from yagrpc.errors import (
     CallError,
     Code,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import TypeVar
 
-    from yagrpc._core.schedule import Watch
+    from yagrpc._core.watch import Listener, Watch
 
     MetadataT = TypeVar("MetadataT", default=None)
 else:
@@ -72,6 +73,17 @@ class Settled(Protocol[ContraT]):
 
     def set_exception(self, exception: BaseException, /) -> None:
         """Settle it with an exception."""
+
+
+class Listens(Protocol):
+    """What the pollers of both worlds have in common."""
+
+    def listen(self, operation: OperationView[Any, Any], listener: Listener, /) -> Watch:
+        """Call `listener` with the watch, which is given, once it has ended."""
+        ...
+
+    def unlisten(self, watch: Watch, listener: Listener, /) -> None:
+        """Forget a listener: nobody wants to know any longer."""
 
 
 class ResultType(Generic[ResultT]):
@@ -126,11 +138,20 @@ class OperationView(Generic[ResultT, MetadataT]):
         # `Operation[Completion]` in an annotation that is evaluated: typing knows no default before Python 3.13.
         __class_getitem__ = classmethod(GenericAlias)
 
-    __slots__ = ("__weakref__", "_proto", "_type", "submitted")
+    __slots__ = ("__weakref__", "_failure", "_poller", "_proto", "_type", "submitted")
+
+    blocking: ClassVar[bool]
+    """Whether waiting for it blocks a thread, or is awaited in an event loop."""
 
     def __init__(
-        self, proto: _pb.operation_pb2.Operation, result_type: ResultType[ResultT], submitted: float | None
+        self,
+        poller: Listens,
+        proto: _pb.operation_pb2.Operation,
+        result_type: ResultType[ResultT],
+        submitted: float | None,
     ) -> None:
+        self._poller = poller
+        self._failure: YagrpcError | None = None
         self._proto = proto
         self._type = result_type
         self.submitted = submitted
@@ -198,18 +219,37 @@ class OperationView(Generic[ResultT, MetadataT]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.status.value}>"
 
-    def _saw(self, watch: Watch | None) -> None:
-        """Take over what a watch has seen last."""
-        if watch is not None:
-            self._proto = watch.latest
+    @property
+    def _over(self) -> bool:
+        """Whether its outcome is known: its end, or why it could not be waited for."""
+        return self._proto.done or self._failure is not None
 
-    def _settle(self, future: Settled[ResultT], watch: Watch | None) -> None:
-        """Give a future the outcome of an operation that has ended, or can't be waited for."""
-        self._saw(watch)
+    def _saw(self, watch: Watch) -> None:
+        """Take over what a watch has seen last, and why it can't be waited for, if so."""
+        self._proto = watch.latest
+        self._failure = watch.failure
+
+    def _outcome(self) -> ResultT:
+        """The outcome, which is known.
+
+        Raises:
+            YagrpcError: What went wrong.
+        """
+        if self._failure is not None:
+            raise own_copy(self._failure)
+        return self._type.unpack(self._proto)
+
+    def _told_once(self) -> ResultT:
+        """The outcome; whoever asks once more after a failure to wait waits again."""
         try:
-            if watch is not None:
-                watch.waited(None)
-            future.set_result(self._type.unpack(self._proto))
+            return self._outcome()
+        finally:
+            self._failure = None
+
+    def _settle(self, future: Settled[ResultT]) -> None:
+        """Give a future the outcome, which is known."""
+        try:
+            future.set_result(self._outcome())
         except Exception as error:
             future.set_exception(error)
 
@@ -233,6 +273,21 @@ def get_failure(error: CallError, latest: _pb.operation_pb2.Operation, *, believ
         failure = OperationNotFoundError(error.operation_id, f"the service knows no such operation ({error.message})")
     failure.__cause__ = error
     return failure, believed
+
+
+def created_ago(operation: _pb.operation_pb2.Operation) -> float:
+    """Seconds since an operation was created; 0 where the service does not tell, or its clock is ahead."""
+    if not operation.HasField("created_at"):
+        return 0.0
+    return max(0.0, time.time() - operation.created_at.seconds)
+
+
+def time_taken(operation: _pb.operation_pb2.Operation) -> float | None:
+    """Seconds from an operation's creation to its end, to whole ones; `None` where the service does not tell."""
+    if not (operation.HasField("created_at") and operation.HasField("modified_at")):
+        return None
+    taken = operation.modified_at.seconds - operation.created_at.seconds
+    return taken if taken > 0 else None
 
 
 def _failure(operation: _pb.operation_pb2.Operation) -> YagrpcError:

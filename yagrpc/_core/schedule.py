@@ -3,114 +3,55 @@
 Learning that an operation is done takes a Get, and Gets are a quota shared by all of them, so one scheduler paces
 them together: an operation that several wait for is looked at once, one that nobody waits for not at all.
 
+Which one comes next is a matter of `queues`, by what `hazard` has learned of when operations end; when there is a slot
+for it, of `pace`. What is here: that somebody is in a hurry, and what becomes of an operation whose Get failed.
+
 Rules: no I/O, no clock and no lock of its own: the caller passes the time and keeps others out.
 """
 
 from __future__ import annotations
 
-import copy
 import heapq
 import math
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from yagrpc import config
-from yagrpc._core.operation import get_failure
+from yagrpc._core.hazard import Hazard
+from yagrpc._core.operation import created_ago, get_failure, time_taken
+from yagrpc._core.pace import Pace
+from yagrpc._core.queues import Queues, append, remove
+from yagrpc._core.watch import Watch
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import CallError, OperationTimeoutError, ResourceExhaustedError, YagrpcError
+from yagrpc.errors import CallError, ResourceExhaustedError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc import _pb
-
-GROWTH: Final = 0.2
-"""The interval between two looks, as a part of the operation's age."""
-
-IN_HAND: Final = 0.02
-"""Part of the quota left unused, for jitter on the way: how the service counts is not documented."""
+    from yagrpc._core.queues import Queue
 
 REFUSED_PAUSE: Final = 1.0
 """Seconds before another look after the quota refused one: the quota's own window."""
+
+LONGEST_PAUSE: Final = 10.0
+"""Seconds before another look at most, after several in a row failed."""
+
+STUBBORN: Final = 3
+"""Refusals in a row, while others are answered, that an operation has to itself."""
+
+OUTAGE: Final = 3
+"""Gets that fail one after the other, with none answered between, until all are held up together."""
+
+OUTAGE_PAUSES: Final = (0.25, 5.0)
+"""Seconds of the first of such pauses, and of the longest."""
+
+MOST_IN_FLIGHT: Final = 1000
+"""Gets under way at once where no quota bounds them: more is no faster."""
 
 FINAL_LOOK: Final = 1.0
 """Seconds that the last look, sent when a wait's timeout is over, may take."""
 
 NOT_FOUND_GRACE: Final = 10.0
 """Seconds after our own submit in which NOT_FOUND is taken for a replica that lags behind."""
-
-Listener = Callable[["Watch"], None]
-
-
-class Watch:
-    """One operation that somebody waits for; shared by all who do.
-
-    Attributes:
-        operation_id: Its id.
-        latest: The operation as last seen, by those who wait or by the last Get.
-        failure: Why it can't be waited for any longer, if so.
-        last_error: The failure of the last Get, if it failed.
-        looks: How many Gets came back.
-        since: When it began to be watched.
-        not_found_until: Until when NOT_FOUND is not believed: it was submitted a moment ago.
-    """
-
-    __slots__ = (
-        "due",
-        "failure",
-        "in_flight",
-        "last_error",
-        "latest",
-        "listeners",
-        "looks",
-        "not_found_until",
-        "operation_id",
-        "since",
-        "waiters",
-    )
-
-    def __init__(self, latest: _pb.operation_pb2.Operation, now: float) -> None:
-        self.operation_id = latest.id
-        self.latest = latest
-        self.failure: YagrpcError | None = None
-        self.last_error: YagrpcError | None = None
-        self.looks = 0
-        self.since = now
-        self.not_found_until = -math.inf
-        self.due = math.inf
-        self.in_flight = False
-        self.waiters = 0
-        self.listeners: list[Listener] = []
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is nothing more to wait for."""
-        return self.failure is not None or self.latest.done
-
-    def looked(self, seen: int) -> _pb.operation_pb2.Operation:
-        """The outcome of one look, for one who had seen `seen` looks before.
-
-        Raises:
-            YagrpcError: The look failed, or did not come back in time.
-        """
-        error = self.failure or self.last_error
-        if error is None and self.looks == seen:
-            error = OperationTimeoutError(self.operation_id, "no answer to the Get in time; the operation goes on")
-        if error is not None:
-            raise _copy(error)
-        return self.latest
-
-    def waited(self, timeout: float | None) -> _pb.operation_pb2.Operation:
-        """The outcome of a wait.
-
-        Raises:
-            YagrpcError: The operation can't be waited for, or is not done in time.
-        """
-        if self.failure is not None:
-            raise _copy(self.failure)
-        if not self.latest.done:
-            text = f"not done within {timeout:g} s; it goes on, and can be waited for again by its id"
-            raise OperationTimeoutError(self.operation_id, text) from self.last_error
-        return self.latest
 
 
 class Scheduler:
@@ -128,9 +69,21 @@ class Scheduler:
         config.check_pacing(quota, polling)
         self._pace = Pace(None if quota is None else quota.get_per_second)
         self._polling = polling
+        self._hazard = Hazard()
+        self._queues = Queues(self._hazard, polling)
         self._watches: dict[str, Watch] = {}
-        self._heap: list[tuple[float, int, Watch]] = []
+        self._asked: Queue = OrderedDict()  # somebody wants a look at once
+        self._again: Queue = OrderedDict()  # the last look failed, or there was none and the age is not known
+        self._held: list[tuple[float, int, Watch]] = []  # a heap of those whose last look failed
         self._pushes = 0
+        self._again_last = False
+        self._in_flight = 0
+        hanging = config.GET_TIMEOUT * self._pace.full  # none of them may hold up the others
+        self._most_in_flight = MOST_IN_FLIGHT if hanging == math.inf else hanging + MOST_IN_FLIGHT
+        self._answers = 0
+        self._failures = 0  # in a row, of all Gets
+        self._outage_pause = 0.0
+        self._outage_until = -math.inf
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -149,11 +102,16 @@ class Scheduler:
         """
         watch = self._watches.get(known.id)
         if watch is None:
-            watch = self._watches[known.id] = Watch(known, now if submitted is None else submitted)
-            self._push(watch, now if submitted is None else max(now, submitted + self._polling.first))
+            since = now if submitted is None else submitted
+            watch = self._watches[known.id] = Watch(known, since, now, attached=submitted is None)
+            if submitted is None:
+                append(watch, self._again)
+            else:
+                self._queues.add(watch, now)
         if submitted is not None:
             watch.not_found_until = submitted + NOT_FOUND_GRACE
         watch.waiters += 1
+        self._counted()
         return watch
 
     def release(self, watch: Watch) -> None:
@@ -161,45 +119,76 @@ class Scheduler:
         watch.waiters -= 1
         if watch.waiters == 0 and self._watches.get(watch.operation_id) is watch:
             del self._watches[watch.operation_id]
-            watch.due = math.inf
+            remove(watch)
+            self._counted()
 
     def hurry(self, watch: Watch, now: float) -> None:
         """Make a look due at once; one that is under way will do."""
-        if not watch.in_flight and watch.due > now:
-            self._push(watch, now)
+        if not watch.in_flight and watch.queue is not self._asked:
+            remove(watch)
+            append(watch, self._asked)
 
     def take(self, now: float) -> Watch | None:
         """The operation whose Get is to be sent now, if any; tell the outcome by `answered` or `failed`."""
-        if self._pace.next_slot(now) > now:
+        if self._in_flight >= self._most_in_flight or self._next_slot(now) > now:
             return None
-        watch = self._head()
-        if watch is None or watch.due > now:
+        self._let_go(now)
+        watch = next(iter(self._asked), None)
+        if watch is None:
+            watch = self._in_turn(now)
+        if watch is None:
+            self._pace.idle(now)
             return None
-        heapq.heappop(self._heap)
+        remove(watch)
         self._pace.use(now)
-        watch.due = math.inf
+        if self._outage_pause:
+            self._outage_until = now + self._outage_pause
+            self._outage_pause = min(OUTAGE_PAUSES[1], 2 * self._outage_pause)
+        self._in_flight += 1
         watch.in_flight = True
+        watch.sent = now
         return watch
 
     def put_back(self, watch: Watch, now: float) -> None:
         """The Get that was to be sent was not: its turn comes again at once."""
+        self._in_flight -= 1
         watch.in_flight = False
         if watch.waiters:
-            self._push(watch, now)
+            append(watch, self._asked)
+            self._asked.move_to_end(watch, last=False)
 
     def next_time(self, now: float) -> float | None:
         """When `take` may give something next; `None` while nothing is due at any time."""
-        watch = self._head()
-        return None if watch is None else max(watch.due, self._pace.next_slot(now))
+        slot = self._next_slot(now)
+        if self._in_flight >= self._most_in_flight:
+            return None
+        if self._asked or self._again:
+            return slot
+        if self._queues.busy(now) or (slot > now and not self._queues.empty):
+            return slot  # that there may be one is enough, as long as the quota is what is waited for
+        first = self._queues.first_due()
+        if (held := self._first_held()) is not None:
+            first = min(first, held.due)
+        return max(slot, first) if first < math.inf else None
 
     def answered(self, watch: Watch, operation: _pb.operation_pb2.Operation, now: float) -> None:
         """A Get came back with the operation."""
-        watch.latest = operation
+        self._answers += 1
+        self._failures = 0
+        self._outage_pause, self._outage_until = 0.0, -math.inf
+        if operation != watch.latest:  # a message that tells nothing new need not be kept beside the handle's
+            watch.latest = operation
         watch.last_error = None
-        self._returned(watch, now + self._interval(watch, now))
+        watch.failures = 0
+        watch.refused_after = None
+        watch.slowed = 0.0
+        self._learn(watch, now)
+        self._returned(watch, now)
+        if watch.waiters and not watch.ended:
+            self._queues.add(watch, now)
 
     def failed(self, watch: Watch, error: YagrpcError, now: float) -> None:
-        """A Get failed; most failures pass, and the operation is looked at again."""
+        """A Get failed; most failures pass, and the operation is looked at again, before others of its age."""
         if isinstance(error, CallError):
             watch.last_error, final = get_failure(error, watch.latest, believed=now >= watch.not_found_until)
         else:
@@ -207,63 +196,96 @@ class Scheduler:
         if final:
             watch.failure = watch.last_error
         refused = isinstance(error, ResourceExhaustedError)
-        self._returned(watch, now + (REFUSED_PAUSE if refused else self._interval(watch, now)))
-
-    def _returned(self, watch: Watch, due: float) -> None:
-        watch.in_flight = False
-        watch.looks += 1
+        if refused:
+            self._refused(watch, now)
+        elif not final:
+            self._failed(now)
+        self._returned(watch, now)
         if watch.waiters and not watch.ended:
-            self._push(watch, due)
+            first = REFUSED_PAUSE if refused else self._polling.shortest
+            pause = min(LONGEST_PAUSE, first * 2.0 ** min(watch.failures, 20))
+            watch.failures += 1
+            self._hold(watch, now + pause)
 
-    def _interval(self, watch: Watch, now: float) -> float:
-        grown = GROWTH * (now - watch.since)
-        return min(max(grown, self._polling.shortest), self._polling.longest)
+    # What is next
 
-    def _push(self, watch: Watch, due: float) -> None:
-        watch.due = due
+    def _next_slot(self, now: float) -> float:
+        return max(self._pace.next_slot(now), self._outage_until)
+
+    def _in_turn(self, now: float) -> Watch | None:
+        """The next where nobody is in a hurry; those that failed have every other turn at most."""
+        again = next(iter(self._again), None)
+        if again is not None and not self._again_last:
+            self._again_last = True
+            return again
+        self._again_last = False
+        return self._queues.most_grown(now) or again
+
+    # Where they wait
+
+    def _counted(self) -> None:
+        """An operation is looked at after so long whatever the hazard says: longer where there are many."""
+        self._queues.longest = max(self._polling.longest, 2 * len(self._watches) / self._pace.full)
+
+    def _hold(self, watch: Watch, until: float) -> None:
+        watch.due = until
         self._pushes += 1
-        heapq.heappush(self._heap, (due, self._pushes, watch))
+        heapq.heappush(self._held, (until, self._pushes, watch))
 
-    def _head(self) -> Watch | None:
-        """The watch that is due first; entries that a later push or a release made void are dropped."""
-        while self._heap:
-            due, _, watch = self._heap[0]
-            if watch.due == due:
+    def _first_held(self) -> Watch | None:
+        """The first whose pause is over; those that were hurried or released meanwhile are dropped."""
+        while self._held:
+            due, _, watch = self._held[0]
+            if watch.queue is None and not watch.in_flight and watch.waiters and watch.due == due:
                 return watch
-            heapq.heappop(self._heap)
+            heapq.heappop(self._held)
         return None
 
+    def _let_go(self, now: float) -> None:
+        while (held := self._first_held()) is not None and held.due <= now:
+            heapq.heappop(self._held)
+            append(held, self._again)
 
-class Pace:
-    """Slots under a quota of so many a second: in no window of one second are there more.
+    # What a Get tells
 
-    Args:
-        per_second: The quota; `None` for no limit. Below one a second, the window grows instead.
-    """
+    def _returned(self, watch: Watch, now: float) -> None:
+        self._in_flight -= 1
+        watch.in_flight = False
+        watch.looks += 1
+        watch.returned = now
 
-    def __init__(self, per_second: float | None) -> None:
-        self._window = 1.0
-        self._used: deque[float] | None = None
-        if per_second is not None:
-            usable = per_second * (1 - IN_HAND)
-            slots = max(1, math.floor(usable))
-            self._window = max(1.0, slots / usable)
-            self._used = deque(maxlen=slots)
+    def _learn(self, watch: Watch, now: float) -> None:
+        """Learn when an operation ended, or that it still ran when the Get was sent."""
+        if watch.attached and not watch.latest.done:
+            watch.attached = False
+            watch.since = min(watch.since, now - created_ago(watch.latest))
+        if not watch.latest.done:
+            age = max(watch.ran_at, watch.sent - watch.since)
+            self._hazard.lived(watch.ran_at, age)
+            watch.ran_at = age
+            return
+        taken = time_taken(watch.latest)
+        age = now - watch.since
+        if watch.attached:
+            if taken is not None:
+                self._hazard.ended(0.0, taken)
+        elif taken is not None:
+            self._hazard.ended(watch.ran_at, min(max(taken, watch.ran_at), age))
+        else:
+            self._hazard.ended(watch.ran_at, (watch.ran_at + age) / 2)
 
-    def next_slot(self, now: float) -> float:
-        """When the next may be sent."""
-        if self._used is None or len(self._used) < (self._used.maxlen or 0):
-            return now
-        return max(now, self._used[0] + self._window)
+    def _refused(self, watch: Watch, now: float) -> None:
+        """Slow down; not where others are answered, and this operation alone is refused again and again."""
+        if watch.refused_after is None or watch.refused_after == self._answers:
+            watch.slowed = max(watch.slowed, self._pace.refused(now))
+        elif watch.slowed and watch.failures >= STUBBORN:
+            self._pace.forgive(now, watch.slowed)
+            watch.slowed = 0.0
+        watch.refused_after = self._answers
 
-    def use(self, now: float) -> None:
-        """One is sent."""
-        if self._used is not None:
-            self._used.append(now)
-
-
-def _copy(error: YagrpcError) -> YagrpcError:
-    """An error of one's own to raise: several may wait, and each raise writes into the exception."""
-    mine = copy.copy(error)
-    mine.__cause__ = error.__cause__
-    return mine
+    def _failed(self, now: float) -> None:
+        """Hold all up while no Get gets through; from then on one goes at a time, to see."""
+        self._failures += 1
+        if self._failures == OUTAGE:
+            self._outage_pause = OUTAGE_PAUSES[0]
+            self._outage_until = now + self._outage_pause

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from yagrpc import _pb, config
-from yagrpc._core.schedule import FINAL_LOOK, Listener, Scheduler, Watch
+from yagrpc._core.schedule import FINAL_LOOK, Scheduler
+from yagrpc._core.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class Poller:
         self._transport = transport
         self._scheduler = Scheduler(core.quota, core.polling)
         self._lock = threading.Lock()
-        self._waiting: dict[threading.Condition, Watch | None] = {}
+        self._waiting: dict[threading.Condition, None] = {}
         self._leader: threading.Condition | None = None
+        self._leader_until = math.inf
         self._listened = 0
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -89,8 +91,7 @@ class Poller:
         with self._lock:
             watch = self._join(operation)
             self._listened += not watch.listeners
-            watch.listeners.append(listener)
-            self._wake_leader()
+            watch.listeners += (listener,)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
                 self._thread.start()
@@ -100,7 +101,7 @@ class Poller:
         """Forget a listener: nobody wants to know any longer."""
         with self._lock:
             if listener in watch.listeners:
-                watch.listeners.remove(listener)
+                watch.listeners = tuple(other for other in watch.listeners if other is not listener)
                 self._listened -= not watch.listeners
                 self._scheduler.release(watch)
                 self._wake_leader()
@@ -123,7 +124,9 @@ class Poller:
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
         if self._closed:
             raise ClientClosedError(operation.id)
-        return self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        self._wake_leader_if_due()
+        return watch
 
     def _deadline(self, timeout: float | None) -> float:
         return math.inf if timeout is None else self._clock() + timeout
@@ -137,7 +140,10 @@ class Poller:
     def _wait(self, over: Callable[[], bool], deadline: float, watch: Watch | None) -> bool:
         """Wait, with the lock held, until something is over or the deadline comes; lead while nobody else does."""
         mine = threading.Condition(self._lock)
-        self._waiting[mine] = watch
+        wake = mine.notify
+        self._waiting[mine] = None
+        if watch is not None:
+            watch.wakers += (wake,)
         try:
             while not over():
                 if self._clock() >= deadline:
@@ -146,15 +152,17 @@ class Poller:
                     self._leader = mine
                 until = deadline
                 if self._leader is mine:
-                    self._send_due()
+                    self._send_due(over)
                     if over():
                         break
                     due = self._scheduler.next_time(self._clock())
-                    until = deadline if due is None else min(deadline, due)
+                    until = self._leader_until = deadline if due is None else min(deadline, due)
                 mine.wait(None if until == math.inf else max(0.0, until - self._clock()))
             return True
         finally:
             del self._waiting[mine]
+            if watch is not None:
+                watch.wakers = tuple(other for other in watch.wakers if other is not wake)
             if self._leader is mine:
                 self._leader = next(iter(self._waiting), None)
                 self._wake_leader()
@@ -163,9 +171,15 @@ class Poller:
         if self._leader is not None:
             self._leader.notify()
 
-    def _send_due(self) -> None:
-        """Send every Get that is due; the lock is let go while gRPC is called, which may call back at once."""
-        while (watch := self._scheduler.take(self._clock())) is not None:
+    def _wake_leader_if_due(self) -> None:
+        """Wake the leader where it would sleep too long: once for every Get would be often."""
+        due = self._scheduler.next_time(self._clock())
+        if due is not None and due < self._leader_until:
+            self._wake_leader()
+
+    def _send_due(self, over: Callable[[], bool]) -> None:
+        """Send every Get that is due, until something is over; the lock is let go meanwhile: gRPC may call back."""
+        while not over() and (watch := self._scheduler.take(self._clock())) is not None:
             self._lock.release()
             sent = False
             try:
@@ -198,17 +212,16 @@ class Poller:
                 self._scheduler.failed(watch, outcome, self._clock())
             else:
                 self._scheduler.answered(watch, outcome, self._clock())
-            for condition, waited_for in self._waiting.items():
-                if waited_for is watch:
-                    condition.notify()
-            self._wake_leader()
+            for wake in watch.wakers:
+                wake()
+            self._wake_leader_if_due()
         if watch.ended:
             self._tell(watch)
 
     def _tell(self, watch: Watch) -> None:
         """Call the listeners of a watch that has ended, each once."""
         with self._lock:
-            listeners, watch.listeners = watch.listeners, []
+            listeners, watch.listeners = watch.listeners, ()
             self._listened -= bool(listeners)
             for _ in listeners:
                 self._scheduler.release(watch)

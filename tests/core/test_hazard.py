@@ -1,0 +1,86 @@
+"""What is learned of when operations end."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yagrpc._core.hazard import EDGES, FLOOR, Hazard
+
+
+def learned(durations: list[float], running: float = 0.0) -> Hazard:
+    """A hazard that saw operations end at some ages, and as many that still ran at an age."""
+    hazard = Hazard()
+    for each in durations:
+        hazard.ended(0.0, each)
+        if running:
+            hazard.lived(0.0, running)
+    return hazard
+
+
+def hazard_at(hazard: Hazard, age: float) -> float:
+    """The hazard at an age, from the growth of its reach."""
+    return ((hazard.reach(age * 1.001) - hazard.reach(age)) / (age * 0.001)) ** 2
+
+
+@given(st.floats(0, 1e6))
+def test_a_reach_and_its_age_belong_together(age: float) -> None:
+    hazard = Hazard()
+    assert hazard.age_of(hazard.reach(age)) == pytest.approx(age, abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5)), max_size=50))
+def test_the_reach_grows_whatever_was_seen(seen: list[tuple[float, float]]) -> None:
+    hazard = Hazard()
+    for one, other in seen:
+        hazard.ended(min(one, other), max(one, other))
+    reaches = [hazard.reach(edge) for edge in EDGES]
+    assert all(before < after for before, after in itertools.pairwise(reaches))
+
+
+def test_the_hazard_of_an_exponential_load_is_found() -> None:
+    rng = random.Random(1)
+    hazard = learned([rng.expovariate(1 / 20) for _ in range(3000)])
+    found = [hazard_at(hazard, age) for age in (5.0, 10.0, 20.0, 40.0)]
+    assert all(each == pytest.approx(1 / 20, rel=0.5) for each in found)
+
+
+def test_two_modes_stand_out_from_the_dead_zone_between() -> None:
+    rng = random.Random(1)
+    durations = [(15.0 if rng.random() < 0.8 else 600.0) * rng.lognormvariate(0, 0.1) for _ in range(2000)]
+    hazard = learned(durations)
+    assert hazard_at(hazard, 15.0) > 20 * hazard_at(hazard, 100.0)
+    assert hazard_at(hazard, 600.0) > 3 * hazard_at(hazard, 100.0)
+
+
+def test_those_that_still_run_count() -> None:
+    ended = learned([10.0] * 100)
+    most_run = learned([10.0] * 100, running=100.0)
+    assert hazard_at(most_run, 9.9) < hazard_at(ended, 9.9)
+
+
+def test_no_age_is_ever_dead() -> None:
+    hazard = learned([15.0] * 5000)
+    assert all(slope > 0 for slope in hazard.slopes)
+    assert min(hazard.slopes) ** 2 >= FLOOR * 1e-3
+
+
+def test_what_was_learned_fades() -> None:
+    hazard = learned([10.0] * 2000)
+    before = hazard_at(hazard, 10.0)
+    for _ in range(2000):
+        hazard.ended(0.0, 100.0)
+    assert hazard_at(hazard, 10.0) < before / 10
+    assert hazard_at(hazard, 100.0) > hazard_at(hazard, 10.0)
+
+
+def test_it_goes_on_for_ever() -> None:
+    hazard = Hazard()
+    for _ in range(60_000):
+        hazard.ended(0.0, 10.0)
+    assert hazard._weight < 1e10
+    assert 0 < hazard.reach(1e5) < 1e6

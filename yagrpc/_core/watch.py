@@ -1,0 +1,139 @@
+"""One operation that somebody waits for, and what the end of a wait means for each who did.
+
+Rules: no I/O, no clock and no lock of its own. Several may wait for one operation; each gets an exception of their own.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from yagrpc.errors import OperationTimeoutError, YagrpcError
+
+if TYPE_CHECKING:
+    from collections import OrderedDict
+
+    from yagrpc import _pb
+
+Listener = Callable[["Watch"], None]
+
+
+class Watch:
+    """One operation that somebody waits for; shared by all who do.
+
+    Attributes:
+        operation_id: Its id.
+        latest: The operation as last seen, by those who wait or by the last Get.
+        failure: Why it can't be waited for any longer, if so.
+        last_error: The failure of the last Get, if it failed.
+        looks: How many Gets came back.
+        in_flight: Whether a Get is under way.
+        waiters: How many wait for it.
+        wakers: Called at each Get that came back, by the shell that waits for it.
+        listeners: Called once it has ended.
+        since: When it was submitted, or began to be watched.
+        attached: Whether its age is not known: another submitted it, and no answer told yet.
+        not_found_until: Until when NOT_FOUND is not believed: it was submitted a moment ago.
+        sent: When its last Get was sent.
+        returned: When that came back.
+        ran_at: At which age it was last known to run.
+        failures: How many of its Gets failed since one was answered.
+        refused_after: How many answers the scheduler had got when the quota refused its last Get, if so.
+        slowed: The pace before such a refusal made it slower; 0 where none did.
+        slack: The part of an interval after which it is looked at, so that many who wait alone do not in step.
+        queue: Where it waits for its turn; none while a Get is under way, or after one failed.
+        due: When it is worth a look, as of `version`; after a failure, when it is looked at again.
+        reach: The reach of the hazard at the age at which it was last known to run, as of `version`.
+        version: Of which reading of the hazard these are.
+    """
+
+    __slots__ = (
+        "attached",
+        "due",
+        "failure",
+        "failures",
+        "in_flight",
+        "last_error",
+        "latest",
+        "listeners",
+        "looks",
+        "not_found_until",
+        "operation_id",
+        "queue",
+        "ran_at",
+        "reach",
+        "refused_after",
+        "returned",
+        "sent",
+        "since",
+        "slack",
+        "slowed",
+        "version",
+        "waiters",
+        "wakers",
+    )
+
+    def __init__(self, latest: _pb.operation_pb2.Operation, since: float, now: float, *, attached: bool) -> None:
+        self.operation_id = latest.id
+        self.latest = latest
+        self.failure: YagrpcError | None = None
+        self.last_error: YagrpcError | None = None
+        self.looks = 0
+        self.in_flight = False
+        self.waiters = 0
+        self.wakers: tuple[Callable[[], object], ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
+        self.since = since
+        self.attached = attached
+        self.not_found_until = -math.inf
+        self.sent = now
+        self.returned = now
+        self.ran_at = 0.0
+        self.failures = 0
+        self.refused_after: int | None = None
+        self.slack = 1.0
+        self.slowed = 0.0
+        self.queue: OrderedDict[Watch, None] | None = None
+        self.due = now
+        self.reach = 0.0
+        self.version = -1
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.failure is not None or self.latest.done
+
+    def looked(self, seen: int) -> _pb.operation_pb2.Operation:
+        """The outcome of one look, for one who had seen `seen` looks before.
+
+        Raises:
+            YagrpcError: The look failed, or did not come back in time.
+        """
+        error = self.failure or self.last_error
+        if error is None and self.looks == seen:
+            error = OperationTimeoutError(self.operation_id, "no answer to the Get in time; the operation goes on")
+        if error is not None:
+            raise own_copy(error)
+        return self.latest
+
+    def waited(self, timeout: float | None) -> _pb.operation_pb2.Operation:
+        """The outcome of a wait.
+
+        Raises:
+            YagrpcError: The operation can't be waited for, or is not done in time.
+        """
+        if self.failure is not None:
+            raise own_copy(self.failure)
+        if not self.latest.done:
+            text = f"not done within {timeout:g} s; it goes on, and can be waited for again by its id"
+            raise OperationTimeoutError(self.operation_id, text) from self.last_error
+        return self.latest
+
+
+def own_copy(error: YagrpcError) -> YagrpcError:
+    """An error of one's own to raise: several may wait for the same, and each raise writes into the exception."""
+    mine = copy.copy(error)
+    mine.__cause__ = error.__cause__
+    return mine
