@@ -14,6 +14,7 @@ from google.protobuf import json_format
 
 from yagrpc import _pb
 from yagrpc.errors import ResultError
+from yagrpc.ids import NO_IDS, RequestIds
 from yagrpc.messages import Message, ToolCall, ToolResult
 
 __all__ = ["Alternative", "Chunk", "Completion", "CompletionStatus", "Token", "Tokens", "Usage"]
@@ -78,7 +79,7 @@ class Completion:
         ResultError: It has no alternative, or a finished one without content.
     """
 
-    __slots__ = ("proto",)
+    __slots__ = ("ids", "proto")
 
     def __init__(self, proto: _pb.text_generation_service_pb2.CompletionResponse) -> None:
         if not proto.alternatives:
@@ -87,6 +88,8 @@ class Completion:
         if first.message.WhichOneof("Content") is None and first.status not in _MAY_BE_WITHOUT_CONTENT:
             raise ResultError("the completion's first alternative has neither text nor tool calls")
         self.proto = proto
+        self.ids: RequestIds = NO_IDS
+        """What names the call that it answers; of an operation's result, see the operation's."""
 
     @property
     def text(self) -> str:
@@ -192,10 +195,12 @@ class Tokens:
         proto: The response.
     """
 
-    __slots__ = ("proto",)
+    __slots__ = ("ids", "proto")
 
     def __init__(self, proto: _pb.text_generation_service_pb2.TokenizeResponse) -> None:
         self.proto = proto
+        self.ids: RequestIds = NO_IDS
+        """What names the call that it answers."""
 
     def __len__(self) -> int:
         return len(self.proto.tokens)

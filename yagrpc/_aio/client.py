@@ -16,12 +16,13 @@ from yagrpc._core.client import (
     attached_type,
     check_operation_id,
     completion_type,
+    host_channels,
     itself,
     result_type_of,
 )
 from yagrpc._core.requests import AsyncRequestStream
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import CallError, ResultError
+from yagrpc.errors import CallError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ RequestT = TypeVar("RequestT", bound="Message")
 ResponseT = TypeVar("ResponseT", bound="Message")
 MetadataT = TypeVar("MetadataT")
 ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
 class AsyncClient:
@@ -99,8 +101,10 @@ class AsyncClient:
             quota=quota,
             polling=polling,
             data_logging=data_logging,
+            channel_options=channel_options,
+            host_channels=host_channels(channel, operation_channel),
         )
-        self._transport = AsyncTransport(self._core, channel, operation_channel, interceptors, channel_options)
+        self._transport = AsyncTransport(self._core, channel, operation_channel, interceptors)
         self._poller = AsyncPoller(self._core, self._transport)
 
     async def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
@@ -113,6 +117,8 @@ class AsyncClient:
         Raises:
             RequestError: An argument that the service would refuse; nothing was sent.
             CallError: The service refused, or could not be reached.
+            AmbiguousSubmitError: It failed after it may have reached the service, which may have generated.
+            MessageTooLargeError: The answer is over the client's limit.
             ResultError: The answer holds no alternative.
         """
         from yagrpc.results import Completion
@@ -121,9 +127,7 @@ class AsyncClient:
         async with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
             async for _ in stream:
                 pass
-        if stream.last is None:
-            raise ResultError("the service answered without a completion")
-        return stream.last
+        return stream.only()
 
     def completion_stream(
         self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
@@ -166,7 +170,7 @@ class AsyncClient:
         call = self._core.call(method, request, calling)
         proto = await self._transport.run(self._core.flow(call))
         self._core.submitted(call, proto)
-        return AsyncOperation(self, proto, completion_type(), self._core.clock())
+        return AsyncOperation(self, proto, completion_type(), self._core.clock(), call.ids)
 
     @overload
     def operation(self, operation_id: str) -> AsyncOperation[Completion]: ...
@@ -207,7 +211,7 @@ class AsyncClient:
         from yagrpc.results import Tokens
 
         request, calling = self._core.tokenize_request(text, parameters)
-        return Tokens(await self.call(methods.TokenizerService.Tokenize, request, **calling))
+        return await self._made(Tokens, methods.TokenizerService.Tokenize, request, calling)
 
     async def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
         """Split a whole request into tokens, the chat template included: what its input is billed as. Free of charge.
@@ -223,7 +227,7 @@ class AsyncClient:
         from yagrpc.results import Tokens
 
         request, calling = self._core.completion_request(messages, parameters)
-        return Tokens(await self.call(methods.TokenizerService.TokenizeCompletion, request, **calling))
+        return await self._made(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)
 
     @overload
     def call(
@@ -322,7 +326,18 @@ class AsyncClient:
         from yagrpc._aio.operation import AsyncOperation
 
         self._core.submitted(call, response)
-        return AsyncOperation(self, response, result_type_of(method), self._core.clock())
+        return AsyncOperation(self, response, result_type_of(method), self._core.clock(), call.ids)
+
+    async def _made(
+        self,
+        make: Callable[[ResponseT], ResultT],
+        method: UnaryMethod[RequestT, ResponseT],
+        request: RequestT,
+        calling: CallParameters,
+    ) -> ResultT:
+        """The result of a unary call, with the ids of the call."""
+        call = self._core.call(method, request, calling)
+        return self._core.made(make, await self._transport.run(self._core.flow(call)), call)
 
     async def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
         request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)

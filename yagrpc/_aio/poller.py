@@ -100,6 +100,7 @@ class AsyncPoller:
         if self._closed:
             raise ClientClosedError(operation.id)
         watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        operation.watch = watch
         if self._task is None or self._task.done():
             self._wake = asyncio.Event()
             self._task = asyncio.get_running_loop().create_task(self._run(self._wake), name="yagrpc-poller")
@@ -154,9 +155,10 @@ class AsyncPoller:
         outcome: _pb.operation_pb2.Operation | YagrpcError
         try:
             call = self._core.get_call(watch.operation_id)
-            outcome = await self._transport.callable(call.method)(
+            answer = await self._transport.callable(call.method)(
                 call.request, timeout=call.timeout, metadata=call.metadata
             )
+            outcome = self._core.got(answer, call)
         except asyncio.CancelledError:
             outcome = ClientClosedError(watch.operation_id)
         except Exception as error:  # whatever it is, those who wait are told

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import grpc
 import grpc.aio
 
+from yagrpc.errors import YagrpcError
+
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
     from yagrpc._core.client import ClientCore
     from yagrpc._core.flow import Call
+    from yagrpc.ids import RequestIds
 
 ItemT = TypeVar("ItemT")
 
@@ -39,32 +42,49 @@ class AsyncStream(Generic[ItemT]):
     def __aiter__(self) -> AsyncIterator[ItemT]:
         return self
 
+    @property
+    def ids(self) -> RequestIds:
+        """What names the call; the service's part is there with the first message."""
+        return self._call.ids
+
     async def __anext__(self) -> ItemT:
         if self._closed:
             raise StopAsyncIteration
-        if self._responses is None:
-            self._responses = await self._open()
         try:
-            response = await self._responses.read()
+            response = await (self._open() if self._responses is None else self._responses.read())
         except asyncio.CancelledError:
             if self._closed:  # our own close, from another task
                 raise StopAsyncIteration from None
             self._core.raise_request_error(self._call)
             raise
-        except grpc.RpcError as error:
+        except (grpc.RpcError, YagrpcError) as error:
+            if self._closed:
+                raise StopAsyncIteration from None
             self._closed = True
+            if isinstance(error, YagrpcError):
+                self._core.raise_request_error(self._call)
+                raise
             raise self._core.failed(error, self._call) from error
         if response is grpc.aio.EOF:
             self._closed = True
             raise StopAsyncIteration
-        self.last = self._make(response)
+        self.last = self._core.made(self._make, response, self._call)
+        return self.last
+
+    def only(self) -> ItemT:
+        """The last message of a stream that has been read to its end.
+
+        Raises:
+            ResultError: There was none.
+        """
+        if self.last is None:
+            raise self._core.no_answer(self._call)
         return self.last
 
     async def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        if self._responses is not None:
-            self._responses.cancel()
+        self._call.end()
 
     async def __aenter__(self) -> AsyncStream[ItemT]:
         return self
@@ -75,6 +95,6 @@ class AsyncStream(Generic[ItemT]):
         await self.close()
 
     async def _open(self) -> Any:
-        timeout = await self._transport.run(self._core.connection(self._call))
-        open_stream = self._transport.callable(self._call.method)
-        return open_stream(self._call.request, timeout=timeout, metadata=self._call.metadata)
+        """Send the request; gives the first message, or gRPC's end mark."""
+        self._responses, first = await self._transport.run(self._core.flow(self._call))
+        return first

@@ -7,16 +7,19 @@ gave is used and never closed. Cancelling the task cancels the rpc that it await
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
-from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep
+from yagrpc._core.channels import grpc_options
+from yagrpc._core.client import ClientCore, told
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Opened, Ready, Send, Sleep
+from yagrpc._core.metadata import request_ids
+from yagrpc._core.replies import reader
 from yagrpc.errors import ClientClosedError, ConfigError
-from yagrpc.method import OperationMethod
+from yagrpc.method import BidiStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -29,7 +32,6 @@ class AsyncTransport:
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Given to every channel that is opened here; a host's channel has its own.
-        channel_options: Options of the channels that are opened here, in place of yagrpc's own of the same key.
 
     Raises:
         ConfigError: Interceptors with nothing to put them on.
@@ -41,13 +43,12 @@ class AsyncTransport:
         channel: grpc.aio.Channel | None,
         operation_channel: grpc.aio.Channel | None,
         interceptors: Sequence[Any],
-        channel_options: Iterable[tuple[str, Any]],
     ) -> None:
         if interceptors and channel is not None and operation_channel is not None:
             raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
         self._core = core
         self._interceptors = interceptors
-        self._options = merged_options(channel_options)
+        self._options = grpc_options(core.options)
         self._given = {"model": channel, "operation": operation_channel}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -62,9 +63,17 @@ class AsyncTransport:
                 try:
                     if type(effect) is Send:  # here, not one coroutine further: it is what every call does
                         call = effect.call
-                        outcome = await self.callable(call.method)(
-                            call.request, timeout=effect.timeout, metadata=call.metadata
+                        rpc: Any = self.callable(call.method)(
+                            call.request, timeout=effect.timeout, metadata=effect.metadata
                         )
+                        call.begun(rpc)
+                        if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
+                            outcome = Opened(rpc, await rpc.read())
+                            call.ids = request_ids(call.client_request_id, await rpc.initial_metadata())
+                        else:
+                            outcome = await rpc
+                            initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
+                            call.ids = request_ids(call.client_request_id, initial, trailing)
                     else:
                         outcome = await self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
@@ -116,11 +125,10 @@ class AsyncTransport:
 
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
         channel = self._channel(method)
-        response: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type
         found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
             method.path,
             request_serializer=method.request_type.SerializeToString,
-            response_deserializer=response.FromString,
+            response_deserializer=reader(method, self._core.limits.receive),
         )
         return found
 

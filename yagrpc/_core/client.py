@@ -7,10 +7,8 @@ else.
 from __future__ import annotations
 
 import logging
-import re
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
@@ -18,18 +16,23 @@ import grpc.aio
 
 from yagrpc import _pb, config, methods
 from yagrpc._core import retry, sending
+from yagrpc._core.channels import Limits, merged_options
 from yagrpc._core.directory import Directory
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
+from yagrpc._core.metadata import given_metadata
+from yagrpc._core.operation import FINAL_GET_FAILURES
+from yagrpc._core.outage import Outage
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
+from yagrpc._core.replies import Unreadable, result_error, too_large, unreadable
 from yagrpc._core.requests import AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.rpc_errors import call_error
-from yagrpc._version import __version__
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.errors import (
     CallError,
     ClientClosedError,
     OperationError,
+    OperationResultError,
     RequestError,
     ResultError,
     YagrpcError,
@@ -44,26 +47,14 @@ if TYPE_CHECKING:
     from yagrpc.results import Completion
 
 RequestT = TypeVar("RequestT", bound="Message")
-ResponseT = TypeVar("ResponseT")
+ResultT = TypeVar("ResultT")
 MessageT = TypeVar("MessageT", bound="Message")
 
 MODEL: Final = "yandexgpt"
 """The model where none is given."""
 
-USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
-
-DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
-    ("grpc.primary_user_agent", USER_AGENT),
-    ("grpc.max_receive_message_length", config.MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", config.MESSAGE_LIMIT),
-)
-"""Options of every channel that a client opens."""
-
 LONGEST_TIMEOUT: Final = 10 * 365 * 24 * 3600.0
 """Seconds; what is longer overflows the clocks of gRPC and of threads, and is taken for this."""
-
-_KEY: Final = re.compile(r"[0-9a-z_.-]+")
-_VALUE: Final = re.compile(r"[ -~]*")
 
 _CALL_PARAMETERS: Final = frozenset(CallParameters.__annotations__)
 _WITHOUT_CREDENTIALS: Final = frozenset(
@@ -96,6 +87,8 @@ class ClientCore:
         quota: Quota | None,
         polling: Polling,
         data_logging: bool | None,
+        channel_options: Iterable[tuple[str, Any]] = (),
+        host_channels: Iterable[str] = (),
     ) -> None:
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         self.directory = Directory(self.endpoints, endpoints or {})
@@ -111,6 +104,10 @@ class ClientCore:
         self.polling = polling
         self.data_logging = data_logging
         self.clock = time.monotonic
+        self.options = merged_options(channel_options)
+        self.limits = Limits(self.options)
+        self.host_channels = frozenset(host_channels)
+        self.outage = Outage()
 
     def endpoint_of(self, method: AnyMethod) -> str:
         """Where a method is served, as `host:port`.
@@ -168,26 +165,21 @@ class ClientCore:
         timeout = checked_timeout(parameters.get("timeout", timeout))
         client_request_id = parameters.get("request_id") or _new_request_id()
         metadata = self._metadata(method, parameters, client_request_id)
-        return Call(method, request, timeout, metadata, client_request_id, operation_id)
+        resubmit = bool(parameters.get("resubmit", False))
+        return Call(method, request, timeout, metadata, client_request_id, operation_id, resubmit)
 
-    def flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
-        """The flow that a call of its kind needs."""
-        endpoint = self.endpoint_of(call.method)
+    def flow(self, call: Call[Any, Any]) -> Flow[Any]:
+        """The flow that a call of its kind needs; of a method that streams responses it opens the stream."""
         if not self.directory.knows(call.method.service):
             return self._found(call)
-        if retry.is_read(call.method):
-            return sending.read(call, endpoint, self.clock)
-        if isinstance(call.method, OperationMethod):
-            return sending.submit(call, endpoint, self.clock)
-        return sending.once(call, endpoint, self.clock)
+        return _FLOWS[retry.kind_of(call.method)](self._attempts(call))
 
-    def connection(self, call: Call[Any, Any]) -> Flow[float | None]:
-        """The flow before a stream: gives the seconds left for it."""
-        if not self.directory.knows(call.method.service):
-            yield from self._discover(call)
-        return (yield from sending.connect(call, self.endpoint_of(call.method), self.clock))
+    def _attempts(self, call: Call[Any, Any]) -> sending.Attempts:
+        own = self.role_of(call.method) not in self.host_channels
+        limit = self.limits.send if own else -1
+        return sending.Attempts(call, self.endpoint_of(call.method), self.clock, send_limit=limit, own_channel=own)
 
-    def _found(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
+    def _found(self, call: Call[Any, Any]) -> Flow[Any]:
         yield from self._discover(call)
         return (yield from self.flow(call))
 
@@ -202,7 +194,7 @@ class ClientCore:
             request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
             timeout: CallParameters = {"timeout": call.timeout, "request_id": call.client_request_id}
             listing = self.call(methods.ApiEndpointService.List, request, timeout)
-            response = yield from sending.read(listing, self.endpoint_of(listing.method), self.clock)
+            response = yield from sending.read(self._attempts(listing))
             self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
         self.directory.address(call.method.service)
 
@@ -217,15 +209,54 @@ class ClientCore:
         if isinstance(failure, YagrpcError):
             return failure
         if isinstance(error, grpc.RpcError) and call is not None:
-            return call_error(error, call, self.endpoint_of(call.method), 1)
+            refused = call_error(error, call, self.endpoint_of(call.method), 1)
+            if refused.code not in FINAL_GET_FAILURES:
+                self.outage.failed(refused)
+            return too_large(refused, call, self.limits.send) or refused
         unsent = OperationError(operation_id, f"its Get could not be sent: {error}")
         unsent.__cause__ = error
         return unsent
 
+    def got(self, answer: Any, call: Call[Any, Any]) -> _pb.operation_pb2.Operation | YagrpcError:
+        """The answer to a Get: the operation, or why it can't be told."""
+        if not isinstance(answer, Unreadable):
+            self.outage.answered()
+            operation: _pb.operation_pb2.Operation = answer
+            return operation
+        failure = unreadable(answer, call, self.endpoint_of(call.method), 1)
+        if isinstance(failure, CallError):
+            return failure
+        result = OperationResultError(call.operation_id, str(failure))
+        result.__cause__ = failure
+        return result
+
+    def made(self, make: Callable[[Any], ResultT], answer: Any, call: Call[Any, Any]) -> ResultT:
+        """What the caller gets for a message, with the ids of its call.
+
+        Raises:
+            MessageTooLargeError: It is over the client's limit.
+            ResultError: It does not parse, or holds no result.
+        """
+        if isinstance(answer, Unreadable):
+            raise unreadable(answer, call, self.endpoint_of(call.method), 1)
+        try:
+            result = make(answer)
+        except ResultError as error:
+            error.client_request_id = call.client_request_id
+            raise
+        if hasattr(result, "ids"):
+            result.ids = call.ids
+        return result
+
+    def no_answer(self, call: Call[Any, Any]) -> ResultError:
+        """The error of a call that ended well, without an answer."""
+        return result_error("the service answered without a completion", call)
+
     def failed(self, error: grpc.RpcError, call: Call[Any, Any]) -> CallError:
         """The failure of a stream, as one of ours, or what went wrong in the caller's own stream of requests."""
         self.raise_request_error(call)
-        return call_error(error, call, self.endpoint_of(call.method), 1)
+        failure = call_error(error, call, self.endpoint_of(call.method), 1)
+        return too_large(failure, call, self.limits.send) or failure
 
     def raise_request_error(self, call: Call[Any, Any]) -> None:
         """Raise what went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
@@ -243,7 +274,7 @@ class ClientCore:
             ResultError: The service gave no id.
         """
         if not operation.id:
-            raise ResultError("the service accepted the request and gave no operation id")
+            raise result_error("the service accepted the request and gave no operation id", call)
         operations_log.info(
             "operation %s accepted by %s (client request id %s)",
             operation.id,
@@ -259,7 +290,7 @@ class ClientCore:
         logging_wanted = parameters.get("data_logging", self.data_logging)
         if logging_wanted is not None:
             ours.append(("x-data-logging-enabled", "true" if logging_wanted else "false"))
-        given = _given_metadata(parameters)
+        given = given_metadata(parameters)
         if not given:
             return tuple(ours)
         taken = {key for key, _ in given}
@@ -275,10 +306,17 @@ def told(error: BaseException) -> BaseException:
     return error
 
 
-def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Channel options: yagrpc's own, and the caller's in their place (of two equal keys gRPC takes the first)."""
-    merged: dict[str, Any] = {**dict(DEFAULT_OPTIONS), **dict(given)}
-    return list(merged.items())
+_FLOWS: Final = {
+    retry.Kind.READ: sending.read,
+    retry.Kind.GENERATION: sending.generate,
+    retry.Kind.OTHER: sending.once,
+}
+
+
+def host_channels(channel: object, operation_channel: object) -> set[str]:
+    """The roles that channels of the host's own play."""
+    given = {"model": channel, "operation": operation_channel}
+    return {role for role, one in given.items() if one is not None}
 
 
 def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[MessageT]:
@@ -350,38 +388,6 @@ def checked_timeout(timeout: float | None) -> float | None:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
     return min(timeout, LONGEST_TIMEOUT)
-
-
-def _given_metadata(parameters: CallParameters) -> Metadata:
-    """The caller's own metadata, checked: gRPC's refusal names neither key nor value."""
-    if request_id := parameters.get("request_id"):
-        _check_pair("request_id", "x-client-request-id", request_id)
-    metadata = parameters.get("metadata")
-    if not metadata:
-        return ()
-    given = metadata.items() if isinstance(metadata, Mapping) else metadata
-    if not isinstance(given, Iterable):
-        raise RequestError("metadata", type(given), "it takes pairs of key and value, or a dict")
-    pairs = []
-    for pair in given:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            # What was meant for a pair may hold a secret, so it is not told.
-            raise RequestError("metadata", type(pair), "it takes pairs of key and value, or a dict")
-        key, value = pair
-        _check_pair("metadata", key, value)
-        pairs.append((key, value))
-    return tuple(pairs)
-
-
-def _check_pair(field: str, key: object, value: object) -> None:
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise RequestError(field, key, "a key has lower-case letters, digits, '.', '-' and '_'")
-    if key.endswith("-bin"):
-        if not isinstance(value, bytes):
-            raise RequestError(field, key, "a key that ends in -bin takes bytes")
-    elif not isinstance(value, str) or not _VALUE.fullmatch(value):
-        # The value may be a secret, so it is not told.
-        raise RequestError(field, key, "its value has to be printable ASCII text")
 
 
 def _new_request_id() -> str:

@@ -18,6 +18,7 @@ from yagrpc._core.rpc_errors import status_details
 from yagrpc.errors import (
     CallError,
     Code,
+    MessageTooLargeError,
     OperationCancelledError,
     OperationExpiredError,
     OperationFailedError,
@@ -26,6 +27,7 @@ from yagrpc.errors import (
     ResultError,
     YagrpcError,
 )
+from yagrpc.ids import NO_IDS, RequestIds
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -126,15 +128,23 @@ class OperationView(Generic[ResultT, MetadataT]):
         # `Operation[Completion]` in an annotation that is evaluated: typing knows no default before Python 3.13.
         __class_getitem__ = classmethod(GenericAlias)
 
-    __slots__ = ("__weakref__", "_proto", "_type", "submitted")
+    __slots__ = ("__weakref__", "_proto", "_type", "ids", "submitted", "watch")
 
     def __init__(
-        self, proto: _pb.operation_pb2.Operation, result_type: ResultType[ResultT], submitted: float | None
+        self,
+        proto: _pb.operation_pb2.Operation,
+        result_type: ResultType[ResultT],
+        submitted: float | None,
+        ids: RequestIds = NO_IDS,
     ) -> None:
         self._proto = proto
         self._type = result_type
         self.submitted = submitted
         """When this client submitted it, by its monotonic clock; `None` where another did."""
+        self.ids = ids
+        """What names the call that submitted it; empty where another client did."""
+        self.watch: Watch | None = None
+        """What a poller knows of it, once it was asked for."""
 
     @property
     def id(self) -> str:
@@ -186,6 +196,11 @@ class OperationView(Generic[ResultT, MetadataT]):
         return self._proto
 
     @property
+    def last_error(self) -> YagrpcError | None:
+        """Why the last look at it failed; `None` where it did not. A wait rides out most failures, and looks again."""
+        return None if self.watch is None else self.watch.last_error
+
+    @property
     def status(self) -> OperationStatus:
         """How far it is, as last seen; asks nothing."""
         if not self._proto.done:
@@ -223,7 +238,7 @@ def get_failure(error: CallError, latest: _pb.operation_pb2.Operation, *, believ
         believed: Whether NOT_FOUND is: right after a submit it is not.
     """
     if error.code is not Code.NOT_FOUND:
-        return error, error.code in FINAL_GET_FAILURES
+        return error, error.code in FINAL_GET_FAILURES or isinstance(error, MessageTooLargeError)
     failure: OperationNotFoundError
     age = time.time() - latest.created_at.seconds if latest.HasField("created_at") else 0.0
     if age > config.RESULT_LIFETIME:

@@ -124,7 +124,8 @@ class Poller:
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
         if self._closed:
             raise ClientClosedError(operation.id)
-        return self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        operation.watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        return operation.watch
 
     def _deadline(self, timeout: float | None) -> float:
         return math.inf if timeout is None else self._clock() + timeout
@@ -192,12 +193,12 @@ class Poller:
         self, call: Call[Any, _pb.operation_pb2.Operation], future: Any
     ) -> _pb.operation_pb2.Operation | YagrpcError:
         try:
-            operation: _pb.operation_pb2.Operation = future.result()
+            answer = future.result()
         except grpc.FutureCancelledError:
             return ClientClosedError(call.operation_id)
         except Exception as error:  # whatever it is, those who wait are told
             return self._core.get_failure(error, call.operation_id, call)
-        return operation
+        return self._core.got(answer, call)
 
     def _returned(self, watch: Watch, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
         with self._lock:

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
 
+from yagrpc._core.flow import END
+from yagrpc.errors import YagrpcError
+
 if TYPE_CHECKING:
     from yagrpc._core.client import ClientCore
     from yagrpc._core.flow import Call
     from yagrpc._sync.transport import Transport
+    from yagrpc.ids import RequestIds
 
 ItemT = TypeVar("ItemT")
 
@@ -37,29 +41,44 @@ class Stream(Generic[ItemT]):
     def __iter__(self) -> Iterator[ItemT]:
         return self
 
+    @property
+    def ids(self) -> RequestIds:
+        """What names the call; the service's part is there with the first message."""
+        return self._call.ids
+
     def __next__(self) -> ItemT:
         if self._closed:
             raise StopIteration
-        if self._responses is None:
-            self._responses = self._open()
         try:
-            response = next(self._responses)
+            response = self._open() if self._responses is None else next(self._responses)
         except StopIteration:
             self._closed = True
             raise
-        except grpc.RpcError as error:
+        except (grpc.RpcError, YagrpcError) as error:
             if self._closed:  # our own close, from another thread
                 raise StopIteration from None
             self._closed = True
+            if isinstance(error, YagrpcError):
+                self._core.raise_request_error(self._call)
+                raise
             raise self._core.failed(error, self._call) from error
-        self.last = self._make(response)
+        self.last = self._core.made(self._make, response, self._call)
+        return self.last
+
+    def only(self) -> ItemT:
+        """The last message of a stream that has been read to its end.
+
+        Raises:
+            ResultError: There was none.
+        """
+        if self.last is None:
+            raise self._core.no_answer(self._call)
         return self.last
 
     def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        if self._responses is not None:
-            self._responses.cancel()
+        self._call.end()
 
     def __enter__(self) -> Stream[ItemT]:
         return self
@@ -70,6 +89,12 @@ class Stream(Generic[ItemT]):
         self.close()
 
     def _open(self) -> Any:
-        timeout = self._transport.run(self._core.connection(self._call))
-        open_stream = self._transport.callable(self._call.method)
-        return open_stream(self._call.request, timeout=timeout, metadata=self._call.metadata)
+        """Send the request; gives the first message.
+
+        Raises:
+            StopIteration: There is none.
+        """
+        self._responses, first = self._transport.run(self._core.flow(self._call))
+        if first is END:
+            raise StopIteration
+        return first

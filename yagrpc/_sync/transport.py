@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc
 
-from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep
+from yagrpc._core.channels import grpc_options
+from yagrpc._core.client import ClientCore, told
+from yagrpc._core.flow import END, MULTICALLABLES, AnyMethod, Effect, Flow, Opened, Ready, Send, Sleep
+from yagrpc._core.metadata import request_ids
+from yagrpc._core.replies import reader
 from yagrpc.errors import ClientClosedError
-from yagrpc.method import OperationMethod
+from yagrpc.method import BidiStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -35,7 +38,6 @@ class Transport:
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Put around every channel, the host's included.
-        channel_options: Options of the channels that are opened here, in place of yagrpc's own of the same key.
     """
 
     def __init__(
@@ -44,11 +46,10 @@ class Transport:
         channel: grpc.Channel | None,
         operation_channel: grpc.Channel | None,
         interceptors: Sequence[Any],
-        channel_options: Iterable[tuple[str, Any]],
     ) -> None:
         self._core = core
         self._interceptors = interceptors
-        self._options = merged_options(channel_options)
+        self._options = grpc_options(core.options)
         self._given = {"model": channel, "operation": operation_channel}
         self._lock = threading.Lock()
         self._opened: list[grpc.Channel] = []
@@ -101,11 +102,23 @@ class Transport:
 
     def _perform(self, effect: Effect) -> Any:
         if isinstance(effect, Send):
-            call = effect.call
-            return self.callable(call.method)(call.request, timeout=effect.timeout, metadata=call.metadata)
+            return self._send(effect)
         if isinstance(effect, Ready):
             return self._ready(effect)
         return self._sleep(effect)
+
+    def _send(self, effect: Send) -> Any:
+        call = effect.call
+        sender: Any = self.callable(call.method)
+        if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
+            rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            call.begun(rpc)
+            first = next(rpc, END)
+            call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
+            return Opened(rpc, first)
+        answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
+        call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
+        return answer
 
     def _sleep(self, effect: Sleep) -> None:
         if self._closing.wait(effect.seconds):
@@ -128,11 +141,10 @@ class Transport:
 
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
         channel = self._channel(method)
-        response: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type
         found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
             method.path,
             request_serializer=method.request_type.SerializeToString,
-            response_deserializer=response.FromString,
+            response_deserializer=reader(method, self._core.limits.receive),
         )
         return found
 

@@ -1,0 +1,78 @@
+"""Metadata, both ways: the caller's own, checked before it is sent, and the ids that an answer brings.
+
+Rules: a value that may be a secret is never told; gRPC's own refusal of metadata names neither key nor value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from yagrpc.errors import RequestError
+from yagrpc.ids import RequestIds
+
+if TYPE_CHECKING:
+    from yagrpc._core.flow import Metadata
+    from yagrpc._core.parameters import CallParameters
+
+_KEY: Final = re.compile(r"[0-9a-z_.-]+")
+_VALUE: Final = re.compile(r"[ -~]*")
+
+
+def given_metadata(parameters: CallParameters) -> Metadata:
+    """The caller's own metadata, checked.
+
+    Raises:
+        RequestError: A key or a value can't be sent.
+    """
+    if request_id := parameters.get("request_id"):
+        _check_pair("request_id", "x-client-request-id", request_id)
+    metadata = parameters.get("metadata")
+    if not metadata:
+        return ()
+    given = metadata.items() if isinstance(metadata, Mapping) else metadata
+    if not isinstance(given, Iterable):
+        raise RequestError("metadata", type(given), "it takes pairs of key and value, or a dict")
+    pairs = []
+    for pair in given:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            # What was meant for a pair may hold a secret, so it is not told.
+            raise RequestError("metadata", type(pair), "it takes pairs of key and value, or a dict")
+        key, value = pair
+        _check_pair("metadata", key, value)
+        pairs.append((key, value))
+    return tuple(pairs)
+
+
+def pairs_of(metadata: Any) -> dict[str, str | bytes]:
+    """Metadata as a dict; `dict` itself fails on that of asyncio, whose keys were pairs before grpcio 1.70."""
+    return {key: value for key, value in metadata or ()}  # noqa: C416
+
+
+def request_ids(client_request_id: str, *metadata: Any) -> RequestIds:
+    """The ids of a call by the metadata of its answer, initial and trailing: they may be in either."""
+    request_id = server_trace_id = ""
+    for pairs in metadata:
+        for key, value in pairs or ():
+            if key == "x-request-id":
+                request_id = text_of(value)
+            elif key == "x-server-trace-id":
+                server_trace_id = text_of(value)
+    return RequestIds(client_request_id, request_id, server_trace_id)
+
+
+def text_of(value: object) -> str:
+    """A value of metadata as text."""
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _check_pair(field: str, key: object, value: object) -> None:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise RequestError(field, key, "a key has lower-case letters, digits, '.', '-' and '_'")
+    if key.endswith("-bin"):
+        if not isinstance(value, bytes):
+            raise RequestError(field, key, "a key that ends in -bin takes bytes")
+    elif not isinstance(value, str) or not _VALUE.fullmatch(value):
+        # The value may be a secret, so it is not told.
+        raise RequestError(field, key, "its value has to be printable ASCII text")
