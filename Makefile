@@ -3,6 +3,8 @@
 #   make test     the tests, on the installed wheel
 #   make check    format, lint, types, generated code, and the built packages put to use
 #   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
+#   make faults   every failure against every call, as a table, and outages in real time (QUICK=1: one short outage)
+#   make fuzz     anything at all as answers and arguments, at length
 #   make official our descriptors against those of the newest official package
 #   make live     contract tests against the service, where credentials are set
 #   make gen      regenerate generated/ from proto/
@@ -14,7 +16,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench official live gen format clean
+.PHONY: demo test check bench faults fuzz official live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -36,8 +38,14 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
 
+faults: $(VENV)/.installed $(VENV)/.tools
+	$(PYTEST) --no-cov tests/faults $(if $(QUICK),-m slow -k "killed_server and (sync-5 or aio-5)",-m "slow or not slow") $(ARGS)
+
+fuzz: $(VENV)/.installed $(VENV)/.tools
+	YAGRPC_FUZZ=$(or $(EXAMPLES),20000) $(PYTEST) --no-cov tests/faults/test_fuzz.py $(ARGS)
+
 official: $(VENV)/.installed $(VENV)/.tools
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m slow tests/gen $(ARGS)
 
 live: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m live -rs -s --no-cov $(ARGS)

@@ -26,3 +26,13 @@ class RequestIds(NamedTuple):
 
 NO_IDS: Final = RequestIds()
 """Those of no call."""
+
+
+class Answer:
+    """What is made of one call's answer, and so has the ids of the call."""
+
+    __slots__ = ("ids",)
+
+    def __init__(self) -> None:
+        self.ids: RequestIds = NO_IDS
+        """What names the call that it answers; of an operation's result, see the operation's."""

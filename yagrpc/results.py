@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from yagrpc import _pb
 from yagrpc.errors import ResultError
-from yagrpc.ids import NO_IDS, RequestIds
+from yagrpc.ids import Answer
 from yagrpc.messages import Message, ToolCall, ToolResult
 
 __all__ = ["Alternative", "Chunk", "Completion", "CompletionStatus", "Token", "Tokens", "Usage"]
@@ -69,7 +69,7 @@ _MAY_BE_WITHOUT_CONTENT: frozenset[int] = frozenset(CompletionStatus) - {
 }
 
 
-class Completion:
+class Completion(Answer):
     """An answer of the model; everything is read from `proto`, of its first alternative unless said.
 
     Args:
@@ -79,7 +79,7 @@ class Completion:
         ResultError: It has no alternative, or a finished one without content.
     """
 
-    __slots__ = ("ids", "proto")
+    __slots__ = ("proto",)
 
     def __init__(self, proto: _pb.text_generation_service_pb2.CompletionResponse) -> None:
         if not proto.alternatives:
@@ -88,8 +88,7 @@ class Completion:
         if first.message.WhichOneof("Content") is None and first.status not in _MAY_BE_WITHOUT_CONTENT:
             raise ResultError("the completion's first alternative has neither text nor tool calls")
         self.proto = proto
-        self.ids: RequestIds = NO_IDS
-        """What names the call that it answers; of an operation's result, see the operation's."""
+        super().__init__()
 
     @property
     def text(self) -> str:
@@ -188,19 +187,18 @@ class Token(NamedTuple):
     special: bool
 
 
-class Tokens:
+class Tokens(Answer):
     """The tokens of a text or of a whole request; `len()` counts them.
 
     Args:
         proto: The response.
     """
 
-    __slots__ = ("ids", "proto")
+    __slots__ = ("proto",)
 
     def __init__(self, proto: _pb.text_generation_service_pb2.TokenizeResponse) -> None:
         self.proto = proto
-        self.ids: RequestIds = NO_IDS
-        """What names the call that it answers."""
+        super().__init__()
 
     def __len__(self) -> int:
         return len(self.proto.tokens)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import warnings
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -20,6 +22,7 @@ from yagrpc._core.client import (
     itself,
     result_type_of,
 )
+from yagrpc._core.forking import renew_after_fork
 from yagrpc._core.requests import AsyncRequestStream
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import CallError
@@ -61,6 +64,7 @@ class AsyncClient:
         operation_channel: The same to the operation service.
         interceptors: `grpc.aio` client interceptors for every channel that the client opens.
         channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
+        root_certificates: PEM of the authorities to trust instead of gRPC's own, e.g. of a proxy that ends TLS.
         quota: How much of the service's quotas to use; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
@@ -86,6 +90,7 @@ class AsyncClient:
         operation_channel: grpc.aio.Channel | None = None,
         interceptors: Sequence[Any] = (),
         channel_options: Iterable[tuple[str, Any]] = (),
+        root_certificates: bytes | None = None,
         quota: Quota | None = Quota(),
         polling: Polling = Polling(),
         data_logging: bool | None = None,
@@ -103,9 +108,24 @@ class AsyncClient:
             data_logging=data_logging,
             channel_options=channel_options,
             host_channels=host_channels(channel, operation_channel),
+            root_certificates=root_certificates,
         )
         self._transport = AsyncTransport(self._core, channel, operation_channel, interceptors)
-        self._poller = AsyncPoller(self._core, self._transport)
+        self._pollers: dict[int, AsyncPoller] = {}
+        renew_after_fork(self)
+
+    def forked(self) -> None:
+        """Called in a forked child: calls there open connections of their own."""
+        self._transport.forked()
+
+    @property
+    def _poller(self) -> AsyncPoller:
+        """The poller of the event loop that runs; one of a loop before waits for nothing any longer."""
+        self._transport.enter_loop()
+        moves = self._transport.moves
+        if moves not in self._pollers:
+            self._pollers = {moves: AsyncPoller(self._core, self._transport)}
+        return self._pollers[moves]
 
     async def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
         """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
@@ -293,6 +313,11 @@ class AsyncClient:
         """
         await self._poller.close()
         await self._transport.close()
+
+    def __del__(self) -> None:
+        # As an open file does; nothing can be awaited here, so the channels stay open.
+        if hasattr(self, "_pollers") and not sys.is_finalizing() and self._transport.leaked():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     async def __aenter__(self) -> AsyncClient:
         return self

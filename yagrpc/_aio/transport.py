@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from yagrpc._core import forking
 from yagrpc._core.channels import grpc_options
 from yagrpc._core.client import ClientCore, told
 from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Opened, Ready, Send, Sleep
@@ -54,9 +55,41 @@ class AsyncTransport:
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._callables: dict[str, Callable[..., Any]] = {}
         self._closed = False
+        self._refusal: ConfigError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.moves = 0
+        """How often it has come into another event loop."""
+
+    def enter_loop(self) -> None:
+        """Take note of the event loop that runs: connections of one that runs no longer are of no use in another.
+
+        Raises:
+            ConfigError: The other one runs still.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self._loop:
+            return
+        if self._loop is not None:
+            if self._loop.is_running():
+                raise ConfigError("this AsyncClient is in use in another event loop that runs: make one for each loop")
+            self._abandon()
+            self.moves += 1
+        self._loop = loop
+
+    def forked(self) -> None:
+        """In a forked child: the connections, and the event loop, are the parent's."""
+        self._abandon()
+        self._loop = None
+        self.moves += 1
+        self._refusal = forking.refusal()
+
+    def leaked(self) -> bool:
+        """Whether channels are open that `close` would have closed."""
+        return bool(self._opened) and not self._closed
 
     async def run(self, flow: Flow[ResultT]) -> ResultT:
         """Carry a flow out, and give what it returns."""
+        self.enter_loop()
         try:
             effect = next(flow)
             while True:
@@ -123,6 +156,13 @@ class AsyncTransport:
             return False
         return True
 
+    def _abandon(self) -> None:
+        """Forget what can't be closed from here any longer."""
+        forking.keep(*self._opened, *self._callables.values())
+        self._opened = []
+        self._channels = {}
+        self._callables = {}
+
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
         channel = self._channel(method)
         found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
@@ -135,6 +175,8 @@ class AsyncTransport:
     def _channel(self, method: AnyMethod) -> grpc.aio.Channel:
         if self._closed:
             raise ClientClosedError
+        if self._refusal is not None:
+            raise self._refusal
         endpoint = self._core.endpoint_of(method)
         role = self._core.role_of(method)
         given = self._given[role]
@@ -148,7 +190,7 @@ class AsyncTransport:
         if self._core.endpoints.plaintext:
             channel = grpc.aio.insecure_channel(endpoint, self._options, interceptors=self._interceptors)
         else:
-            credentials = grpc.ssl_channel_credentials()
+            credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
             channel = grpc.aio.secure_channel(endpoint, credentials, self._options, interceptors=self._interceptors)
         self._opened.append(channel)
         return channel

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from yagrpc import config
 from yagrpc._version import __version__
+from yagrpc.errors import ConfigError
 
 RECEIVE_OPTION: Final = "grpc.max_receive_message_length"
 SEND_OPTION: Final = "grpc.max_send_message_length"
@@ -52,8 +53,21 @@ class Limits:
 
 
 def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Channel options: yagrpc's own, and the caller's in their place (of two equal keys gRPC takes the first)."""
-    merged: dict[str, Any] = {**dict(DEFAULT_OPTIONS), **dict(given)}
+    """Channel options: yagrpc's own, and the caller's in their place (of two equal keys gRPC takes the first).
+
+    Raises:
+        ConfigError: They are no pairs of a name and a value, or a limit is no number.
+    """
+    merged: dict[str, Any] = dict(DEFAULT_OPTIONS)
+    try:
+        merged.update(given)
+    except (TypeError, ValueError):
+        raise ConfigError("channel_options takes pairs such as ('grpc.keepalive_time_ms', 20000)") from None
+    if not all(isinstance(key, str) for key in merged):
+        raise ConfigError("channel_options takes pairs whose first part is a name, such as 'grpc.keepalive_time_ms'")
+    for key in (RECEIVE_OPTION, SEND_OPTION):
+        if not isinstance(merged[key], int):
+            raise ConfigError(f"channel option {key!r} is {merged[key]!r}: it takes bytes, or -1 for no limit")
     return list(merged.items())
 
 

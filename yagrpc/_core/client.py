@@ -37,6 +37,7 @@ from yagrpc.errors import (
     ResultError,
     YagrpcError,
 )
+from yagrpc.ids import Answer
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ class ClientCore:
         data_logging: bool | None,
         channel_options: Iterable[tuple[str, Any]] = (),
         host_channels: Iterable[str] = (),
+        root_certificates: bytes | None = None,
     ) -> None:
+        config.check_kinds(quota, polling, endpoints)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         self.directory = Directory(self.endpoints, endpoints or {})
         self.folder_id = config.resolve_folder(folder_id)
@@ -107,6 +110,7 @@ class ClientCore:
         self.options = merged_options(channel_options)
         self.limits = Limits(self.options)
         self.host_channels = frozenset(host_channels)
+        self.root_certificates = config.check_root_certificates(root_certificates)
         self.outage = Outage()
 
     def endpoint_of(self, method: AnyMethod) -> str:
@@ -244,7 +248,7 @@ class ClientCore:
         except ResultError as error:
             error.client_request_id = call.client_request_id
             raise
-        if hasattr(result, "ids"):
+        if isinstance(result, Answer):
             result.ids = call.ids
         return result
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb, config, methods
+from yagrpc._core import forking
 from yagrpc._core.client import (
     MODEL,
     ClientCore,
@@ -60,6 +63,7 @@ class Client:
         operation_channel: The same to the operation service.
         interceptors: gRPC client interceptors for every channel.
         channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
+        root_certificates: PEM of the authorities to trust instead of gRPC's own, e.g. of a proxy that ends TLS.
         quota: How much of the service's quotas to use; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
@@ -85,6 +89,7 @@ class Client:
         operation_channel: grpc.Channel | None = None,
         interceptors: Sequence[Any] = (),
         channel_options: Iterable[tuple[str, Any]] = (),
+        root_certificates: bytes | None = None,
         quota: Quota | None = Quota(),
         polling: Polling = Polling(),
         data_logging: bool | None = None,
@@ -102,8 +107,16 @@ class Client:
             data_logging=data_logging,
             channel_options=channel_options,
             host_channels=host_channels(channel, operation_channel),
+            root_certificates=root_certificates,
         )
         self._transport = Transport(self._core, channel, operation_channel, interceptors)
+        self._poller = Poller(self._core, self._transport)
+        forking.renew_after_fork(self)
+
+    def forked(self) -> None:
+        """Called in a forked child: calls there open connections of their own."""
+        self._transport.forked()
+        forking.keep(self._poller)
         self._poller = Poller(self._core, self._transport)
 
     def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
@@ -300,6 +313,11 @@ class Client:
         """
         self._poller.close()
         self._transport.close()
+
+    def __del__(self) -> None:
+        # As an open file does; the channels would stay open as long as the process.
+        if hasattr(self, "_poller") and not sys.is_finalizing() and self._transport.leaked():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> Client:
         return self

@@ -78,9 +78,14 @@ class Operation(OperationView[ResultT, MetadataT]):
             OperationNotFoundError: The service does not know it (`OperationExpiredError`: any longer).
             CallError: The service refuses to tell.
             ClientClosedError: The client was closed meanwhile.
+            KeyboardInterrupt: As ever, with the operation's id.
         """
         if not self._proto.done:
-            self._proto = self._client._poller.wait(self, checked_timeout(timeout))
+            try:
+                self._proto = self._client._poller.wait(self, checked_timeout(timeout))
+            except KeyboardInterrupt as interrupt:
+                interrupt.args = (f"while operation {self.id} was waited for; it goes on",)
+                raise
         return self._type.unpack(self._proto)
 
     def cancel(self, **parameters: Unpack[CallParameters]) -> None:

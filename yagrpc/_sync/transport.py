@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
+from yagrpc._core import forking
 from yagrpc._core.channels import grpc_options
 from yagrpc._core.client import ClientCore, told
 from yagrpc._core.flow import END, MULTICALLABLES, AnyMethod, Effect, Flow, Opened, Ready, Send, Sleep
 from yagrpc._core.metadata import request_ids
 from yagrpc._core.replies import reader
-from yagrpc.errors import ClientClosedError
+from yagrpc.errors import ClientClosedError, ConfigError
 from yagrpc.method import BidiStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
@@ -56,6 +57,7 @@ class Transport:
         self._channels: dict[str, grpc.Channel] = {}
         self._callables: dict[str, Callable[..., Any]] = {}
         self._closing = threading.Event()
+        self._refusal: ConfigError | None = None
 
     @property
     def closed(self) -> bool:
@@ -99,6 +101,25 @@ class Transport:
             self._callables.clear()
         for channel in opened:
             channel.close()
+
+    def forked(self) -> None:
+        """In a forked child: the connections are the parent's, so that calls here open their own."""
+        forking.keep(*self._opened, *self._callables.values())
+        self._lock = threading.Lock()
+        closed, self._closing = self._closing.is_set(), threading.Event()
+        if closed:
+            self._closing.set()
+        self._refusal = forking.refusal()
+        self._opened = []
+        self._channels = {}
+        self._callables = {}
+
+    def leaked(self) -> bool:
+        """Whether channels are open that `close` would have closed; closes them."""
+        opened = bool(self._opened) and not self._closing.is_set()
+        if opened:
+            self.close()
+        return opened
 
     def _perform(self, effect: Effect) -> Any:
         if isinstance(effect, Send):
@@ -156,6 +177,8 @@ class Transport:
         with self._lock:
             if self._closing.is_set():
                 raise ClientClosedError
+            if self._refusal is not None:
+                raise self._refusal
             channel = self._channels.get(key)
             if channel is None:
                 channel = given if given is not None else self._open(endpoint)
@@ -168,7 +191,9 @@ class Transport:
         if self._core.endpoints.plaintext:
             channel = grpc.insecure_channel(endpoint, self._options)
         else:
-            channel = grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(), self._options)
+            channel = grpc.secure_channel(
+                endpoint, grpc.ssl_channel_credentials(self._core.root_certificates), self._options
+            )
         self._opened.append(channel)
         return channel
 
