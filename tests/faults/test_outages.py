@@ -59,7 +59,8 @@ def start(port: int, state: Path) -> tuple[subprocess.Popen[str], int]:
     """The service as a process; gives it and its port."""
     process = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(state)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    return process, int(process.stdout.readline())
+    with process.stdout as told:
+        return process, int(told.readline())
 
 
 @pytest.mark.slow

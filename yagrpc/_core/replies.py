@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from yagrpc._core.flow import AnyMethod, Call
 
-_SIZES: Final = re.compile(r"(?P<sent>[Ss]ent)?.*larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)")
+_SIZES: Final = re.compile(r"(?P<sent>Sent)? message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)")
 """How gRPC words a message over a limit; read to say more, never to decide that something may be sent again."""
 
 
