@@ -32,9 +32,9 @@ for number in range(4):
         signal.alarm(30)
         try:
             with client:
-                print("child", len(client.tokenize("a", timeout=10)), client.operation("op1").result(timeout=10).text)
+                print(f"child {len(client.tokenize('a', timeout=10))} {client.operation('op1').result(timeout=10).text}")
         except yagrpc.ConfigError as error:
-            print("child says", error)
+            print(f"child says {error}")
         sys.stdout.flush()
         os._exit(0)
     children.append(pid)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from yagrpc import _pb, config, methods
 from yagrpc._aio.poller import AsyncPoller
 from yagrpc._aio.transport import AsyncTransport
+from yagrpc._core.channels import host_channels
 from yagrpc._core.client import (
     MODEL,
     ClientCore,
     attached_type,
     check_operation_id,
     completion_type,
-    host_channels,
     itself,
     result_type_of,
 )
@@ -340,7 +340,9 @@ class AsyncClient:
         return AsyncStream(self._core, self._transport, call, make)
 
     async def _call(self, method: Any, request: Any, parameters: CallParameters) -> Any:
-        call = self._core.call(method, request, parameters)
+        # What a plain method gives is its message, which has no room for ids.
+        named = isinstance(method, OperationMethod)
+        call = self._core.call(method, request, parameters, named=named)
         try:
             response = await self._transport.run(self._core.flow(call))
         except (CallError, asyncio.CancelledError):

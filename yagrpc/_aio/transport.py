@@ -100,7 +100,9 @@ class AsyncTransport:
                             call.request, timeout=effect.timeout, metadata=effect.metadata
                         )
                         call.begun(rpc)
-                        if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
+                        if not call.named:
+                            outcome = await rpc
+                        elif isinstance(call.method, (StreamMethod, BidiStreamMethod)):
                             outcome = Opened(rpc, await rpc.read())
                             call.ids = request_ids(call.client_request_id, await rpc.initial_metadata())
                         else:

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("yagrpc.calls")
 
 
+def wanted() -> bool:
+    """Whether anybody listens."""
+    return log.isEnabledFor(logging.DEBUG)
+
+
 def sent(call: Call[Any, Any], endpoint: str, attempt: int, timeout: float | None) -> None:
     """An attempt is on its way."""
-    if log.isEnabledFor(logging.DEBUG):
+    if wanted():
         allowed = "no timeout" if timeout is None else f"timeout {timeout:.3g} s"
         size = _size(call.request)
         _line(call, f"sent to {endpoint}: attempt {attempt}, {size}, {allowed}{_text(call.request)}")
@@ -27,7 +32,7 @@ def sent(call: Call[Any, Any], endpoint: str, attempt: int, timeout: float | Non
 
 def answered(call: Call[Any, Any], answer: object, seconds: float) -> None:
     """It was answered; of a stream, with the first message."""
-    if log.isEnabledFor(logging.DEBUG):
+    if wanted():
         given = call.ids
         theirs = f", request id {given.request_id or '-'}, server trace id {given.server_trace_id or '-'}"
         _line(call, f"answered in {seconds:.3f} s: {_size(answer)}{theirs}{_text(answer)}")
@@ -35,7 +40,7 @@ def answered(call: Call[Any, Any], answer: object, seconds: float) -> None:
 
 def failed(call: Call[Any, Any], failure: CallError, seconds: float) -> None:
     """It failed."""
-    if log.isEnabledFor(logging.DEBUG):
+    if wanted():
         _line(call, f"failed in {seconds:.3f} s: {failure}")
 
 

@@ -74,3 +74,9 @@ def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
 def grpc_options(options: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     """The options for gRPC itself, which is to take answers of any size: `replies` measures them."""
     return [(key, -1 if key == RECEIVE_OPTION else value) for key, value in options]
+
+
+def host_channels(channel: object, operation_channel: object) -> set[str]:
+    """The roles that channels of the host's own play."""
+    given = {"model": channel, "operation": operation_channel}
+    return {role for role, one in given.items() if one is not None}

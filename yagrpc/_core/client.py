@@ -15,11 +15,11 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb, config, methods
-from yagrpc._core import retry, sending
+from yagrpc._core import calls_log, retry, sending
 from yagrpc._core.channels import Limits, merged_options
 from yagrpc._core.directory import Directory
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
-from yagrpc._core.metadata import given_metadata
+from yagrpc._core.metadata import given_metadata, new_request_id
 from yagrpc._core.operation import FINAL_GET_FAILURES
 from yagrpc._core.outage import Outage
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
@@ -148,6 +148,8 @@ class ClientCore:
         parameters: CallParameters,
         timeout: float | None = config.SUBMIT_TIMEOUT,
         operation_id: str = "",
+        *,
+        named: bool = True,
     ) -> Call[Any, Any]:
         """A call of a method, with its metadata.
 
@@ -157,6 +159,7 @@ class ClientCore:
             parameters: What the caller gave.
             timeout: Seconds, where the caller gave none.
             operation_id: The operation that it is about, for its errors.
+            named: Whether the ids of its answer will be read.
 
         Raises:
             RequestError: The request is another message, or a parameter can't be sent.
@@ -167,10 +170,11 @@ class ClientCore:
         if not isinstance(request, (RequestStream, AsyncRequestStream)):
             request = checked_request(method, request)
         timeout = checked_timeout(parameters.get("timeout", timeout))
-        client_request_id = parameters.get("request_id") or _new_request_id()
+        client_request_id = parameters.get("request_id") or new_request_id()
         metadata = self._metadata(method, parameters, client_request_id)
         resubmit = bool(parameters.get("resubmit", False))
-        return Call(method, request, timeout, metadata, client_request_id, operation_id, resubmit)
+        named = named or calls_log.wanted()
+        return Call(method, request, timeout, metadata, client_request_id, operation_id, resubmit, named)
 
     def flow(self, call: Call[Any, Any]) -> Flow[Any]:
         """The flow that a call of its kind needs; of a method that streams responses it opens the stream."""
@@ -317,12 +321,6 @@ _FLOWS: Final = {
 }
 
 
-def host_channels(channel: object, operation_channel: object) -> set[str]:
-    """The roles that channels of the host's own play."""
-    given = {"model": channel, "operation": operation_channel}
-    return {role for role, one in given.items() if one is not None}
-
-
 def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[MessageT]:
     """What a method's operations resolve to: its response message itself."""
     from yagrpc._core.operation import ResultType  # with the protos, at the first use
@@ -392,9 +390,3 @@ def checked_timeout(timeout: float | None) -> float | None:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
     return min(timeout, LONGEST_TIMEOUT)
-
-
-def _new_request_id() -> str:
-    import uuid  # 2 ms that a program which calls nothing need not pay
-
-    return str(uuid.uuid4())

@@ -56,6 +56,7 @@ class Call(Generic[RequestT, ResponseT]):
         client_request_id: The `x-client-request-id` among the metadata.
         operation_id: The operation that the call is about, for its errors.
         resubmit: Whether it may be sent again although the one before may be billed.
+        named: Whether anybody will read the ids of its answer; learning them takes a twentieth of a call.
 
     Attributes:
         ids: What names the call; the service's part is there once it has answered.
@@ -68,6 +69,7 @@ class Call(Generic[RequestT, ResponseT]):
         "ids",
         "metadata",
         "method",
+        "named",
         "operation_id",
         "request",
         "resubmit",
@@ -83,6 +85,7 @@ class Call(Generic[RequestT, ResponseT]):
         client_request_id: str,
         operation_id: str = "",
         resubmit: bool = False,
+        named: bool = True,
     ) -> None:
         self.method = method
         self.request = request
@@ -91,6 +94,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.client_request_id = client_request_id
         self.operation_id = operation_id
         self.resubmit = resubmit
+        self.named = named
         self.ids = RequestIds(client_request_id)
         self._rpc: Any = None
         self._ended = False

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb, config, methods
 from yagrpc._core import forking
+from yagrpc._core.channels import host_channels
 from yagrpc._core.client import (
     MODEL,
     ClientCore,
     attached_type,
     check_operation_id,
     completion_type,
-    host_channels,
     itself,
     result_type_of,
 )
@@ -293,7 +293,9 @@ class Client:
             request = RequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):
             return self._stream(method, request, parameters, itself)
-        call = self._core.call(method, request, parameters)
+        # What a plain method gives is its message, which has no room for ids.
+        named = isinstance(method, OperationMethod)
+        call = self._core.call(method, request, parameters, named=named)
         try:
             response = self._transport.run(self._core.flow(call))
         except CallError:

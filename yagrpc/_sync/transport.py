@@ -137,6 +137,8 @@ class Transport:
             first = next(rpc, END)
             call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
             return Opened(rpc, first)
+        if not call.named:
+            return sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
         answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
         return answer
