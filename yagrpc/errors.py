@@ -19,8 +19,7 @@
        `- OperationNotFoundError
           `- OperationExpiredError          probably deleted: results are kept for three days
 
-Rules: attributes are plain data, so every error can be pickled and sent to another process; a message is one
-line; a credential is in none of them.
+Rules: attributes are plain data, so every error can be pickled; a message is one line; a credential is in none of them.
 """
 
 from __future__ import annotations
@@ -100,6 +99,7 @@ class CallError(YagrpcError):
         attempts: How often it was sent; 0 where nothing was sent at all.
         operation_id: The operation that the call was about, if any.
         retry_after: Seconds after which the service asks to be tried again; below 0 for never, `None` for no word.
+        hint: What is likely behind it, and what to do; empty where nothing is known.
     """
 
     code: Code = Code.UNKNOWN
@@ -118,6 +118,7 @@ class CallError(YagrpcError):
         attempts: int = 1,
         operation_id: str = "",
         retry_after: float | None = None,
+        hint: str = "",
     ) -> None:
         self.code = type(self).code if code is None else code
         self.message = message
@@ -130,6 +131,7 @@ class CallError(YagrpcError):
         self.attempts = attempts
         self.operation_id = operation_id
         self.retry_after = retry_after
+        self.hint = hint
         super().__init__(message)
 
     def detail(self, kind: str) -> Detail | None:
@@ -147,7 +149,7 @@ class CallError(YagrpcError):
             "client request id": self.client_request_id,
             "attempts": self.attempts if self.attempts != 1 else "",
         }
-        return with_context(f"{self.code.name}: {self.message}", known)
+        return with_context(f"{self.code.name}: {self.message}{self.hint and f'; {self.hint}'}", known)
 
 
 class CallCancelledError(CallError):

@@ -103,11 +103,11 @@ def test_a_read_may_fail_in_different_ways(drive: Any, a_call: Any, rpc_error: A
 @given(attempt=st.integers(2, 500))
 def test_pauses_double_up_to_a_limit_and_are_jittered(attempt: int) -> None:
     middle = min(5.0, 0.2 * 2 ** min(attempt - 2, 50))
-    assert 0.79 * middle <= retry.pause_before(attempt) <= 1.21 * middle
+    assert 0.79 * middle <= retry.backoff(attempt) <= 1.21 * middle
 
 
 def test_pauses_differ() -> None:
-    assert len({retry.pause_before(2) for _ in range(20)}) > 1
+    assert len({retry.backoff(2) for _ in range(20)}) > 1
 
 
 def test_the_timeout_of_a_read_is_over_all_attempts(drive: Any, a_call: Any, rpc_error: Any) -> None:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import yagrpc
 from yagrpc import _pb, methods
-from yagrpc._core.client import ClientCore, completion_type
+from yagrpc._core.client import ClientCore
 from yagrpc._core.flow import Call
 from yagrpc._core.operation import OperationView
 from yagrpc._core.replies import Unreadable, reader
+from yagrpc._core.resolving import completion_type
 from yagrpc._core.rpc_errors import call_error
 from yagrpc.results import Chunk, Completion, Tokens
 

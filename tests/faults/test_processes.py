@@ -32,7 +32,8 @@ for number in range(4):
         signal.alarm(30)
         try:
             with client:
-                print(f"child {len(client.tokenize('a', timeout=10))} {client.operation('op1').result(timeout=10).text}")
+                text = client.operation("op1").result(timeout=10).text
+                print(f"child {len(client.tokenize('a', timeout=10))} {text}")
         except yagrpc.ConfigError as error:
             print(f"child says {error}")
         sys.stdout.flush()

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._core import forking
 from yagrpc._core.channels import grpc_options
 from yagrpc._core.client import ClientCore, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Opened, Ready, Send, Sleep
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep
 from yagrpc._core.metadata import request_ids
 from yagrpc._core.replies import reader
 from yagrpc.errors import ClientClosedError, ConfigError
@@ -50,11 +51,12 @@ class AsyncTransport:
         self._core = core
         self._interceptors = interceptors
         self._options = grpc_options(core.options)
-        self._given = {"model": channel, "operation": operation_channel}
+        self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._callables: dict[str, Callable[..., Any]] = {}
         self._closed = False
+        self._sharing = AsyncSharing(self.run)
         self._refusal: ConfigError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.moves = 0
@@ -138,12 +140,17 @@ class AsyncTransport:
         opened, self._opened = self._opened, []
         self._channels.clear()
         self._callables.clear()
+        await self._sharing.close()
         for channel in opened:
             await channel.close()
 
     async def _perform(self, effect: Effect) -> Any:
         if isinstance(effect, Ready):
             return await self._ready(effect)
+        if isinstance(effect, Share):
+            return await self._sharing.share(effect)
+        if isinstance(effect, Block):
+            return await in_thread(effect.function)
         assert isinstance(effect, Sleep)
         await asyncio.sleep(effect.seconds)
         return None
@@ -164,6 +171,7 @@ class AsyncTransport:
         self._opened = []
         self._channels = {}
         self._callables = {}
+        self._sharing = AsyncSharing(self.run)
 
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
         channel = self._channel(method)

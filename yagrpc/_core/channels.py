@@ -25,15 +25,17 @@ DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.enable_retries", 0),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 8_000),
+    ("grpc.http2.ping_timeout_ms", 8_000),
     ("grpc.max_reconnect_backoff_ms", 10_000),
 )
 """Options of every channel that a client opens.
 
 No retries of gRPC's: see `retry`. Pings: while a call runs, a peer that says nothing for 20 s is asked and has 8 s to
-answer, so that a dead one is known within 28 s; none are sent between calls. Measured against gRPC's own server, which
-closes a connection with `too_many_pings` when it is asked more often than it likes: a silent call is left alone for
-over 230 s with grpcio 1.68.1 and for 220 s with 1.85.3 (160 s with `grpc.http2.max_pings_without_data=2`, 80 s with
-0), both beyond a completion's 180 s. Reconnecting: every 10 s at most; gRPC's own 120 s would outlast the outage.
+answer, so that a dead one is known within 28 s (newer grpcio go by `ping_timeout_ms`, which is 60 s otherwise); none
+are sent between calls. Measured against gRPC's own server, which closes a connection with `too_many_pings` when it is
+asked more often than it likes: a silent call is left alone for over 230 s with grpcio 1.68.1 and for 220 s with 1.85.3
+(160 s with `grpc.http2.max_pings_without_data=2`, 80 s with 0), both beyond a completion's 180 s. Reconnecting: every
+10 s at most; gRPC's own 120 s would outlast the outage.
 """
 
 

@@ -16,40 +16,38 @@ import grpc.aio
 
 from yagrpc import _pb, config, methods
 from yagrpc._core import calls_log, retry, sending
+from yagrpc._core.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.channels import Limits, merged_options
 from yagrpc._core.directory import Directory
+from yagrpc._core.exchange import audience, exchange
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
 from yagrpc._core.metadata import given_metadata, new_request_id
-from yagrpc._core.operation import FINAL_GET_FAILURES
 from yagrpc._core.outage import Outage
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
 from yagrpc._core.replies import Unreadable, result_error, too_large, unreadable
 from yagrpc._core.requests import AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.rpc_errors import call_error
+from yagrpc._core.tokens import Tokens
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.errors import (
     CallError,
     ClientClosedError,
+    ConfigError,
     OperationError,
-    OperationResultError,
     RequestError,
     ResultError,
     YagrpcError,
 )
 from yagrpc.ids import Answer
-from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from yagrpc._core.operation import ResultType
     from yagrpc.messages import MessagesInput
-    from yagrpc.results import Completion
 
 RequestT = TypeVar("RequestT", bound="Message")
 ResultT = TypeVar("ResultT")
-MessageT = TypeVar("MessageT", bound="Message")
 
 MODEL: Final = "yandexgpt"
 """The model where none is given."""
@@ -112,6 +110,20 @@ class ClientCore:
         self.host_channels = frozenset(host_channels)
         self.root_certificates = config.check_root_certificates(root_certificates)
         self.outage = Outage()
+        self.wall = time.time
+        self.authorizer: Authorizer | None = None
+        self._fixed_pairs: tuple[tuple[str, str], ...] = ()
+        if self.credentials.fixed:
+            self._fixed_pairs = credential_pairs(self.credentials, asked(self.credentials), self.folder_id)
+        else:
+            tokens = Tokens(
+                self.credentials,
+                exchange=lambda identity: exchange(self, identity),
+                audience=lambda: audience(self),
+                clock=lambda: self.clock(),
+                wall=lambda: self.wall(),
+            )
+            self.authorizer = Authorizer(tokens, self.folder_id, lambda: self.clock())
 
     def endpoint_of(self, method: AnyMethod) -> str:
         """Where a method is served, as `host:port`.
@@ -174,10 +186,26 @@ class ClientCore:
         metadata = self._metadata(method, parameters, client_request_id)
         resubmit = bool(parameters.get("resubmit", False))
         named = named or calls_log.wanted()
-        return Call(method, request, timeout, metadata, client_request_id, operation_id, resubmit, named)
+        awaited = self.authorizer is not None and method.path not in _WITHOUT_CREDENTIALS
+        given = awaited and any(key == "authorization" for key, _ in metadata)
+        authorization = "" if awaited and not given else None
+        return Call(method, request, timeout, metadata, client_request_id, operation_id, authorization, resubmit, named)
 
     def flow(self, call: Call[Any, Any]) -> Flow[Any]:
         """The flow that a call of its kind needs; of a method that streams responses it opens the stream."""
+        if self.authorizer is not None and call.authorization is not None:
+            return self.authorizer.authorized(call, lambda: self._flow(call))
+        return self._flow(call)
+
+    def look(self, call: Call[Any, Any]) -> Flow[_pb.operation_pb2.Operation]:
+        """The flow of one Get of the scheduler's."""
+        if self.authorizer is not None and call.authorization is not None:
+            flow = self.authorizer.authorized(call, lambda: sending.look(self._attempts(call)))
+        else:
+            flow = sending.look(self._attempts(call))
+        return self.outage.watched(flow)
+
+    def _flow(self, call: Call[Any, Any]) -> Flow[Any]:
         if not self.directory.knows(call.method.service):
             return self._found(call)
         return _FLOWS[retry.kind_of(call.method)](self._attempts(call))
@@ -209,34 +237,20 @@ class ClientCore:
     def get_call(self, operation_id: str) -> Call[Any, _pb.operation_pb2.Operation]:
         """The call that looks at an operation; the scheduler decides when, and what its failure means."""
         request = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id)
-        return self.call(methods.OperationService.Get, request, {}, config.GET_TIMEOUT, operation_id)
+        return self.call(methods.OperationService.Get, request, {}, config.GET_TIMEOUT, operation_id, named=False)
 
-    def get_failure(self, error: Exception, operation_id: str, call: Call[Any, Any] | None) -> YagrpcError:
+    def get_failure(self, error: Exception, operation_id: str) -> YagrpcError:
         """A failure to look at an operation, as one of ours: whatever it was, those who wait are told."""
         failure = told(error)
+        if isinstance(failure, ConfigError):
+            unknown = ConfigError(f"operation {operation_id} goes on, but can't be looked at: {failure}")
+            unknown.__cause__ = failure.__cause__ or failure
+            return unknown
         if isinstance(failure, YagrpcError):
             return failure
-        if isinstance(error, grpc.RpcError) and call is not None:
-            refused = call_error(error, call, self.endpoint_of(call.method), 1)
-            if refused.code not in FINAL_GET_FAILURES:
-                self.outage.failed(refused)
-            return too_large(refused, call, self.limits.send) or refused
         unsent = OperationError(operation_id, f"its Get could not be sent: {error}")
         unsent.__cause__ = error
         return unsent
-
-    def got(self, answer: Any, call: Call[Any, Any]) -> _pb.operation_pb2.Operation | YagrpcError:
-        """The answer to a Get: the operation, or why it can't be told."""
-        if not isinstance(answer, Unreadable):
-            self.outage.answered()
-            operation: _pb.operation_pb2.Operation = answer
-            return operation
-        failure = unreadable(answer, call, self.endpoint_of(call.method), 1)
-        if isinstance(failure, CallError):
-            return failure
-        result = OperationResultError(call.operation_id, str(failure))
-        result.__cause__ = failure
-        return result
 
     def made(self, make: Callable[[Any], ResultT], answer: Any, call: Call[Any, Any]) -> ResultT:
         """What the caller gets for a message, with the ids of its call.
@@ -272,7 +286,9 @@ class ClientCore:
             raise call.request.error
 
     def role_of(self, method: AnyMethod) -> str:
-        """Which of the host's channels serves a method: `operation` or `model`."""
+        """Which of the host's channels serves a method, `operation` or `model`; or `iam`, which none does."""
+        if method.service.startswith("yandex.cloud.iam."):
+            return "iam"
         return "operation" if method.service.startswith("yandex.cloud.operation.") else "model"
 
     def submitted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
@@ -293,8 +309,8 @@ class ClientCore:
 
     def _metadata(self, method: AnyMethod, parameters: CallParameters, client_request_id: str) -> Metadata:
         ours: list[tuple[str, str | bytes]] = [("x-client-request-id", client_request_id)]
-        if method.path not in _WITHOUT_CREDENTIALS and (authorization := self.credentials.authorization()):
-            ours.append(("authorization", authorization))
+        if self._fixed_pairs and method.path not in _WITHOUT_CREDENTIALS:
+            ours += self._fixed_pairs
         logging_wanted = parameters.get("data_logging", self.data_logging)
         if logging_wanted is not None:
             ours.append(("x-data-logging-enabled", "true" if logging_wanted else "false"))
@@ -321,40 +337,6 @@ _FLOWS: Final = {
 }
 
 
-def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[MessageT]:
-    """What a method's operations resolve to: its response message itself."""
-    from yagrpc._core.operation import ResultType  # with the protos, at the first use
-
-    return ResultType(method.response_type, itself, method.metadata_type)
-
-
-def completion_type() -> ResultType[Completion]:
-    """What the operation of a text completion resolves to."""
-    from yagrpc._core.operation import ResultType
-    from yagrpc.results import Completion
-
-    return ResultType(_pb.text_generation_service_pb2.CompletionResponse, Completion)
-
-
-def attached_type(
-    target: type[Message] | OperationMethod[Any, Any, Any] | None,
-) -> ResultType[Any]:
-    """What an operation that is attached by its id is declared to resolve to.
-
-    Raises:
-        RequestError: It is neither a message class nor a long-running method.
-    """
-    from yagrpc._core.operation import ResultType
-
-    if target is None:
-        return completion_type()
-    if isinstance(target, OperationMethod):
-        return result_type_of(target)
-    if hasattr(target, "DESCRIPTOR") and isinstance(target, type):
-        return ResultType(target, itself)
-    raise RequestError("result", target, "it takes a message class, or a long-running method of yagrpc.methods")
-
-
 def check_operation_id(operation_id: str) -> str:
     """An operation's id, checked for what can be sent.
 
@@ -365,11 +347,6 @@ def check_operation_id(operation_id: str) -> str:
     if not text or not operation_id:
         raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
     return operation_id
-
-
-def itself(message: Any) -> Any:
-    """What is made of a message where the message is what the caller gets."""
-    return message
 
 
 def _split(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], CallParameters]:

@@ -9,7 +9,7 @@ type of what comes back is known. An effect that fails raises inside the flow.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from yagrpc.ids import RequestIds
@@ -55,6 +55,8 @@ class Call(Generic[RequestT, ResponseT]):
         metadata: What goes with every attempt.
         client_request_id: The `x-client-request-id` among the metadata.
         operation_id: The operation that the call is about, for its errors.
+        authorization: What is put into its metadata before it is sent, where the client obtains that first: empty
+            until then; `None` where nothing is put there.
         resubmit: Whether it may be sent again although the one before may be billed.
         named: Whether anybody will read the ids of its answer; learning them takes a twentieth of a call.
 
@@ -65,6 +67,7 @@ class Call(Generic[RequestT, ResponseT]):
     __slots__ = (
         "_ended",
         "_rpc",
+        "authorization",
         "client_request_id",
         "ids",
         "metadata",
@@ -84,6 +87,7 @@ class Call(Generic[RequestT, ResponseT]):
         metadata: Metadata,
         client_request_id: str,
         operation_id: str = "",
+        authorization: str | None = None,
         resubmit: bool = False,
         named: bool = True,
     ) -> None:
@@ -93,6 +97,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.metadata = metadata
         self.client_request_id = client_request_id
         self.operation_id = operation_id
+        self.authorization = authorization
         self.resubmit = resubmit
         self.named = named
         self.ids = RequestIds(client_request_id)
@@ -164,7 +169,31 @@ class Sleep:
         self.seconds = seconds
 
 
-Effect: TypeAlias = "Send | Ready | Sleep"
+class Block:
+    """Effect: call a function that blocks, where nobody else is kept waiting; gives what it returns."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+
+
+class Share:
+    """Effect: have a flow carried out, once for all who ask for it meanwhile, and give what it returns.
+
+    It goes on whatever becomes of those who wait; a timeout that is over raises `TimeoutError`.
+    """
+
+    __slots__ = ("key", "make", "timeout", "wait")
+
+    def __init__(self, key: str, make: Callable[[], Flow[Any]], timeout: float | None, wait: bool) -> None:
+        self.key = key
+        self.make = make
+        self.timeout = timeout
+        self.wait = wait
+
+
+Effect: TypeAlias = "Send | Ready | Sleep | Block | Share"
 Flow: TypeAlias = Generator[Effect, Any, ResultT]
 
 
@@ -183,3 +212,17 @@ def ready(call: Call[Any, Any], timeout: float | None) -> Flow[bool]:
 def sleep(seconds: float) -> Flow[None]:
     """Let some seconds pass."""
     yield Sleep(seconds)
+
+
+def block(function: Callable[[], ResultT]) -> Flow[ResultT]:
+    """Call a function that blocks."""
+    returned: ResultT = yield Block(function)
+    return returned
+
+
+def share(
+    key: str, make: Callable[[], Flow[ResultT]], timeout: float | None = None, *, wait: bool = True
+) -> Flow[ResultT]:
+    """Have a flow carried out once for all who ask for it, and wait for it; or only see to it that it is begun."""
+    returned: ResultT = yield Share(key, make, timeout, wait)
+    return returned

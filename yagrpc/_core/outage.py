@@ -7,10 +7,13 @@ for; each single failure is a debug line, and `operation.last_error`.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from yagrpc.errors import CallError
+from yagrpc._core.flow import Flow
+from yagrpc._core.operation import FINAL_GET_FAILURES
+from yagrpc.errors import CallError, MessageTooLargeError
+
+ResultT = TypeVar("ResultT")
 
 log = logging.getLogger("yagrpc.operations")
 
@@ -22,6 +25,17 @@ class Outage:
 
     def __init__(self) -> None:
         self._failures = 0
+
+    def watched(self, flow: Flow[ResultT]) -> Flow[ResultT]:
+        """The flow of one look, whose end is taken note of."""
+        try:
+            seen = yield from flow
+        except CallError as error:
+            if error.code not in FINAL_GET_FAILURES and not isinstance(error, MessageTooLargeError):
+                self.failed(error)
+            raise
+        self.answered()
+        return seen
 
     def failed(self, error: CallError) -> None:
         """A look failed, and is tried again."""

@@ -105,17 +105,20 @@ def attempt_timeout(attempt: int, left: float | None) -> float | None:
     return mine if left is None else min(mine, left)
 
 
-def pause_before(attempt: int, error: CallError | None = None) -> float | None:
-    """Seconds to wait before an attempt (2 is the first repetition); `None` where the service wants no other.
+def backoff(attempt: int) -> float:
+    """Seconds to wait before an attempt (2 is the first repetition): doubling, jittered by a fifth."""
+    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (attempt - 2))
+    return pause * random.uniform(0.8, 1.2)
 
-    The service's own hint wins, up to a limit; without one, the pause doubles, jittered by a fifth.
+
+def pause_before(attempt: int, error: CallError) -> float | None:
+    """Seconds to wait before an attempt; `None` where the service wants no other. Its own hint wins, up to a limit.
 
     Args:
         attempt: Which.
         error: How the attempt before failed.
     """
-    hint = None if error is None else error.retry_after
+    hint = error.retry_after
     if hint is not None:
         return None if hint < 0 else min(hint, LONGEST_HINT)
-    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (attempt - 2))
-    return pause * random.uniform(0.8, 1.2)
+    return backoff(attempt)

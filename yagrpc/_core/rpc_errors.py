@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc import _pb
+from yagrpc._core.hints import hint
 from yagrpc._core.metadata import pairs_of, request_ids, text_of
 from yagrpc.error_base import Detail
 from yagrpc.errors import CALL_ERRORS, CallError, Code
@@ -45,8 +46,9 @@ def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attemp
     trailing = pairs_of(error.trailing_metadata())
     call.ids = request_ids(call.client_request_id, initial, error.trailing_metadata())
     details = _status_details(trailing.get("grpc-status-details-bin"))
+    message = " ".join((error.details() or "").split()) or "no message"
     return CALL_ERRORS[code](
-        " ".join((error.details() or "").split()) or "no message",
+        message,
         details=details,
         method=call.method.path,
         endpoint=endpoint,
@@ -56,6 +58,7 @@ def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attemp
         client_request_id=call.client_request_id,
         attempts=attempts,
         operation_id=call.operation_id,
+        hint=hint(code, message, call.request),
     )
 
 

@@ -22,6 +22,8 @@ from yagrpc.errors import (
     CallError,
     Code,
     MessageTooLargeError,
+    OperationResultError,
+    ResultError,
     SubmitTimeoutError,
     UnavailableError,
 )
@@ -143,6 +145,19 @@ def read(attempts: Attempts) -> Flow[Any]:
         yield from attempts.pause(last)
         unreachable = last.code is Code.UNAVAILABLE
         timeout = (yield from attempts.connect(last)) if unreachable else attempts.left()
+
+
+def look(attempts: Attempts) -> Flow[Any]:
+    """Send a Get a single time, at once: when it is sent again is the scheduler's business.
+
+    Raises:
+        CallError: It failed.
+        OperationResultError: The answer does not parse.
+    """
+    try:
+        return (yield from attempts.send(attempts.left()))
+    except ResultError as error:
+        raise OperationResultError(attempts.call.operation_id, str(error)) from error
 
 
 def once(attempts: Attempts) -> Flow[Any]:

@@ -17,9 +17,10 @@ import grpc
 from yagrpc._core import forking
 from yagrpc._core.channels import grpc_options
 from yagrpc._core.client import ClientCore, told
-from yagrpc._core.flow import END, MULTICALLABLES, AnyMethod, Effect, Flow, Opened, Ready, Send, Sleep
+from yagrpc._core.flow import END, MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep
 from yagrpc._core.metadata import request_ids
 from yagrpc._core.replies import reader
+from yagrpc._sync.background import Sharing, carry_on
 from yagrpc.errors import ClientClosedError, ConfigError
 from yagrpc.method import BidiStreamMethod, StreamMethod
 
@@ -51,12 +52,13 @@ class Transport:
         self._core = core
         self._interceptors = interceptors
         self._options = grpc_options(core.options)
-        self._given = {"model": channel, "operation": operation_channel}
+        self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._lock = threading.Lock()
         self._opened: list[grpc.Channel] = []
         self._channels: dict[str, grpc.Channel] = {}
         self._callables: dict[str, Callable[..., Any]] = {}
         self._closing = threading.Event()
+        self._sharing = Sharing(self.run)
         self._refusal: ConfigError | None = None
 
     @property
@@ -79,6 +81,15 @@ class Transport:
             result: ResultT = stop.value
             return result
 
+    def start(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
+        """Carry a flow out without keeping the caller waiting.
+
+        Args:
+            flow: Sends, and shares what others may do.
+            done: Called with what it returned, or raised; perhaps at once, perhaps in another thread.
+        """
+        carry_on(flow, self._begin, done)
+
     def callable(self, method: AnyMethod) -> Callable[..., Any]:
         """GRPC's multicallable of a method.
 
@@ -95,6 +106,7 @@ class Transport:
     def close(self) -> None:
         """End all calls and sleeps, and close the channels that were opened here."""
         self._closing.set()
+        self._sharing.close()
         with self._lock:
             opened, self._opened = self._opened, []
             self._channels.clear()
@@ -106,6 +118,7 @@ class Transport:
         """In a forked child: the connections are the parent's, so that calls here open their own."""
         forking.keep(*self._opened, *self._callables.values())
         self._lock = threading.Lock()
+        self._sharing = Sharing(self.run)
         closed, self._closing = self._closing.is_set(), threading.Event()
         if closed:
             self._closing.set()
@@ -126,6 +139,10 @@ class Transport:
             return self._send(effect)
         if isinstance(effect, Ready):
             return self._ready(effect)
+        if isinstance(effect, Share):
+            return self._sharing.share(effect)
+        if isinstance(effect, Block):
+            return effect.function()
         return self._sleep(effect)
 
     def _send(self, effect: Send) -> Any:
@@ -142,6 +159,15 @@ class Transport:
         answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
         return answer
+
+    def _begin(self, effect: Effect) -> Any:
+        """Begin what a flow in the background asks for; gives its future."""
+        if isinstance(effect, Send):
+            call = effect.call
+            multicallable: Any = self.callable(call.method)
+            return multicallable.future(call.request, timeout=effect.timeout, metadata=effect.metadata)
+        assert isinstance(effect, Share)
+        return self._sharing.future(effect)
 
     def _sleep(self, effect: Sleep) -> None:
         if self._closing.wait(effect.seconds):
