@@ -71,7 +71,7 @@ def test_a_client_made_before_a_fork_works_in_each_child(service: Any, used: str
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_in_which_grpc_cannot_work_says_so_at_its_first_call(service: Any) -> None:
     told = run(FORKED, f"127.0.0.1:{service.port}", "used", environment={"GRPC_ENABLE_FORK_SUPPORT": "0"})
-    assert told.count("child says this process was forked while gRPC's support for that is turned off") == 4, told
+    assert told.count("this process was forked while gRPC's support for that is turned off") == 4, told
     assert "after 1" in told
 
 
