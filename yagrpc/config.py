@@ -151,15 +151,18 @@ def check_kinds(quota: object, polling: object, endpoints: object) -> None:
         raise ConfigError(f"endpoints is a {type(endpoints).__name__}: give a dict of service and host:port")
 
 
-def check_root_certificates(certificates: bytes | None) -> bytes | None:
-    """Check the roots that the caller gave: gRPC takes anything, and then trusts nobody.
+def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool) -> None:
+    """Check the certificates that a caller trusts.
 
     Raises:
-        ConfigError: They are no PEM.
+        ConfigError: They are no PEM, or there is no TLS to use them.
     """
-    if certificates is None or (isinstance(certificates, bytes) and b"-----BEGIN CERTIFICATE-----" in certificates):
-        return certificates
-    raise ConfigError("root_certificates is no PEM: give the bytes of a file with -----BEGIN CERTIFICATE----- in it")
+    if root_certificates is None:
+        return
+    if not (isinstance(root_certificates, bytes) and b"-----BEGIN CERTIFICATE-----" in root_certificates):
+        raise ConfigError("root_certificates is no PEM: it takes the bytes of a file that has BEGIN CERTIFICATE in it")
+    if plaintext:
+        raise ConfigError("root_certificates is of no use without TLS: leave it out, or plaintext")
 
 
 def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = os.environ) -> str | None:

@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from yagrpc._aio.background import AsyncSharing, in_thread
+from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core import forking
 from yagrpc._core.channels import grpc_options
 from yagrpc._core.client import ClientCore, told
@@ -21,7 +22,7 @@ from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Op
 from yagrpc._core.metadata import request_ids
 from yagrpc._core.replies import reader
 from yagrpc.errors import ClientClosedError, ConfigError
-from yagrpc.method import BidiStreamMethod, StreamMethod
+from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -54,7 +55,7 @@ class AsyncTransport:
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
-        self._callables: dict[str, Callable[..., Any]] = {}
+        self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closed = False
         self._sharing = AsyncSharing(self.run)
         self._refusal: ConfigError | None = None
@@ -102,7 +103,7 @@ class AsyncTransport:
                             call.request, timeout=effect.timeout, metadata=effect.metadata
                         )
                         call.begun(rpc)
-                        if not call.named:
+                        if not call.named or isinstance(call.method, ClientStreamMethod):
                             outcome = await rpc
                         elif isinstance(call.method, (StreamMethod, BidiStreamMethod)):
                             outcome = Opened(rpc, await rpc.read())
@@ -129,9 +130,9 @@ class AsyncTransport:
         """
         if self._closed:
             raise ClientClosedError
-        found = self._callables.get(method.path)
+        found = self._callables.get(method)
         if found is None:
-            found = self._callables[method.path] = self._make(method)
+            found = self._callables[method] = self._make(method)
         return found
 
     async def close(self) -> None:
@@ -180,7 +181,9 @@ class AsyncTransport:
             request_serializer=method.request_type.SerializeToString,
             response_deserializer=reader(method, self._core.limits.receive),
         )
-        return found
+        if isinstance(method, ClientStreamMethod):
+            return upload(found)
+        return bidirectional(found) if isinstance(method, BidiStreamMethod) else found
 
     def _channel(self, method: AnyMethod) -> grpc.aio.Channel:
         if self._closed:

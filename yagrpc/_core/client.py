@@ -82,16 +82,18 @@ class ClientCore:
         endpoint: str | None,
         operation_endpoint: str | None,
         plaintext: bool,
+        root_certificates: bytes | None = None,
         endpoints: Mapping[str, str] | None,
         quota: Quota | None,
         polling: Polling,
         data_logging: bool | None,
         channel_options: Iterable[tuple[str, Any]] = (),
         host_channels: Iterable[str] = (),
-        root_certificates: bytes | None = None,
     ) -> None:
         config.check_kinds(quota, polling, endpoints)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
+        config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
+        self.root_certificates = root_certificates
         self.directory = Directory(self.endpoints, endpoints or {})
         self.folder_id = config.resolve_folder(folder_id)
         if emulator:
@@ -108,7 +110,6 @@ class ClientCore:
         self.options = merged_options(channel_options)
         self.limits = Limits(self.options)
         self.host_channels = frozenset(host_channels)
-        self.root_certificates = config.check_root_certificates(root_certificates)
         self.outage = Outage()
         self.wall = time.time
         self.authorizer: Authorizer | None = None

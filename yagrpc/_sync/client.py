@@ -51,13 +51,13 @@ class Client:
         endpoint: The model service, `host:port`.
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
+        root_certificates: What to trust in place of gRPC's own list of authorities, as PEM.
         endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
             for a service, it is looked up by endpoint discovery.
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: gRPC client interceptors for every channel.
         channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
-        root_certificates: PEM of the authorities to trust instead of gRPC's own, e.g. of a proxy that ends TLS.
         quota: How much of the service's quotas to use; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
@@ -78,12 +78,12 @@ class Client:
         endpoint: str | None = None,
         operation_endpoint: str | None = None,
         plaintext: bool = False,
+        root_certificates: bytes | None = None,
         endpoints: Mapping[str, str] | None = None,
         channel: grpc.Channel | None = None,
         operation_channel: grpc.Channel | None = None,
         interceptors: Sequence[Any] = (),
         channel_options: Iterable[tuple[str, Any]] = (),
-        root_certificates: bytes | None = None,
         quota: Quota | None = Quota(),
         polling: Polling = Polling(),
         data_logging: bool | None = None,
@@ -95,13 +95,13 @@ class Client:
             endpoint=endpoint,
             operation_endpoint=operation_endpoint,
             plaintext=plaintext,
+            root_certificates=root_certificates,
             endpoints=endpoints,
             quota=quota,
             polling=polling,
             data_logging=data_logging,
             channel_options=channel_options,
             host_channels=host_channels(channel, operation_channel),
-            root_certificates=root_certificates,
         )
         self._transport = Transport(self._core, channel, operation_channel, interceptors)
         self._poller = Poller(self._core, self._transport)

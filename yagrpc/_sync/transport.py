@@ -56,7 +56,7 @@ class Transport:
         self._lock = threading.Lock()
         self._opened: list[grpc.Channel] = []
         self._channels: dict[str, grpc.Channel] = {}
-        self._callables: dict[str, Callable[..., Any]] = {}
+        self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closing = threading.Event()
         self._sharing = Sharing(self.run)
         self._refusal: ConfigError | None = None
@@ -98,9 +98,9 @@ class Transport:
         """
         if self._closing.is_set():
             raise ClientClosedError
-        found = self._callables.get(method.path)
+        found = self._callables.get(method)
         if found is None:
-            found = self._callables[method.path] = self._make(method)
+            found = self._callables[method] = self._make(method)
         return found
 
     def close(self) -> None:
