@@ -3,6 +3,8 @@
 #   make test     the tests, on the installed wheel
 #   make check    format, lint, types, generated code, and the built packages put to use
 #   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
+#   make faults   every failure against every call, as a table, and outages in real time (QUICK=1: one short outage)
+#   make fuzz     anything at all as answers and arguments, at length
 #   make matrix   the wheel with every line of versions that it admits, and beside the official package's (QUICK=1: few)
 #   make official our descriptors and our emulator against the newest official packages
 #   make upstream what was added, changed or removed in the newest official package
@@ -16,7 +18,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench matrix official upstream live gen format clean
+.PHONY: demo test check bench faults fuzz matrix official upstream live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -40,6 +42,12 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/polling.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/delivery.py $(if $(QUICK),--quick)
+
+faults: $(VENV)/.installed $(VENV)/.tools
+	$(PYTEST) --no-cov tests/faults $(if $(QUICK),-m slow -k "killed_server and (sync-5 or aio-5)",-m "slow or not slow") $(ARGS)
+
+fuzz: $(VENV)/.installed $(VENV)/.tools
+	YAGRPC_FUZZ=$(or $(EXAMPLES),20000) $(PYTEST) --no-cov tests/faults/test_fuzz.py $(ARGS)
 
 matrix: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from yagrpc.errors import FailedPreconditionError as FailedPreconditionError
     from yagrpc.errors import InternalError as InternalError
     from yagrpc.errors import InvalidArgumentError as InvalidArgumentError
+    from yagrpc.errors import MessageTooLargeError as MessageTooLargeError
     from yagrpc.errors import NotFoundError as NotFoundError
     from yagrpc.errors import OperationCancelledError as OperationCancelledError
     from yagrpc.errors import OperationError as OperationError
@@ -67,11 +68,13 @@ if TYPE_CHECKING:
     from yagrpc.errors import RequestError as RequestError
     from yagrpc.errors import ResourceExhaustedError as ResourceExhaustedError
     from yagrpc.errors import ResultError as ResultError
+    from yagrpc.errors import SubmitTimeoutError as SubmitTimeoutError
     from yagrpc.errors import UnauthenticatedError as UnauthenticatedError
     from yagrpc.errors import UnavailableError as UnavailableError
     from yagrpc.errors import UnimplementedError as UnimplementedError
     from yagrpc.errors import UnknownError as UnknownError
     from yagrpc.errors import YagrpcError as YagrpcError
+    from yagrpc.ids import RequestIds as RequestIds
     from yagrpc.messages import Message as Message
     from yagrpc.messages import ToolCall as ToolCall
     from yagrpc.messages import ToolResult as ToolResult
@@ -131,6 +134,7 @@ _HOMES: Final = {
     "FailedPreconditionError": "errors",
     "InternalError": "errors",
     "InvalidArgumentError": "errors",
+    "MessageTooLargeError": "errors",
     "NotFoundError": "errors",
     "OperationCancelledError": "errors",
     "OperationError": "errors",
@@ -144,11 +148,13 @@ _HOMES: Final = {
     "RequestError": "errors",
     "ResourceExhaustedError": "errors",
     "ResultError": "errors",
+    "SubmitTimeoutError": "errors",
     "UnauthenticatedError": "errors",
     "UnavailableError": "errors",
     "UnimplementedError": "errors",
     "UnknownError": "errors",
     "YagrpcError": "errors",
+    "RequestIds": "ids",
     "Message": "messages",
     "ToolCall": "messages",
     "ToolResult": "messages",

@@ -137,6 +137,20 @@ def check_given_endpoint(name: str, address: str, *, plaintext: bool) -> None:
         _check_loopback(name, address, "leave plaintext out to use TLS")
 
 
+def check_kinds(quota: object, polling: object, endpoints: object) -> None:
+    """Check that settings are of the kind that they should be, before anything is read from them.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    if quota is not None and not isinstance(quota, Quota):
+        raise ConfigError(f"quota is a {type(quota).__name__}: give yagrpc.Quota(...), or None for no limit")
+    if not isinstance(polling, Polling):
+        raise ConfigError(f"polling is a {type(polling).__name__}: give yagrpc.Polling(...)")
+    if endpoints is not None and not isinstance(endpoints, Mapping):
+        raise ConfigError(f"endpoints is a {type(endpoints).__name__}: give a dict of service and host:port")
+
+
 def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool) -> None:
     """Check the certificates that a caller trusts.
 

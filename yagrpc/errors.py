@@ -6,8 +6,10 @@
     |- ClientClosedError                    the client was closed
     |- CallError                            the service, or the way to it, refused one call
     |  |- one class per status, e.g. NotFoundError, UnavailableError
-    |  `- DeadlineExceededError (also TimeoutError)
-    |- AmbiguousSubmitError                 a submit that may or may not have started something billed
+    |  |- DeadlineExceededError (also TimeoutError)
+    |  `- MessageTooLargeError              a message over this side's own limit: no quota, though gRPC names it so
+    |- AmbiguousSubmitError                 a generation that may or may not have started, and be billed
+    |  `- SubmitTimeoutError (also TimeoutError)      no answer in time
     |- ResultError                          an answer that holds no usable result
     `- OperationError                       has operation_id
        |- OperationFailedError              the operation ended with an error
@@ -22,68 +24,31 @@ Rules: attributes are plain data, so every error can be pickled; a message is on
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
+
+from yagrpc.code import Code
+from yagrpc.error_base import Detail, ResultError, YagrpcError
+from yagrpc.operation_errors import (
+    OperationCancelledError,
+    OperationError,
+    OperationExpiredError,
+    OperationFailedError,
+    OperationNotFoundError,
+    OperationResultError,
+    OperationTimeoutError,
+)
+from yagrpc.wording import shortened, with_context
 
 __all__ = [
     "AbortedError", "AlreadyExistsError", "AmbiguousSubmitError", "CallCancelledError", "CallError",
     "ClientClosedError", "Code", "ConfigError", "DataLossError", "DeadlineExceededError",
-    "FailedPreconditionError", "InternalError", "InvalidArgumentError", "NotFoundError",
+    "FailedPreconditionError", "InternalError", "InvalidArgumentError", "MessageTooLargeError", "NotFoundError",
     "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
     "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
-    "PermissionDeniedError", "RequestError", "ResourceExhaustedError", "ResultError", "UnauthenticatedError",
+    "PermissionDeniedError", "RequestError", "ResourceExhaustedError", "ResultError", "SubmitTimeoutError",
+    "UnauthenticatedError",
     "UnavailableError", "UnimplementedError", "UnknownError", "YagrpcError",
 ]  # fmt: skip
-
-ErrorT = TypeVar("ErrorT", bound="YagrpcError")
-
-Detail = Mapping[str, Any]
-"""One entry of a status's details, as proto JSON with `@type`."""
-
-
-class Code(enum.IntEnum):
-    """Status codes of gRPC, which are those of `google.rpc.Code`."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
-
-    @classmethod
-    def of(cls, number: int) -> Code | int:
-        """The code of a number; a number that no code has is kept as it is."""
-        try:
-            return cls(number)
-        except ValueError:
-            return number
-
-
-class YagrpcError(Exception):
-    """Base of everything that yagrpc raises."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
-
-
-def _rebuild(cls: type[ErrorT], args: tuple[Any, ...], state: dict[str, Any]) -> ErrorT:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
 
 
 class ConfigError(YagrpcError, ValueError):
@@ -101,7 +66,7 @@ class RequestError(YagrpcError, ValueError):
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field = field
-        self.value = _shortened(value)
+        self.value = shortened(value)
         self.allowed = allowed
         super().__init__(f"{field} is {self.value}: {allowed}")
 
@@ -119,10 +84,6 @@ class ClientClosedError(YagrpcError):
         super().__init__(f"the client is closed{waited}")
 
 
-class ResultError(YagrpcError):
-    """The service answered, but without a result: no alternative, or one of another type."""
-
-
 class CallError(YagrpcError):
     """One call was refused, by the service or on the way to it.
 
@@ -133,9 +94,11 @@ class CallError(YagrpcError):
         method: Full gRPC path.
         endpoint: Where it was sent, `host:port`.
         request_id: The service's id of the request, where it gave one: quote it to support.
+        server_trace_id: The id of its trace (`x-server-trace-id`), likewise.
         client_request_id: The id that was sent along as `x-client-request-id`.
         attempts: How often it was sent; 0 where nothing was sent at all.
         operation_id: The operation that the call was about, if any.
+        retry_after: Seconds after which the service asks to be tried again; below 0 for never, `None` for no word.
         hint: What is likely behind it, and what to do; empty where nothing is known.
     """
 
@@ -150,9 +113,11 @@ class CallError(YagrpcError):
         method: str = "",
         endpoint: str = "",
         request_id: str = "",
+        server_trace_id: str = "",
         client_request_id: str = "",
         attempts: int = 1,
         operation_id: str = "",
+        retry_after: float | None = None,
         hint: str = "",
     ) -> None:
         self.code = type(self).code if code is None else code
@@ -161,11 +126,18 @@ class CallError(YagrpcError):
         self.method = method
         self.endpoint = endpoint
         self.request_id = request_id
+        self.server_trace_id = server_trace_id
         self.client_request_id = client_request_id
         self.attempts = attempts
         self.operation_id = operation_id
+        self.retry_after = retry_after
         self.hint = hint
         super().__init__(message)
+
+    def detail(self, kind: str) -> Detail | None:
+        """The first of the status's details of a kind of `google.rpc`: `BadRequest`, `QuotaFailure`, ..."""
+        name = f"type.googleapis.com/google.rpc.{kind}"
+        return next((detail for detail in self.details if detail.get("@type") == name), None)
 
     def __str__(self) -> str:
         known = {
@@ -173,11 +145,11 @@ class CallError(YagrpcError):
             "method": self.method,
             "endpoint": self.endpoint,
             "request id": self.request_id,
+            "server trace id": self.server_trace_id,
             "client request id": self.client_request_id,
             "attempts": self.attempts if self.attempts != 1 else "",
         }
-        told = ", ".join(f"{name} {value}" for name, value in known.items() if value != "")
-        return f"{self.code.name}: {self.message}{self.hint and f'; {self.hint}'}{told and f' ({told})'}"
+        return with_context(f"{self.code.name}: {self.message}{self.hint and f'; {self.hint}'}", known)
 
 
 class CallCancelledError(CallError):
@@ -276,12 +248,37 @@ class UnauthenticatedError(CallError):
     code = Code.UNAUTHENTICATED
 
 
-class AmbiguousSubmitError(YagrpcError):
-    """A submit that failed after it may have reached the service.
+class MessageTooLargeError(CallError):
+    """A message is over the limit of this side's own channel: raise that with `channel_options`.
 
-    The service may have started an operation that is billed and whose id cannot be learnt. It ignores
-    idempotency keys, so sending the request again may pay twice; whether to do so is the caller's choice.
-    The call's own error is `__cause__`.
+    A request was not sent. An answer was: where it is a generation's, that ran, and sending it again pays again.
+
+    Args:
+        size: The message's, in bytes; `None` where gRPC does not tell.
+        limit: The most that is taken, in bytes; `None` where gRPC does not tell.
+        option: The channel option that raises the limit.
+        **context: As for any `CallError`.
+    """
+
+    code = Code.RESOURCE_EXHAUSTED
+
+    def __init__(self, size: int | None, limit: int | None, option: str, **context: Any) -> None:
+        self.size = size
+        self.limit = limit
+        self.option = option
+        sent = option == "grpc.max_send_message_length"
+        which = "the request" if sent else "the answer"
+        sizes = "" if size is None or limit is None else f" of {size} bytes is over the limit of {limit}"
+        text = f"{which}{sizes or ' is too large'}, which channel_options=[({option!r}, BYTES)] raises"
+        super().__init__(f"{text}; nothing was sent" if sent else text, **context)
+
+
+class AmbiguousSubmitError(YagrpcError):
+    """A generation that failed after its request may have reached the service.
+
+    The service may have started one that is billed and whose answer, or operation id, cannot be learnt. It ignores
+    idempotency keys, so sending the request again may pay twice; whether to do so is the caller's choice
+    (`resubmit=True`). The call's own error is `__cause__`.
 
     Args:
         message: What is known.
@@ -289,81 +286,33 @@ class AmbiguousSubmitError(YagrpcError):
         method: Full gRPC path.
         endpoint: Where it was sent, `host:port`.
         client_request_id: The id that was sent along: what support can look for.
+        attempts: How often it was sent.
     """
 
-    def __init__(self, message: str, *, code: Code, method: str, endpoint: str, client_request_id: str) -> None:
+    def __init__(
+        self, message: str, *, code: Code, method: str, endpoint: str, client_request_id: str, attempts: int = 1
+    ) -> None:
         self.message = message
         self.code = code
         self.method = method
         self.endpoint = endpoint
         self.client_request_id = client_request_id
+        self.attempts = attempts
         super().__init__(message)
 
     def __str__(self) -> str:
-        return (
-            f"the submit may or may not have been accepted ({self.code.name}: {self.message}); sending it again "
-            f"may be billed twice (method {self.method}, endpoint {self.endpoint}, client request id "
-            f"{self.client_request_id})"
-        )
+        known = {
+            "method": self.method,
+            "endpoint": self.endpoint,
+            "client request id": self.client_request_id,
+            "attempts": self.attempts if self.attempts != 1 else "",
+        }
+        text = f"the submit may or may not have been accepted ({self.code.name}: {self.message})"
+        return with_context(f"{text}; sending it again may be billed twice", known)
 
 
-class OperationError(YagrpcError):
-    """Something about one operation.
-
-    Args:
-        operation_id: Its id: keep it, there is no way to find it again.
-        message: What happened.
-    """
-
-    def __init__(self, operation_id: str, message: str) -> None:
-        self.operation_id = operation_id
-        self.message = message
-        super().__init__(operation_id, message)
-
-    def __str__(self) -> str:
-        return f"operation {self.operation_id}: {self.message}"
-
-
-class OperationFailedError(OperationError):
-    """The operation ended with an error of the service.
-
-    Args:
-        operation_id: Its id.
-        message: What the service said.
-        code: The status; a number that no code has is kept as a number.
-        details: The status's details as proto JSON, each with its `@type`.
-    """
-
-    def __init__(self, operation_id: str, message: str, *, code: Code | int, details: tuple[Detail, ...] = ()) -> None:
-        super().__init__(operation_id, message)
-        self.code = code
-        self.details = details
-
-    def __str__(self) -> str:
-        name = self.code.name if isinstance(self.code, Code) else f"status {self.code}"
-        return f"operation {self.operation_id} failed: {name}: {self.message}"
-
-
-class OperationCancelledError(OperationError):
-    """The operation was cancelled before it had a result."""
-
-
-class OperationTimeoutError(OperationError, TimeoutError):
-    """The wait ended, the operation did not: it goes on, and can be waited for again by its id."""
-
-    operation_ids: tuple[str, ...] = ()  # of all that are not done in time, where several were waited for
-
-
-class OperationResultError(OperationError, ResultError):
-    """The operation is done but holds no result, or one of another type (both names are in the message)."""
-
-
-class OperationNotFoundError(OperationError):
-    """The service knows no operation of this id."""
-
-
-class OperationExpiredError(OperationNotFoundError):
-    """Probably deleted: it was created over three days ago, and results are kept for three (a documented limit)."""
+class SubmitTimeoutError(AmbiguousSubmitError, TimeoutError):
+    """A generation that did not answer within the call's timeout, and may be under way all the same."""
 
 
 CALL_ERRORS: dict[Code, type[CallError]] = {
@@ -388,12 +337,3 @@ CALL_ERRORS: dict[Code, type[CallError]] = {
     )
 }
 """The class of each status."""
-
-
-def _shortened(value: object) -> str:
-    """A value as it is told in one line, cut where it is long."""
-    try:
-        text = " ".join(repr(value).splitlines())
-    except Exception:  # a repr is anybody's code; even an int has none where its digits are too many
-        text = f"a {type(value).__name__} that can't be shown"
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -14,6 +14,7 @@ from google.protobuf import json_format
 
 from yagrpc import _pb
 from yagrpc.errors import ResultError
+from yagrpc.ids import Answer
 from yagrpc.messages import Message, ToolCall, ToolResult
 
 __all__ = ["Alternative", "Chunk", "Completion", "CompletionStatus", "Token", "Tokens", "Usage"]
@@ -68,7 +69,7 @@ _MAY_BE_WITHOUT_CONTENT: frozenset[int] = frozenset(CompletionStatus) - {
 }
 
 
-class Completion:
+class Completion(Answer):
     """An answer of the model; everything is read from `proto`, of its first alternative unless said.
 
     Args:
@@ -87,6 +88,7 @@ class Completion:
         if first.message.WhichOneof("Content") is None and first.status not in _MAY_BE_WITHOUT_CONTENT:
             raise ResultError("the completion's first alternative has neither text nor tool calls")
         self.proto = proto
+        super().__init__()
 
     @property
     def text(self) -> str:
@@ -185,7 +187,7 @@ class Token(NamedTuple):
     special: bool
 
 
-class Tokens:
+class Tokens(Answer):
     """The tokens of a text or of a whole request; `len()` counts them.
 
     Args:
@@ -196,6 +198,7 @@ class Tokens:
 
     def __init__(self, proto: _pb.text_generation_service_pb2.TokenizeResponse) -> None:
         self.proto = proto
+        super().__init__()
 
     def __len__(self) -> int:
         return len(self.proto.tokens)

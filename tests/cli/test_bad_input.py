@@ -227,7 +227,7 @@ def test_a_wait_tells_why_nothing_was_seen(command: Command, nowhere: str, monke
 
 
 def test_a_call_that_takes_too_long_is_a_timeout(command: Command, slow: Emulator) -> None:
-    assert command.fails(3, "completion", "hi", "--timeout", "0.3").startswith("DEADLINE_EXCEEDED: ")
+    assert "DEADLINE_EXCEEDED: " in command.fails(3, "completion", "hi", "--timeout", "0.3")
 
 
 def test_a_refusal_is_a_failure(command: Command, emulate: Callable[..., Emulator]) -> None:

@@ -172,9 +172,9 @@ def test_tokens_are_counted_as_they_are_billed(subject: Any, client: Any) -> Non
     ("code", "error"),
     [
         (grpc.StatusCode.PERMISSION_DENIED, yagrpc.PermissionDeniedError),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, yagrpc.ResourceExhaustedError),
-        (grpc.StatusCode.INTERNAL, yagrpc.InternalError),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, yagrpc.DeadlineExceededError),
+        (grpc.StatusCode.FAILED_PRECONDITION, yagrpc.FailedPreconditionError),
+        (grpc.StatusCode.INTERNAL, yagrpc.AmbiguousSubmitError),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, yagrpc.SubmitTimeoutError),
     ],
 )
 def test_a_refusal_is_an_error_of_its_status(subject: Any, code: grpc.StatusCode, error: type[Exception]) -> None:
@@ -185,6 +185,7 @@ def test_a_refusal_is_an_error_of_its_status(subject: Any, code: grpc.StatusCode
         told: Any = caught.value
         assert (told.message, told.method, told.endpoint) == ("as told", paths.COMPLETION, emulator.address)
         assert told.client_request_id == "mine"
+        told = told if isinstance(told, yagrpc.CallError) else told.__cause__
         # grpc.aio drops the headers of a streamed call whose status arrives right behind them.
         assert told.request_id or subject.kind == "aio"
         assert emulator.calls[paths.COMPLETION] == 1  # never sent twice: it may be billed
@@ -256,9 +257,10 @@ def test_the_timeout_is_over_all_attempts(subject: Any, served: Any) -> None:
 def test_a_call_ends_at_its_timeout(subject: Any) -> None:
     with Emulator(completion_duration=3600.0) as emulator:
         client = subject.client(emulator)
-        with pytest.raises(yagrpc.DeadlineExceededError) as caught:
+        with pytest.raises(yagrpc.SubmitTimeoutError) as caught:
             subject(client.completion("slow", timeout=0.2))
         assert isinstance(caught.value, TimeoutError)
+        assert isinstance(caught.value.__cause__, yagrpc.DeadlineExceededError)
 
 
 def _response(text: str, status: int) -> _pb.text_generation_service_pb2.CompletionResponse:

@@ -308,11 +308,11 @@ def test_an_exchange_that_is_down_does_not_end_a_wait(subject: Any, flaky: Flaky
     client = subject.client(**flaky.settings)
     subject(client.tokenize(HELLO))
     flaky.refuse.add("Bearer t1.1")
-    flaky.code = grpc.StatusCode.DEADLINE_EXCEEDED
+    flaky.code = grpc.StatusCode.UNKNOWN  # passes in a wait, and is not tried again by the exchange itself
     operation = client.operation("d7q", _pb.text_generation_service_pb2.TokenizeResponse)
     with pytest.raises(yagrpc.OperationTimeoutError) as caught:
         subject(operation.result(timeout=0.2))
-    assert isinstance(caught.value.__cause__, yagrpc.DeadlineExceededError)
+    assert isinstance(caught.value.__cause__, yagrpc.UnknownError)
     assert caught.value.__cause__.operation_id == "d7q"
     flaky.code = None
     assert subject(operation.result(timeout=30)).model_version == "done"

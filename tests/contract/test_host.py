@@ -123,8 +123,9 @@ def test_channel_options_reach_the_channel(subject: Any, emulator: Emulator) -> 
     client = subject.client(emulator, channel_options=options)
     subject(client.tokenize("a"))
     assert str(emulator.requests[-1].metadata["user-agent"]).startswith("host/2 grpc-python")
-    with pytest.raises(yagrpc.ResourceExhaustedError, match="larger than max"):
+    with pytest.raises(yagrpc.MessageTooLargeError) as caught:
         subject(client.tokenize("many words " * 1000))
+    assert (caught.value.limit, caught.value.option) == (1000, "grpc.max_receive_message_length")
 
 
 def test_an_answer_over_grpcs_own_limit_is_taken(subject: Any) -> None:

@@ -110,7 +110,8 @@ def test_what_goes_wrong_while_requests_are_made_is_raised(subject: Any, streami
 def test_a_stream_of_both_that_is_refused(subject: Any, streaming: str) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
     with pytest.raises(yagrpc.FailedPreconditionError, match="as told"):
-        subject(client.call(BOTH, words("a", "stop", "b")))
+        # Nothing after it: grpc.aio gives a status of its own to a call that is refused while a request is written.
+        subject(client.call(BOTH, words("a", "stop")))
     unserved = yagrpc.ClientStreamMethod[Any, Any]("/yandex.cloud.ai.stt.v3.Words/Down", **_TYPES)
     with pytest.raises(yagrpc.UnimplementedError):
         subject(client.call(unserved, words("a")))

@@ -25,12 +25,14 @@ from yagrpc.errors import (
     Code,
     ConfigError,
     DeadlineExceededError,
+    MessageTooLargeError,
     OperationError,
     OperationFailedError,
     OperationResultError,
     OperationTimeoutError,
     RequestError,
     ResultError,
+    SubmitTimeoutError,
     YagrpcError,
 )
 
@@ -40,6 +42,8 @@ CALL = {
     "method": "/package.Service/Rpc",
     "endpoint": "host:443",
     "request_id": "req",
+    "server_trace_id": "trace",
+    "retry_after": 1.5,
     "client_request_id": "client",
     "attempts": 3,
     "operation_id": "d7q",
@@ -66,9 +70,15 @@ def example(kind: type[YagrpcError]) -> Any:
         "field": "temperature",
         "value": 7,
         "allowed": "it takes a number from 0 to 1",
+        "size": 70_000_000,
+        "limit": 67_108_864,
+        "option": "grpc.max_receive_message_length",
     }
     if not any("__init__" in vars(base) for base in kind.__mro__ if base.__module__ == errors.__name__):
         return kind("something is wrong")
+    if kind is MessageTooLargeError:
+        context = {name: value for name, value in CALL.items() if name not in ("message", "details")}
+        return kind(values["size"], values["limit"], values["option"], **context)
     return kind(**{name: values[name] for name in inspect.signature(kind).parameters})
 
 
@@ -120,7 +130,11 @@ def test_all_are_public() -> None:
 
 
 def test_what_is_a_builtin_too() -> None:
-    assert {kind for kind in ALL if issubclass(kind, TimeoutError)} == {DeadlineExceededError, OperationTimeoutError}
+    assert {kind for kind in ALL if issubclass(kind, TimeoutError)} == {
+        DeadlineExceededError,
+        OperationTimeoutError,
+        SubmitTimeoutError,
+    }
     assert {kind for kind in ALL if issubclass(kind, ValueError)} == {ConfigError, RequestError}
     assert issubclass(OperationResultError, ResultError)
 
@@ -193,7 +207,7 @@ def test_the_text_is_one_line_and_tells_the_attributes(kind: type[YagrpcError]) 
 @every_class
 def test_attributes_are_plain_data(kind: type[YagrpcError]) -> None:
     for value in vars(example(kind)).values():
-        assert type(value) in {str, int, Code, tuple}
+        assert type(value) in {str, int, float, Code, tuple}
 
 
 def test_the_texts() -> None:
@@ -201,12 +215,12 @@ def test_the_texts() -> None:
     assert str(CallError("it failed", code=Code.ABORTED, attempts=0)) == "ABORTED: it failed (attempts 0)"
     assert str(example(errors.NotFoundError)) == (
         "ABORTED: it failed; look at the quota (operation d7q, method /package.Service/Rpc, endpoint host:443, "
-        "request id req, client request id client, attempts 3)"
+        "request id req, server trace id trace, client request id client, attempts 3)"
     )
     assert str(errors.NotFoundError("no")) == "NOT_FOUND: no"
     assert str(example(AmbiguousSubmitError)) == (
         "the submit may or may not have been accepted (ABORTED: it failed); sending it again may be billed twice "
-        "(method /package.Service/Rpc, endpoint host:443, client request id client)"
+        "(method /package.Service/Rpc, endpoint host:443, client request id client, attempts 3)"
     )
     assert str(ClientClosedError()) == "the client is closed"
     assert str(ClientClosedError("d7q")) == "the client is closed while operation d7q was waited for; it goes on"

@@ -66,6 +66,36 @@ def test_every_kind_of_method_has_its_callable() -> None:
 # Drivers
 
 
+class Rpc:
+    """What gRPC gives besides an answer."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def initial_metadata(self) -> Any:
+        return (("x-request-id", "theirs"),)
+
+    def trailing_metadata(self) -> Any:
+        return (("x-server-trace-id", b"trace"),)
+
+
+class AsyncRpc(Rpc):
+    """The same for asyncio."""
+
+    def __await__(self) -> Any:
+        async def answered() -> Any:
+            given = self.answer()
+            return await given if asyncio.iscoroutine(given) else given
+
+        return answered().__await__()
+
+    async def initial_metadata(self) -> Any:
+        return super().initial_metadata()
+
+    async def trailing_metadata(self) -> Any:
+        return super().trailing_metadata()
+
+
 class Host:
     """A channel of the host service's own, of either kind, whose calls do what the test says.
 
@@ -84,11 +114,16 @@ class Host:
             self.calls.append((path, request, timeout))
             return self.answer()
 
-        async def awaited(request: Any, timeout: float | None, metadata: Any) -> Any:
-            given = call(request, timeout, metadata)
-            return await given if asyncio.iscoroutine(given) else given
+        def with_call(request: Any, timeout: float | None, metadata: Any) -> Any:
+            return call(request, timeout, metadata), Rpc(None)
 
-        return awaited if self.asynchronous else call
+        def awaited(request: Any, timeout: float | None, metadata: Any) -> Any:
+            return AsyncRpc(lambda: call(request, timeout, metadata))
+
+        if self.asynchronous:
+            return awaited
+        call.with_call = with_call  # type: ignore[attr-defined]
+        return call
 
     def check_connectivity_state(self, try_to_connect: bool) -> int:
         """How the blocking transport learns that it is connected."""
@@ -129,7 +164,7 @@ class Shell:
         channel: Any = self.host
         core = _core_of_a_client()
         self.transport: Any = (
-            AsyncTransport(core, channel, None, (), ()) if self.asynchronous else Transport(core, channel, None, (), ())
+            AsyncTransport(core, channel, None, ()) if self.asynchronous else Transport(core, channel, None, ())
         )
 
     def answers(self, answer: Callable[[], Any]) -> None:
@@ -288,7 +323,7 @@ async def cancelled_when(shell: Any, begun: asyncio.Event, flow: Flow[Any]) -> a
 
 
 async def test_cancelling_ends_a_sleep_of_the_asyncio_driver() -> None:
-    transport = AsyncTransport(_core_of_a_client(), None, None, (), ())
+    transport = AsyncTransport(_core_of_a_client(), None, None, ())
     begun, seen = asyncio.Event(), Seen([sleep(3600.0)])
 
     def announced() -> Flow[Any]:
@@ -314,7 +349,7 @@ async def test_cancelling_reaches_the_rpc_that_is_awaited(call: Call[Any, Any]) 
             raise
 
     channel: Any = Host(endless, asynchronous=True)
-    transport = AsyncTransport(_core_of_a_client(), channel, None, (), ())
+    transport = AsyncTransport(_core_of_a_client(), channel, None, ())
     seen = Seen([send(call, None)])
     task = await cancelled_when(transport, begun, seen())
     assert task.cancelled()
@@ -325,7 +360,7 @@ async def test_cancelling_reaches_the_rpc_that_is_awaited(call: Call[Any, Any]) 
 
 async def test_a_flow_that_goes_on_after_cancelling_is_carried_on(call: Call[Any, Any]) -> None:
     channel: Any = Host(lambda: "answer", asynchronous=True)
-    transport = AsyncTransport(_core_of_a_client(), channel, None, (), ())
+    transport = AsyncTransport(_core_of_a_client(), channel, None, ())
     begun, seen = asyncio.Event(), Seen([sleep(3600.0), send(call, None)], go_on=True)
 
     def announced() -> Flow[Any]:

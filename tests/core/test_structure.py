@@ -24,17 +24,21 @@ CallParameters CompletionParameters ModelParameters Polling Quota
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
 YcCli
 Message ToolCall ToolResult convert
-Alternative Chunk Completion CompletionStatus Token Tokens Usage
+Alternative Chunk Completion CompletionStatus RequestIds Token Tokens Usage
 BidiStreamMethod ClientStreamMethod HttpRule OperationMethod StreamMethod UnaryMethod
 AbortedError AlreadyExistsError AmbiguousSubmitError CallCancelledError CallError ClientClosedError Code ConfigError
-DataLossError DeadlineExceededError FailedPreconditionError InternalError InvalidArgumentError NotFoundError
+DataLossError DeadlineExceededError FailedPreconditionError InternalError InvalidArgumentError
+MessageTooLargeError NotFoundError
 OperationCancelledError OperationError OperationExpiredError OperationFailedError OperationNotFoundError
 OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError RequestError ResourceExhaustedError
-ResultError UnauthenticatedError UnavailableError UnimplementedError UnknownError YagrpcError
+ResultError SubmitTimeoutError UnauthenticatedError UnavailableError UnimplementedError UnknownError YagrpcError
 """
 
 LAYERS = [
-    {"_version", "method", "errors"},
+    {"_version", "method", "code", "wording", "ids"},
+    {"error_base"},
+    {"operation_errors"},
+    {"errors"},
     {"_pb"},
     {"config", "methods"},
     {"credentials", "messages"},

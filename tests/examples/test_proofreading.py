@@ -307,7 +307,7 @@ def test_the_stream_is_cancelled_when_the_caller_leaves(proofreader: Proofreader
 
 
 @pytest.mark.parametrize(
-    "code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL]
+    "code", [grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL]
 )
 def test_the_models_status_becomes_the_servers(proofreader: Proofreader, model: Model, code: grpc.StatusCode) -> None:
     model.reply = Failure(code, "as scripted")

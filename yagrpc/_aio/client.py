@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import warnings
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -10,11 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from yagrpc import _pb, config, methods
 from yagrpc._aio.poller import AsyncPoller
 from yagrpc._aio.transport import AsyncTransport
+from yagrpc._core.channels import host_channels
 from yagrpc._core.client import MODEL, ClientCore, check_operation_id
+from yagrpc._core.forking import renew_after_fork
 from yagrpc._core.requests import AsyncRequestStream
 from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import CallError, ResultError
+from yagrpc.errors import CallError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ RequestT = TypeVar("RequestT", bound="Message")
 ResponseT = TypeVar("ResponseT", bound="Message")
 MetadataT = TypeVar("MetadataT")
 ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
 class AsyncClient:
@@ -96,9 +101,25 @@ class AsyncClient:
             quota=quota,
             polling=polling,
             data_logging=data_logging,
+            channel_options=channel_options,
+            host_channels=host_channels(channel, operation_channel),
         )
-        self._transport = AsyncTransport(self._core, channel, operation_channel, interceptors, channel_options)
-        self._poller = AsyncPoller(self._core, self._transport)
+        self._transport = AsyncTransport(self._core, channel, operation_channel, interceptors)
+        self._pollers: dict[int, AsyncPoller] = {}
+        renew_after_fork(self)
+
+    def forked(self) -> None:
+        """Called in a forked child: calls there open connections of their own."""
+        self._transport.forked()
+
+    @property
+    def _poller(self) -> AsyncPoller:
+        """The poller of the event loop that runs; one of a loop before waits for nothing any longer."""
+        self._transport.enter_loop()
+        moves = self._transport.moves
+        if moves not in self._pollers:
+            self._pollers = {moves: AsyncPoller(self._core, self._transport)}
+        return self._pollers[moves]
 
     async def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
         """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
@@ -110,6 +131,8 @@ class AsyncClient:
         Raises:
             RequestError: An argument that the service would refuse; nothing was sent.
             CallError: The service refused, or could not be reached.
+            AmbiguousSubmitError: It failed after it may have reached the service, which may have generated.
+            MessageTooLargeError: The answer is over the client's limit.
             ResultError: The answer holds no alternative.
         """
         from yagrpc.results import Completion
@@ -118,9 +141,7 @@ class AsyncClient:
         async with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
             async for _ in stream:
                 pass
-        if stream.last is None:
-            raise ResultError("the service answered without a completion")
-        return stream.last
+        return stream.only()
 
     def completion_stream(
         self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
@@ -163,7 +184,7 @@ class AsyncClient:
         call = self._core.call(method, request, calling)
         proto = await self._transport.run(self._core.flow(call))
         self._core.submitted(call, proto)
-        return AsyncOperation(self, proto, completion_type(), self._core.clock())
+        return AsyncOperation(self, proto, completion_type(), self._core.clock(), call.ids)
 
     @overload
     def operation(self, operation_id: str) -> AsyncOperation[Completion]: ...
@@ -204,7 +225,7 @@ class AsyncClient:
         from yagrpc.results import Tokens
 
         request, calling = self._core.tokenize_request(text, parameters)
-        return Tokens(await self.call(methods.TokenizerService.Tokenize, request, **calling))
+        return await self._made(Tokens, methods.TokenizerService.Tokenize, request, calling)
 
     async def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
         """Split a whole request into tokens, the chat template included: what its input is billed as. Free of charge.
@@ -220,7 +241,7 @@ class AsyncClient:
         from yagrpc.results import Tokens
 
         request, calling = self._core.completion_request(messages, parameters)
-        return Tokens(await self.call(methods.TokenizerService.TokenizeCompletion, request, **calling))
+        return await self._made(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)
 
     @overload
     def call(
@@ -287,6 +308,11 @@ class AsyncClient:
         await self._poller.close()
         await self._transport.close()
 
+    def __del__(self) -> None:
+        # As an open file does; nothing can be awaited here, so the channels stay open.
+        if hasattr(self, "_pollers") and not sys.is_finalizing() and self._transport.leaked():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+
     async def __aenter__(self) -> AsyncClient:
         return self
 
@@ -308,7 +334,9 @@ class AsyncClient:
         return AsyncStream(self._core, self._transport, call, make)
 
     async def _call(self, method: Any, request: Any, parameters: CallParameters) -> Any:
-        call = self._core.call(method, request, parameters)
+        # What a plain method gives is its message, which has no room for ids.
+        named = isinstance(method, OperationMethod)
+        call = self._core.call(method, request, parameters, named=named)
         try:
             response = await self._transport.run(self._core.flow(call))
         except (CallError, asyncio.CancelledError):
@@ -319,7 +347,18 @@ class AsyncClient:
         from yagrpc._aio.operation import AsyncOperation
 
         self._core.submitted(call, response)
-        return AsyncOperation(self, response, result_type_of(method), self._core.clock())
+        return AsyncOperation(self, response, result_type_of(method), self._core.clock(), call.ids)
+
+    async def _made(
+        self,
+        make: Callable[[ResponseT], ResultT],
+        method: UnaryMethod[RequestT, ResponseT],
+        request: RequestT,
+        calling: CallParameters,
+    ) -> ResultT:
+        """The result of a unary call, with the ids of the call."""
+        call = self._core.call(method, request, calling)
+        return self._core.made(make, await self._transport.run(self._core.flow(call)), call)
 
     async def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
         request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from yagrpc import _pb, config
 from yagrpc._core.client import checked_timeout
 from yagrpc._core.operation import MetadataT, OperationView, ResultT, ResultType
+from yagrpc.ids import NO_IDS, RequestIds
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,8 +36,9 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         proto: _pb.operation_pb2.Operation,
         result_type: ResultType[ResultT],
         submitted: float | None = None,
+        ids: RequestIds = NO_IDS,
     ) -> None:
-        super().__init__(client._poller, proto, result_type, submitted)
+        super().__init__(client._poller, proto, result_type, submitted, ids)
         self._client = client
 
     def __await__(self) -> Generator[Any, None, ResultT]:

@@ -100,6 +100,7 @@ class AsyncPoller:
         if self._closed:
             raise ClientClosedError(operation.id)
         watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        operation.watch = watch
         if self._task is None or self._task.done():
             self._wake = asyncio.Event()
             self._task = asyncio.get_running_loop().create_task(self._run(self._wake), name="yagrpc-poller")

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import grpc
 import grpc.aio
 
+from yagrpc.errors import YagrpcError
+
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
     from yagrpc._core.client import ClientCore
     from yagrpc._core.flow import Call
+    from yagrpc.ids import RequestIds
 
 ItemT = TypeVar("ItemT")
 
@@ -39,20 +42,49 @@ class AsyncStream(Generic[ItemT]):
     def __aiter__(self) -> AsyncIterator[ItemT]:
         return self
 
+    @property
+    def ids(self) -> RequestIds:
+        """What names the call; the service's part is there with the first message."""
+        return self._call.ids
+
     async def __anext__(self) -> ItemT:
-        response = await self._next()
+        if self._closed:
+            raise StopAsyncIteration
+        try:
+            response = await (self._open() if self._responses is None else self._responses.read())
+        except asyncio.CancelledError:
+            if self._closed:  # our own close, from another task
+                raise StopAsyncIteration from None
+            self._core.raise_request_error(self._call)
+            raise
+        except (grpc.RpcError, YagrpcError) as error:
+            if self._closed:
+                raise StopAsyncIteration from None
+            self._closed = True
+            if isinstance(error, YagrpcError):
+                self._core.raise_request_error(self._call)
+                raise
+            raise self._core.failed(error, self._call) from error
         if response is grpc.aio.EOF:
             self._closed = True
             raise StopAsyncIteration
-        self.last = self._make(response)
+        self.last = self._core.made(self._make, response, self._call)
+        return self.last
+
+    def only(self) -> ItemT:
+        """The last message of a stream that has been read to its end.
+
+        Raises:
+            ResultError: There was none.
+        """
+        if self.last is None:
+            raise self._core.no_answer(self._call)
         return self.last
 
     async def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        responses = self._responses
-        if responses is not None:
-            responses.cancel()
+        self._call.end()
 
     async def __aenter__(self) -> AsyncStream[ItemT]:
         return self
@@ -62,35 +94,7 @@ class AsyncStream(Generic[ItemT]):
     ) -> None:
         await self.close()
 
-    async def _next(self) -> Any:
-        while not self._closed:
-            if self._responses is None:
-                self._responses = await self._open()
-                if self._closed:  # meanwhile, by another task, which saw nothing to cancel yet
-                    self._responses.cancel()
-            try:
-                return await self._responses.read()
-            except asyncio.CancelledError:
-                if not self._closed:  # else it is our own close, from another task
-                    self._core.raise_request_error(self._call)
-                    raise
-            except grpc.RpcError as error:
-                await self._renew(error)
-                self._responses = None
-        raise StopAsyncIteration
-
-    async def _renew(self, error: grpc.RpcError) -> None:
-        """After a failure: get the stream ready to be opened again, or raise what it means."""
-        again = False
-        try:
-            failure = self._core.failed(error, self._call)
-            again = self.last is None and await self._transport.run(self._core.renewal(self._call, failure))
-            if not again:
-                raise failure from error
-        finally:
-            self._closed = self._closed or not again
-
     async def _open(self) -> Any:
-        timeout = await self._transport.run(self._core.connection(self._call))
-        open_stream = self._transport.callable(self._call.method)
-        return open_stream(self._call.request, timeout=timeout, metadata=self._call.metadata)
+        """Send the request; gives the first message, or gRPC's end mark."""
+        self._responses, first = await self._transport.run(self._core.flow(self._call))
+        return first

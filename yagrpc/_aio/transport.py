@@ -7,7 +7,7 @@ gave is used and never closed. Cancelling the task cancels the rpc that it await
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -15,10 +15,14 @@ import grpc.aio
 
 from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
-from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Ready, Send, Share, Sleep
+from yagrpc._core import forking
+from yagrpc._core.channels import grpc_options
+from yagrpc._core.client import ClientCore, told
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep
+from yagrpc._core.metadata import request_ids
+from yagrpc._core.replies import reader
 from yagrpc.errors import ClientClosedError, ConfigError
-from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod
+from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -31,7 +35,6 @@ class AsyncTransport:
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Given to every channel that is opened here; a host's channel has its own.
-        channel_options: Options of the channels that are opened here, in place of yagrpc's own of the same key.
 
     Raises:
         ConfigError: Interceptors with nothing to put them on.
@@ -43,31 +46,72 @@ class AsyncTransport:
         channel: grpc.aio.Channel | None,
         operation_channel: grpc.aio.Channel | None,
         interceptors: Sequence[Any],
-        channel_options: Iterable[tuple[str, Any]],
     ) -> None:
         if interceptors and channel is not None and operation_channel is not None:
             raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
         self._core = core
         self._interceptors = interceptors
-        self._options = merged_options(channel_options)
+        self._options = grpc_options(core.options)
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closed = False
         self._sharing = AsyncSharing(self.run)
+        self._refusal: ConfigError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.moves = 0
+        """How often it has come into another event loop."""
+
+    def enter_loop(self) -> None:
+        """Take note of the event loop that runs: connections of one that runs no longer are of no use in another.
+
+        Raises:
+            ConfigError: The other one runs still.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self._loop:
+            return
+        if self._loop is not None:
+            if self._loop.is_running():
+                raise ConfigError("this AsyncClient is in use in another event loop that runs: make one for each loop")
+            self._abandon()
+            self.moves += 1
+        self._loop = loop
+
+    def forked(self) -> None:
+        """In a forked child: the connections, and the event loop, are the parent's."""
+        self._abandon()
+        self._loop = None
+        self.moves += 1
+        self._refusal = forking.refusal()
+
+    def leaked(self) -> bool:
+        """Whether channels are open that `close` would have closed."""
+        return bool(self._opened) and not self._closed
 
     async def run(self, flow: Flow[ResultT]) -> ResultT:
         """Carry a flow out, and give what it returns."""
+        self.enter_loop()
         try:
             effect = next(flow)
             while True:
                 try:
                     if type(effect) is Send:  # here, not one coroutine further: it is what every call does
                         call = effect.call
-                        outcome = await self.callable(call.method)(
-                            call.request, timeout=effect.timeout, metadata=call.metadata
+                        rpc: Any = self.callable(call.method)(
+                            call.request, timeout=effect.timeout, metadata=effect.metadata
                         )
+                        call.begun(rpc)
+                        if not call.named or isinstance(call.method, ClientStreamMethod):
+                            outcome = await rpc
+                        elif isinstance(call.method, (StreamMethod, BidiStreamMethod)):
+                            outcome = Opened(rpc, await rpc.read())
+                            call.ids = request_ids(call.client_request_id, await rpc.initial_metadata())
+                        else:
+                            outcome = await rpc
+                            initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
+                            call.ids = request_ids(call.client_request_id, initial, trailing)
                     else:
                         outcome = await self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
@@ -122,13 +166,20 @@ class AsyncTransport:
             return False
         return True
 
+    def _abandon(self) -> None:
+        """Forget what can't be closed from here any longer."""
+        forking.keep(*self._opened, *self._callables.values())
+        self._opened = []
+        self._channels = {}
+        self._callables = {}
+        self._sharing = AsyncSharing(self.run)
+
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
         channel = self._channel(method)
-        response: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type
         found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
             method.path,
             request_serializer=method.request_type.SerializeToString,
-            response_deserializer=response.FromString,
+            response_deserializer=reader(method, self._core.limits.receive),
         )
         if isinstance(method, ClientStreamMethod):
             return upload(found)
@@ -137,6 +188,8 @@ class AsyncTransport:
     def _channel(self, method: AnyMethod) -> grpc.aio.Channel:
         if self._closed:
             raise ClientClosedError
+        if self._refusal is not None:
+            raise self._refusal
         endpoint = self._core.endpoint_of(method)
         role = self._core.role_of(method)
         given = self._given[role]

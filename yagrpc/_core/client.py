@@ -7,26 +7,27 @@ else.
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 import grpc.aio
 
 from yagrpc import _pb, config, methods
-from yagrpc._core import retry, sending
+from yagrpc._core import calls_log, retry, sending
 from yagrpc._core.authorization import Authorizer, asked, credential_pairs
+from yagrpc._core.channels import Limits, merged_options
 from yagrpc._core.directory import Directory
 from yagrpc._core.exchange import audience, exchange
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
-from yagrpc._core.metadata import given_metadata
+from yagrpc._core.metadata import given_metadata, new_request_id
+from yagrpc._core.outage import Outage
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
+from yagrpc._core.replies import Unreadable, result_error, too_large, unreadable
 from yagrpc._core.requests import AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.rpc_errors import call_error
 from yagrpc._core.tokens import Tokens
-from yagrpc._version import __version__
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.errors import (
@@ -36,10 +37,9 @@ from yagrpc.errors import (
     OperationError,
     RequestError,
     ResultError,
-    UnauthenticatedError,
     YagrpcError,
 )
-from yagrpc.method import OperationMethod
+from yagrpc.ids import Answer
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -47,19 +47,10 @@ if TYPE_CHECKING:
     from yagrpc.messages import MessagesInput
 
 RequestT = TypeVar("RequestT", bound="Message")
-ResponseT = TypeVar("ResponseT")
+ResultT = TypeVar("ResultT")
 
 MODEL: Final = "yandexgpt"
 """The model where none is given."""
-
-USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
-
-DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
-    ("grpc.primary_user_agent", USER_AGENT),
-    ("grpc.max_receive_message_length", config.MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", config.MESSAGE_LIMIT),
-)
-"""Options of every channel that a client opens."""
 
 LONGEST_TIMEOUT: Final = 10 * 365 * 24 * 3600.0
 """Seconds; what is longer overflows the clocks of gRPC and of threads, and is taken for this."""
@@ -96,7 +87,10 @@ class ClientCore:
         quota: Quota | None,
         polling: Polling,
         data_logging: bool | None,
+        channel_options: Iterable[tuple[str, Any]] = (),
+        host_channels: Iterable[str] = (),
     ) -> None:
+        config.check_kinds(quota, polling, endpoints)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
         self.root_certificates = root_certificates
@@ -113,6 +107,10 @@ class ClientCore:
         self.polling = polling
         self.data_logging = data_logging
         self.clock = time.monotonic
+        self.options = merged_options(channel_options)
+        self.limits = Limits(self.options)
+        self.host_channels = frozenset(host_channels)
+        self.outage = Outage()
         self.wall = time.time
         self.authorizer: Authorizer | None = None
         self._fixed_pairs: tuple[tuple[str, str], ...] = ()
@@ -163,6 +161,8 @@ class ClientCore:
         parameters: CallParameters,
         timeout: float | None = config.SUBMIT_TIMEOUT,
         operation_id: str = "",
+        *,
+        named: bool = True,
     ) -> Call[Any, Any]:
         """A call of a method, with its metadata.
 
@@ -172,6 +172,7 @@ class ClientCore:
             parameters: What the caller gave.
             timeout: Seconds, where the caller gave none.
             operation_id: The operation that it is about, for its errors.
+            named: Whether the ids of its answer will be read.
 
         Raises:
             RequestError: The request is another message, or a parameter can't be sent.
@@ -182,55 +183,40 @@ class ClientCore:
         if not isinstance(request, (RequestStream, AsyncRequestStream)):
             request = checked_request(method, request)
         timeout = checked_timeout(parameters.get("timeout", timeout))
-        client_request_id = parameters.get("request_id") or _new_request_id()
+        client_request_id = parameters.get("request_id") or new_request_id()
         metadata = self._metadata(method, parameters, client_request_id)
+        resubmit = bool(parameters.get("resubmit", False))
+        named = named or calls_log.wanted()
         awaited = self.authorizer is not None and method.path not in _WITHOUT_CREDENTIALS
         given = awaited and any(key == "authorization" for key, _ in metadata)
         authorization = "" if awaited and not given else None
-        return Call(method, request, timeout, metadata, client_request_id, operation_id, authorization)
+        return Call(method, request, timeout, metadata, client_request_id, operation_id, authorization, resubmit, named)
 
-    def flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
-        """The flow that a call of its kind needs."""
+    def flow(self, call: Call[Any, Any]) -> Flow[Any]:
+        """The flow that a call of its kind needs; of a method that streams responses it opens the stream."""
         if self.authorizer is not None and call.authorization is not None:
             return self.authorizer.authorized(call, lambda: self._flow(call))
         return self._flow(call)
 
-    def look(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
+    def look(self, call: Call[Any, Any]) -> Flow[_pb.operation_pb2.Operation]:
         """The flow of one Get of the scheduler's."""
-        endpoint = self.endpoint_of(call.method)
         if self.authorizer is not None and call.authorization is not None:
-            return self.authorizer.authorized(call, lambda: sending.look(call, endpoint))
-        return sending.look(call, endpoint)
+            flow = self.authorizer.authorized(call, lambda: sending.look(self._attempts(call)))
+        else:
+            flow = sending.look(self._attempts(call))
+        return self.outage.watched(flow)
 
-    def _flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
-        endpoint = self.endpoint_of(call.method)
+    def _flow(self, call: Call[Any, Any]) -> Flow[Any]:
         if not self.directory.knows(call.method.service):
             return self._found(call)
-        if retry.is_read(call.method):
-            return sending.read(call, endpoint, self.clock)
-        if isinstance(call.method, OperationMethod):
-            return sending.submit(call, endpoint, self.clock)
-        return sending.once(call, endpoint, self.clock)
+        return _FLOWS[retry.kind_of(call.method)](self._attempts(call))
 
-    def connection(self, call: Call[Any, Any]) -> Flow[float | None]:
-        """The flow before a stream: gives the seconds left for it."""
-        if call.deadline is None and call.timeout is not None:
-            call.deadline = self.clock() + call.timeout
-        if self.authorizer is not None:
-            yield from self.authorizer.authorize(call)
-        if not self.directory.knows(call.method.service):
-            yield from self._discover(call)
-        return (yield from sending.connect(call, self.endpoint_of(call.method), self.clock, call.deadline))
+    def _attempts(self, call: Call[Any, Any]) -> sending.Attempts:
+        own = self.role_of(call.method) not in self.host_channels
+        limit = self.limits.send if own else -1
+        return sending.Attempts(call, self.endpoint_of(call.method), self.clock, send_limit=limit, own_channel=own)
 
-    def renewal(self, call: Call[Any, Any], error: CallError) -> Flow[bool]:
-        """The flow after a stream failed before its first message: gives whether to open it again, with a new token."""
-        if self.authorizer is None or not isinstance(error, UnauthenticatedError):
-            return False
-        if call.deadline is not None:
-            call.timeout = max(0.0, call.deadline - self.clock())
-        return (yield from self.authorizer.renew(call, error))
-
-    def _found(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
+    def _found(self, call: Call[Any, Any]) -> Flow[Any]:
         yield from self._discover(call)
         return (yield from self.flow(call))
 
@@ -245,14 +231,14 @@ class ClientCore:
             request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
             timeout: CallParameters = {"timeout": call.timeout, "request_id": call.client_request_id}
             listing = self.call(methods.ApiEndpointService.List, request, timeout)
-            response = yield from sending.read(listing, self.endpoint_of(listing.method), self.clock)
+            response = yield from sending.read(self._attempts(listing))
             self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
         self.directory.address(call.method.service)
 
     def get_call(self, operation_id: str) -> Call[Any, _pb.operation_pb2.Operation]:
         """The call that looks at an operation; the scheduler decides when, and what its failure means."""
         request = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id)
-        return self.call(methods.OperationService.Get, request, {}, config.GET_TIMEOUT, operation_id)
+        return self.call(methods.OperationService.Get, request, {}, config.GET_TIMEOUT, operation_id, named=False)
 
     def get_failure(self, error: Exception, operation_id: str) -> YagrpcError:
         """A failure to look at an operation, as one of ours: whatever it was, those who wait are told."""
@@ -267,10 +253,33 @@ class ClientCore:
         unsent.__cause__ = error
         return unsent
 
+    def made(self, make: Callable[[Any], ResultT], answer: Any, call: Call[Any, Any]) -> ResultT:
+        """What the caller gets for a message, with the ids of its call.
+
+        Raises:
+            MessageTooLargeError: It is over the client's limit.
+            ResultError: It does not parse, or holds no result.
+        """
+        if isinstance(answer, Unreadable):
+            raise unreadable(answer, call, self.endpoint_of(call.method), 1)
+        try:
+            result = make(answer)
+        except ResultError as error:
+            error.client_request_id = call.client_request_id
+            raise
+        if isinstance(result, Answer):
+            result.ids = call.ids
+        return result
+
+    def no_answer(self, call: Call[Any, Any]) -> ResultError:
+        """The error of a call that ended well, without an answer."""
+        return result_error("the service answered without a completion", call)
+
     def failed(self, error: grpc.RpcError, call: Call[Any, Any]) -> CallError:
         """The failure of a stream, as one of ours, or what went wrong in the caller's own stream of requests."""
         self.raise_request_error(call)
-        return call_error(error, call, self.endpoint_of(call.method), 1)
+        failure = call_error(error, call, self.endpoint_of(call.method), 1)
+        return too_large(failure, call, self.limits.send) or failure
 
     def raise_request_error(self, call: Call[Any, Any]) -> None:
         """Raise what went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
@@ -290,7 +299,7 @@ class ClientCore:
             ResultError: The service gave no id.
         """
         if not operation.id:
-            raise ResultError("the service accepted the request and gave no operation id")
+            raise result_error("the service accepted the request and gave no operation id", call)
         operations_log.info(
             "operation %s accepted by %s (client request id %s)",
             operation.id,
@@ -322,10 +331,11 @@ def told(error: BaseException) -> BaseException:
     return error
 
 
-def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Channel options: yagrpc's own, and the caller's in their place (of two equal keys gRPC takes the first)."""
-    merged: dict[str, Any] = {**dict(DEFAULT_OPTIONS), **dict(given)}
-    return list(merged.items())
+_FLOWS: Final = {
+    retry.Kind.READ: sending.read,
+    retry.Kind.GENERATION: sending.generate,
+    retry.Kind.OTHER: sending.once,
+}
 
 
 def check_operation_id(operation_id: str) -> str:
@@ -358,9 +368,3 @@ def checked_timeout(timeout: float | None) -> float | None:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
     return min(timeout, LONGEST_TIMEOUT)
-
-
-def _new_request_id() -> str:
-    import uuid  # 2 ms that a program which calls nothing need not pay
-
-    return str(uuid.uuid4())

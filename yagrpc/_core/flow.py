@@ -10,8 +10,9 @@ type of what comes back is known. An effect that fails raises inside the flow.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
+from yagrpc.ids import RequestIds
 from yagrpc.method import (
     BidiStreamMethod,
     ClientStreamMethod,
@@ -56,19 +57,25 @@ class Call(Generic[RequestT, ResponseT]):
         operation_id: The operation that the call is about, for its errors.
         authorization: What is put into its metadata before it is sent, where the client obtains that first: empty
             until then; `None` where nothing is put there.
+        resubmit: Whether it may be sent again although the one before may be billed.
+        named: Whether anybody will read the ids of its answer; learning them takes a twentieth of a call.
 
     Attributes:
-        deadline: When its time is over by the client's clock, once it was begun, where it may be begun again.
+        ids: What names the call; the service's part is there once it has answered.
     """
 
     __slots__ = (
+        "_ended",
+        "_rpc",
         "authorization",
         "client_request_id",
-        "deadline",
+        "ids",
         "metadata",
         "method",
+        "named",
         "operation_id",
         "request",
+        "resubmit",
         "timeout",
     )
 
@@ -81,6 +88,8 @@ class Call(Generic[RequestT, ResponseT]):
         client_request_id: str,
         operation_id: str = "",
         authorization: str | None = None,
+        resubmit: bool = False,
+        named: bool = True,
     ) -> None:
         self.method = method
         self.request = request
@@ -89,17 +98,56 @@ class Call(Generic[RequestT, ResponseT]):
         self.client_request_id = client_request_id
         self.operation_id = operation_id
         self.authorization = authorization
-        self.deadline: float | None = None
+        self.resubmit = resubmit
+        self.named = named
+        self.ids = RequestIds(client_request_id)
+        self._rpc: Any = None
+        self._ended = False
+
+    def begun(self, rpc: Any) -> None:
+        """An attempt is under way, in gRPC's hands; `end` may have been called meanwhile, by another thread."""
+        self._rpc = rpc
+        if self._ended:
+            rpc.cancel()
+
+    def end(self) -> None:
+        """Have the attempt that is under way cancelled, and those that would come."""
+        self._ended = True
+        if self._rpc is not None:
+            self._rpc.cancel()
+
+
+class Opened(NamedTuple):
+    """A stream that has begun: its messages, and the first of them, which may be gRPC's or our end mark."""
+
+    responses: Any
+    first: Any
+
+
+END: Final = object()
+"""Stands for the first message of a stream that ended without any."""
 
 
 class Send:
-    """Effect: send the request once and give the response; raises what gRPC raises."""
+    """Effect: send the request once and give the response; raises what gRPC raises.
 
-    __slots__ = ("call", "timeout")
+    Of a method that streams responses it gives an `Opened`: a failure before the first message is the call's, to be
+    tried again or not; one after it is the stream's.
+    """
 
-    def __init__(self, call: Call[Any, Any], timeout: float | None) -> None:
+    __slots__ = ("attempt", "call", "timeout")
+
+    def __init__(self, call: Call[Any, Any], timeout: float | None, attempt: int = 1) -> None:
         self.call = call
         self.timeout = timeout
+        self.attempt = attempt
+
+    @property
+    def metadata(self) -> Metadata:
+        """What goes with this attempt: the service is told of a repetition, as by its official clients."""
+        if self.attempt == 1:
+            return self.call.metadata
+        return (*self.call.metadata, ("x-retry-attempt", str(self.attempt - 1)))
 
 
 class Ready:
@@ -149,9 +197,9 @@ Effect: TypeAlias = "Send | Ready | Sleep | Block | Share"
 Flow: TypeAlias = Generator[Effect, Any, ResultT]
 
 
-def send(call: Call[Any, ResponseT], timeout: float | None) -> Flow[ResponseT]:
-    """Send the request once."""
-    response: ResponseT = yield Send(call, timeout)
+def send(call: Call[Any, ResponseT], timeout: float | None, attempt: int = 1) -> Flow[ResponseT]:
+    """Send the request once; `attempt` says how often it has been sent by then."""
+    response: ResponseT = yield Send(call, timeout, attempt)
     return response
 
 

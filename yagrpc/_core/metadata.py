@@ -1,15 +1,16 @@
-"""The metadata that a caller gives, checked before it is sent.
+"""Metadata, both ways: the caller's own, checked before it is sent, and the ids that an answer brings.
 
-Rules: no I/O; a value is never told, since it may be a secret.
+Rules: a value that may be a secret is never told; gRPC's own refusal of metadata names neither key nor value.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc.errors import RequestError
+from yagrpc.ids import RequestIds
 
 if TYPE_CHECKING:
     from yagrpc._core.flow import Metadata
@@ -20,7 +21,11 @@ _VALUE: Final = re.compile(r"[ -~]*")
 
 
 def given_metadata(parameters: CallParameters) -> Metadata:
-    """The caller's own metadata, checked: gRPC's refusal names neither key nor value."""
+    """The caller's own metadata, checked.
+
+    Raises:
+        RequestError: A key or a value can't be sent.
+    """
     if request_id := parameters.get("request_id"):
         _check_pair("request_id", "x-client-request-id", request_id)
     metadata = parameters.get("metadata")
@@ -38,6 +43,35 @@ def given_metadata(parameters: CallParameters) -> Metadata:
         _check_pair("metadata", key, value)
         pairs.append((key, value))
     return tuple(pairs)
+
+
+def new_request_id() -> str:
+    """A fresh `x-client-request-id`."""
+    import uuid  # 2 ms that a program which calls nothing need not pay
+
+    return str(uuid.uuid4())
+
+
+def pairs_of(metadata: Any) -> dict[str, str | bytes]:
+    """Metadata as a dict; `dict` itself fails on that of asyncio, whose keys were pairs before grpcio 1.70."""
+    return {key: value for key, value in metadata or ()}  # noqa: C416
+
+
+def request_ids(client_request_id: str, *metadata: Any) -> RequestIds:
+    """The ids of a call by the metadata of its answer, initial and trailing: they may be in either."""
+    request_id = server_trace_id = ""
+    for pairs in metadata:
+        for key, value in pairs or ():
+            if key == "x-request-id":
+                request_id = text_of(value)
+            elif key == "x-server-trace-id":
+                server_trace_id = text_of(value)
+    return RequestIds(client_request_id, request_id, server_trace_id)
+
+
+def text_of(value: object) -> str:
+    """A value of metadata as text."""
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
 
 
 def _check_pair(field: str, key: object, value: object) -> None:

@@ -19,6 +19,7 @@ from yagrpc._core.watch import own_copy
 from yagrpc.errors import (
     CallError,
     Code,
+    MessageTooLargeError,
     OperationCancelledError,
     OperationExpiredError,
     OperationFailedError,
@@ -27,6 +28,7 @@ from yagrpc.errors import (
     ResultError,
     YagrpcError,
 )
+from yagrpc.ids import NO_IDS, RequestIds
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -138,7 +140,7 @@ class OperationView(Generic[ResultT, MetadataT]):
         # `Operation[Completion]` in an annotation that is evaluated: typing knows no default before Python 3.13.
         __class_getitem__ = classmethod(GenericAlias)
 
-    __slots__ = ("__weakref__", "_failure", "_poller", "_proto", "_type", "submitted")
+    __slots__ = ("__weakref__", "_failure", "_poller", "_proto", "_type", "ids", "submitted", "watch")
 
     blocking: ClassVar[bool]
     """Whether waiting for it blocks a thread, or is awaited in an event loop."""
@@ -149,6 +151,7 @@ class OperationView(Generic[ResultT, MetadataT]):
         proto: _pb.operation_pb2.Operation,
         result_type: ResultType[ResultT],
         submitted: float | None,
+        ids: RequestIds = NO_IDS,
     ) -> None:
         self._poller = poller
         self._failure: YagrpcError | None = None
@@ -156,6 +159,10 @@ class OperationView(Generic[ResultT, MetadataT]):
         self._type = result_type
         self.submitted = submitted
         """When this client submitted it, by its monotonic clock; `None` where another did."""
+        self.ids = ids
+        """What names the call that submitted it; empty where another client did."""
+        self.watch: Watch | None = None
+        """What a poller knows of it, once it was asked for."""
 
     @property
     def id(self) -> str:
@@ -205,6 +212,11 @@ class OperationView(Generic[ResultT, MetadataT]):
     def proto(self) -> _pb.operation_pb2.Operation:
         """The operation as last seen."""
         return self._proto
+
+    @property
+    def last_error(self) -> YagrpcError | None:
+        """Why the last look at it failed; `None` where it did not. A wait rides out most failures, and looks again."""
+        return None if self.watch is None else self.watch.last_error
 
     @property
     def status(self) -> OperationStatus:
@@ -263,7 +275,7 @@ def get_failure(error: CallError, latest: _pb.operation_pb2.Operation, *, believ
         believed: Whether NOT_FOUND is: right after a submit it is not.
     """
     if error.code is not Code.NOT_FOUND:
-        return error, error.code in FINAL_GET_FAILURES
+        return error, error.code in FINAL_GET_FAILURES or isinstance(error, MessageTooLargeError)
     failure: OperationNotFoundError
     age = time.time() - latest.created_at.seconds if latest.HasField("created_at") else 0.0
     if age > config.RESULT_LIFETIME:

@@ -21,6 +21,9 @@ class CallParameters(TypedDict, total=False):
     """Further metadata; keys in lower case. A key that yagrpc would set is left as given."""
     request_id: str
     """Sent as `x-client-request-id`, and part of every error; a new UUID by default."""
+    resubmit: bool
+    """Whether a generation is sent again even after a failure that does not prove that nothing started: it may be
+    paid for twice. By default such a failure is an `AmbiguousSubmitError`. Other calls take no notice of it."""
     data_logging: bool
     """`False` asks the service not to store the request and its answer, which it does by default."""
 

@@ -10,11 +10,14 @@ importing a client would cost.
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc import _pb
 from yagrpc._core.hints import hint
-from yagrpc.errors import CALL_ERRORS, CallError, Code, Detail
+from yagrpc._core.metadata import pairs_of, request_ids, text_of
+from yagrpc.error_base import Detail
+from yagrpc.errors import CALL_ERRORS, CallError, Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from yagrpc._core.flow import Call
 
 REQUEST_INFO = "type.googleapis.com/google.rpc.RequestInfo"
+RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
+_DELAY: Final = re.compile(r"[0-9]{1,12}(\.[0-9]+)?s")
 
 
 def code_of(error: grpc.RpcError) -> Code:
@@ -35,8 +42,9 @@ def code_of(error: grpc.RpcError) -> Code:
 def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attempts: int) -> CallError:
     """The exception of an error of gRPC's."""
     code = code_of(error)
-    trailing = _pairs(error.trailing_metadata())
-    headers = {**_pairs(error.initial_metadata()), **trailing}  # type: ignore[attr-defined]
+    initial: Any = error.initial_metadata()  # type: ignore[attr-defined]
+    trailing = pairs_of(error.trailing_metadata())
+    call.ids = request_ids(call.client_request_id, initial, error.trailing_metadata())
     details = _status_details(trailing.get("grpc-status-details-bin"))
     message = " ".join((error.details() or "").split()) or "no message"
     return CALL_ERRORS[code](
@@ -44,17 +52,14 @@ def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attemp
         details=details,
         method=call.method.path,
         endpoint=endpoint,
-        request_id=_text(headers.get("x-request-id")) or _request_info(details),
+        request_id=call.ids.request_id or _request_info(details),
+        server_trace_id=call.ids.server_trace_id,
+        retry_after=_retry_after(trailing.get("grpc-retry-pushback-ms"), details),
         client_request_id=call.client_request_id,
         attempts=attempts,
         operation_id=call.operation_id,
         hint=hint(code, message, call.request),
     )
-
-
-def _pairs(metadata: Any) -> dict[str, str | bytes]:
-    """Metadata as a dict; `dict` itself fails on that of asyncio, whose keys were pairs before grpcio 1.70."""
-    return {key: value for key, value in metadata or ()}  # noqa: C416
 
 
 def status_details(details: Iterable[_pb.any_pb2.Any]) -> tuple[Detail, ...]:
@@ -91,5 +96,10 @@ def _request_info(details: tuple[Detail, ...]) -> str:
     return " ".join(found.split())
 
 
-def _text(value: object) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+def _retry_after(pushback: object, details: tuple[Detail, ...]) -> float | None:
+    """Seconds until the next attempt, by the service's own word; -1 for never; `None` where it says nothing."""
+    if pushback is not None:
+        text = text_of(pushback).strip()
+        return int(text) / 1000 if _MILLISECONDS.fullmatch(text) else -1.0  # what is no number means never (gRFC A6)
+    delay = next((str(detail.get("retryDelay", "")) for detail in details if detail["@type"] == RETRY_INFO), "")
+    return float(delay[:-1]) if _DELAY.fullmatch(delay) else None

@@ -1,8 +1,8 @@
-"""The flows of single calls: reads, submits, and what precedes a stream.
+"""The flows of single calls: reads, generations, and all others.
 
-Rules: a timeout is over everything, connecting and all attempts. A submit, and a stream that generates, waits for
-its connection as a step of its own and is sent without waiting after that: a failure of the first step proves that
-nothing was sent.
+Rules: a timeout is over everything, connecting and all attempts. Whatever may be billed waits for its connection as a
+step of its own and is sent without waiting after that: a failure of the first step proves that nothing was sent. What
+a failure means is looked up in `retry`.
 """
 
 from __future__ import annotations
@@ -12,121 +12,197 @@ from typing import Any, TypeVar
 
 import grpc
 
-from yagrpc._core import retry
-from yagrpc._core.flow import Call, Flow, ready, send, sleep
-from yagrpc._core.rpc_errors import call_error, code_of
-from yagrpc.errors import AmbiguousSubmitError, UnavailableError
+from yagrpc._core import calls_log, retry
+from yagrpc._core.flow import Call, Flow, Opened, ready, send, sleep
+from yagrpc._core.replies import Unreadable, too_large, unreadable
+from yagrpc._core.requests import AsyncRequestStream, RequestStream
+from yagrpc._core.rpc_errors import call_error
+from yagrpc.errors import (
+    AmbiguousSubmitError,
+    CallError,
+    Code,
+    MessageTooLargeError,
+    OperationResultError,
+    ResultError,
+    SubmitTimeoutError,
+    UnavailableError,
+)
 
 ResponseT = TypeVar("ResponseT")
 
 Clock = Callable[[], float]
 
 
-def read(call: Call[Any, ResponseT], endpoint: str, clock: Clock) -> Flow[ResponseT]:
-    """Send a call that may be repeated.
+class Attempts:
+    """One call's attempts, and the time that they have together.
+
+    Args:
+        call: Which.
+        endpoint: Where it goes, for its errors.
+        clock: Tells the time, in seconds.
+        send_limit: The largest request that its channel sends, in bytes; -1 for any.
+        own_channel: Whether the channel is one that the client opened, with options that are known.
+    """
+
+    def __init__(
+        self, call: Call[Any, Any], endpoint: str, clock: Clock, *, send_limit: int = -1, own_channel: bool = True
+    ) -> None:
+        self.call = call
+        self.endpoint = endpoint
+        self.number = 0
+        self._clock = clock
+        self._send_limit = send_limit
+        self._own_channel = own_channel
+        self._heard = False
+        self._deadline = None if call.timeout is None else clock() + call.timeout
+
+    def left(self) -> float | None:
+        """Seconds that are left; `None` for no limit."""
+        return None if self._deadline is None else max(0.0, self._deadline - self._clock())
+
+    def send(self, timeout: float | None) -> Flow[Any]:
+        """Send the request.
+
+        Raises:
+            CallError: It failed; what gRPC raised is the cause.
+            ResultError: The answer does not parse.
+        """
+        self.number += 1
+        started = self._clock()
+        calls_log.sent(self.call, self.endpoint, self.number, timeout)
+        try:
+            response = yield from send(self.call, timeout, self.number)
+        except grpc.RpcError as error:
+            self._heard = bool(error.trailing_metadata())
+            failure = call_error(error, self.call, self.endpoint, self.number)
+            calls_log.failed(self.call, failure, self._clock() - started)
+            raise too_large(failure, self.call, self._send_limit) or failure from error
+        answer = response.first if isinstance(response, Opened) else response
+        calls_log.answered(self.call, answer, self._clock() - started)
+        if isinstance(answer, Unreadable):
+            raise unreadable(answer, self.call, self.endpoint, self.number)
+        return response
+
+    def connect(self, cause: BaseException | None = None) -> Flow[float | None]:
+        """Wait until the call's channel is connected; gives the seconds that are left.
+
+        Raises:
+            UnavailableError: It is not in time; nothing was sent (any more).
+        """
+        connected = yield from ready(self.call, self.left())
+        if not connected:
+            raise UnavailableError(
+                f"no connection within {self.call.timeout:g} s, nothing was {'started' if self.number else 'sent'}",
+                method=self.call.method.path,
+                endpoint=self.endpoint,
+                client_request_id=self.call.client_request_id,
+                attempts=self.number,
+                operation_id=self.call.operation_id,
+            ) from cause
+        return self.left()
+
+    def pause(self, failure: CallError) -> Flow[None]:
+        """Wait before the next attempt.
+
+        Raises:
+            CallError: The failure itself, where there is to be none: all are used up, the time is over before, or
+                the service asked for none.
+        """
+        pause = retry.pause_before(self.number + 1, failure)
+        left = self.left()
+        replayed = not isinstance(self.call.request, (RequestStream, AsyncRequestStream))
+        late = pause is None or (left is not None and left <= pause)
+        if self.number >= retry.ATTEMPTS or late or not replayed:
+            raise failure
+        assert pause is not None
+        calls_log.again(self.call, failure, pause)
+        yield from sleep(pause)
+
+    def proves_nothing_started(self, failure: CallError) -> bool:
+        """Whether a refusal came from the service, before it started anything.
+
+        With a channel of the host's own, RESOURCE_EXHAUSTED may be the channel's, for an answer over its limit: there
+        it takes metadata of the other side's to show that it spoke.
+        """
+        refused = failure.code in retry.SUBMIT_RETRIED and not isinstance(failure, MessageTooLargeError)
+        return refused and (self._own_channel or self._heard)
+
+
+def read(attempts: Attempts) -> Flow[Any]:
+    """Send a call that may be repeated; after a failure to reach the service, once it is connected again.
 
     Raises:
         CallError: The last attempt's failure.
     """
-    deadline = None if call.timeout is None else clock() + call.timeout
-    timeout = call.timeout
-    attempt = 1
+    timeout = attempts.left()
     while True:
         try:
-            return (yield from send(call, timeout))
-        except grpc.RpcError as error:
-            pause = retry.pause_before(attempt + 1)
-            left = None if deadline is None else deadline - clock()
-            late = left is not None and left <= pause
-            if attempt == retry.ATTEMPTS or late or code_of(error) not in retry.READ_RETRIED:
-                raise call_error(error, call, endpoint, attempt) from error
-        yield from sleep(pause)
-        timeout = None if deadline is None else max(0.0, deadline - clock())
-        attempt += 1
+            return (yield from attempts.send(retry.attempt_timeout(attempts.number + 1, timeout)))
+        except CallError as failure:
+            if failure.code not in retry.READ_RETRIED or isinstance(failure, MessageTooLargeError):
+                raise
+            last = failure
+        yield from attempts.pause(last)
+        unreachable = last.code is Code.UNAVAILABLE
+        timeout = (yield from attempts.connect(last)) if unreachable else attempts.left()
 
 
-def look(call: Call[Any, ResponseT], endpoint: str) -> Flow[ResponseT]:
+def look(attempts: Attempts) -> Flow[Any]:
     """Send a Get a single time, at once: when it is sent again is the scheduler's business.
 
     Raises:
         CallError: It failed.
+        OperationResultError: The answer does not parse.
     """
     try:
-        return (yield from send(call, call.timeout))
-    except grpc.RpcError as error:
-        raise call_error(error, call, endpoint, 1) from error
+        return (yield from attempts.send(attempts.left()))
+    except ResultError as error:
+        raise OperationResultError(attempts.call.operation_id, str(error)) from error
 
 
-def once(call: Call[Any, ResponseT], endpoint: str, clock: Clock) -> Flow[ResponseT]:
+def once(attempts: Attempts) -> Flow[Any]:
     """Connect, then send a call a single time.
 
     Raises:
         CallError: It failed.
     """
-    timeout = yield from connect(call, endpoint, clock)
-    try:
-        return (yield from send(call, timeout))
-    except grpc.RpcError as error:
-        raise call_error(error, call, endpoint, 1) from error
+    timeout = yield from attempts.connect()
+    return (yield from attempts.send(timeout))
 
 
-def submit(call: Call[Any, ResponseT], endpoint: str, clock: Clock) -> Flow[ResponseT]:
+def generate(attempts: Attempts) -> Flow[Any]:
     """Connect, then send a call that starts something billed; again only after a refusal that proves it did not.
 
     Raises:
         CallError: The service refused it.
-        AmbiguousSubmitError: It failed after it may have reached the service.
+        AmbiguousSubmitError: It failed after it may have reached the service, and the caller did not say `resubmit`.
     """
-    deadline = None if call.timeout is None else clock() + call.timeout
-    attempt = 1
     while True:
-        timeout = yield from connect(call, endpoint, clock, deadline, attempt - 1)
+        timeout = yield from attempts.connect()
         try:
-            return (yield from send(call, timeout))
-        except grpc.RpcError as error:
-            code = code_of(error)
-            failure = call_error(error, call, endpoint, attempt)
-            if code in retry.SUBMIT_AMBIGUOUS:
-                raise AmbiguousSubmitError(
-                    failure.message,
-                    code=code,
-                    method=call.method.path,
-                    endpoint=endpoint,
-                    client_request_id=call.client_request_id,
-                ) from failure
-            pause = retry.pause_before(attempt + 1)
-            late = deadline is not None and deadline - clock() <= pause
-            if code not in retry.SUBMIT_RETRIED or attempt == retry.ATTEMPTS or late:
-                raise failure from error
-        yield from sleep(pause)
-        attempt += 1
+            return (yield from attempts.send(timeout))
+        except CallError as failure:
+            last = failure
+        ambiguous = last.code in retry.SUBMIT_AMBIGUOUS
+        if ambiguous and not attempts.call.resubmit:
+            raise _ambiguous(last) from last
+        if not ambiguous and not attempts.proves_nothing_started(last):
+            raise last
+        try:
+            yield from attempts.pause(last)
+        except CallError as failure:
+            if ambiguous:
+                raise _ambiguous(failure) from failure
+            raise
 
 
-def connect(
-    call: Call[Any, Any], endpoint: str, clock: Clock, deadline: float | None = None, refused: int = 0
-) -> Flow[float | None]:
-    """Wait until the call's channel is connected; gives the seconds that are left of its timeout.
-
-    Args:
-        call: Which.
-        endpoint: Where it goes, for its error.
-        clock: Tells the time, in seconds.
-        deadline: When the time is over; by default the call's timeout from now.
-        refused: How often the call was sent, and refused, before.
-
-    Raises:
-        UnavailableError: It is not within the timeout; nothing was sent (any more).
-    """
-    if deadline is None and call.timeout is not None:
-        deadline = clock() + call.timeout
-    connected = yield from ready(call, None if deadline is None else max(0.0, deadline - clock()))
-    if not connected:
-        raise UnavailableError(
-            f"no connection within {call.timeout:g} s, nothing was {'started' if refused else 'sent'}",
-            method=call.method.path,
-            endpoint=endpoint,
-            client_request_id=call.client_request_id,
-            attempts=refused,
-            operation_id=call.operation_id,
-        )
-    return None if deadline is None else max(0.0, deadline - clock())
+def _ambiguous(failure: CallError) -> AmbiguousSubmitError:
+    kind = SubmitTimeoutError if failure.code is Code.DEADLINE_EXCEEDED else AmbiguousSubmitError
+    return kind(
+        failure.message,
+        code=failure.code,
+        method=failure.method,
+        endpoint=failure.endpoint,
+        client_request_id=failure.client_request_id,
+        attempts=failure.attempts,
+    )

@@ -176,7 +176,7 @@ class Tokens:
             try:
                 return (yield from block(lambda: credentials.fetch(FETCH_TIMEOUT)))
             except (UnavailableError, OSError):
-                pause = retry.pause_before(attempt)
+                pause = retry.backoff(attempt)
             yield from sleep(pause)
         return (yield from block(lambda: credentials.fetch(FETCH_TIMEOUT)))
 

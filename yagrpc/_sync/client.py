@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb, config, methods
+from yagrpc._core import forking
+from yagrpc._core.channels import host_channels
 from yagrpc._core.client import MODEL, ClientCore, check_operation_id
 from yagrpc._core.requests import RequestStream
 from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
 from yagrpc._sync.poller import Poller
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import CallError, ResultError
+from yagrpc.errors import CallError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ RequestT = TypeVar("RequestT", bound="Message")
 ResponseT = TypeVar("ResponseT", bound="Message")
 MetadataT = TypeVar("MetadataT")
 ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
 class Client:
@@ -95,8 +100,17 @@ class Client:
             quota=quota,
             polling=polling,
             data_logging=data_logging,
+            channel_options=channel_options,
+            host_channels=host_channels(channel, operation_channel),
         )
-        self._transport = Transport(self._core, channel, operation_channel, interceptors, channel_options)
+        self._transport = Transport(self._core, channel, operation_channel, interceptors)
+        self._poller = Poller(self._core, self._transport)
+        forking.renew_after_fork(self)
+
+    def forked(self) -> None:
+        """Called in a forked child: calls there open connections of their own."""
+        self._transport.forked()
+        forking.keep(self._poller)
         self._poller = Poller(self._core, self._transport)
 
     def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
@@ -109,6 +123,8 @@ class Client:
         Raises:
             RequestError: An argument that the service would refuse; nothing was sent.
             CallError: The service refused, or could not be reached.
+            AmbiguousSubmitError: It failed after it may have reached the service, which may have generated.
+            MessageTooLargeError: The answer is over the client's limit.
             ResultError: The answer holds no alternative.
         """
         from yagrpc.results import Completion
@@ -117,9 +133,7 @@ class Client:
         with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
             for _ in stream:
                 pass
-        if stream.last is None:
-            raise ResultError("the service answered without a completion")
-        return stream.last
+        return stream.only()
 
     def completion_stream(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Stream[Chunk]:
         """Generate an answer and give it as it grows.
@@ -160,7 +174,7 @@ class Client:
         call = self._core.call(method, request, calling)
         proto = self._transport.run(self._core.flow(call))
         self._core.submitted(call, proto)
-        return Operation(self, proto, completion_type(), self._core.clock())
+        return Operation(self, proto, completion_type(), self._core.clock(), call.ids)
 
     @overload
     def operation(self, operation_id: str) -> Operation[Completion]: ...
@@ -201,7 +215,7 @@ class Client:
         from yagrpc.results import Tokens
 
         request, calling = self._core.tokenize_request(text, parameters)
-        return Tokens(self.call(methods.TokenizerService.Tokenize, request, **calling))
+        return self._made(Tokens, methods.TokenizerService.Tokenize, request, calling)
 
     def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
         """Split a whole request into tokens, the chat template included: what its input is billed as. Free of charge.
@@ -217,7 +231,7 @@ class Client:
         from yagrpc.results import Tokens
 
         request, calling = self._core.completion_request(messages, parameters)
-        return Tokens(self.call(methods.TokenizerService.TokenizeCompletion, request, **calling))
+        return self._made(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)
 
     @overload
     def call(
@@ -273,7 +287,9 @@ class Client:
             request = RequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):
             return self._stream(method, request, parameters, itself)
-        call = self._core.call(method, request, parameters)
+        # What a plain method gives is its message, which has no room for ids.
+        named = isinstance(method, OperationMethod)
+        call = self._core.call(method, request, parameters, named=named)
         try:
             response = self._transport.run(self._core.flow(call))
         except CallError:
@@ -284,7 +300,7 @@ class Client:
         from yagrpc._sync.operation import Operation
 
         self._core.submitted(call, response)
-        return Operation(self, response, result_type_of(method), self._core.clock())
+        return Operation(self, response, result_type_of(method), self._core.clock(), call.ids)
 
     def close(self) -> None:
         """End everything that is under way and close the channels that the client opened. Closing twice does nothing.
@@ -293,6 +309,11 @@ class Client:
         """
         self._poller.close()
         self._transport.close()
+
+    def __del__(self) -> None:
+        # As an open file does; the channels would stay open as long as the process.
+        if hasattr(self, "_poller") and not sys.is_finalizing() and self._transport.leaked():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> Client:
         return self
@@ -313,6 +334,17 @@ class Client:
 
         call = self._core.call(method, request, parameters, config.COMPLETION_TIMEOUT)
         return Stream(self._core, self._transport, call, make)
+
+    def _made(
+        self,
+        make: Callable[[ResponseT], ResultT],
+        method: UnaryMethod[RequestT, ResponseT],
+        request: RequestT,
+        calling: CallParameters,
+    ) -> ResultT:
+        """The result of a unary call, with the ids of the call."""
+        call = self._core.call(method, request, calling)
+        return self._core.made(make, self._transport.run(self._core.flow(call)), call)
 
     def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
         request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from yagrpc import _pb, config
 from yagrpc._core.client import checked_timeout
 from yagrpc._core.operation import MetadataT, OperationView, ResultT, ResultType
+from yagrpc.ids import NO_IDS, RequestIds
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,8 +36,9 @@ class Operation(OperationView[ResultT, MetadataT]):
         proto: _pb.operation_pb2.Operation,
         result_type: ResultType[ResultT],
         submitted: float | None = None,
+        ids: RequestIds = NO_IDS,
     ) -> None:
-        super().__init__(client._poller, proto, result_type, submitted)
+        super().__init__(client._poller, proto, result_type, submitted, ids)
         self._client = client
 
     def done(self, timeout: float | None = config.GET_TIMEOUT) -> bool:
@@ -78,9 +80,14 @@ class Operation(OperationView[ResultT, MetadataT]):
             OperationNotFoundError: The service does not know it (`OperationExpiredError`: any longer).
             CallError: The service refuses to tell.
             ClientClosedError: The client was closed meanwhile.
+            KeyboardInterrupt: As ever, with the operation's id.
         """
         if not self._over:
-            self._proto = self._client._poller.wait(self, checked_timeout(timeout))
+            try:
+                self._proto = self._client._poller.wait(self, checked_timeout(timeout))
+            except KeyboardInterrupt as interrupt:
+                interrupt.args = (f"while operation {self.id} was waited for; it goes on",)
+                raise
         return self._told_once()
 
     def cancel(self, **parameters: Unpack[CallParameters]) -> None:

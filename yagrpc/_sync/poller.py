@@ -124,7 +124,7 @@ class Poller:
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
         if self._closed:
             raise ClientClosedError(operation.id)
-        watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        watch = operation.watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
         self._wake_leader_if_due()
         return watch
 

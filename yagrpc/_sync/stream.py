@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
 
+from yagrpc._core.flow import END
+from yagrpc.errors import YagrpcError
+
 if TYPE_CHECKING:
     from yagrpc._core.client import ClientCore
     from yagrpc._core.flow import Call
     from yagrpc._sync.transport import Transport
+    from yagrpc.ids import RequestIds
 
 ItemT = TypeVar("ItemT")
 
@@ -37,17 +41,44 @@ class Stream(Generic[ItemT]):
     def __iter__(self) -> Iterator[ItemT]:
         return self
 
+    @property
+    def ids(self) -> RequestIds:
+        """What names the call; the service's part is there with the first message."""
+        return self._call.ids
+
     def __next__(self) -> ItemT:
-        response = self._next()
-        self.last = self._make(response)
+        if self._closed:
+            raise StopIteration
+        try:
+            response = self._open() if self._responses is None else next(self._responses)
+        except StopIteration:
+            self._closed = True
+            raise
+        except (grpc.RpcError, YagrpcError) as error:
+            if self._closed:  # our own close, from another thread
+                raise StopIteration from None
+            self._closed = True
+            if isinstance(error, YagrpcError):
+                self._core.raise_request_error(self._call)
+                raise
+            raise self._core.failed(error, self._call) from error
+        self.last = self._core.made(self._make, response, self._call)
+        return self.last
+
+    def only(self) -> ItemT:
+        """The last message of a stream that has been read to its end.
+
+        Raises:
+            ResultError: There was none.
+        """
+        if self.last is None:
+            raise self._core.no_answer(self._call)
         return self.last
 
     def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        responses = self._responses
-        if responses is not None:
-            responses.cancel()
+        self._call.end()
 
     def __enter__(self) -> Stream[ItemT]:
         return self
@@ -57,34 +88,13 @@ class Stream(Generic[ItemT]):
     ) -> None:
         self.close()
 
-    def _next(self) -> Any:
-        while not self._closed:
-            if self._responses is None:
-                self._responses = self._open()
-                if self._closed:  # meanwhile, by another thread, which saw nothing to cancel yet
-                    self._responses.cancel()
-            try:
-                return next(self._responses)
-            except StopIteration:
-                self._closed = True
-            except grpc.RpcError as error:
-                if not self._closed:  # else it is our own close, from another thread
-                    self._renew(error)
-                    self._responses = None
-        raise StopIteration
-
-    def _renew(self, error: grpc.RpcError) -> None:
-        """After a failure: get the stream ready to be opened again, or raise what it means."""
-        again = False
-        try:
-            failure = self._core.failed(error, self._call)
-            again = self.last is None and self._transport.run(self._core.renewal(self._call, failure))
-            if not again:
-                raise failure from error
-        finally:
-            self._closed = self._closed or not again
-
     def _open(self) -> Any:
-        timeout = self._transport.run(self._core.connection(self._call))
-        open_stream = self._transport.callable(self._call.method)
-        return open_stream(self._call.request, timeout=timeout, metadata=self._call.metadata)
+        """Send the request; gives the first message.
+
+        Raises:
+            StopIteration: There is none.
+        """
+        self._responses, first = self._transport.run(self._core.flow(self._call))
+        if first is END:
+            raise StopIteration
+        return first

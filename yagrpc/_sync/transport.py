@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc
 
-from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Ready, Send, Share, Sleep
+from yagrpc._core import forking
+from yagrpc._core.channels import grpc_options
+from yagrpc._core.client import ClientCore, told
+from yagrpc._core.flow import END, MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep
+from yagrpc._core.metadata import request_ids
+from yagrpc._core.replies import reader
 from yagrpc._sync.background import Sharing, carry_on
-from yagrpc.errors import ClientClosedError
-from yagrpc.method import OperationMethod
+from yagrpc.errors import ClientClosedError, ConfigError
+from yagrpc.method import BidiStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -36,7 +40,6 @@ class Transport:
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Put around every channel, the host's included.
-        channel_options: Options of the channels that are opened here, in place of yagrpc's own of the same key.
     """
 
     def __init__(
@@ -45,11 +48,10 @@ class Transport:
         channel: grpc.Channel | None,
         operation_channel: grpc.Channel | None,
         interceptors: Sequence[Any],
-        channel_options: Iterable[tuple[str, Any]],
     ) -> None:
         self._core = core
         self._interceptors = interceptors
-        self._options = merged_options(channel_options)
+        self._options = grpc_options(core.options)
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._lock = threading.Lock()
         self._opened: list[grpc.Channel] = []
@@ -57,6 +59,7 @@ class Transport:
         self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closing = threading.Event()
         self._sharing = Sharing(self.run)
+        self._refusal: ConfigError | None = None
 
     @property
     def closed(self) -> bool:
@@ -111,10 +114,29 @@ class Transport:
         for channel in opened:
             channel.close()
 
+    def forked(self) -> None:
+        """In a forked child: the connections are the parent's, so that calls here open their own."""
+        forking.keep(*self._opened, *self._callables.values())
+        self._lock = threading.Lock()
+        self._sharing = Sharing(self.run)
+        closed, self._closing = self._closing.is_set(), threading.Event()
+        if closed:
+            self._closing.set()
+        self._refusal = forking.refusal()
+        self._opened = []
+        self._channels = {}
+        self._callables = {}
+
+    def leaked(self) -> bool:
+        """Whether channels are open that `close` would have closed; closes them."""
+        opened = bool(self._opened) and not self._closing.is_set()
+        if opened:
+            self.close()
+        return opened
+
     def _perform(self, effect: Effect) -> Any:
         if isinstance(effect, Send):
-            call = effect.call
-            return self.callable(call.method)(call.request, timeout=effect.timeout, metadata=call.metadata)
+            return self._send(effect)
         if isinstance(effect, Ready):
             return self._ready(effect)
         if isinstance(effect, Share):
@@ -123,12 +145,27 @@ class Transport:
             return effect.function()
         return self._sleep(effect)
 
+    def _send(self, effect: Send) -> Any:
+        call = effect.call
+        sender: Any = self.callable(call.method)
+        if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
+            rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            call.begun(rpc)
+            first = next(rpc, END)
+            call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
+            return Opened(rpc, first)
+        if not call.named:
+            return sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
+        answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
+        call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
+        return answer
+
     def _begin(self, effect: Effect) -> Any:
         """Begin what a flow in the background asks for; gives its future."""
         if isinstance(effect, Send):
             call = effect.call
             multicallable: Any = self.callable(call.method)
-            return multicallable.future(call.request, timeout=effect.timeout, metadata=call.metadata)
+            return multicallable.future(call.request, timeout=effect.timeout, metadata=effect.metadata)
         assert isinstance(effect, Share)
         return self._sharing.future(effect)
 
@@ -153,11 +190,10 @@ class Transport:
 
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
         channel = self._channel(method)
-        response: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type
         found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
             method.path,
             request_serializer=method.request_type.SerializeToString,
-            response_deserializer=response.FromString,
+            response_deserializer=reader(method, self._core.limits.receive),
         )
         return found
 
@@ -169,6 +205,8 @@ class Transport:
         with self._lock:
             if self._closing.is_set():
                 raise ClientClosedError
+            if self._refusal is not None:
+                raise self._refusal
             channel = self._channels.get(key)
             if channel is None:
                 channel = given if given is not None else self._open(endpoint)

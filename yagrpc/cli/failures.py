@@ -15,6 +15,7 @@ from yagrpc.errors import (
     DeadlineExceededError,
     OperationTimeoutError,
     RequestError,
+    SubmitTimeoutError,
     YagrpcError,
 )
 
@@ -38,6 +39,7 @@ class OutputLostError(Exception):
 EXIT_CODES: Final[Mapping[type[BaseException], int]] = {
     OperationTimeoutError: TIMED_OUT,
     DeadlineExceededError: TIMED_OUT,
+    SubmitTimeoutError: TIMED_OUT,
     ConfigError: USAGE,
     RequestError: USAGE,
     click.ClickException: USAGE,

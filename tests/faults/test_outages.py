@@ -1,0 +1,242 @@
+"""Outages: a server that is killed and comes back, a peer that falls silent, certificates that do not fit."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+import yagrpc
+
+SETTINGS: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+
+SERVER = """
+import json, sys, time, grpc
+from concurrent import futures
+from pathlib import Path
+from yagrpc import _pb
+
+port, state = sys.argv[1], Path(sys.argv[2])
+texts, operations = _pb.text_generation_service_pb2, _pb.operation_pb2
+
+class Deferred(_pb.text_generation_service_pb2_grpc.TextGenerationAsyncServiceServicer):
+    def Completion(self, request, context):
+        number = len(list(state.iterdir()))
+        (state / f"op{number}").write_text(request.messages[0].text)
+        return operations.Operation(id=f"op{number}")
+
+class Polled(_pb.operation_service_pb2_grpc.OperationServiceServicer):
+    def Get(self, request, context):
+        if not (state.parent / "finish").exists():
+            return operations.Operation(id=request.operation_id)
+        message = _pb.text_common_pb2.Message(role="assistant", text=(state / request.operation_id).read_text())
+        answer = texts.CompletionResponse(alternatives=[_pb.text_common_pb2.Alternative(message=message, status=3)])
+        done = operations.Operation(id=request.operation_id, done=True)
+        done.response.Pack(answer)
+        return done
+
+server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
+_pb.text_generation_service_pb2_grpc.add_TextGenerationAsyncServiceServicer_to_server(Deferred(), server)
+_pb.operation_service_pb2_grpc.add_OperationServiceServicer_to_server(Polled(), server)
+print(server.add_insecure_port(f"127.0.0.1:{port}"), flush=True)
+server.start()
+server.wait_for_termination()
+"""
+"""A service that keeps what it accepted in files, so that it can be killed."""
+
+
+def start(port: int, state: Path) -> tuple[subprocess.Popen[str], int]:
+    """The service as a process; gives it and its port."""
+    process = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(state)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout as told:
+        return process, int(told.readline())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [5, 90])
+def test_waits_outlive_a_killed_server(
+    tmp_path: Path, subject: Any, caplog: pytest.LogCaptureFixture, seconds: int
+) -> None:
+    state = tmp_path / "operations"
+    state.mkdir()
+    process, port = start(0, state)
+    client = subject.client(endpoint=f"127.0.0.1:{port}", plaintext=True, quota=None)
+    operations = [subject(client.completion_async(f"text {number}")) for number in range(50)]
+    caplog.set_level(logging.WARNING, "yagrpc.operations")
+
+    def outage() -> None:
+        time.sleep(1.0)
+        process.kill()
+        process.wait()
+        time.sleep(seconds)
+        (tmp_path / "finish").touch()
+        restarted.append(start(port, state)[0])
+
+    restarted: list[subprocess.Popen[str]] = []
+    breaking = threading.Thread(target=outage)
+    breaking.start()
+    try:
+        outcomes = subject.together([lambda one=one: one.result(timeout=seconds + 120) for one in operations])
+    finally:
+        breaking.join()
+        restarted[0].kill()
+        restarted[0].wait()
+    assert [getattr(outcome, "text", outcome) for outcome in outcomes] == [f"text {number}" for number in range(50)]
+    told = [record.message for record in caplog.records if "looking at operations" in record.message]
+    assert told[0].startswith("looking at operations fails, it is tried until it works: UNAVAILABLE")
+    assert told[-1].startswith("looking at operations works again")
+
+
+@pytest.mark.slow
+def test_a_peer_that_falls_silent_is_found_within_thirty_seconds(subject: Any, service: Any, proxy: Any) -> None:
+    from tests.faults.conftest import hang
+
+    service.fault = hang
+    client = subject.client(endpoint=proxy.address, plaintext=True)
+    threading.Timer(1.0, proxy.blackhole).start()
+    started = time.monotonic()
+    with pytest.raises(yagrpc.AmbiguousSubmitError) as caught:
+        subject(client.completion("a", timeout=120, request_id="mine"))
+    assert caught.value.code is yagrpc.Code.UNAVAILABLE
+    assert time.monotonic() - started <= 35
+    assert service.generated["completion"] == 1
+
+
+def test_a_slow_way_delays_and_loses_nothing(subject: Any, service: Any, proxy: Any) -> None:
+    proxy.delay = 0.05
+    client = subject.client(endpoint=proxy.address, plaintext=True)
+    assert subject(client.completion("a")).text == "an answer"
+    assert subject(client.operation("op1").result(timeout=30)).text == "an answer"
+
+
+def test_what_a_wait_rides_out_is_told(subject: Any, service: Any, caplog: pytest.LogCaptureFixture) -> None:
+    from tests.faults.conftest import drop
+
+    service.fault = drop(grpc.StatusCode.UNAVAILABLE)
+    client = subject.client(endpoint=f"127.0.0.1:{service.port}", plaintext=True)
+    operation = client.operation("op1")
+    with pytest.raises(yagrpc.UnavailableError):
+        subject(operation.refresh())
+    assert isinstance(operation.last_error, yagrpc.UnavailableError)
+    assert operation.last_error.request_id == "req-get"
+    assert operation.last_error.client_request_id
+    subject(operation.result(timeout=30))
+    assert operation.last_error is None
+    told = [record.getMessage() for record in caplog.records if record.name == "yagrpc.operations"]
+    assert any("looking at operations fails" in line and "op1" in line for line in told)
+    assert any("works again, after 1 failed" in line for line in told)
+
+
+def test_the_log_of_calls_has_sizes_and_ids_and_no_texts(
+    subject: Any, service: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.faults.conftest import refuse
+
+    caplog.set_level(logging.DEBUG, "yagrpc.calls")
+    service.fault = refuse(grpc.StatusCode.RESOURCE_EXHAUSTED)
+    secret = "AQVN-a-secret"
+    client = subject.client(endpoint=f"127.0.0.1:{service.port}", plaintext=True, credentials=yagrpc.ApiKey(secret))
+    subject(client.completion("confidential words", request_id="mine"))
+    lines = [record.getMessage() for record in caplog.records if record.name == "yagrpc.calls"]
+    assert all("mine" in line and "/Completion" in line for line in lines)
+    for part in ("sent to", "bytes", "failed in", "sent again", "attempt 2", "request id req-completion", "trace"):
+        assert any(part in line for line in lines), part
+    assert "confidential" not in caplog.text
+    assert secret not in caplog.text
+    monkeypatch.setenv("YAGRPC_LOG_TEXTS", "1")
+    subject(client.completion("confidential words"))
+    assert "confidential" in caplog.text
+    assert secret not in caplog.text
+
+
+def test_nothing_is_added_to_the_root_logger() -> None:
+    script = "import logging, yagrpc; yagrpc.Client; print(logging.getLogger().handlers)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"
+
+
+# TLS
+
+
+def certificate(host: str, days: int = 1) -> tuple[bytes, bytes]:
+    """A self-signed certificate of a host, and its key, both as PEM; of negative days: expired."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    start = now - datetime.timedelta(days=10)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.public_bytes(serialization.Encoding.PEM), private
+
+
+def secure(service: Any, host: str, days: int = 1) -> tuple[int, bytes, grpc.Server]:
+    """The service behind TLS: its port, its certificate, its server."""
+    chain, key = certificate(host, days)
+    server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[service], options=[("grpc.so_reuseport", 0)])
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
+    server.start()
+    return port, chain, server
+
+
+def test_own_roots_are_trusted(subject: Any, service: Any) -> None:
+    port, chain, server = secure(service, "localhost")
+    client = subject.client(endpoint=f"localhost:{port}", root_certificates=chain)
+    assert subject(client.completion("a")).text == "an answer"
+    server.stop(None).wait()
+
+
+@pytest.mark.parametrize("wrong", ["unknown", "expired", "of another host"])
+def test_a_certificate_that_does_not_fit_is_told_and_nothing_is_sent(subject: Any, service: Any, wrong: str) -> None:
+    port, chain, server = secure(
+        service, "elsewhere.example" if wrong == "of another host" else "localhost", -1 if wrong == "expired" else 1
+    )
+    roots = certificate("localhost")[0] if wrong == "unknown" else chain
+    client = subject.client(endpoint=f"localhost:{port}", root_certificates=roots)
+    with pytest.raises(yagrpc.UnavailableError) as caught:
+        subject(client.tokenize("a", timeout=3))
+    assert "localhost" in str(caught.value)
+    with pytest.raises(yagrpc.UnavailableError, match="nothing was sent") as caught:
+        subject(client.completion("a", timeout=1))
+    assert caught.value.attempts == 0
+    assert not service.seen
+    server.stop(None).wait()
+
+
+def test_roots_that_are_none_are_refused(subject: Any) -> None:
+    for roots in (b"", b"nonsense", "text"):
+        with pytest.raises(yagrpc.ConfigError, match="root_certificates is no PEM"):
+            subject.client(endpoint="localhost:1", root_certificates=roots)
+
+
+def test_a_port_that_takes_connections_and_is_no_server(subject: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = subject.client(endpoint=f"127.0.0.1:{listening.getsockname()[1]}", plaintext=True)
+        with pytest.raises(yagrpc.UnavailableError, match="nothing was sent"):
+            subject(client.completion("a", timeout=0.5))

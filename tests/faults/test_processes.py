@@ -1,0 +1,231 @@
+"""Forks, event loops, interrupts, ends: what happens around the client, in real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from typing import Any
+
+import pytest
+
+import yagrpc
+
+SETTINGS: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+
+FORKED = """
+import os, sys, signal, yagrpc
+client = yagrpc.Client(endpoint=sys.argv[1], folder_id="f", credentials=yagrpc.NoCredentials(), plaintext=True)
+if sys.argv[2] == "used":
+    print("before", len(client.tokenize("a")))
+    client.operation("op1").future().result(10)
+sys.stdout.flush()
+children = []
+for number in range(4):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(30)
+        try:
+            with client:
+                text = client.operation("op1").result(timeout=10).text
+                print(f"child {len(client.tokenize('a', timeout=10))} {text}")
+        except yagrpc.ConfigError as error:
+            print(f"child says {error}")
+        sys.stdout.flush()
+        os._exit(0)
+    children.append(pid)
+statuses = [os.waitpid(pid, 0)[1] for pid in children]
+print("statuses", statuses)
+with client:
+    print("after", len(client.tokenize("a")))
+"""
+
+
+def run(script: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
+    """What a script prints, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**os.environ, "GRPC_VERBOSITY": "NONE", **(environment or {})},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("used", ["used", "fresh"])
+def test_a_client_made_before_a_fork_works_in_each_child(service: Any, used: str) -> None:
+    told = run(FORKED, f"127.0.0.1:{service.port}", used, environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
+    assert told.count("child 1 an answer") == 4, told
+    assert "statuses [0, 0, 0, 0]" in told
+    assert "after 1" in told
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_in_which_grpc_cannot_work_says_so_at_its_first_call(service: Any) -> None:
+    told = run(FORKED, f"127.0.0.1:{service.port}", "used", environment={"GRPC_ENABLE_FORK_SUPPORT": "0"})
+    assert told.count("this process was forked while gRPC's support for that is turned off") == 4, told
+    assert "after 1" in told
+
+
+INTERRUPTED = """
+import logging, sys, yagrpc
+client = yagrpc.Client(endpoint=sys.argv[1], folder_id="f", credentials=yagrpc.NoCredentials(), plaintext=True)
+operation = client.operation("op1")
+print("waiting", flush=True)
+operation.result()
+"""
+
+
+def test_an_interrupt_ends_a_wait_at_once_with_the_id(service: Any) -> None:
+    from tests.faults.conftest import hang
+
+    service.fault = hang
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, f"127.0.0.1:{service.port}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    assert service.asked.wait(30)  # the wait has begun
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert "KeyboardInterrupt: while operation op1 was waited for; it goes on" in told
+
+
+ENDING = """
+import sys, threading, yagrpc
+client = yagrpc.Client(endpoint=sys.argv[1], folder_id="f", credentials=yagrpc.NoCredentials(), plaintext=True)
+client.tokenize("a")
+operation = client.operation("op1")
+operation.add_done_callback(print)
+threading.Thread(target=operation.result, daemon=True).start()
+print("over")
+"""
+
+
+def test_the_interpreter_ends_with_waits_outstanding(service: Any) -> None:
+    from tests.faults.conftest import hang
+
+    service.fault = lambda running, context, body: hang(running, context, body) if body else body
+    assert "over" in run(ENDING.replace('client.tokenize("a")', ""), f"127.0.0.1:{service.port}")
+
+
+def test_an_asyncio_client_follows_into_another_loop(service: Any) -> None:
+    client = yagrpc.AsyncClient(endpoint=f"127.0.0.1:{service.port}", **SETTINGS)
+
+    async def used() -> str:
+        assert len(await client.tokenize("a")) == 1
+        return (await client.operation("op1").result(timeout=10)).text
+
+    assert [asyncio.run(used()) for _ in range(3)] == ["an answer"] * 3
+
+    async def closed() -> None:
+        await client.close()
+        await client.close()
+
+    asyncio.run(closed())
+
+
+def test_an_asyncio_client_in_use_elsewhere_says_so(service: Any) -> None:
+    client = yagrpc.AsyncClient(endpoint=f"127.0.0.1:{service.port}", **SETTINGS)
+
+    async def used() -> None:
+        await client.tokenize("a")
+        with pytest.raises(yagrpc.ConfigError, match="make one for each loop"):
+            await asyncio.to_thread(lambda: asyncio.run(client.tokenize("a")))
+        await client.close()
+
+    asyncio.run(used())
+
+
+def test_cancelling_a_task_cancels_its_rpc_and_only_that(service: Any) -> None:
+    from tests.faults.conftest import hang
+
+    service.fault = hang
+
+    async def used() -> None:
+        async with yagrpc.AsyncClient(endpoint=f"127.0.0.1:{service.port}", **SETTINGS) as client:
+            first = asyncio.create_task(client.completion("a"))
+            await asyncio.to_thread(service.asked.wait, 30)
+            others = [asyncio.create_task(client.completion("a")) for _ in range(3)]
+            first.cancel()
+            assert [(await other).text for other in others] == ["an answer"] * 3
+            with pytest.raises(asyncio.CancelledError):
+                await first
+
+    asyncio.run(used())
+
+
+def test_many_threads_share_a_client(service: Any) -> None:
+    texts: list[str] = []
+    with yagrpc.Client(endpoint=f"127.0.0.1:{service.port}", **SETTINGS) as client:
+
+        def work() -> None:
+            for _ in range(10):
+                texts.append(client.completion("a").text + client.operation("op1").result(timeout=30).text)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert texts == ["an answeran answer"] * 80
+
+
+@pytest.mark.parametrize("kind", ["sync", "aio"])
+def test_a_client_that_nobody_closed_is_told_of(service: Any, kind: str) -> None:
+    address = f"127.0.0.1:{service.port}"
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        if kind == "sync":
+            yagrpc.Client(endpoint=address, **SETTINGS).tokenize("a")
+        else:
+            asyncio.run(_used_and_left(address))
+        gc.collect()
+    assert [str(warning.message)[:9] for warning in told if warning.category is ResourceWarning] == ["unclosed "]
+
+
+async def _used_and_left(address: str) -> None:
+    await yagrpc.AsyncClient(endpoint=address, **SETTINGS).tokenize("a")
+
+
+def test_a_client_that_opened_nothing_needs_no_closing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yagrpc.Client(endpoint="127.0.0.1:1", **SETTINGS)
+        yagrpc.AsyncClient(endpoint="127.0.0.1:1", **SETTINGS)
+        gc.collect()
+
+
+@pytest.mark.parametrize("clients", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_clients_leave_nothing_behind(service: Any, clients: int) -> None:
+    address = f"127.0.0.1:{service.port}"
+
+    def use(count: int) -> tuple[int, int, int]:
+        for _ in range(count):
+            with yagrpc.Client(endpoint=address, **SETTINGS) as client:
+                client.tokenize("a")
+        gc.collect()
+        return len(os.listdir("/proc/self/fd")), threading.active_count(), _memory()
+
+    use(20)  # what is made once
+    files, threads, memory = use(20)
+    files_after, threads_after, memory_after = use(clients)
+    assert files_after <= files + 10
+    assert threads_after <= threads + 5
+    assert memory_after - memory <= 20_000 + 2 * clients, "KiB"
+
+
+def _memory() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024

@@ -1,0 +1,84 @@
+"""Options of the channels that a client opens: limits, care for the connection, and what gRPC is kept from doing.
+
+Rules: the caller's option wins over ours of the same key. A channel of the host's own is left as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from yagrpc import config
+from yagrpc._version import __version__
+from yagrpc.errors import ConfigError
+
+RECEIVE_OPTION: Final = "grpc.max_receive_message_length"
+SEND_OPTION: Final = "grpc.max_send_message_length"
+
+USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
+
+DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
+    ("grpc.primary_user_agent", USER_AGENT),
+    (RECEIVE_OPTION, config.MESSAGE_LIMIT),
+    (SEND_OPTION, config.MESSAGE_LIMIT),
+    ("grpc.enable_retries", 0),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 8_000),
+    ("grpc.http2.ping_timeout_ms", 8_000),
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+)
+"""Options of every channel that a client opens.
+
+No retries of gRPC's: see `retry`. Pings: while a call runs, a peer that says nothing for 20 s is asked and has 8 s to
+answer, so that a dead one is known within 28 s (newer grpcio go by `ping_timeout_ms`, which is 60 s otherwise); none
+are sent between calls. Measured against gRPC's own server, which closes a connection with `too_many_pings` when it is
+asked more often than it likes: a silent call is left alone for over 230 s with grpcio 1.68.1 and for 220 s with 1.85.3
+(160 s with `grpc.http2.max_pings_without_data=2`, 80 s with 0), both beyond a completion's 180 s. Reconnecting: every
+10 s at most; gRPC's own 120 s would outlast the outage.
+"""
+
+
+class Limits:
+    """The sizes of messages that a client's channels take, in bytes; -1 for any.
+
+    Args:
+        options: The options of the channels, which it reads the limits from.
+    """
+
+    __slots__ = ("receive", "send")
+
+    def __init__(self, options: Iterable[tuple[str, Any]]) -> None:
+        given = dict(options)
+        self.receive: int = given[RECEIVE_OPTION]
+        self.send: int = given[SEND_OPTION]
+
+
+def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Channel options: yagrpc's own, and the caller's in their place (of two equal keys gRPC takes the first).
+
+    Raises:
+        ConfigError: They are no pairs of a name and a value, or a limit is no number.
+    """
+    merged: dict[str, Any] = dict(DEFAULT_OPTIONS)
+    try:
+        merged.update(given)
+    except (TypeError, ValueError):
+        raise ConfigError("channel_options takes pairs such as ('grpc.keepalive_time_ms', 20000)") from None
+    if not all(isinstance(key, str) for key in merged):
+        raise ConfigError("channel_options takes pairs whose first part is a name, such as 'grpc.keepalive_time_ms'")
+    for key in (RECEIVE_OPTION, SEND_OPTION):
+        if not isinstance(merged[key], int):
+            raise ConfigError(f"channel option {key!r} is {merged[key]!r}: it takes bytes, or -1 for no limit")
+    return list(merged.items())
+
+
+def grpc_options(options: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """The options for gRPC itself, which is to take answers of any size: `replies` measures them."""
+    return [(key, -1 if key == RECEIVE_OPTION else value) for key, value in options]
+
+
+def host_channels(channel: object, operation_channel: object) -> set[str]:
+    """The roles that channels of the host's own play."""
+    given = {"model": channel, "operation": operation_channel}
+    return {role for role, one in given.items() if one is not None}

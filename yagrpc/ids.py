@@ -1,0 +1,38 @@
+"""What names one call when something has to be looked into: the ids of both sides.
+
+Rules: standard library only; an id that did not arrive is empty, never made up.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = ["RequestIds"]
+
+
+class RequestIds(NamedTuple):
+    """The ids of one call: quote them to the service's support.
+
+    Args:
+        client_request_id: What was sent along as `x-client-request-id`.
+        request_id: The service's id of its answer (`x-request-id`); empty where it gave none.
+        server_trace_id: The id of the service's log of the call (`x-server-trace-id`); empty where it gave none.
+    """
+
+    client_request_id: str = ""
+    request_id: str = ""
+    server_trace_id: str = ""
+
+
+NO_IDS: Final = RequestIds()
+"""Those of no call."""
+
+
+class Answer:
+    """What is made of one call's answer, and so has the ids of the call."""
+
+    __slots__ = ("ids",)
+
+    def __init__(self) -> None:
+        self.ids: RequestIds = NO_IDS
+        """What names the call that it answers; of an operation's result, see the operation's."""
