@@ -4,6 +4,7 @@
     |- ConfigError (also ValueError)        settings that cannot work: credentials, folder, endpoint
     |- RequestError (also ValueError)       an argument of a request; nothing was sent
     |- ClientClosedError                    the client was closed
+    |- QuotaWaitError (also TimeoutError)   no slot under a quota in time; nothing was sent
     |- CallError                            the service, or the way to it, refused one call
     |  |- one class per status, e.g. NotFoundError, UnavailableError
     |  `- DeadlineExceededError (also TimeoutError)
@@ -23,9 +24,10 @@ line; a credential is in none of them.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from typing import Any, TypeVar
+
+from yagrpc.code import Code
 
 __all__ = [
     "AbortedError", "AlreadyExistsError", "AmbiguousSubmitError", "CallCancelledError", "CallError",
@@ -33,44 +35,14 @@ __all__ = [
     "FailedPreconditionError", "InternalError", "InvalidArgumentError", "NotFoundError",
     "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
     "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
-    "PermissionDeniedError", "RequestError", "ResourceExhaustedError", "ResultError", "UnauthenticatedError",
-    "UnavailableError", "UnimplementedError", "UnknownError", "YagrpcError",
+    "PermissionDeniedError", "QuotaWaitError", "RequestError", "ResourceExhaustedError", "ResultError",
+    "UnauthenticatedError", "UnavailableError", "UnimplementedError", "UnknownError", "YagrpcError",
 ]  # fmt: skip
 
 ErrorT = TypeVar("ErrorT", bound="YagrpcError")
 
 Detail = Mapping[str, Any]
 """One entry of a status's details, as proto JSON with `@type`."""
-
-
-class Code(enum.IntEnum):
-    """Status codes of gRPC, which are those of `google.rpc.Code`."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
-
-    @classmethod
-    def of(cls, number: int) -> Code | int:
-        """The code of a number; a number that no code has is kept as it is."""
-        try:
-            return cls(number)
-        except ValueError:
-            return number
 
 
 class YagrpcError(Exception):
@@ -118,6 +90,35 @@ class ClientClosedError(YagrpcError):
         self.operation_id = operation_id
         waited = f" while operation {operation_id} was waited for; it goes on" if operation_id else ""
         super().__init__(f"the client is closed{waited}")
+
+
+class QuotaWaitError(YagrpcError, TimeoutError):
+    """A call found no slot under one of the client's quotas within its timeout; nothing was sent.
+
+    Where the service had refused it before, that refusal is `__cause__`: nothing was started either.
+
+    Args:
+        quota: The quota, as `Quota` names it.
+        seconds: Until there is a slot at the earliest; `None` where nobody knows, as calls have to end first.
+        timeout: The call's timeout, in seconds.
+        method: Full gRPC path.
+        client_request_id: The call's `x-client-request-id`.
+    """
+
+    def __init__(
+        self, quota: str, seconds: float | None, *, timeout: float, method: str = "", client_request_id: str = ""
+    ) -> None:
+        self.quota = quota
+        self.seconds = seconds
+        self.timeout = timeout
+        self.method = method
+        self.client_request_id = client_request_id
+        super().__init__(quota, seconds)
+
+    def __str__(self) -> str:
+        when = "when a running call ends" if self.seconds is None else f"in {self.seconds:.3g} s"
+        told = f"no slot under quota.{self.quota} in {self.timeout:g} s, there is one {when}; nothing was sent"
+        return f"{told} (method {self.method}, client request id {self.client_request_id})"
 
 
 class ResultError(YagrpcError):

@@ -29,6 +29,7 @@ from yagrpc.errors import (
     OperationFailedError,
     OperationResultError,
     OperationTimeoutError,
+    QuotaWaitError,
     RequestError,
     ResultError,
     YagrpcError,
@@ -65,6 +66,9 @@ def example(kind: type[YagrpcError]) -> Any:
         "field": "temperature",
         "value": 7,
         "allowed": "it takes a number from 0 to 1",
+        "quota": "submit_per_second",
+        "seconds": 7.5,
+        "timeout": 2.5,
     }
     if not any("__init__" in vars(base) for base in kind.__mro__ if base.__module__ == errors.__name__):
         return kind("something is wrong")
@@ -119,7 +123,8 @@ def test_all_are_public() -> None:
 
 
 def test_what_is_a_builtin_too() -> None:
-    assert {kind for kind in ALL if issubclass(kind, TimeoutError)} == {DeadlineExceededError, OperationTimeoutError}
+    timeouts = {DeadlineExceededError, OperationTimeoutError, QuotaWaitError}
+    assert {kind for kind in ALL if issubclass(kind, TimeoutError)} == timeouts
     assert {kind for kind in ALL if issubclass(kind, ValueError)} == {ConfigError, RequestError}
     assert issubclass(OperationResultError, ResultError)
 
@@ -192,7 +197,7 @@ def test_the_text_is_one_line_and_tells_the_attributes(kind: type[YagrpcError]) 
 @every_class
 def test_attributes_are_plain_data(kind: type[YagrpcError]) -> None:
     for value in vars(example(kind)).values():
-        assert type(value) in {str, int, Code, tuple}
+        assert type(value) in {str, int, float, Code, tuple}
 
 
 def test_the_texts() -> None:

@@ -23,7 +23,7 @@ from yagrpc._sync.transport import Transport
 from yagrpc.errors import ClientClosedError
 
 CORE = Path(str(_core.__file__)).parent
-HELPERS = {"send", "ready", "sleep"}
+HELPERS = {"send", "ready", "sleep", "wait", "perform"}
 
 
 # Who may yield

@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 EXPORTS = """
 __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus
-CallParameters CompletionParameters ModelParameters Polling Quota
+CallParameters CompletionParameters ModelParameters Polling Quota Limit Limits
 ApiKey Credentials IamToken NoCredentials
 Message ToolCall ToolResult convert
 Alternative Chunk Completion CompletionStatus Token Tokens Usage
@@ -28,13 +28,13 @@ BidiStreamMethod ClientStreamMethod HttpRule OperationMethod StreamMethod UnaryM
 AbortedError AlreadyExistsError AmbiguousSubmitError CallCancelledError CallError ClientClosedError Code ConfigError
 DataLossError DeadlineExceededError FailedPreconditionError InternalError InvalidArgumentError NotFoundError
 OperationCancelledError OperationError OperationExpiredError OperationFailedError OperationNotFoundError
-OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError RequestError ResourceExhaustedError
-ResultError UnauthenticatedError UnavailableError UnimplementedError UnknownError YagrpcError
+OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError QuotaWaitError RequestError
+ResourceExhaustedError ResultError UnauthenticatedError UnavailableError UnimplementedError UnknownError YagrpcError
 """
 
 LAYERS = [
-    {"_version", "method", "errors"},
-    {"_pb"},
+    {"_version", "method", "code"},
+    {"_pb", "errors"},
     {"config", "methods"},
     {"credentials", "messages"},
     {"results"},

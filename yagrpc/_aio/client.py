@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from yagrpc._aio.operation import AsyncOperation
     from yagrpc._aio.stream import AsyncStream
+    from yagrpc._core.limits import Limits
     from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
     from yagrpc.credentials import Credentials
     from yagrpc.messages import MessagesInput
@@ -59,7 +60,7 @@ class AsyncClient:
         operation_channel: The same to the operation service.
         interceptors: `grpc.aio` client interceptors for every channel that the client opens.
         channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
-        quota: How much of the service's quotas to use; `None` for no limit.
+        quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
 
@@ -281,6 +282,11 @@ class AsyncClient:
         if isinstance(method, (StreamMethod, BidiStreamMethod)):
             return self._stream(method, request, parameters, itself)
         return self._call(method, request, parameters)
+
+    @property
+    def limits(self) -> Limits:
+        """What this client has used of each quota by now, and what is left: `client.limits.submit_per_hour.left`."""
+        return self._core.limits(self._poller.gets())
 
     async def close(self) -> None:
         """End everything that is under way and close the channels that the client opened. Closing twice does nothing.

@@ -7,6 +7,7 @@ gave is used and never closed. Cancelling the task cancels the rpc that it await
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ import grpc
 import grpc.aio
 
 from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep, Wait
 from yagrpc.errors import ClientClosedError, ConfigError
 from yagrpc.method import OperationMethod
 
@@ -91,6 +92,7 @@ class AsyncTransport:
     async def close(self) -> None:
         """End all calls, and close the channels that were opened here."""
         self._closed = True
+        self._core.gates.close()
         opened, self._opened = self._opened, []
         self._channels.clear()
         self._callables.clear()
@@ -100,6 +102,8 @@ class AsyncTransport:
     async def _perform(self, effect: Effect) -> Any:
         if isinstance(effect, Ready):
             return await self._ready(effect)
+        if isinstance(effect, Wait):
+            return await _wait(effect)
         assert isinstance(effect, Sleep)
         await asyncio.sleep(effect.seconds)
         return None
@@ -144,3 +148,25 @@ class AsyncTransport:
             channel = grpc.aio.secure_channel(endpoint, credentials, self._options, interceptors=self._interceptors)
         self._opened.append(channel)
         return channel
+
+
+async def _wait(effect: Wait) -> None:
+    """Wait for a slot to be roused, perhaps by a destructor in another thread."""
+    loop = asyncio.get_running_loop()
+    roused: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # a loop that is closed has nobody who waits
+            loop.call_soon_threadsafe(_set, roused)
+
+    effect.slot.wake = wake
+    try:
+        if not effect.slot.woken:
+            await asyncio.wait([roused], timeout=effect.seconds)
+    finally:
+        effect.slot.wake = None
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

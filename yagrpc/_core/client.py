@@ -7,7 +7,6 @@ else.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +17,11 @@ import grpc.aio
 
 from yagrpc import _pb, config, methods
 from yagrpc._core import retry, sending
+from yagrpc._core.admission import Admission, limited
 from yagrpc._core.directory import Directory
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
+from yagrpc._core.limits import Gates, Limit, Limits
+from yagrpc._core.metadata import given_metadata, new_request_id
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
 from yagrpc._core.requests import AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.rpc_errors import call_error
@@ -61,9 +63,6 @@ DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
 
 LONGEST_TIMEOUT: Final = 10 * 365 * 24 * 3600.0
 """Seconds; what is longer overflows the clocks of gRPC and of threads, and is taken for this."""
-
-_KEY: Final = re.compile(r"[0-9a-z_.-]+")
-_VALUE: Final = re.compile(r"[ -~]*")
 
 _CALL_PARAMETERS: Final = frozenset(CallParameters.__annotations__)
 _WITHOUT_CREDENTIALS: Final = frozenset(
@@ -108,6 +107,7 @@ class ClientCore:
             self.credentials = resolve_credentials(credentials)
         self.model = model
         self.quota = quota
+        self.gates = Gates(quota)
         self.polling = polling
         self.data_logging = data_logging
         self.clock = time.monotonic
@@ -166,7 +166,7 @@ class ClientCore:
         if not isinstance(request, (RequestStream, AsyncRequestStream)):
             request = checked_request(method, request)
         timeout = checked_timeout(parameters.get("timeout", timeout))
-        client_request_id = parameters.get("request_id") or _new_request_id()
+        client_request_id = parameters.get("request_id") or new_request_id()
         metadata = self._metadata(method, parameters, client_request_id)
         return Call(method, request, timeout, metadata, client_request_id, operation_id)
 
@@ -176,16 +176,34 @@ class ClientCore:
         if not self.directory.knows(call.method.service):
             return self._found(call)
         if retry.is_read(call.method):
-            return sending.read(call, endpoint, self.clock)
-        if isinstance(call.method, OperationMethod):
-            return sending.submit(call, endpoint, self.clock)
-        return sending.once(call, endpoint, self.clock)
+            flow = sending.read(call, endpoint, self.clock)
+        elif isinstance(call.method, OperationMethod):
+            flow = sending.submit(call, endpoint, self.clock)
+        else:
+            flow = sending.once(call, endpoint, self.clock)
+        gate = self.gates.of(call.method.path)
+        return flow if gate is None else limited(flow, call, gate, self.clock)
 
-    def connection(self, call: Call[Any, Any]) -> Flow[float | None]:
+    def admission(self, call: Call[Any, Any]) -> Admission | None:
+        """What a stream holds while it runs, where a quota limits its method."""
+        gate = self.gates.of(call.method.path)
+        return None if gate is None else Admission(gate, call, self.clock)
+
+    def connection(self, call: Call[Any, Any], admission: Admission | None) -> Flow[float | None]:
         """The flow before a stream: gives the seconds left for it."""
         if not self.directory.knows(call.method.service):
             yield from self._discover(call)
-        return (yield from sending.connect(call, self.endpoint_of(call.method), self.clock))
+        endpoint = self.endpoint_of(call.method)
+        if admission is None:
+            return (yield from sending.connect(call, endpoint, self.clock))
+        yield from admission.enter()
+        timeout = yield from sending.connect(call, endpoint, self.clock, admission.deadline)
+        admission.sent()
+        return timeout
+
+    def limits(self, gets: tuple[float | None, int, int | None, int]) -> Limits:
+        """What is used of each quota, and what is left; that of Gets is the scheduler's."""
+        return self.gates.used(self.clock(), Limit(*gets))
 
     def _found(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
         yield from self._discover(call)
@@ -259,7 +277,7 @@ class ClientCore:
         logging_wanted = parameters.get("data_logging", self.data_logging)
         if logging_wanted is not None:
             ours.append(("x-data-logging-enabled", "true" if logging_wanted else "false"))
-        given = _given_metadata(parameters)
+        given = given_metadata(parameters)
         if not given:
             return tuple(ours)
         taken = {key for key, _ in given}
@@ -350,41 +368,3 @@ def checked_timeout(timeout: float | None) -> float | None:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
     return min(timeout, LONGEST_TIMEOUT)
-
-
-def _given_metadata(parameters: CallParameters) -> Metadata:
-    """The caller's own metadata, checked: gRPC's refusal names neither key nor value."""
-    if request_id := parameters.get("request_id"):
-        _check_pair("request_id", "x-client-request-id", request_id)
-    metadata = parameters.get("metadata")
-    if not metadata:
-        return ()
-    given = metadata.items() if isinstance(metadata, Mapping) else metadata
-    if not isinstance(given, Iterable):
-        raise RequestError("metadata", type(given), "it takes pairs of key and value, or a dict")
-    pairs = []
-    for pair in given:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            # What was meant for a pair may hold a secret, so it is not told.
-            raise RequestError("metadata", type(pair), "it takes pairs of key and value, or a dict")
-        key, value = pair
-        _check_pair("metadata", key, value)
-        pairs.append((key, value))
-    return tuple(pairs)
-
-
-def _check_pair(field: str, key: object, value: object) -> None:
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise RequestError(field, key, "a key has lower-case letters, digits, '.', '-' and '_'")
-    if key.endswith("-bin"):
-        if not isinstance(value, bytes):
-            raise RequestError(field, key, "a key that ends in -bin takes bytes")
-    elif not isinstance(value, str) or not _VALUE.fullmatch(value):
-        # The value may be a secret, so it is not told.
-        raise RequestError(field, key, "its value has to be printable ASCII text")
-
-
-def _new_request_id() -> str:
-    import uuid  # 2 ms that a program which calls nothing need not pay
-
-    return str(uuid.uuid4())

@@ -10,7 +10,7 @@ type of what comes back is known. An effect that fails raises inside the flow.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from yagrpc.method import (
     BidiStreamMethod,
@@ -19,6 +19,9 @@ from yagrpc.method import (
     StreamMethod,
     UnaryMethod,
 )
+
+if TYPE_CHECKING:
+    from yagrpc._core.slots import Slot
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -104,7 +107,17 @@ class Sleep:
         self.seconds = seconds
 
 
-Effect: TypeAlias = "Send | Ready | Sleep"
+class Wait:
+    """Effect: wait until somebody rouses a slot, or until some seconds have passed (`None`: however long it takes)."""
+
+    __slots__ = ("seconds", "slot")
+
+    def __init__(self, slot: Slot, seconds: float | None) -> None:
+        self.slot = slot
+        self.seconds = seconds
+
+
+Effect: TypeAlias = "Send | Ready | Sleep | Wait"
 Flow: TypeAlias = Generator[Effect, Any, ResultT]
 
 
@@ -123,3 +136,13 @@ def ready(call: Call[Any, Any], timeout: float | None) -> Flow[bool]:
 def sleep(seconds: float) -> Flow[None]:
     """Let some seconds pass."""
     yield Sleep(seconds)
+
+
+def wait(slot: Slot, seconds: float | None) -> Flow[None]:
+    """Wait until somebody rouses a slot, or until some seconds have passed."""
+    yield Wait(slot, seconds)
+
+
+def perform(effect: Effect) -> Flow[Any]:
+    """Do what another flow asked for; for a flow that is put around it."""
+    return (yield effect)

@@ -209,6 +209,11 @@ class Scheduler:
         refused = isinstance(error, ResourceExhaustedError)
         self._returned(watch, now + (REFUSED_PAUSE if refused else self._interval(watch, now)))
 
+    def gets(self, now: float) -> tuple[float | None, int, int | None, int]:
+        """The quota of Gets, how much of it is used and left, and how many operations are due and wait for it."""
+        limit, used, left = self._pace.used(now)
+        return limit, used, left, sum(watch.due <= now for watch in self._watches.values())
+
     def _returned(self, watch: Watch, due: float) -> None:
         watch.in_flight = False
         watch.looks += 1
@@ -242,6 +247,7 @@ class Pace:
     """
 
     def __init__(self, per_second: float | None) -> None:
+        self._limit = per_second
         self._window = 1.0
         self._used: deque[float] | None = None
         if per_second is not None:
@@ -255,6 +261,13 @@ class Pace:
         if self._used is None or len(self._used) < (self._used.maxlen or 0):
             return now
         return max(now, self._used[0] + self._window)
+
+    def used(self, now: float) -> tuple[float | None, int, int | None]:
+        """The quota, and how many of its slots are used and left."""
+        if self._used is None:
+            return self._limit, 0, None
+        used = sum(at + self._window > now for at in self._used)
+        return self._limit, used, (self._used.maxlen or 0) - used
 
     def use(self, now: float) -> None:
         """One is sent."""

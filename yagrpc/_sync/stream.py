@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
 
+from yagrpc.errors import ClientClosedError
+
 if TYPE_CHECKING:
+    from yagrpc._core.admission import Admission
     from yagrpc._core.client import ClientCore
     from yagrpc._core.flow import Call
     from yagrpc._sync.transport import Transport
@@ -20,7 +23,7 @@ class Stream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `with` block, or `close()`, ends the call.
 
     Nothing is sent before the first message is asked for. `last` is the message last given, also after an error:
-    of a streamed completion, all the text so far.
+    of a streamed completion, all the text so far. A stream that is collected gives its place under the quota back.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class Stream(Generic[ItemT]):
         self._transport = transport
         self._call = call
         self._make = make
+        self._admission: Admission | None = None
         self._responses: Any = None
         self._closed = False
 
@@ -40,17 +44,15 @@ class Stream(Generic[ItemT]):
     def __next__(self) -> ItemT:
         if self._closed:
             raise StopIteration
-        if self._responses is None:
-            self._responses = self._open()
         try:
-            response = next(self._responses)
+            response = self._next()
         except StopIteration:
-            self._closed = True
+            self._end()
             raise
         except grpc.RpcError as error:
             if self._closed:  # our own close, from another thread
                 raise StopIteration from None
-            self._closed = True
+            self._end()
             raise self._core.failed(error, self._call) from error
         self.last = self._make(response)
         return self.last
@@ -60,6 +62,7 @@ class Stream(Generic[ItemT]):
         self._closed = True
         if self._responses is not None:
             self._responses.cancel()
+        self._give_back()
 
     def __enter__(self) -> Stream[ItemT]:
         return self
@@ -69,7 +72,45 @@ class Stream(Generic[ItemT]):
     ) -> None:
         self.close()
 
+    def _next(self) -> Any:
+        """The next response; a call that a quota refuses is opened again, when there is a slot."""
+        while True:
+            if self._responses is None:
+                self._responses = self._open()
+            try:
+                response = next(self._responses)
+            except grpc.RpcError as error:
+                if self._closed or self.last is not None or self._admission is None:
+                    raise
+                if not self._admission.refused(error):
+                    raise
+                self._responses = None
+            else:
+                if self.last is None and self._admission is not None:
+                    self._admission.answered()
+                return response
+
     def _open(self) -> Any:
-        timeout = self._transport.run(self._core.connection(self._call))
-        open_stream = self._transport.callable(self._call.method)
-        return open_stream(self._call.request, timeout=timeout, metadata=self._call.metadata)
+        if self._admission is None:
+            self._admission = self._core.admission(self._call)
+        try:
+            timeout = self._transport.run(self._core.connection(self._call, self._admission))
+            open_stream = self._transport.callable(self._call.method)
+            responses = open_stream(self._call.request, timeout=timeout, metadata=self._call.metadata)
+        except BaseException as error:
+            closed = self._closed  # our own close, from another thread, while it waited
+            self._give_back()
+            if closed and isinstance(error, ClientClosedError):
+                raise StopIteration from None
+            raise
+        if self._closed:
+            responses.cancel()
+        return responses
+
+    def _end(self) -> None:
+        self._closed = True
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._admission is not None:
+            self._admission.give_back()

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep, Wait
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import OperationMethod
 
@@ -92,6 +92,7 @@ class Transport:
     def close(self) -> None:
         """End all calls and sleeps, and close the channels that were opened here."""
         self._closing.set()
+        self._core.gates.close()
         with self._lock:
             opened, self._opened = self._opened, []
             self._channels.clear()
@@ -105,6 +106,8 @@ class Transport:
             return self.callable(call.method)(call.request, timeout=effect.timeout, metadata=call.metadata)
         if isinstance(effect, Ready):
             return self._ready(effect)
+        if isinstance(effect, Wait):
+            return _wait(effect)
         return self._sleep(effect)
 
     def _sleep(self, effect: Sleep) -> None:
@@ -159,6 +162,21 @@ class Transport:
             channel = grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(), self._options)
         self._opened.append(channel)
         return channel
+
+
+def _wait(effect: Wait) -> None:
+    """Wait for a slot to be roused: by a queue, which a destructor may put into."""
+    import queue  # only who waits needs it
+
+    roused: queue.SimpleQueue[None] = queue.SimpleQueue()
+    effect.slot.wake = lambda: roused.put(None)
+    try:
+        if not effect.slot.woken:
+            roused.get(timeout=effect.seconds)
+    except queue.Empty:
+        pass
+    finally:
+        effect.slot.wake = None
 
 
 def _watched(channel: grpc.Channel) -> Any:
