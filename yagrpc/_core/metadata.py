@@ -5,6 +5,7 @@ Rules: a value may be a secret, so no error tells one.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -15,6 +16,7 @@ from yagrpc.errors import RequestError
 
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]*")
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 def given_metadata(parameters: CallParameters) -> Metadata:
@@ -50,6 +52,19 @@ def _check_pair(field: str, key: object, value: object) -> None:
 
 
 def new_request_id() -> str:
-    import uuid  # 2 ms that a program which calls nothing need not pay
+    """A random UUID, of version 4. The module `uuid` takes ten times as long to make one, and 2 ms to import."""
+    while True:
+        try:
+            digits = _digits.pop()
+        except IndexError:  # one question to the system is for many calls
+            many = os.urandom(16 * 64).hex()
+            _digits.extend([many[start : start + 32] for start in range(0, len(many), 32)])
+        else:
+            return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
-    return str(uuid.uuid4())
+
+_digits: list[str] = []
+"""Random digits that nobody has used yet."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_digits.clear)

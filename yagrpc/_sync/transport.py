@@ -67,7 +67,13 @@ class Transport:
             effect = next(flow)
             while True:
                 try:
-                    outcome = self._perform(effect)
+                    if type(effect) is Send:  # here, not one function further: it is what every call does
+                        call = effect.call
+                        outcome = self.callable(call.method)(
+                            call.request, timeout=effect.timeout, metadata=call.metadata
+                        )
+                    else:
+                        outcome = self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
                     effect = flow.throw(told(error))
                 else:
@@ -101,13 +107,11 @@ class Transport:
             channel.close()
 
     def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Send):
-            call = effect.call
-            return self.callable(call.method)(call.request, timeout=effect.timeout, metadata=call.metadata)
         if isinstance(effect, Ready):
             return self._ready(effect)
         if isinstance(effect, Wait):
             return _wait(effect)
+        assert isinstance(effect, Sleep)
         return self._sleep(effect)
 
     def _sleep(self, effect: Sleep) -> None:
