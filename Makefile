@@ -2,7 +2,7 @@
 #   make demo     two completions, delivered by the emulator (or by the service, with YC_API_KEY and YC_FOLDER_ID)
 #   make test     the tests, on the installed wheel
 #   make check    format, lint, types, generated code, and the built packages put to use
-#   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
+#   make bench    speed, side by side with bare stubs and the official packages (make bench-quick: three minutes)
 #   make official our descriptors against those of the newest official package
 #   make live     contract tests against the service, where credentials are set
 #   make gen      regenerate generated/ from proto/
@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench official live gen format clean
+.PHONY: demo test check bench bench-quick official live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -35,6 +35,11 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/imports.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/waiting.py $(if $(QUICK),--quick)
+	$(if $(QUICK),,$(BIN)/python benchmarks/waiting.py --draw docs/waiting.svg)
+
+bench-quick:
+	$(MAKE) bench QUICK=1
 
 official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow $(ARGS)

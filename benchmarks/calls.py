@@ -33,6 +33,7 @@ SAME, NONE, FRESH, TYPED = (
     "yagrpc",
 )
 TARGETS = {TYPED: 1.05}
+WARM_UP = 3
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -71,7 +72,7 @@ def blocking(address: str, calls: int, rounds: int, in_flight: int) -> bool:
             TYPED: lambda made: client.call(methods.TokenizerService.Tokenize, request),
         }
 
-        def measure(body: Callable[[Metadata], object]) -> float:
+        def measure(name: str, body: Callable[[Metadata], object]) -> float:
             made = [_metadata() for _ in range(calls)]
             shares = [made[number::in_flight] for number in range(in_flight)]
 
@@ -79,17 +80,20 @@ def blocking(address: str, calls: int, rounds: int, in_flight: int) -> bool:
                 for one in share:
                     body(one)
 
-            start = time.process_time()
+            start, began = time.process_time(), time.perf_counter()
             if in_flight == 1:
                 work(made)
             else:
                 list(pool.map(work, shares))
+            rates.setdefault(name, []).append(calls / (time.perf_counter() - began))
             return (time.process_time() - start) / calls * 1e6
 
-        contestants = {name: lambda body=body: measure(body) for name, body in bodies.items()}
-        by_turns(contestants, 3)
+        rates: dict[str, list[float]] = {}
+        contestants = {name: lambda name=name, body=body: measure(name, body) for name, body in bodies.items()}
+        by_turns(contestants, WARM_UP)
+        rates.clear()
         measured = by_turns(contestants, rounds)
-    return show(f"CPU per call, blocking, {in_flight} in flight", "µs", measured, TARGETS)
+    return told(f"blocking, {in_flight} in flight", measured, rates)
 
 
 async def asynchronous(address: str, calls: int, rounds: int, in_flight: int) -> bool:
@@ -104,25 +108,34 @@ async def asynchronous(address: str, calls: int, rounds: int, in_flight: int) ->
             TYPED: lambda made: client.call(methods.TokenizerService.Tokenize, request),
         }
 
-        async def measure(body: Callable[[Metadata], Any]) -> float:
+        async def measure(body: Callable[[Metadata], Any]) -> tuple[float, float]:
             made = iter([_metadata() for _ in range(calls)])
 
             async def work(share: Iterator[Metadata]) -> None:
                 for one in share:
                     await body(one)
 
-            start = time.process_time()
+            start, began = time.process_time(), time.perf_counter()
             workers: list[Coroutine[Any, Any, None]] = [work(made) for _ in range(in_flight)]
             await (workers[0] if in_flight == 1 else asyncio.gather(*workers))
-            return (time.process_time() - start) / calls * 1e6
+            return (time.process_time() - start) / calls * 1e6, calls / (time.perf_counter() - began)
 
         measured: dict[str, list[float]] = {name: [] for name in bodies}
-        for number in range(rounds + 3):
+        rates: dict[str, list[float]] = {name: [] for name in bodies}
+        for number in range(rounds + WARM_UP):
             for name, body in bodies.items():
-                taken = await measure(body)
-                if number >= 3:
+                taken, rate = await measure(body)
+                if number >= WARM_UP:
                     measured[name].append(taken)
-    return show(f"CPU per call, asyncio, {in_flight} in flight", "µs", measured, TARGETS)
+                    rates[name].append(rate)
+    return told(f"asyncio, {in_flight} in flight", measured, rates)
+
+
+def told(how: str, measured: dict[str, list[float]], rates: dict[str, list[float]]) -> bool:
+    """Print both tables; gives whether the target is met."""
+    fine = show(f"CPU per call, {how}", "µs", measured, TARGETS)
+    show(f"Calls per second, {how}", "calls/s", rates, {})
+    return fine
 
 
 def main() -> int:

@@ -61,9 +61,9 @@ def main() -> int:
         "yagrpc, all that a first deferred completion needs": lambda: _import(sys.executable, _USED),
     }
     if not quick:
-        python = official.python()
-        contestants["yandexcloud and its two stub modules"] = lambda: _import(python, _YANDEXCLOUD)
-        contestants["yandex-ai-studio-sdk"] = lambda: _import(python, _STUDIO)
+        cloud, studio = official.python(official.CLOUD), official.python(official.STUDIO)
+        contestants["yandexcloud and its two stub modules"] = lambda: _import(cloud, _YANDEXCLOUD)
+        contestants["yandex-ai-studio-sdk"] = lambda: _import(studio, _STUDIO)
     by_turns(contestants, 2)  # caches of the file system and of bytecode
     measured = by_turns(contestants, 11 if quick else 25)
     targets = {"yagrpc, both clients and the method": 1.10}
