@@ -75,6 +75,7 @@ def measure(name: str, case: Case) -> dict[str, Any]:
             "count": case.many,
             "quota": case.quota,
             "patience": case.patience(),
+            "started": time.time(),
         }
         command = [python, str(HERE / "contestants" / script), json.dumps(task)]
         started = time.perf_counter()

@@ -24,7 +24,7 @@ def main() -> None:
     certificates = Path(given["ca"]).read_bytes()
     sdk = yandexcloud.SDK(iam_token="t1.benchmark.x", endpoint=given["tls"], root_certificates=certificates)
     generation = sdk.client(text_generation_service_pb2_grpc.TextGenerationAsyncServiceStub)
-    report = Report(given["count"])
+    report = Report(given)
 
     def request(number: int) -> text_generation_service_pb2.CompletionRequest:
         messages = [text_common_pb2.Message(role="user", text=question(number))]

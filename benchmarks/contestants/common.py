@@ -11,11 +11,13 @@ import sys
 import time
 from typing import Any
 
-START = time.perf_counter()
-
 
 def task() -> dict[str, Any]:
-    """What is to be done: `address`, `tls`, `ca`, `count`, `quota` (Gets a second, or none), `patience` in seconds."""
+    """What is to be done.
+
+    Its keys: `address`, `tls`, `ca`, `count`, `quota` (Gets a second, or none), `patience` (seconds) and `started`
+    (seconds since the epoch).
+    """
     given: dict[str, Any] = json.loads(sys.argv[1])
     return given
 
@@ -40,11 +42,12 @@ class Report:
     """What a contestant saw.
 
     Args:
-        count: How many operations there are.
+        given: The task.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.count: int = given["count"]
+        self._started: float = given["started"]
         self.right = self.failed = 0
         self.first: float | None = None
         self._memory = memory()
@@ -65,7 +68,7 @@ class Report:
     def answered(self, number: int, text: str) -> None:
         """An answer came."""
         if self.first is None:
-            self.first = time.perf_counter() - START
+            self.first = time.time() - self._started
         self.right += is_answer(number, text)
 
     def print(self) -> None:

@@ -15,7 +15,7 @@ def main() -> None:
     given = task()
     with grpc.insecure_channel(given["address"]) as channel:
         submit, get = stubs(channel)
-        report = Report(given["count"])
+        report = Report(given)
         pending = {submit(request(question(number))).id: number for number in range(given["count"])}
         report.submitted()
         until = time.monotonic() + given["patience"]

@@ -16,7 +16,7 @@ async def main() -> None:
     given = task()
     async with grpc.aio.insecure_channel(given["address"]) as channel:
         submit, get = stubs(channel)
-        report = Report(given["count"])
+        report = Report(given)
         ids = [(await submit(request(question(number)))).id for number in range(given["count"])]
 
         async def wait(number: int) -> None:

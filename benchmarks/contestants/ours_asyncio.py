@@ -15,7 +15,7 @@ async def main() -> None:
     quota = yagrpc.Quota(*[None] * len(yagrpc.Quota._fields))._replace(get_per_second=given["quota"])
     settings = {"folder_id": "f", "credentials": "AQVN-benchmark", "endpoint": given["address"], "plaintext": True}
     async with yagrpc.AsyncClient(**settings, quota=quota) as client:
-        report = Report(count)
+        report = Report(given)
         operations = [await client.completion_async(question(number)) for number in range(count)]
         report.submitted()
         waited = [operation.future() for operation in operations]

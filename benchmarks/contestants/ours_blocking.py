@@ -15,7 +15,7 @@ def main() -> None:
     quota = yagrpc.Quota(*[None] * len(yagrpc.Quota._fields))._replace(get_per_second=given["quota"])
     settings = {"folder_id": "f", "credentials": "AQVN-benchmark", "endpoint": given["address"], "plaintext": True}
     with yagrpc.Client(**settings, quota=quota) as client:
-        report = Report(count)
+        report = Report(given)
         operations = [client.completion_async(question(number)) for number in range(count)]
         report.submitted()
         waited = {operation.future(): number for number, operation in enumerate(operations)}

@@ -21,7 +21,7 @@ async def main() -> None:
     given = task()
     async with grpc.aio.insecure_channel(given["address"]) as channel:
         submit, get = stubs(channel)
-        report = Report(given["count"])
+        report = Report(given)
         pending: deque[tuple[int, str]] = deque()
         for number in range(given["count"]):
             pending.append((number, (await submit(request(question(number)))).id))

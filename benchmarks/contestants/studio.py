@@ -20,7 +20,7 @@ async def main() -> None:
         folder_id="f", auth=APIKeyAuth("AQVN-benchmark"), endpoint=None, service_map=services, verify=False
     )
     model = sdk.models.completions("yandexgpt")
-    report = Report(given["count"])
+    report = Report(given)
     operations = [await model.run_deferred(question(number)) for number in range(given["count"])]
 
     async def wait(number: int) -> None:
