@@ -68,5 +68,5 @@ $(VENV)/.tools: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	$(PIP) install --force-reinstall --no-deps .
-	$(PIP) install '.[cli,codegen]'
+	$(PIP) install '.[auth,cli,codegen]'
 	touch $@

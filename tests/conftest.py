@@ -13,3 +13,4 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, request: pytest.F
         return
     for name in [name for name in os.environ if name.startswith(("YC_", "YAGRPC_EMULATOR_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("YC_METADATA_ADDR", "127.0.0.1:1")  # nobody is there, and nobody elsewhere is asked

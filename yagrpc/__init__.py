@@ -33,10 +33,16 @@ if TYPE_CHECKING:
     from yagrpc._sync.stream import Stream as Stream
     from yagrpc.config import Polling as Polling
     from yagrpc.config import Quota as Quota
+    from yagrpc.credentials import AccessToken as AccessToken
     from yagrpc.credentials import ApiKey as ApiKey
     from yagrpc.credentials import Credentials as Credentials
+    from yagrpc.credentials import FetchedCredentials as FetchedCredentials
     from yagrpc.credentials import IamToken as IamToken
+    from yagrpc.credentials import MetadataService as MetadataService
     from yagrpc.credentials import NoCredentials as NoCredentials
+    from yagrpc.credentials import OAuthToken as OAuthToken
+    from yagrpc.credentials import ServiceAccountKey as ServiceAccountKey
+    from yagrpc.credentials import YcCli as YcCli
     from yagrpc.errors import AbortedError as AbortedError
     from yagrpc.errors import AlreadyExistsError as AlreadyExistsError
     from yagrpc.errors import AmbiguousSubmitError as AmbiguousSubmitError
@@ -104,10 +110,16 @@ _HOMES: Final = {
     "Stream": "_sync.stream",
     "Polling": "config",
     "Quota": "config",
+    "AccessToken": "credentials",
     "ApiKey": "credentials",
     "Credentials": "credentials",
+    "FetchedCredentials": "credentials",
     "IamToken": "credentials",
+    "MetadataService": "credentials",
     "NoCredentials": "credentials",
+    "OAuthToken": "credentials",
+    "ServiceAccountKey": "credentials",
+    "YcCli": "credentials",
     "AbortedError": "errors",
     "AlreadyExistsError": "errors",
     "AmbiguousSubmitError": "errors",

@@ -18,8 +18,7 @@
        `- OperationNotFoundError
           `- OperationExpiredError          probably deleted: results are kept for three days
 
-Rules: attributes are plain data, so every error can be pickled and sent to another process; a message is one
-line; a credential is in none of them.
+Rules: attributes are plain data, so every error can be pickled; a message is one line; a credential is in none of them.
 """
 
 from __future__ import annotations
@@ -93,9 +92,7 @@ class ClientClosedError(YagrpcError):
 
 
 class QuotaWaitError(YagrpcError, TimeoutError):
-    """A call found no slot under one of the client's quotas within its timeout; nothing was sent.
-
-    Where the service had refused it before, that refusal is `__cause__`: nothing was started either.
+    """A call found no slot under a quota within its timeout; nothing was sent, or only refused (then by `__cause__`).
 
     Args:
         quota: The quota, as `Quota` names it.
@@ -138,6 +135,7 @@ class CallError(YagrpcError):
         client_request_id: The id that was sent along as `x-client-request-id`.
         attempts: How often it was sent; 0 where nothing was sent at all.
         operation_id: The operation that the call was about, if any.
+        hint: What is likely behind it, and what to do; empty where nothing is known.
     """
 
     code: Code = Code.UNKNOWN
@@ -154,6 +152,7 @@ class CallError(YagrpcError):
         client_request_id: str = "",
         attempts: int = 1,
         operation_id: str = "",
+        hint: str = "",
     ) -> None:
         self.code = type(self).code if code is None else code
         self.message = message
@@ -164,6 +163,7 @@ class CallError(YagrpcError):
         self.client_request_id = client_request_id
         self.attempts = attempts
         self.operation_id = operation_id
+        self.hint = hint
         super().__init__(message)
 
     def __str__(self) -> str:
@@ -176,7 +176,7 @@ class CallError(YagrpcError):
             "attempts": self.attempts if self.attempts != 1 else "",
         }
         told = ", ".join(f"{name} {value}" for name, value in known.items() if value != "")
-        return f"{self.code.name}: {self.message}" + (f" ({told})" if told else "")
+        return f"{self.code.name}: {self.message}{self.hint and f'; {self.hint}'}{told and f' ({told})'}"
 
 
 class CallCancelledError(CallError):

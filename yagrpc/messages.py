@@ -136,7 +136,7 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
         protos.append(_pb.text_common_pb2.Message(role="system", text=_encodable(system, "system")))
     for index, message in enumerate(given):
         field = f"messages[{index}]"
-        protos.append(_checked(_to_message(message, field), field))
+        protos.append(checked_message(_to_message(message, field), field))
     return protos
 
 
@@ -199,6 +199,30 @@ def tokenize_request(
     return request
 
 
+def checked_temperature(temperature: float, field: str = "temperature") -> float:
+    """A temperature, checked.
+
+    Raises:
+        RequestError: It is no number from 0 to 1.
+    """
+    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+    if not number or not 0 <= temperature <= 1:
+        raise RequestError(field, temperature, "it takes a number from 0 to 1")
+    return temperature
+
+
+def checked_max_tokens(max_tokens: int, field: str = "max_tokens") -> int:
+    """The longest answer, in tokens, checked.
+
+    Raises:
+        RequestError: It is no whole number above 0.
+    """
+    whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
+    if not whole or not 0 < max_tokens < 2**63:
+        raise RequestError(field, max_tokens, "it takes a whole number above 0, in tokens")
+    return max_tokens
+
+
 def _set_options(
     options: _pb.text_common_pb2.CompletionOptions,
     stream: bool,
@@ -208,15 +232,9 @@ def _set_options(
 ) -> None:
     options.stream = stream
     if temperature is not None:
-        number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
-        if not number or not 0 <= temperature <= 1:
-            raise RequestError("temperature", temperature, "it takes a number from 0 to 1")
-        options.temperature.value = temperature
+        options.temperature.value = checked_temperature(temperature)
     if max_tokens is not None:
-        whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
-        if not whole or not 0 < max_tokens < 2**63:
-            raise RequestError("max_tokens", max_tokens, "it takes a whole number above 0, in tokens")
-        options.max_tokens.value = max_tokens
+        options.max_tokens.value = checked_max_tokens(max_tokens)
     if reasoning_mode is not None:
         modes = _pb.text_common_pb2.ReasoningOptions.ReasoningMode
         if reasoning_mode not in ("DISABLED", "ENABLED_HIDDEN"):
@@ -282,7 +300,12 @@ def _text_message(role: object, text: object, field: str) -> _pb.text_common_pb2
     return _pb.text_common_pb2.Message(role=_encodable(role, f"{field}.role"), text=_encodable(text, f"{field}.text"))
 
 
-def _checked(proto: _pb.text_common_pb2.Message, field: str) -> _pb.text_common_pb2.Message:
+def checked_message(proto: _pb.text_common_pb2.Message, field: str) -> _pb.text_common_pb2.Message:
+    """A message whose role is known and that holds something.
+
+    Raises:
+        RequestError: It is none.
+    """
     if proto.role not in ROLES:
         raise RequestError(f"{field}.role", proto.role, f"it takes one of {', '.join(ROLES)}")
     content = proto.WhichOneof("Content")

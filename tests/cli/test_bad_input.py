@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -146,6 +146,25 @@ def test_a_schema_that_is_nested_too_deeply_is_told(command: Command, emulator: 
     deep = '{"a":' * 500 + "1" + "}" * 500
     line = command.fails(2, "completion", "hi", "--json-schema", "-", stdin=deep)
     assert line == "standard input: nested too deeply"
+    assert not emulator.calls
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"messages": []}, "messages is []: at least one message is needed"),
+        ({"messages": [{"role": "boss", "text": "hi"}]}, "messages[0].role is 'boss': it takes one of system, user"),
+        ({"messages": [{"role": "user"}]}, "messages[0].text is ''"),
+        ({"completionOptions": {"temperature": 2}}, "completion_options.temperature is 2.0: it takes a number from 0"),
+        ({"completionOptions": {"maxTokens": "0"}}, "completion_options.max_tokens is 0: it takes a whole number"),
+        ({"modelUri": ""}, "model_uri is ''"),
+    ],
+)
+def test_a_request_that_the_service_would_refuse_is_not_sent(
+    command: Command, emulator: Emulator, body: Path, changed: dict[str, Any], told: str
+) -> None:
+    request = {**json.loads(body.read_text(encoding="utf-8")), **changed}
+    assert command.fails(2, "submit", "--request", "-", stdin=json.dumps(request)).startswith(told)
     assert not emulator.calls
 
 

@@ -89,7 +89,6 @@ def test_the_folder_comes_from_the_environment(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"credentials": None}, "no credentials"),
         ({"credentials": "mystery"}, "unknown shape"),
         ({"credentials": 5}, "credentials is a int"),
         ({"folder_id": "a/b"}, "folder_id is 'a/b'"),

@@ -17,6 +17,7 @@ from yagrpc._core.slots import Gauge, Slot, Window
 from yagrpc.errors import (
     AmbiguousSubmitError,
     ClientClosedError,
+    Code,
     InvalidArgumentError,
     QuotaWaitError,
     ResourceExhaustedError,
@@ -250,9 +251,10 @@ def test_a_read_that_is_refused_does_not_wait_for_its_connection(drive: Any, a_c
 
 def test_exhausted_otherwise_is_no_refusal(drive: Any, a_call: Any, exhausted: Any) -> None:
     admission = Admission(rate(), a_call(), drive.clock)
-    assert not admission.refused(exhausted("Received message larger than max (5 vs. 4)"))
-    assert not admission.refused(exhausted(None))
-    assert admission.refused(exhausted(RATE))
+    error = exhausted()
+    assert not admission.refused(Code.RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)", error)
+    assert not admission.refused(Code.UNAVAILABLE, RATE, error)
+    assert admission.refused(Code.RESOURCE_EXHAUSTED, RATE, error)
 
 
 def test_a_roused_slot_is_remembered() -> None:

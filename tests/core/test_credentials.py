@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import logging
+import pickle
+import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +20,20 @@ from hypothesis import strategies as st
 import yagrpc
 from yagrpc import _pb, methods
 from yagrpc._core.client import ClientCore
-from yagrpc.credentials import ApiKey, Credentials, IamToken, NoCredentials, resolve_credentials
+from yagrpc.credentials import (
+    AccessToken,
+    ApiKey,
+    Automatic,
+    Credentials,
+    FetchedCredentials,
+    IamToken,
+    MetadataService,
+    NoCredentials,
+    OAuthToken,
+    ServiceAccountKey,
+    YcCli,
+    resolve_credentials,
+)
 from yagrpc.errors import ConfigError
 
 API_KEY = "AQVNsecret-Secret_0123456789"
@@ -46,7 +63,7 @@ def refused(make: Callable[[], object], *secrets: str) -> ConfigError:
         make()
     told = "".join(traceback.format_exception_only(type(caught.value), caught.value))
     cause = caught.value.__cause__ or caught.value.__context__
-    assert cause is None or isinstance(cause, ConfigError)
+    assert cause is None or isinstance(cause, (ConfigError, FileNotFoundError))
     for secret in (API_KEY, IAM, OAUTH, *secrets):
         assert secret.strip() not in told
     assert len(str(caught.value).splitlines()) == 1
@@ -125,7 +142,7 @@ def test_a_secret_of_another_kind_is_refused() -> None:
     assert "use IamToken(...)" in str(refused(lambda: ApiKey(IAM)))
     assert "use ApiKey(...)" in str(refused(lambda: IamToken(API_KEY)))
     for kind in KINDS:
-        assert "OAuth token: exchange it" in str(refused(lambda kind=kind: kind(OAUTH)))  # type: ignore[misc]
+        assert "OAuth token: use OAuthToken(...)" in str(refused(lambda kind=kind: kind(OAUTH)))  # type: ignore[misc]
 
 
 def test_a_callable_that_gives_a_secret_of_another_kind_is_refused() -> None:
@@ -164,7 +181,7 @@ def test_an_interrupt_in_a_callable_is_an_interrupt() -> None:
 def test_a_string_is_known_by_its_beginning() -> None:
     assert resolve(API_KEY).authorization() == f"Api-Key {API_KEY}"
     assert resolve(IAM).authorization() == f"Bearer {IAM}"
-    refused(lambda: resolve(OAUTH))
+    assert isinstance(resolve(OAUTH), OAuthToken)
     assert "say which it is with ApiKey(...) or IamToken(...)" in str(refused(lambda: resolve("secret!"), "secret!"))
     for junk in JUNK:
         refused(lambda junk=junk: resolve(junk))  # type: ignore[misc]
@@ -196,14 +213,31 @@ def test_an_argument_is_stronger_than_the_environment() -> None:
     assert resolve(NoCredentials(), **ENVIRONMENT).authorization() is None
 
 
-def test_an_oauth_token_is_refused_before_the_last_resort() -> None:
+def test_what_somebody_has_set_comes_before_what_the_machine_offers(caplog: pytest.LogCaptureFixture) -> None:
     assert resolve(YC_OAUTH_TOKEN=OAUTH, YC_IAM_TOKEN=IAM).authorization() == f"Bearer {IAM}"
-    assert "YC_OAUTH_TOKEN" in str(refused(lambda: resolve(YC_OAUTH_TOKEN=OAUTH, YC_TOKEN=IAM)))
+    assert not caplog.records
+    assert isinstance(resolve(YC_OAUTH_TOKEN=OAUTH, YC_SERVICE_ACCOUNT_KEY_FILE="key.json"), OAuthToken)
+    assert "OAuth tokens are being retired" in caplog.text
+    assert repr(resolve(YC_SERVICE_ACCOUNT_KEY_FILE="key.json", YC_TOKEN=IAM)) == "ServiceAccountKey('key.json')"
+    assert repr(resolve(YC_TOKEN=IAM)) == "Automatic()"
 
 
-def test_nothing_at_all_is_refused() -> None:
-    assert str(refused(resolve)) == ("no credentials: give credentials=ApiKey(...) or IamToken(...), or set YC_API_KEY")
-    refused(lambda: resolve(**dict.fromkeys([*ENVIRONMENT, "YC_OAUTH_TOKEN"], "")))
+def test_nothing_at_all_is_told_when_it_is_asked_for() -> None:
+    for environment in ({}, dict.fromkeys([*ENVIRONMENT, "YC_OAUTH_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE"], "")):
+        nothing = resolve(**environment)
+        with pytest.raises(ConfigError) as caught:
+            nothing.authorization()
+        told = str(caught.value)
+        assert told.startswith(
+            "no credentials: YC_API_KEY, YC_IAM_TOKEN, YC_OAUTH_TOKEN, YC_SERVICE_ACCOUNT_KEY_FILE are"
+        )
+        for looked_at in (
+            "the metadata service at 127.0.0.1:1 can't be reached",
+            "YC_TOKEN is not set",
+            "the yc command",
+        ):
+            assert looked_at in told
+        assert len(told.splitlines()) == 1
 
 
 def test_the_token_of_the_environment_is_read_again_for_every_call() -> None:
@@ -212,8 +246,10 @@ def test_the_token_of_the_environment_is_read_again_for_every_call() -> None:
     assert credentials.authorization() == "Bearer t1.one"
     environment["YC_TOKEN"] = "t1.two"
     assert credentials.authorization() == "Bearer t1.two"
+    chosen = Automatic(environment).choose()
+    assert chosen.authorization() == "Bearer t1.two"
     del environment["YC_TOKEN"]
-    assert str(refused(credentials.authorization)) == "the IAM token is empty"
+    assert str(refused(chosen.authorization)) == "the IAM token is empty"
 
 
 @pytest.mark.parametrize("name", ["YC_API_KEY", "YC_IAM_TOKEN"])
@@ -235,13 +271,35 @@ def shown(credentials: Credentials) -> str:
     return f"{credentials} {credentials!r} {[credentials]} {copy.copy(credentials)} {log.getvalue()}"
 
 
-@pytest.mark.parametrize("credentials", [ApiKey(API_KEY), IamToken(IAM), IamToken(lambda: IAM), resolve(YC_TOKEN=IAM)])
-def test_a_secret_is_not_shown(credentials: Credentials) -> None:
-    assert credentials.authorization() is not None
-    assert not {API_KEY, IAM} & set(shown(credentials).split())
-    assert API_KEY not in shown(credentials)
-    assert IAM not in shown(credentials)
+KEY = {"id": "ajekey", "service_account_id": "ajeaccount", "private_key": "-----BEGIN PRIVATE KEY-----secretSecret"}
+
+HOLDERS: list[tuple[Credentials, str]] = [
+    (ApiKey(API_KEY), API_KEY),
+    (IamToken(IAM), IAM),
+    (IamToken(lambda: IAM), IAM),
+    (resolve(YC_TOKEN=IAM), IAM),
+    (OAuthToken(OAUTH, warn=False), OAUTH),
+    (ServiceAccountKey(KEY), "secretSecret"),
+]
+
+
+@pytest.mark.parametrize(("credentials", "secret"), HOLDERS)
+def test_a_secret_is_not_shown(credentials: Credentials, secret: str) -> None:
+    assert secret not in shown(credentials)
     assert shown(NoCredentials()).startswith("NoCredentials()")
+    assert IAM not in repr(AccessToken(IAM, 5.0))
+
+
+@pytest.mark.parametrize(
+    "credentials", [*(held for held, _ in HOLDERS), NoCredentials(), MetadataService(), YcCli(), AccessToken(IAM)]
+)
+def test_credentials_can_not_be_pickled(credentials: Any) -> None:
+    name = type(credentials).__name__
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match=f"{name} can't be pickled") as caught:
+            pickle.dumps(credentials, protocol)
+        assert not {API_KEY, IAM, OAUTH} & set(str(caught.value).split())
+    assert copy.deepcopy([credentials])[0] is credentials
 
 
 @given(secret=st.text(min_size=12) | st.binary(min_size=12).map(lambda data: data.decode("latin-1")))
@@ -311,3 +369,88 @@ def test_a_call_shows_no_secret() -> None:
     assert ("authorization", f"Api-Key {API_KEY}") in call.metadata
     assert API_KEY not in repr(call)
     assert API_KEY not in repr(core(ApiKey(API_KEY)))
+
+
+# What is obtained
+
+
+def test_an_oauth_token_is_legacy() -> None:
+    with pytest.warns(DeprecationWarning, match="OAuth tokens are being retired") as warned:
+        token = OAuthToken(OAUTH)
+    assert warned[0].filename == __file__
+    assert token.user_account
+    assert token.identity("https://iam", 0.0) == {"yandex_passport_oauth_token": OAUTH}
+    assert "a client exchanges it" in str(refused(token.authorization))
+
+
+def test_an_oauth_token_of_another_kind_is_refused() -> None:
+    assert "use IamToken(...)" in str(refused(lambda: OAuthToken(IAM, warn=False)))
+    assert "use ApiKey(...)" in str(refused(lambda: OAuthToken(API_KEY, warn=False)))
+    for junk in JUNK:
+        refused(lambda junk=junk: OAuthToken(junk, warn=False))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (5, "the service account key is a int: give its file's path, or a dict"),
+        ("", "the service account key's file name is empty"),
+        ({}, "the service account key has no id: it takes what 'yc iam key create' wrote"),
+        ({**KEY, "service_account_id": ""}, "the service account key has no service_account_id"),
+        ({**KEY, "private_key": None}, "the service account key has no private_key"),
+        ({**KEY, "private_key": "secretSecret"}, "the service account key has a private_key without a PEM block"),
+        ({"key": "x", "privateKey": "y"}, "the service account key has a 'key' that is no object"),
+    ],
+)
+def test_a_key_that_is_none_is_refused(wrong: Any, told: str) -> None:
+    assert str(refused(lambda: ServiceAccountKey(wrong), "secretSecret")).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "can't be read: No such file or directory"),
+        ("{", "is no JSON object"),
+        ("[]", "is no JSON object"),
+        ("\xff", "is no JSON object"),
+        ("{}", "has no id"),
+        (json.dumps(KEY), "has a private_key that is no RSA key in PEM"),
+    ],
+)
+def test_a_key_file_that_is_none_is_told_when_it_is_read(tmp_path: Path, content: str | None, told: str) -> None:
+    path = tmp_path / "key.json"
+    if content is not None:
+        path.write_bytes(content.encode("latin-1"))
+    key = ServiceAccountKey(path)
+    error = refused(lambda: key.identity("https://iam", 0.0), "secretSecret")
+    assert str(error).startswith(f"the service account key file '{path}' {told}")
+
+
+def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    with pytest.raises(ConfigError, match=r"pip install 'yagrpc\[auth\]'"):
+        ServiceAccountKey(KEY).identity("https://iam", 0.0)
+
+
+@pytest.mark.parametrize("address", ["", "http://169.254.169.254", "host:99999", "a b", "host:", 5])
+def test_an_address_that_is_none_is_refused(address: Any) -> None:
+    assert str(refused(lambda: MetadataService(address))).startswith("address is ")
+
+
+def test_what_belongs_to_users_is_marked() -> None:
+    assert not MetadataService().user_account
+    assert YcCli().user_account
+    assert not YcCli(user=False).user_account
+    assert not ServiceAccountKey(KEY).user_account
+    assert not IamToken(IAM).user_account
+    assert IamToken(IAM, user=True).user_account
+
+
+def test_a_user_may_bring_a_source_of_tokens() -> None:
+    class Vault(FetchedCredentials):
+        def fetch(self, timeout: float) -> AccessToken:
+            assert timeout > 0
+            return AccessToken(IAM, 60.0)
+
+    assert Vault().authorization() == f"Bearer {IAM}"
+    assert repr(Vault()) == "Vault(...)"

@@ -44,6 +44,7 @@ CALL = {
     "client_request_id": "client",
     "attempts": 3,
     "operation_id": "d7q",
+    "hint": "look at the quota",
 }
 
 
@@ -188,7 +189,7 @@ def test_an_error_crosses_processes() -> None:
 def test_the_text_is_one_line_and_tells_the_attributes(kind: type[YagrpcError]) -> None:
     error = example(kind)
     assert len(str(error).splitlines()) == 1
-    for name in ("operation_id", "client_request_id", "endpoint", "method"):
+    for name in ("operation_id", "client_request_id", "endpoint", "method", "hint"):
         if hasattr(error, name):
             assert getattr(error, name) in str(error)
     assert type(error).__name__ in repr(error)
@@ -204,8 +205,8 @@ def test_the_texts() -> None:
     assert str(CallError("it failed")) == "UNKNOWN: it failed"
     assert str(CallError("it failed", code=Code.ABORTED, attempts=0)) == "ABORTED: it failed (attempts 0)"
     assert str(example(errors.NotFoundError)) == (
-        "ABORTED: it failed (operation d7q, method /package.Service/Rpc, endpoint host:443, request id req, "
-        "client request id client, attempts 3)"
+        "ABORTED: it failed; look at the quota (operation d7q, method /package.Service/Rpc, endpoint host:443, "
+        "request id req, client request id client, attempts 3)"
     )
     assert str(errors.NotFoundError("no")) == "NOT_FOUND: no"
     assert str(example(AmbiguousSubmitError)) == (

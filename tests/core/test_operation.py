@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc._core.client import attached_type, completion_type, itself, result_type_of
 from yagrpc._core.operation import OperationStatus, OperationView, ResultType
+from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
 from yagrpc._core.schedule import Scheduler
 from yagrpc.config import Polling
 from yagrpc.errors import (

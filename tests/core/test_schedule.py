@@ -591,6 +591,7 @@ def test_a_pending_operation_takes_little_memory() -> None:
 
 def test_looking_again_and_again_does_not_pile_up() -> None:
     looked = scheduler()
+    known()  # loads the protos, which are none of it
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -605,4 +606,4 @@ def test_looking_again_and_again_does_not_pile_up() -> None:
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert left <= 100_000
+    assert left <= 200_000  # CPython keeps up to 2,000 freed tuples of a size; 20,000 would be ten times as much

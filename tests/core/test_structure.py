@@ -21,7 +21,8 @@ EXPORTS = """
 __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus
 CallParameters CompletionParameters ModelParameters Polling Quota Limit Limits
-ApiKey Credentials IamToken NoCredentials
+AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
+YcCli
 Message ToolCall ToolResult convert
 Alternative Chunk Completion CompletionStatus Token Tokens Usage
 BidiStreamMethod ClientStreamMethod HttpRule OperationMethod StreamMethod UnaryMethod

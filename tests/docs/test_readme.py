@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+DOCS = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
+PYTHON_BLOCKS = re.findall(
+    r"```python\n(.*?)```", "".join([README, *(each.read_text("utf-8") for each in DOCS)]), re.DOTALL
+)
 
 
 def test_the_session_prints_what_it_says(tmp_path: Path) -> None:

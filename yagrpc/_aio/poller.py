@@ -154,17 +154,13 @@ class AsyncPoller:
             wake.clear()
 
     async def _get(self, watch: Watch) -> None:
-        call = None
         outcome: _pb.operation_pb2.Operation | YagrpcError
         try:
-            call = self._core.get_call(watch.operation_id)
-            outcome = await self._transport.callable(call.method)(
-                call.request, timeout=call.timeout, metadata=call.metadata
-            )
+            outcome = await self._transport.run(self._core.look(self._core.get_call(watch.operation_id)))
         except asyncio.CancelledError:
             outcome = ClientClosedError(watch.operation_id)
         except Exception as error:  # whatever it is, those who wait are told
-            outcome = self._core.get_failure(error, watch.operation_id, call)
+            outcome = self._core.get_failure(error, watch.operation_id)
         if isinstance(outcome, YagrpcError):
             self._scheduler.failed(watch, outcome, self._clock())
         else:

@@ -44,18 +44,7 @@ class AsyncStream(Generic[ItemT]):
         return self
 
     async def __anext__(self) -> ItemT:
-        if self._closed:
-            raise StopAsyncIteration
-        try:
-            response = await self._next()
-        except asyncio.CancelledError:
-            if self._closed:  # our own close, from another task
-                raise StopAsyncIteration from None
-            self._core.raise_request_error(self._call)
-            raise
-        except grpc.RpcError as error:
-            self._end()
-            raise self._core.failed(error, self._call) from error
+        response = await self._next()
         if response is grpc.aio.EOF:
             self._end()
             raise StopAsyncIteration
@@ -65,8 +54,9 @@ class AsyncStream(Generic[ItemT]):
     async def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        if self._responses is not None:
-            self._responses.cancel()
+        responses = self._responses
+        if responses is not None:
+            responses.cancel()
         self._give_back()
 
     async def __aenter__(self) -> AsyncStream[ItemT]:
@@ -78,22 +68,38 @@ class AsyncStream(Generic[ItemT]):
         await self.close()
 
     async def _next(self) -> Any:
-        """The next response; a call that a quota refuses is opened again, when there is a slot."""
-        while True:
+        while not self._closed:
             if self._responses is None:
                 self._responses = await self._open()
+                if self._closed:  # meanwhile, by another task, which saw nothing to cancel yet
+                    self._responses.cancel()
             try:
                 response = await self._responses.read()
+            except asyncio.CancelledError:
+                if not self._closed:  # else it is our own close, from another task
+                    self._core.raise_request_error(self._call)
+                    raise
             except grpc.RpcError as error:
-                if self._closed or self.last is not None or self._admission is None:
-                    raise
-                if not self._admission.refused(error):
-                    raise
+                await self._renew(error)
                 self._responses = None
             else:
                 if self.last is None and self._admission is not None:
                     self._admission.answered()
                 return response
+        raise StopAsyncIteration
+
+    async def _renew(self, error: grpc.RpcError) -> None:
+        """After a failure: get the stream ready to be opened again, or raise what it means."""
+        again = False
+        try:
+            failure = self._core.failed(error, self._call)
+            renewal = self._core.renewal(self._call, failure, self._admission)
+            again = self.last is None and await self._transport.run(renewal)
+            if not again:
+                raise failure from error
+        finally:
+            if not again:
+                self._end()
 
     async def _open(self) -> Any:
         if self._admission is None:
@@ -108,8 +114,6 @@ class AsyncStream(Generic[ItemT]):
             if closed and isinstance(error, ClientClosedError):
                 raise StopAsyncIteration from None
             raise
-        if self._closed:
-            responses.cancel()
         return responses
 
     def _end(self) -> None:

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep, Wait
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Ready, Send, Share, Sleep, Wait
 from yagrpc.errors import ClientClosedError, ConfigError
 from yagrpc.method import OperationMethod
 
@@ -49,11 +50,12 @@ class AsyncTransport:
         self._core = core
         self._interceptors = interceptors
         self._options = merged_options(channel_options)
-        self._given = {"model": channel, "operation": operation_channel}
+        self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._callables: dict[str, Callable[..., Any]] = {}
         self._closed = False
+        self._sharing = AsyncSharing(self.run)
 
     async def run(self, flow: Flow[ResultT]) -> ResultT:
         """Carry a flow out, and give what it returns."""
@@ -96,6 +98,7 @@ class AsyncTransport:
         opened, self._opened = self._opened, []
         self._channels.clear()
         self._callables.clear()
+        await self._sharing.close()
         for channel in opened:
             await channel.close()
 
@@ -104,6 +107,10 @@ class AsyncTransport:
             return await self._ready(effect)
         if isinstance(effect, Wait):
             return await _wait(effect)
+        if isinstance(effect, Share):
+            return await self._sharing.share(effect)
+        if isinstance(effect, Block):
+            return await in_thread(effect.function)
         assert isinstance(effect, Sleep)
         await asyncio.sleep(effect.seconds)
         return None

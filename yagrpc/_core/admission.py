@@ -50,7 +50,7 @@ class Admission:
         self._clock = clock
         self.deadline = None if call.timeout is None else clock() + call.timeout
         self._slot: Slot | None = None
-        self._refusal: grpc.RpcError | None = None
+        self._refusal: Exception | None = None
         self.refusals = 0
 
     def __del__(self) -> None:
@@ -86,9 +86,15 @@ class Admission:
         if self._slot is not None:
             self._gate.answered(self._slot, self._clock())
 
-    def refused(self, error: grpc.RpcError) -> bool:
-        """Whether a failure is a refusal by a quota, so that the call waits for another slot."""
-        if code_of(error) is not Code.RESOURCE_EXHAUSTED or not _REFUSAL.search(error.details() or ""):
+    def refused(self, code: Code, message: str, error: Exception) -> bool:
+        """Whether a failure is a refusal by a quota, so that the call waits for another slot.
+
+        Args:
+            code: Its status.
+            message: What the service said.
+            error: The failure, for the error where no slot comes.
+        """
+        if code is not Code.RESOURCE_EXHAUSTED or not _REFUSAL.search(message):
             return False
         slot, self._slot = self._slot, None
         if slot is not None:
@@ -194,7 +200,7 @@ def _send(effect: Send, admission: Admission, *, connects: bool) -> Flow[Any]:
         try:
             response: Any = yield from send(effect.call, _shorter(effect.timeout, left))
         except grpc.RpcError as error:
-            if not admission.refused(error):
+            if not admission.refused(code_of(error), error.details() or "", error):
                 admission.give_back()
                 raise
             refusal = error

@@ -18,22 +18,27 @@ import grpc.aio
 from yagrpc import _pb, config, methods
 from yagrpc._core import retry, sending
 from yagrpc._core.admission import Admission, limited
+from yagrpc._core.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.directory import Directory
+from yagrpc._core.exchange import audience, exchange
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
 from yagrpc._core.limits import Gates, Limit, Limits
 from yagrpc._core.metadata import given_metadata, new_request_id
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
 from yagrpc._core.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.rpc_errors import call_error
+from yagrpc._core.tokens import Tokens
 from yagrpc._version import __version__
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.errors import (
     CallError,
     ClientClosedError,
+    ConfigError,
     OperationError,
     RequestError,
     ResultError,
+    UnauthenticatedError,
     YagrpcError,
 )
 from yagrpc.method import OperationMethod
@@ -41,13 +46,10 @@ from yagrpc.method import OperationMethod
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from yagrpc._core.operation import ResultType
     from yagrpc.messages import MessagesInput
-    from yagrpc.results import Completion
 
 RequestT = TypeVar("RequestT", bound="Message")
 ResponseT = TypeVar("ResponseT")
-MessageT = TypeVar("MessageT", bound="Message")
 
 MODEL: Final = "yandexgpt"
 """The model where none is given."""
@@ -111,6 +113,20 @@ class ClientCore:
         self.polling = polling
         self.data_logging = data_logging
         self.clock = time.monotonic
+        self.wall = time.time
+        self.authorizer: Authorizer | None = None
+        self._fixed_pairs: tuple[tuple[str, str], ...] = ()
+        if self.credentials.fixed:
+            self._fixed_pairs = credential_pairs(self.credentials, asked(self.credentials), self.folder_id)
+        else:
+            tokens = Tokens(
+                self.credentials,
+                exchange=lambda identity: exchange(self, identity),
+                audience=lambda: audience(self),
+                clock=lambda: self.clock(),
+                wall=lambda: self.wall(),
+            )
+            self.authorizer = Authorizer(tokens, self.folder_id, lambda: self.clock())
 
     def endpoint_of(self, method: AnyMethod) -> str:
         """Where a method is served, as `host:port`.
@@ -171,10 +187,25 @@ class ClientCore:
             timeout = checked_timeout(parameters.get("timeout", timeout))
         client_request_id = parameters.get("request_id") or new_request_id()
         metadata = self._metadata(method, parameters, client_request_id)
-        return Call(method, request, timeout, metadata, client_request_id, operation_id)
+        awaited = self.authorizer is not None and method.path not in _WITHOUT_CREDENTIALS
+        given = awaited and any(key == "authorization" for key, _ in metadata)
+        authorization = "" if awaited and not given else None
+        return Call(method, request, timeout, metadata, client_request_id, operation_id, authorization)
 
     def flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
         """The flow that a call of its kind needs."""
+        if self.authorizer is not None and call.authorization is not None:
+            return self.authorizer.authorized(call, lambda: self._flow(call))
+        return self._flow(call)
+
+    def look(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
+        """The flow of one Get of the scheduler's."""
+        endpoint = self.endpoint_of(call.method)
+        if self.authorizer is not None and call.authorization is not None:
+            return self.authorizer.authorized(call, lambda: sending.look(call, endpoint))
+        return sending.look(call, endpoint)
+
+    def _flow(self, call: Call[Any, ResponseT]) -> Flow[ResponseT]:
         method = call.method
         endpoint = self.directory.resolved(method.service)
         if endpoint is None:
@@ -196,15 +227,31 @@ class ClientCore:
 
     def connection(self, call: Call[Any, Any], admission: Admission | None) -> Flow[float | None]:
         """The flow before a stream: gives the seconds left for it."""
+        if call.deadline is None and call.timeout is not None:
+            call.deadline = self.clock() + call.timeout
+        if self.authorizer is not None:
+            yield from self.authorizer.authorize(call)
         if not self.directory.knows(call.method.service):
             yield from self._discover(call)
-        endpoint = self.endpoint_of(call.method)
-        if admission is None:
-            return (yield from sending.connect(call, endpoint, self.clock))
-        yield from admission.enter()
-        timeout = yield from sending.connect(call, endpoint, self.clock, admission.deadline)
-        admission.sent()
+        if admission is not None:
+            yield from admission.enter()
+        timeout = yield from sending.connect(call, self.endpoint_of(call.method), self.clock, call.deadline)
+        if admission is not None:
+            admission.sent()
         return timeout
+
+    def renewal(self, call: Call[Any, Any], error: CallError, admission: Admission | None) -> Flow[bool]:
+        """The flow after a stream failed before its first message: gives whether to open it again.
+
+        So it is after a refusal by a quota, for when there is a slot, and of a token that can be renewed.
+        """
+        if admission is not None and admission.refused(error.code, error.message, error):
+            return True
+        if self.authorizer is None or not isinstance(error, UnauthenticatedError):
+            return False
+        if call.deadline is not None:
+            call.timeout = max(0.0, call.deadline - self.clock())
+        return (yield from self.authorizer.renew(call, error))
 
     def limits(self, gets: tuple[float | None, int, int | None, int]) -> Limits:
         """What is used of each quota, and what is left; that of Gets is the scheduler's."""
@@ -234,13 +281,15 @@ class ClientCore:
         request = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id)
         return self.call(methods.OperationService.Get, request, {}, config.GET_TIMEOUT, operation_id)
 
-    def get_failure(self, error: Exception, operation_id: str, call: Call[Any, Any] | None) -> YagrpcError:
+    def get_failure(self, error: Exception, operation_id: str) -> YagrpcError:
         """A failure to look at an operation, as one of ours: whatever it was, those who wait are told."""
         failure = told(error)
+        if isinstance(failure, ConfigError):
+            unknown = ConfigError(f"operation {operation_id} goes on, but can't be looked at: {failure}")
+            unknown.__cause__ = failure.__cause__ or failure
+            return unknown
         if isinstance(failure, YagrpcError):
             return failure
-        if isinstance(error, grpc.RpcError) and call is not None:
-            return call_error(error, call, self.endpoint_of(call.method), 1)
         unsent = OperationError(operation_id, f"its Get could not be sent: {error}")
         unsent.__cause__ = error
         return unsent
@@ -256,7 +305,9 @@ class ClientCore:
             raise call.request.error
 
     def role_of(self, method: AnyMethod) -> str:
-        """Which of the host's channels serves a method: `operation` or `model`."""
+        """Which of the host's channels serves a method, `operation` or `model`; or `iam`, which none does."""
+        if method.service.startswith("yandex.cloud.iam."):
+            return "iam"
         return "operation" if method.service.startswith("yandex.cloud.operation.") else "model"
 
     def submitted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
@@ -277,11 +328,11 @@ class ClientCore:
 
     def _metadata(self, method: AnyMethod, parameters: CallParameters, client_request_id: str) -> Metadata:
         ours: Metadata = (("x-client-request-id", client_request_id),)
-        if method.path not in _WITHOUT_CREDENTIALS and (authorization := self.credentials.authorization()):
-            ours = (*ours, ("authorization", authorization))
+        if self._fixed_pairs and method.path not in _WITHOUT_CREDENTIALS:
+            ours += self._fixed_pairs
         logging_wanted = parameters.get("data_logging", self.data_logging) if parameters else self.data_logging
         if logging_wanted is not None:
-            ours = (*ours, ("x-data-logging-enabled", "true" if logging_wanted else "false"))
+            ours += (("x-data-logging-enabled", "true" if logging_wanted else "false"),)
         given = given_metadata(parameters) if parameters else ()
         if not given:
             return ours
@@ -304,40 +355,6 @@ def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return list(merged.items())
 
 
-def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[MessageT]:
-    """What a method's operations resolve to: its response message itself."""
-    from yagrpc._core.operation import ResultType  # with the protos, at the first use
-
-    return ResultType(method.response_type, itself, method.metadata_type)
-
-
-def completion_type() -> ResultType[Completion]:
-    """What the operation of a text completion resolves to."""
-    from yagrpc._core.operation import ResultType
-    from yagrpc.results import Completion
-
-    return ResultType(_pb.text_generation_service_pb2.CompletionResponse, Completion)
-
-
-def attached_type(
-    target: type[Message] | OperationMethod[Any, Any, Any] | None,
-) -> ResultType[Any]:
-    """What an operation that is attached by its id is declared to resolve to.
-
-    Raises:
-        RequestError: It is neither a message class nor a long-running method.
-    """
-    from yagrpc._core.operation import ResultType
-
-    if target is None:
-        return completion_type()
-    if isinstance(target, OperationMethod):
-        return result_type_of(target)
-    if hasattr(target, "DESCRIPTOR") and isinstance(target, type):
-        return ResultType(target, itself)
-    raise RequestError("result", target, "it takes a message class, or a long-running method of yagrpc.methods")
-
-
 def check_operation_id(operation_id: str) -> str:
     """An operation's id, checked for what can be sent.
 
@@ -348,11 +365,6 @@ def check_operation_id(operation_id: str) -> str:
     if not text or not operation_id:
         raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
     return operation_id
-
-
-def itself(message: Any) -> Any:
-    """What is made of a message where the message is what the caller gets."""
-    return message
 
 
 def _split(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], CallParameters]:

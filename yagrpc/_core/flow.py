@@ -9,7 +9,7 @@ type of what comes back is known. An effect that fails raises inside the flow.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from yagrpc.method import (
@@ -57,9 +57,23 @@ class Call(Generic[RequestT, ResponseT]):
         metadata: What goes with every attempt.
         client_request_id: The `x-client-request-id` among the metadata.
         operation_id: The operation that the call is about, for its errors.
+        authorization: What is put into its metadata before it is sent, where the client obtains that first: empty
+            until then; `None` where nothing is put there.
+
+    Attributes:
+        deadline: When its time is over by the client's clock, once it was begun, where it may be begun again.
     """
 
-    __slots__ = ("client_request_id", "metadata", "method", "operation_id", "request", "timeout")
+    __slots__ = (
+        "authorization",
+        "client_request_id",
+        "deadline",
+        "metadata",
+        "method",
+        "operation_id",
+        "request",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -69,6 +83,7 @@ class Call(Generic[RequestT, ResponseT]):
         metadata: Metadata,
         client_request_id: str,
         operation_id: str = "",
+        authorization: str | None = None,
     ) -> None:
         self.method = method
         self.request = request
@@ -76,6 +91,8 @@ class Call(Generic[RequestT, ResponseT]):
         self.metadata = metadata
         self.client_request_id = client_request_id
         self.operation_id = operation_id
+        self.authorization = authorization
+        self.deadline: float | None = None
 
 
 class Send:
@@ -117,7 +134,31 @@ class Wait:
         self.seconds = seconds
 
 
-Effect: TypeAlias = "Send | Ready | Sleep | Wait"
+class Block:
+    """Effect: call a function that blocks, where nobody else is kept waiting; gives what it returns."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+
+
+class Share:
+    """Effect: have a flow carried out, once for all who ask for it meanwhile, and give what it returns.
+
+    It goes on whatever becomes of those who wait; a timeout that is over raises `TimeoutError`.
+    """
+
+    __slots__ = ("key", "make", "timeout", "wait")
+
+    def __init__(self, key: str, make: Callable[[], Flow[Any]], timeout: float | None, wait: bool) -> None:
+        self.key = key
+        self.make = make
+        self.timeout = timeout
+        self.wait = wait
+
+
+Effect: TypeAlias = "Send | Ready | Sleep | Wait | Block | Share"
 Flow: TypeAlias = Generator[Effect, Any, ResultT]
 
 
@@ -146,3 +187,17 @@ def wait(slot: Slot, seconds: float | None) -> Flow[None]:
 def perform(effect: Effect) -> Flow[Any]:
     """Do what another flow asked for; for a flow that is put around it."""
     return (yield effect)
+
+
+def block(function: Callable[[], ResultT]) -> Flow[ResultT]:
+    """Call a function that blocks."""
+    returned: ResultT = yield Block(function)
+    return returned
+
+
+def share(
+    key: str, make: Callable[[], Flow[ResultT]], timeout: float | None = None, *, wait: bool = True
+) -> Flow[ResultT]:
+    """Have a flow carried out once for all who ask for it, and wait for it; or only see to it that it is begun."""
+    returned: ResultT = yield Share(key, make, timeout, wait)
+    return returned

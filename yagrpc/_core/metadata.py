@@ -1,6 +1,6 @@
 """What goes with a request besides its message: the caller's own metadata, checked, and the id of each call.
 
-Rules: a value may be a secret, so no error tells one.
+Rules: no I/O; a value is never told, since it may be a secret.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from yagrpc._core.flow import Metadata
-from yagrpc._core.parameters import CallParameters
 from yagrpc.errors import RequestError
+
+if TYPE_CHECKING:
+    from yagrpc._core.flow import Metadata
+    from yagrpc._core.parameters import CallParameters
 
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]*")

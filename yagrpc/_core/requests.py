@@ -14,6 +14,7 @@ from yagrpc.errors import RequestError
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from yagrpc import _pb
     from yagrpc._core.flow import AnyMethod
 
 ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
@@ -34,6 +35,27 @@ def checked_request(method: AnyMethod, request: Message) -> Message:
         remedy = "asynchronous mode has no stream: leave it out, or use completion_stream"
         raise RequestError("completion_options.stream", True, remedy)
     return request
+
+
+def check_completion(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:
+    """Look at a completion request that was written by hand, as at the arguments of `Client.completion`.
+
+    Raises:
+        RequestError: The service is documented to refuse it.
+    """
+    from yagrpc.messages import checked_max_tokens, checked_message, checked_temperature
+
+    if not request.model_uri:
+        raise RequestError("model_uri", "", "it takes the whole URI of a model, such as 'gpt://<folder>/yandexgpt'")
+    if not request.messages:
+        raise RequestError("messages", [], "at least one message is needed")
+    for index, message in enumerate(request.messages):
+        checked_message(message, f"messages[{index}]")
+    options = request.completion_options
+    if options.HasField("temperature"):
+        checked_temperature(options.temperature.value, "completion_options.temperature")
+    if options.HasField("max_tokens"):
+        checked_max_tokens(options.max_tokens.value, "completion_options.max_tokens")
 
 
 class RequestStream:

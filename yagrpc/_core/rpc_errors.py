@@ -13,6 +13,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb
+from yagrpc._core.hints import hint
 from yagrpc.errors import CALL_ERRORS, CallError, Code, Detail
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attemp
     trailing = _pairs(error.trailing_metadata())
     headers = {**_pairs(error.initial_metadata()), **trailing}  # type: ignore[attr-defined]
     details = _status_details(trailing.get("grpc-status-details-bin"))
+    message = " ".join((error.details() or "").split()) or "no message"
     return CALL_ERRORS[code](
-        " ".join((error.details() or "").split()) or "no message",
+        message,
         details=details,
         method=call.method.path,
         endpoint=endpoint,
@@ -46,6 +48,7 @@ def call_error(error: grpc.RpcError, call: Call[Any, Any], endpoint: str, attemp
         client_request_id=call.client_request_id,
         attempts=attempts,
         operation_id=call.operation_id,
+        hint=hint(code, message, call.request),
     )
 
 

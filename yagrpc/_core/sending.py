@@ -45,6 +45,18 @@ def read(call: Call[Any, ResponseT], endpoint: str, clock: Clock) -> Flow[Respon
         attempt += 1
 
 
+def look(call: Call[Any, ResponseT], endpoint: str) -> Flow[ResponseT]:
+    """Send a Get a single time, at once: when it is sent again is the scheduler's business.
+
+    Raises:
+        CallError: It failed.
+    """
+    try:
+        return (yield from send(call, call.timeout))
+    except grpc.RpcError as error:
+        raise call_error(error, call, endpoint, 1) from error
+
+
 def once(call: Call[Any, ResponseT], endpoint: str, clock: Clock) -> Flow[ResponseT]:
     """Connect, then send a call a single time.
 

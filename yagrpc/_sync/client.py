@@ -7,16 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb, config, methods
-from yagrpc._core.client import (
-    MODEL,
-    ClientCore,
-    attached_type,
-    check_operation_id,
-    completion_type,
-    itself,
-    result_type_of,
-)
+from yagrpc._core.client import MODEL, ClientCore, check_operation_id
 from yagrpc._core.requests import RequestStream
+from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
 from yagrpc._sync.poller import Poller
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota
@@ -47,8 +40,9 @@ class Client:
 
     Args:
         folder_id: The folder that short model names belong to; by default `YC_FOLDER_ID`.
-        credentials: `ApiKey`, `IamToken`, `NoCredentials`, or a string whose kind is plain; by default `YC_API_KEY`,
-            `YC_IAM_TOKEN` or `YC_TOKEN`.
+        credentials: `ApiKey`, `IamToken`, `ServiceAccountKey`, `MetadataService`, ..., or a string whose kind is plain;
+            by default the first of `YC_API_KEY`, `YC_IAM_TOKEN`, `YC_OAUTH_TOKEN`, `YC_SERVICE_ACCOUNT_KEY_FILE`, the
+            metadata service, `YC_TOKEN` and the `yc` command. The last three are looked at by the first call.
         model: The model where a call names none.
         endpoint: The model service, `host:port`.
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.

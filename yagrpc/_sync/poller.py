@@ -21,7 +21,6 @@ from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.flow import Call
     from yagrpc._core.operation import OperationView
     from yagrpc._sync.transport import Transport
 
@@ -183,25 +182,19 @@ class Poller:
                     self._scheduler.put_back(watch, self._clock())
 
     def _send(self, watch: Watch) -> None:
-        call = None
         try:
-            call = self._core.get_call(watch.operation_id)
-            multicallable: Any = self._transport.callable(call.method)
-            future = multicallable.future(call.request, timeout=call.timeout, metadata=call.metadata)
+            flow = self._core.look(self._core.get_call(watch.operation_id))
         except Exception as error:  # whatever it is, those who wait are told
-            self._returned(watch, self._core.get_failure(error, watch.operation_id, call))
+            self._returned(watch, self._core.get_failure(error, watch.operation_id))
         else:
-            future.add_done_callback(lambda done: self._returned(watch, self._outcome(call, done)))
+            self._transport.start(flow, lambda outcome: self._returned(watch, self._outcome(watch, outcome)))
 
-    def _outcome(
-        self, call: Call[Any, _pb.operation_pb2.Operation], future: Any
-    ) -> _pb.operation_pb2.Operation | YagrpcError:
-        try:
-            operation: _pb.operation_pb2.Operation = future.result()
-        except grpc.FutureCancelledError:
-            return ClientClosedError(call.operation_id)
-        except Exception as error:  # whatever it is, those who wait are told
-            return self._core.get_failure(error, call.operation_id, call)
+    def _outcome(self, watch: Watch, outcome: Any) -> _pb.operation_pb2.Operation | YagrpcError:
+        if isinstance(outcome, grpc.FutureCancelledError):
+            return ClientClosedError(watch.operation_id)
+        if isinstance(outcome, Exception):  # whatever it is, those who wait are told
+            return self._core.get_failure(outcome, watch.operation_id)
+        operation: _pb.operation_pb2.Operation = outcome
         return operation
 
     def _returned(self, watch: Watch, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:

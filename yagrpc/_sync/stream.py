@@ -42,26 +42,16 @@ class Stream(Generic[ItemT]):
         return self
 
     def __next__(self) -> ItemT:
-        if self._closed:
-            raise StopIteration
-        try:
-            response = self._next()
-        except StopIteration:
-            self._end()
-            raise
-        except grpc.RpcError as error:
-            if self._closed:  # our own close, from another thread
-                raise StopIteration from None
-            self._end()
-            raise self._core.failed(error, self._call) from error
+        response = self._next()
         self.last = self._make(response)
         return self.last
 
     def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
         self._closed = True
-        if self._responses is not None:
-            self._responses.cancel()
+        responses = self._responses
+        if responses is not None:
+            responses.cancel()
         self._give_back()
 
     def __enter__(self) -> Stream[ItemT]:
@@ -73,22 +63,37 @@ class Stream(Generic[ItemT]):
         self.close()
 
     def _next(self) -> Any:
-        """The next response; a call that a quota refuses is opened again, when there is a slot."""
-        while True:
+        while not self._closed:
             if self._responses is None:
                 self._responses = self._open()
+                if self._closed:  # meanwhile, by another thread, which saw nothing to cancel yet
+                    self._responses.cancel()
             try:
                 response = next(self._responses)
+            except StopIteration:
+                self._end()
             except grpc.RpcError as error:
-                if self._closed or self.last is not None or self._admission is None:
-                    raise
-                if not self._admission.refused(error):
-                    raise
-                self._responses = None
+                if not self._closed:  # else it is our own close, from another thread
+                    self._renew(error)
+                    self._responses = None
             else:
                 if self.last is None and self._admission is not None:
                     self._admission.answered()
                 return response
+        raise StopIteration
+
+    def _renew(self, error: grpc.RpcError) -> None:
+        """After a failure: get the stream ready to be opened again, or raise what it means."""
+        again = False
+        try:
+            failure = self._core.failed(error, self._call)
+            renewal = self._core.renewal(self._call, failure, self._admission)
+            again = self.last is None and self._transport.run(renewal)
+            if not again:
+                raise failure from error
+        finally:
+            if not again:
+                self._end()
 
     def _open(self) -> Any:
         if self._admission is None:
@@ -103,8 +108,6 @@ class Stream(Generic[ItemT]):
             if closed and isinstance(error, ClientClosedError):
                 raise StopIteration from None
             raise
-        if self._closed:
-            responses.cancel()
         return responses
 
     def _end(self) -> None:

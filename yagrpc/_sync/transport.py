@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from yagrpc._core.client import ClientCore, merged_options, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Effect, Flow, Ready, Send, Sleep, Wait
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Ready, Send, Share, Sleep, Wait
+from yagrpc._sync.background import Sharing, carry_on
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import OperationMethod
 
@@ -49,12 +50,13 @@ class Transport:
         self._core = core
         self._interceptors = interceptors
         self._options = merged_options(channel_options)
-        self._given = {"model": channel, "operation": operation_channel}
+        self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._lock = threading.Lock()
         self._opened: list[grpc.Channel] = []
         self._channels: dict[str, grpc.Channel] = {}
         self._callables: dict[str, Callable[..., Any]] = {}
         self._closing = threading.Event()
+        self._sharing = Sharing(self.run)
 
     @property
     def closed(self) -> bool:
@@ -82,6 +84,15 @@ class Transport:
             result: ResultT = stop.value
             return result
 
+    def start(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
+        """Carry a flow out without keeping the caller waiting.
+
+        Args:
+            flow: Sends, and shares what others may do.
+            done: Called with what it returned, or raised; perhaps at once, perhaps in another thread.
+        """
+        carry_on(flow, self._begin, done)
+
     def callable(self, method: AnyMethod) -> Callable[..., Any]:
         """GRPC's multicallable of a method.
 
@@ -99,6 +110,7 @@ class Transport:
         """End all calls and sleeps, and close the channels that were opened here."""
         self._closing.set()
         self._core.gates.close()
+        self._sharing.close()
         with self._lock:
             opened, self._opened = self._opened, []
             self._channels.clear()
@@ -111,8 +123,21 @@ class Transport:
             return self._ready(effect)
         if isinstance(effect, Wait):
             return _wait(effect)
+        if isinstance(effect, Share):
+            return self._sharing.share(effect)
+        if isinstance(effect, Block):
+            return effect.function()
         assert isinstance(effect, Sleep)
         return self._sleep(effect)
+
+    def _begin(self, effect: Effect) -> Any:
+        """Begin what a flow in the background asks for; gives its future."""
+        if isinstance(effect, Send):
+            call = effect.call
+            multicallable: Any = self.callable(call.method)
+            return multicallable.future(call.request, timeout=effect.timeout, metadata=call.metadata)
+        assert isinstance(effect, Share)
+        return self._sharing.future(effect)
 
     def _sleep(self, effect: Sleep) -> None:
         if self._closing.wait(effect.seconds):

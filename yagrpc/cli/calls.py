@@ -142,9 +142,11 @@ def _submitted(
     client: Client, connection: Connection, prompt: Prompt, generation: Generation, source: str | None
 ) -> Operation[Any]:
     from yagrpc import _pb, methods
+    from yagrpc._core.requests import check_completion
 
     if source is not None:
         request = parse_request(_pb.text_generation_service_pb2.CompletionRequest, source)
+        check_completion(request)
         with submitting(), waiting("submitting"):
             return client.call(methods.TextGenerationAsyncService.Completion, request, **connection.calling())
     text, parameters = prompt.text(), _parameters(connection, prompt, generation)

@@ -9,6 +9,7 @@ import click
 
 from yagrpc._version import __version__
 from yagrpc.cli.calls import completion, stream, submit, tokenize
+from yagrpc.cli.doctor import doctor
 from yagrpc.cli.emulate import emulator
 from yagrpc.cli.generate import generate
 from yagrpc.cli.groups import NAME, Program
@@ -31,13 +32,14 @@ __all__ = ["cli"]
 def cli() -> None:
     """Yandex Cloud Foundation Models (YandexGPT, AI Studio) over gRPC.
 
-    Credentials come from the environment: YC_API_KEY, YC_IAM_TOKEN or YC_TOKEN; so does the folder, YC_FOLDER_ID.
-    With YAGRPC_EMULATOR_HOST everything goes to an emulator (see 'yagrpc emulator').
+    Credentials come from the environment, such as YC_API_KEY, or from the machine; so does the folder, YC_FOLDER_ID.
+    'yagrpc doctor' tells what is found, and whether it works. With YAGRPC_EMULATOR_HOST everything goes to an
+    emulator (see 'yagrpc emulator').
 
     Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the request or operation
     failed, 2 usage or configuration, 3 timed out, 130 interrupted.
     """
 
 
-for command in (completion, stream, submit, operation, tokenize, call, emulator, generate):
+for command in (completion, stream, submit, operation, tokenize, call, doctor, emulator, generate):
     cli.add_command(command)

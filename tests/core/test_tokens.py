@@ -1,0 +1,410 @@
+"""When tokens are obtained and renewed, by clocks that a test moves; no network, no waiting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from yagrpc import methods
+from yagrpc._core.authorization import Authorizer
+from yagrpc._core.flow import Block, Call, Flow, Share, Sleep
+from yagrpc._core.tokens import FETCHES, PAUSE, Tokens
+from yagrpc.credentials import AccessToken, ApiKey, Credentials, FetchedCredentials, IamToken
+from yagrpc.errors import ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
+
+HOUR = 3600.0
+
+
+class Time:
+    """Both of a client's clocks. They move together, until a machine is suspended or its clock set."""
+
+    def __init__(self) -> None:
+        self.passed = 100.0
+        self.wall = 1_800_000_000.0
+
+    def pass_(self, seconds: float) -> None:
+        """Let time pass."""
+        self.passed += seconds
+        self.wall += seconds
+
+
+class Source(FetchedCredentials):
+    """Gives `t1.1`, `t1.2`, ...; fails as it is told to."""
+
+    def __init__(self, lifetime: float | None = 12 * HOUR) -> None:
+        self.lifetime = lifetime
+        self.failure: Exception | None = None
+        self.fetched = 0
+        self.same = False
+
+    def fetch(self, timeout: float) -> AccessToken:
+        """The next token."""
+        if self.failure is not None:
+            raise self.failure
+        self.fetched += not (self.same and self.fetched)
+        return AccessToken(f"t1.{self.fetched}", self.lifetime)
+
+
+class Client:
+    """Authorizes calls, and carries the flows out; what is only begun is carried out when the test says so."""
+
+    def __init__(self, credentials: Credentials, folder_id: str | None = "b1g") -> None:
+        self.time = Time()
+        self.begun: list[Flow[Any]] = []
+        self.late = False
+        tokens = Tokens(
+            credentials,
+            exchange=lambda identity: self._exchanged(),
+            audience=lambda: "https://iam",
+            clock=lambda: self.time.passed,
+            wall=lambda: self.time.wall,
+        )
+        self.authorizer = Authorizer(tokens, folder_id, lambda: self.time.passed)
+
+    def sent(self, refusals: int = 0, **call: Any) -> list[dict[str, Any]]:
+        """The metadata of each sending of one call, whose first sendings the service refuses."""
+        sendings: list[dict[str, Any]] = []
+        made = a_call(**call)
+
+        def send() -> Flow[str]:
+            sendings.append(dict(made.metadata))
+            if len(sendings) <= refusals:
+                raise UnauthenticatedError("The token is invalid")
+            return "answer"
+            yield
+
+        assert self.run(self.authorizer.authorized(made, send)) == "answer"
+        return sendings
+
+    def authorization(self) -> Any:
+        """What the next call is authorized with."""
+        return self.sent()[0]["authorization"]
+
+    def run(self, flow: Flow[Any]) -> Any:
+        """Carry a flow out."""
+        return carried_out(flow, self._perform)
+
+    def finish(self) -> None:
+        """Carry out what was only begun."""
+        begun, self.begun = self.begun, []
+        for flow in begun:
+            self.run(flow)
+
+    def _perform(self, effect: Any) -> Any:
+        if isinstance(effect, Block):
+            return effect.function()
+        if isinstance(effect, Sleep):
+            return self.time.pass_(effect.seconds)
+        assert isinstance(effect, Share)
+        if not effect.wait:
+            return self.begun.append(effect.make())
+        if self.late:
+            self.time.pass_(effect.timeout or 0.0)
+            raise TimeoutError
+        return self.run(effect.make())
+
+    def _exchanged(self) -> Flow[AccessToken]:
+        raise AssertionError("nothing here is exchanged")
+        yield
+
+
+def carried_out(flow: Generator[Any, Any, Any], perform: Callable[[Any], Any]) -> Any:
+    """What a flow returns."""
+    resume: Callable[[], Any] = lambda: next(flow)  # noqa: E731
+    while True:
+        try:
+            effect = resume()
+        except StopIteration as stop:
+            return stop.value
+        try:
+            outcome = perform(effect)
+        except Exception as error:
+            resume = lambda error=error: flow.throw(error)  # type: ignore[misc]  # noqa: E731
+        else:
+            resume = lambda outcome=outcome: flow.send(outcome)  # type: ignore[misc]  # noqa: E731
+
+
+def a_call(
+    *, timeout: float | None = 60.0, metadata: Any = (), operation_id: str = "", authorization: str | None = ""
+) -> Call[Any, Any]:
+    """A call that awaits its authorization."""
+    method = methods.TokenizerService.Tokenize
+    return Call(method, object(), timeout, metadata, "client-id", operation_id, authorization)
+
+
+# Ages
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "renewed_after"),
+    [(12 * HOUR, HOUR), (39944.0, HOUR), (10 * HOUR, HOUR), (HOUR, 360.0), (600.0, 60.0), (None, HOUR)],
+)
+def test_a_token_is_renewed_after_a_tenth_of_its_life_or_an_hour(lifetime: float | None, renewed_after: float) -> None:
+    client = Client(Source(lifetime))
+    assert client.authorization() == "Bearer t1.1"
+    client.time.pass_(renewed_after - 1.0)
+    assert client.authorization() == "Bearer t1.1"
+    assert not client.begun
+    client.time.pass_(1.0)
+    assert client.authorization() == "Bearer t1.1"  # it lives: nobody is kept waiting
+    client.finish()
+    assert client.authorization() == "Bearer t1.2"
+
+
+def test_the_wall_clock_tells_the_age_since_a_suspended_machine_stops_the_other() -> None:
+    client = Client(Source())
+    client.authorization()
+    client.time.wall += 13 * HOUR
+    assert client.authorization() == "Bearer t1.2"
+
+
+def test_a_clock_that_is_set_back_makes_no_token_young() -> None:
+    client = Client(Source())
+    client.authorization()
+    client.time.wall -= 24 * HOUR
+    assert client.authorization() == "Bearer t1.2"
+
+
+def test_a_token_near_its_end_is_waited_for() -> None:
+    client = Client(Source())
+    client.authorization()
+    client.time.pass_(12 * HOUR - 59.0)
+    assert client.authorization() == "Bearer t1.2"
+
+
+def test_a_clock_that_is_wrong_does_not_ask_for_every_call(caplog: pytest.LogCaptureFixture) -> None:
+    source = Source(-13 * HOUR)
+    client = Client(source)
+    assert [client.authorization() for _ in range(3)] == ["Bearer t1.1"] * 3
+    assert "the clock of this machine is probably wrong" in caplog.text
+
+
+# Failures
+
+
+def test_a_failing_renewal_keeps_the_old_token_while_it_lives(caplog: pytest.LogCaptureFixture) -> None:
+    source = Source()
+    client = Client(source)
+    client.authorization()
+    source.failure = UnavailableError("down")
+    for _ in range(20):
+        client.time.pass_(0.54 * HOUR)
+        assert client.authorization() == "Bearer t1.1"
+        client.finish()
+    client.time.pass_(1.19 * HOUR)  # a few seconds before its end
+    assert client.authorization() == "Bearer t1.1"
+    client.time.pass_(HOUR)
+    with pytest.raises(UnavailableError, match="down"):
+        client.authorization()
+    source.failure = None
+    client.time.pass_(1.0)
+    assert client.authorization() == "Bearer t1.2"
+    assert "no new IAM token from Source(...)" in caplog.text
+
+
+def test_a_failing_renewal_is_not_begun_by_every_call() -> None:
+    source = Source()
+    client = Client(source)
+    client.authorization()
+    client.time.pass_(HOUR)
+    source.failure = UnavailableError("down")
+    client.authorization()
+    client.finish()
+    for _ in range(5):
+        client.authorization()
+    assert not client.begun
+    client.time.pass_(PAUSE)
+    client.authorization()
+    assert len(client.begun) == 1
+
+
+def test_a_blip_is_ridden_out() -> None:
+    failures = [UnavailableError("blip"), OSError("blip"), None]
+    source = Source()
+    client = Client(source)
+    fetch = source.fetch
+
+    def flaky(timeout: float) -> AccessToken:
+        source.failure = failures.pop(0)
+        return fetch(timeout)
+
+    source.fetch = flaky  # type: ignore[method-assign]
+    assert len(failures) == FETCHES
+    assert client.authorization() == "Bearer t1.1"
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "told"),
+    [
+        (ConfigError("no service account"), ConfigError, "no service account"),
+        (RuntimeError("t1.secret"), ConfigError, "Source failed with RuntimeError"),
+        (OSError("t1.secret"), UnavailableError, "Source failed with OSError"),
+    ],
+)
+def test_what_fails_without_a_token_is_told(raised: Exception, kind: type[YagrpcError], told: str) -> None:
+    source = Source()
+    source.failure = raised
+    with pytest.raises(kind, match=told) as caught:
+        Client(source).authorization()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_failure_is_told_to_each_by_an_error_of_its_own() -> None:
+    source = Source()
+    source.failure = UnavailableError("down")
+    client = Client(source)
+    raised: list[UnavailableError] = []
+    for operation_id in ("", "d7q"):
+        with pytest.raises(UnavailableError, match="down") as caught:
+            client.sent(operation_id=operation_id)
+        raised.append(caught.value)
+    assert raised[0] is not raised[1]
+    assert [error.operation_id for error in raised] == ["", "d7q"]
+
+
+def test_waiting_for_a_token_counts_into_the_timeout() -> None:
+    client = Client(Source())
+    client.late = True
+    with pytest.raises(
+        UnavailableError, match=r"no IAM token from Source\(\.\.\.\) within 5 s, nothing was sent"
+    ) as got:
+        client.sent(timeout=5.0)
+    assert got.value.attempts == 0
+    assert got.value.client_request_id == "client-id"
+
+
+def test_the_time_that_the_token_took_is_taken_from_the_call() -> None:
+    source = Source()
+    client = Client(source)
+    fetch = source.fetch
+
+    def slow(timeout: float) -> AccessToken:
+        client.time.pass_(3.0)
+        return fetch(timeout)
+
+    source.fetch = slow  # type: ignore[method-assign]
+    made = a_call(timeout=5.0)
+
+    def send() -> Flow[float | None]:
+        return made.timeout
+        yield
+
+    assert client.run(client.authorizer.authorized(made, send)) == pytest.approx(2.0)
+
+
+# Refusals
+
+
+def test_a_refused_token_is_renewed_once_and_the_call_sent_again() -> None:
+    client = Client(Source())
+    assert [each["authorization"] for each in client.sent(refusals=1)] == ["Bearer t1.1", "Bearer t1.2"]
+    with pytest.raises(UnauthenticatedError):
+        client.sent(refusals=2)
+
+
+def test_a_token_that_others_have_renewed_is_taken() -> None:
+    source = Source()
+    client = Client(source)
+    first = a_call()
+    client.run(client.authorizer.authorize(first))
+    client.sent(refusals=1)
+    assert source.fetched == 2
+    assert client.run(client.authorizer.renew(first, UnauthenticatedError("no")))
+    assert source.fetched == 2
+    assert first.metadata == (("authorization", "Bearer t1.2"),)
+
+
+def test_the_same_token_is_not_sent_again() -> None:
+    source = Source()
+    source.same = True
+    with pytest.raises(UnauthenticatedError):
+        Client(source).sent(refusals=1)
+
+
+def test_a_renewal_that_fails_is_what_is_told() -> None:
+    source = Source()
+    client = Client(source)
+    client.authorization()
+    source.failure = UnavailableError("down")
+    with pytest.raises(UnavailableError, match="down") as caught:
+        client.sent(refusals=1)
+    assert isinstance(caught.value.__cause__, UnauthenticatedError)
+
+
+def test_a_callable_is_asked_again() -> None:
+    tokens = iter(["t1.old", "t1.new", "t1.newer", "t1.newer"])
+    client = Client(IamToken(lambda: next(tokens)))
+    assert [each["authorization"] for each in client.sent(refusals=1)] == ["Bearer t1.old", "Bearer t1.new"]
+    with pytest.raises(UnauthenticatedError):
+        client.sent(refusals=1)
+
+
+def test_credentials_that_never_change_are_not_asked_again() -> None:
+    with pytest.raises(UnauthenticatedError):
+        Client(ApiKey("key")).sent(refusals=1)
+
+
+def test_a_call_with_an_authorization_of_its_callers_is_left_alone() -> None:
+    source = Source()
+    own = (("authorization", "Bearer mine"),)
+    assert Client(source).sent(metadata=own, authorization=None) == [dict(own)]
+    with pytest.raises(UnauthenticatedError):
+        Client(source).sent(refusals=1, metadata=own, authorization=None)
+    assert source.fetched == 0
+
+
+class Own(Credentials):
+    """Credentials of somebody's own."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def authorization(self) -> Any:
+        """What the test says."""
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+@pytest.mark.parametrize(
+    "given", ["", "Own secret\n", "ключ", b"Own secret", 5, RuntimeError("secret"), KeyError("secret")]
+)
+def test_what_somebodys_credentials_give_is_checked(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^Own\.authorization\(\) (gave what can't be sent|failed with)") as caught:
+        Client(Own(given)).sent()
+    assert "secret" not in str(caught.value)
+
+
+def test_somebodys_credentials_may_be_none() -> None:
+    assert Client(Own(None)).sent() == [{}]
+    assert Client(Own("Own scheme")).sent() == [{"authorization": "Own scheme"}]
+
+
+# Folders
+
+
+def test_the_folder_goes_with_a_users_token_and_with_no_other() -> None:
+    assert Client(IamToken(lambda: "t1.x", user=True)).sent() == [
+        {"authorization": "Bearer t1.x", "x-folder-id": "b1g"}
+    ]
+    assert Client(IamToken(lambda: "t1.x")).sent() == [{"authorization": "Bearer t1.x"}]
+    assert "x-folder-id" not in Client(Source()).sent()[0]
+    assert "x-folder-id" not in Client(IamToken(lambda: "t1.x", user=True), folder_id=None).sent()[0]
+
+
+def test_a_folder_of_the_callers_stays() -> None:
+    source = Source()
+    source.user_account = True
+    for sent in Client(source).sent(refusals=1, metadata=(("x-folder-id", "other"),)):
+        assert sent["x-folder-id"] == "other"
+
+
+def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    client = Client(Source())
+    client.sent(refusals=1)
+    assert "an IAM token from Source(...), good for 43200 s" in caplog.text
+    assert "t1." not in caplog.text

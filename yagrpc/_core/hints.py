@@ -1,0 +1,118 @@
+"""What is likely behind a refusal, and what to do about it: one table.
+
+Rules: a hint is part of a line, names arguments and variables by their names, and never repeats what the service
+said. It decides nothing: messages are the service's to change, so no retry hangs on them. The first row that fits
+holds; most are from the documentation's page of error codes or from what users report, as are the messages.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from yagrpc.errors import Code
+
+
+class Row(NamedTuple):
+    """One likely cause.
+
+    Args:
+        code: The status that it shows as.
+        pattern: Found in the service's message, case aside.
+        hint: What to tell.
+        model_uri: Found in the request's model URI, where it has one.
+    """
+
+    code: Code
+    pattern: str
+    hint: str
+    model_uri: str = ""
+
+
+HINTS: Final = (
+    Row(
+        Code.UNAUTHENTICATED,
+        "specify folder id",
+        "the token is a user account's, which goes with a folder: give the client folder_id=, and IamToken(token, "
+        "user=True)",
+    ),
+    Row(
+        Code.UNAUTHENTICATED,
+        "has to be passed",
+        "no credential was sent, or of an unknown scheme: NoCredentials() is for emulators and gateways only",
+    ),
+    Row(
+        Code.UNAUTHENTICATED,
+        "api ?key has expired",
+        "create a new API key, and revoke this one",
+    ),
+    Row(
+        Code.UNAUTHENTICATED,
+        "unknown api ?key",
+        "the API key is wrong (its secret is meant, not its id) or deleted, or its scope is too narrow: it takes "
+        "yc.ai.languageModels.execute or yc.ai.foundationModels.execute",
+    ),
+    Row(
+        Code.UNAUTHENTICATED,
+        "token is (invalid|expired)|has expired",
+        "an IAM token lives for 12 hours at most: a literal one is not renewed, but ServiceAccountKey(...), "
+        "MetadataService() and IamToken(callable) are",
+    ),
+    Row(Code.UNAUTHENTICATED, "", "'yagrpc doctor' tells which credentials are used, and from where they come"),
+    Row(
+        Code.INVALID_ARGUMENT,
+        "folder id .* does not match",
+        "a service account works in its own folder: give that one as folder_id=, or leave out x-folder-id and "
+        "user=True, which are for user accounts",
+    ),
+    Row(
+        Code.INVALID_ARGUMENT,
+        "",
+        "the model URI has an empty folder: it is gpt://FOLDER/MODEL",
+        model_uri=r"^\w+:///",
+    ),
+    Row(
+        Code.PERMISSION_DENIED,
+        "",
+        "the model URI has an empty folder: it is gpt://FOLDER/MODEL",
+        model_uri=r"^\w+:///",
+    ),
+    Row(
+        Code.PERMISSION_DENIED,
+        "folder|cloud",
+        "the account needs the role ai.languageModels.user on the folder of the model URI, and the folder's cloud an "
+        "active billing account",
+    ),
+    Row(
+        Code.PERMISSION_DENIED,
+        "access to model",
+        "the model is not there for this account: look at the model URI's folder and name, and at the account's role "
+        "ai.languageModels.user",
+    ),
+    Row(
+        Code.PERMISSION_DENIED,
+        "",
+        "look at the account's roles on the folder, at the API key's scope, and whether a billing account is linked",
+    ),
+)
+
+
+def hint(code: Code, message: str, request: object = None) -> str:
+    """What is likely behind a refusal; empty where nothing is known.
+
+    Args:
+        code: The status.
+        message: What the service said.
+        request: What was sent.
+    """
+    rows = _BY_CODE.get(code)
+    if rows is None:
+        return ""
+    model_uri = str(getattr(request, "model_uri", ""))
+    for row in rows:
+        if re.search(row.pattern, message, re.IGNORECASE) and re.search(row.model_uri, model_uri):
+            return row.hint
+    return ""
+
+
+_BY_CODE: Final = {code: tuple(row for row in HINTS if row.code is code) for code in {row.code for row in HINTS}}

@@ -1,0 +1,216 @@
+"""When an IAM token is obtained and renewed: one keeper for each client.
+
+A token is renewed when a tenth of its life is over, and at least hourly, by the first call that finds it so (the
+documentation advises to ask hourly, and timers do not run where a machine is suspended). Callers meanwhile use the
+old one; near its end they wait.
+
+Rules: no I/O. Ages are told by the wall clock, which goes on while a machine is suspended. A renewal that fails costs
+nothing while the old token lives. Once for all callers: everything that obtains a token is one shared flow.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from yagrpc._core import retry
+from yagrpc._core.flow import Flow, block, share, sleep
+from yagrpc.credentials import (
+    AccessToken,
+    Automatic,
+    Credentials,
+    ExchangedCredentials,
+    FetchedCredentials,
+    ObtainedCredentials,
+)
+from yagrpc.credentials.base import FETCH_TIMEOUT, bearer
+from yagrpc.errors import CallError, ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
+
+if TYPE_CHECKING:
+    from yagrpc._core.flow import Call
+    from yagrpc._core.sending import Clock
+
+RENEWED_AFTER: Final = 3600.0
+"""Seconds of age at which a token is renewed at the latest: the documented advice."""
+RENEWED_PART: Final = 0.1
+"""Part of a token's life after which it is renewed."""
+NEAR_END: Final = 60.0
+"""Seconds before its end in which a token is used only where no new one can be had."""
+UNKNOWN_LIFE: Final = 12 * 3600.0
+"""Seconds that a token lives where nobody said: the documented longest."""
+
+PAUSE: Final = 30.0
+"""Seconds after a failed renewal until the next, while the old token lives."""
+FAILURE_KEPT: Final = 1.0
+"""Seconds for which a failure is told without another attempt, to those who have no token."""
+FETCHES: Final = 3
+"""Attempts to fetch a token, the first included; an exchange is a call, and repeated as calls are."""
+
+_KEY: Final = "token"
+
+log = logging.getLogger("yagrpc.credentials")
+
+
+class Held(NamedTuple):
+    """A token, and its times by the wall clock: obtained, renewed after, used without care until, dead after.
+
+    The last is a guess where nobody said.
+    """
+
+    authorization: str
+    since: float
+    due: float
+    safe: float
+    end: float
+    told: bool
+
+
+class Tokens:
+    """The token of one client, where its credentials have one that is obtained.
+
+    Args:
+        credentials: Where it comes from.
+        exchange: Exchanges an identity (a field of `CreateIamTokenRequest`) for a token.
+        audience: Gives whom a signed identity is made for.
+        clock: Tells passed time, in seconds.
+        wall: Tells the time, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        exchange: Callable[[dict[str, str]], Flow[AccessToken]],
+        audience: Callable[[], str],
+        clock: Clock,
+        wall: Clock,
+    ) -> None:
+        self.credentials = credentials
+        self.held: Held | None = None
+        self._exchange = exchange
+        self._audience = audience
+        self._clock = clock
+        self._wall = wall
+        self._failure: tuple[float, YagrpcError] | None = None
+
+    def current(self, call: Call[Any, Any]) -> Flow[str | None]:
+        """The `authorization` of now, obtained first where no token lives; `None` where nothing has to be obtained.
+
+        Args:
+            call: What it is for: its timeout bounds the wait, and its errors tell of it.
+
+        Raises:
+            YagrpcError: There is no token.
+        """
+        if not isinstance(self.credentials, ObtainedCredentials):
+            return None
+        held, now = self.held, self._wall()
+        if held is not None and held.since <= now < held.safe:
+            if now >= held.due and self._recent(PAUSE) is None:
+                yield from share(_KEY, self._obtain, wait=False)
+            return held.authorization
+        failure = yield from self._obtained(call)
+        held = self.held
+        if failure is not None and (held is None or self._wall() >= held.end):
+            raise _about(failure, call)
+        return None if held is None else held.authorization
+
+    def renew(self, call: Call[Any, Any], refused: str, error: UnauthenticatedError) -> Flow[None]:
+        """Obtain another token than one that was refused, unless somebody has.
+
+        Args:
+            call: What was refused.
+            refused: Its `authorization`.
+            error: The refusal.
+
+        Raises:
+            YagrpcError: There is none; the refusal is its cause.
+        """
+        if self.held is None or self.held.authorization != refused:
+            return
+        log.info("a token was refused, it is renewed (client request id %s)", call.client_request_id)
+        failure = yield from self._obtained(call)
+        if failure is not None:
+            raise _about(failure, call) from error
+
+    def _obtained(self, call: Call[Any, Any]) -> Flow[YagrpcError | None]:
+        """Obtain a token, or wait while somebody does; gives why there is none."""
+        failure = self._recent(FAILURE_KEPT)
+        if failure is not None:
+            return failure
+        try:
+            return (yield from share(_KEY, self._obtain, call.timeout))
+        except TimeoutError:
+            return UnavailableError(
+                f"no IAM token from {self.credentials!r} within {call.timeout:g} s, nothing was sent",
+                method=call.method.path,
+                client_request_id=call.client_request_id,
+                attempts=0,
+            )
+
+    def _obtain(self) -> Flow[YagrpcError | None]:
+        """The shared flow: obtain a token and keep it; gives why that failed."""
+        try:
+            if isinstance(self.credentials, Automatic):
+                self.credentials = yield from block(self.credentials.choose)
+                log.info("credentials: %r", self.credentials)
+            if isinstance(self.credentials, ObtainedCredentials):
+                self._keep((yield from self._token(self.credentials)))
+        except Exception as error:
+            failure = _told(error, self.credentials)
+            self._failure = self._clock(), failure
+            left = 0.0 if self.held is None else max(0.0, self.held.end - self._wall())
+            log.warning("no new IAM token from %r, the old one lives for %.0f s: %s", self.credentials, left, failure)
+            return failure
+        self._failure = None
+        return None
+
+    def _token(self, credentials: ObtainedCredentials) -> Flow[AccessToken]:
+        if isinstance(credentials, ExchangedCredentials):
+            identity = yield from block(lambda: credentials.identity(self._audience(), self._wall()))
+            return (yield from self._exchange(identity))
+        assert isinstance(credentials, FetchedCredentials)
+        for attempt in range(2, FETCHES + 1):
+            try:
+                return (yield from block(lambda: credentials.fetch(FETCH_TIMEOUT)))
+            except (UnavailableError, OSError):
+                pause = retry.pause_before(attempt)
+            yield from sleep(pause)
+        return (yield from block(lambda: credentials.fetch(FETCH_TIMEOUT)))
+
+    def _keep(self, token: AccessToken) -> None:
+        now = self._wall()
+        life = UNKNOWN_LIFE if token.lifetime is None else token.lifetime
+        if life <= 0:
+            log.warning("an IAM token is over as soon as it is there: the clock of this machine is probably wrong")
+            life = RENEWED_AFTER
+        due, safe = min(RENEWED_AFTER, life * RENEWED_PART), life - min(NEAR_END, life * RENEWED_PART)
+        self.held = Held(bearer(token.value), now, now + due, now + safe, now + life, token.lifetime is not None)
+        log.info("an IAM token from %r, good for %.0f s", self.credentials, life)
+
+    def _recent(self, seconds: float) -> YagrpcError | None:
+        """The last failure, where it is not older than that and nothing was obtained since."""
+        if self._failure is None or self._clock() - self._failure[0] >= seconds:
+            return None
+        return self._failure[1]
+
+
+def _told(error: Exception, credentials: Credentials) -> YagrpcError:
+    """Why a token can't be had, as one of ours; what somebody else's code raised may show a secret."""
+    if isinstance(error, YagrpcError):
+        return error
+    text = f"{type(credentials).__name__} failed with {type(error).__name__}"
+    failure = UnavailableError(text) if isinstance(error, OSError) else ConfigError(text)
+    failure.__cause__ = error
+    return failure
+
+
+def _about(failure: YagrpcError, call: Call[Any, Any]) -> YagrpcError:
+    """A failure of one's own to raise: several may have waited for the token, and each raise writes into it."""
+    mine = copy.copy(failure)
+    mine.__cause__ = failure.__cause__
+    if isinstance(mine, CallError) and call.operation_id:
+        mine.operation_id = call.operation_id
+    return mine

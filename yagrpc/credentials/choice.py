@@ -1,0 +1,139 @@
+"""Which credentials are used: what is given, then what the environment has, then what the machine offers.
+
+Rules: deciding does no I/O; what takes asking somebody (the metadata service, `yc`) is left to the first call.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from yagrpc.credentials.base import API_KEY, IAM_TOKEN, OAUTH_TOKEN, Credentials, ObtainedCredentials
+from yagrpc.credentials.exchanged import OAUTH_IS_RETIRED, OAuthToken, ServiceAccountKey
+from yagrpc.credentials.given import ApiKey, IamToken
+from yagrpc.credentials.metadata import MetadataService
+from yagrpc.credentials.yc import YcCli
+from yagrpc.errors import ConfigError, UnavailableError
+
+PROBE_SECONDS: Final = 0.1
+"""How long the metadata service may take to answer where nobody said that there is one (the official SDK's figure)."""
+
+NAMED_PROBE_SECONDS: Final = 1.0
+"""The same where `YC_METADATA_ADDR` names it."""
+
+log = logging.getLogger("yagrpc.credentials")
+
+
+class Automatic(ObtainedCredentials):
+    """What the machine offers: its metadata service, then `YC_TOKEN`, then the `yc` command.
+
+    Args:
+        environment: Where variables are looked up.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def choose(self) -> Credentials:
+        """Look what there is; blocks.
+
+        Raises:
+            ConfigError: Nothing; the message says what was looked at.
+        """
+        looked = [f"{', '.join(_OF_VARIABLES)} are not set"]
+        named = self._environment.get("YC_METADATA_ADDR")
+        metadata = MetadataService(named or None)
+        try:
+            metadata.fetch(NAMED_PROBE_SECONDS if named else PROBE_SECONDS)
+        except (ConfigError, UnavailableError) as error:
+            looked.append(error.message if isinstance(error, UnavailableError) else str(error))
+        else:
+            return metadata
+        if self._environment.get("YC_TOKEN"):
+            return IamToken(lambda: self._environment.get("YC_TOKEN", ""))
+        looked.append("YC_TOKEN is not set")
+        if not _is_terminal():
+            looked.append("the yc command is not tried without a terminal")
+        else:
+            import shutil
+
+            if shutil.which("yc", path=self._environment.get("PATH")):
+                return YcCli(self._environment.get("YC_PROFILE") or None)
+            looked.append("the yc command is not installed")
+        raise ConfigError(f"no credentials: {'; '.join(looked)}. Set YC_API_KEY, or give credentials=ApiKey(...)")
+
+    def authorization(self) -> str | None:
+        """That of what is chosen."""
+        return self.choose().authorization()
+
+    def __repr__(self) -> str:
+        return "Automatic()"
+
+
+def resolve_credentials(
+    credentials: Credentials | str | None, environment: Mapping[str, str] = os.environ
+) -> Credentials:
+    """The credentials to use.
+
+    The argument, then `YC_API_KEY`, `YC_IAM_TOKEN`, `YC_OAUTH_TOKEN`, `YC_SERVICE_ACCOUNT_KEY_FILE`, the metadata
+    service, `YC_TOKEN`, the `yc` command. It is the official SDK's order; the key file, which that does not know, comes
+    last of what somebody has set on purpose.
+
+    Args:
+        credentials: A `Credentials` object, or a string whose kind its beginning tells (`AQVN` an API key,
+            `t1.` an IAM token, `y0_` an OAuth token).
+        environment: Where variables are looked up. `YC_TOKEN` is read again for every call.
+
+    Raises:
+        ConfigError: One is of a shape that is not known.
+    """
+    if isinstance(credentials, Credentials):
+        return credentials
+    if isinstance(credentials, str):
+        return _by_shape(credentials)
+    if credentials is not None:
+        raise ConfigError(
+            f"credentials is a {type(credentials).__name__}: give ApiKey(...), IamToken(...) or NoCredentials()"
+        )
+    name = variable_used(environment)
+    return Automatic(environment) if name is None else _OF_VARIABLES[name](environment[name])
+
+
+def variable_used(environment: Mapping[str, str]) -> str | None:
+    """The variable that says which credentials are used; `None` where none does, and the machine is asked."""
+    return next((name for name in _OF_VARIABLES if environment.get(name)), None)
+
+
+def _by_shape(text: str) -> Credentials:
+    if API_KEY.match(text):
+        return ApiKey(text)
+    if IAM_TOKEN.match(text):
+        return IamToken(text)
+    if OAUTH_TOKEN.match(text):
+        return _oauth(text, "credentials")
+    raise ConfigError(
+        "credentials is a string of an unknown shape: an API key begins with AQVN, an IAM token with t1.; "
+        "say which it is with ApiKey(...) or IamToken(...)"
+    )
+
+
+def _oauth(token: str, source: str = "YC_OAUTH_TOKEN") -> OAuthToken:
+    # Logged, since a warning would be about a line of ours, which tells the user nothing.
+    log.warning("%s is an OAuth token. %s", source, OAUTH_IS_RETIRED)
+    return OAuthToken(token, warn=False)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+_OF_VARIABLES: Final[dict[str, Callable[[str], Credentials]]] = {
+    "YC_API_KEY": ApiKey,
+    "YC_IAM_TOKEN": IamToken,
+    "YC_OAUTH_TOKEN": _oauth,
+    "YC_SERVICE_ACCOUNT_KEY_FILE": ServiceAccountKey,
+}
+"""The order of the environment: the first that is set is used."""

@@ -1,0 +1,90 @@
+"""The token of the service account that a virtual machine, function or container runs as, from its metadata service."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from yagrpc.credentials.base import AccessToken, FetchedCredentials, without_secrets
+from yagrpc.errors import ConfigError, UnavailableError
+
+ADDRESS: Final = "169.254.169.254"
+"""Where every machine of the cloud finds it (documented)."""
+
+TOKEN_PATH: Final = "/computeMetadata/v1/instance/service-accounts/default/token"
+
+ANSWER_SECONDS: Final = 1.0
+"""How long it may take to connect, and to answer: it is on the machine itself, or next to it."""
+
+_LARGEST: Final = 64 * 1024
+"""Bytes of an answer that is read."""
+
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?", re.ASCII)
+
+
+class MetadataService(FetchedCredentials):
+    """The service account linked to the machine that this runs on.
+
+    Args:
+        address: `host` or `host:port`; by default `YC_METADATA_ADDR`, then 169.254.169.254. It is asked in plain HTTP,
+            and never through a proxy.
+
+    Raises:
+        ConfigError: It is no address.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        source = "address" if address is not None else "YC_METADATA_ADDR"
+        self.address = address if address is not None else os.environ.get("YC_METADATA_ADDR") or ADDRESS
+        found = _HOST.fullmatch(self.address) if isinstance(self.address, str) else None
+        if found is None or int(found["port"] or 80) > 65535:
+            raise ConfigError(f"{source} is {self.address!r}: it takes host or host:port, without a scheme")
+
+    def fetch(self, timeout: float) -> AccessToken:
+        """Ask for the token.
+
+        Args:
+            timeout: Seconds to connect, and seconds to answer; at most 1 is used.
+
+        Raises:
+            UnavailableError: There is no answer, or a failure that may pass.
+            ConfigError: The machine has no service account, or the answer is none.
+        """
+        status, body = self._get(min(timeout, ANSWER_SECONDS))
+        if status == 404:
+            raise ConfigError(f"{self._name} knows no service account: link one to this machine")
+        if status == 429 or status >= 500:
+            raise UnavailableError(f"{self._name} answered with HTTP status {status}", attempts=1)
+        if status != 200:
+            raise ConfigError(f"{self._name} answered with HTTP status {status}, not with a token")
+        import json
+
+        try:
+            answer = json.loads(body)
+            return AccessToken(answer["access_token"], float(answer["expires_in"]))
+        except (ValueError, KeyError, TypeError):  # the answer itself may hold a token, so it is not told
+            pass
+        raise ConfigError(f"{self._name} answered, but not with a token")
+
+    def __repr__(self) -> str:
+        return f"MetadataService({self.address!r})"
+
+    @property
+    def _name(self) -> str:
+        return f"the metadata service at {self.address}"
+
+    def _get(self, timeout: float) -> tuple[int, bytes]:
+        import http.client
+
+        try:
+            connection = http.client.HTTPConnection(self.address, timeout=timeout)
+            try:
+                connection.request("GET", TOKEN_PATH, headers={"Metadata-Flavor": "Google"})
+                response = connection.getresponse()
+                return response.status, response.read(_LARGEST)
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            text = without_secrets(str(error)) or type(error).__name__
+            raise UnavailableError(f"{self._name} can't be reached: {text}", attempts=1) from error
