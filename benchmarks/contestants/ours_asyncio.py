@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import yagrpc
 from common import Report, question, task
@@ -20,9 +21,16 @@ async def main() -> None:
         report.submitted()
         waited = [operation.future() for operation in operations]
         report.memory_while_pending()
-        for number, completion in enumerate(await asyncio.gather(*waited)):
-            report.answered(number, completion.text)
+        for number, future in enumerate(waited):
+            future.add_done_callback(functools.partial(told, report, number))
+        await asyncio.wait(waited)
         report.print()
+
+
+def told(report: Report, number: int, future: asyncio.Future[yagrpc.Completion]) -> None:
+    """An answer came, or a failure, which the report counts as none."""
+    if future.exception() is None:
+        report.answered(number, future.result().text)
 
 
 asyncio.run(main())
