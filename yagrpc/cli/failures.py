@@ -14,6 +14,7 @@ from yagrpc.errors import (
     ConfigError,
     DeadlineExceededError,
     OperationTimeoutError,
+    QuotaWaitError,
     RequestError,
     YagrpcError,
 )
@@ -38,6 +39,7 @@ class OutputLostError(Exception):
 EXIT_CODES: Final[Mapping[type[BaseException], int]] = {
     OperationTimeoutError: TIMED_OUT,
     DeadlineExceededError: TIMED_OUT,
+    QuotaWaitError: TIMED_OUT,
     ConfigError: USAGE,
     RequestError: USAGE,
     click.ClickException: USAGE,
