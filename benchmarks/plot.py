@@ -22,7 +22,8 @@ def main() -> None:
 
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     results: dict[str, Any] = json.loads(source.read_text("utf-8"))
-    cases = {title: one for title, one in results.items() if one["case"]["quota"] and one["case"]["many"] >= 50}
+    by_size = sorted(results.items(), key=lambda item: item[1]["case"]["many"])
+    cases = {title: one for title, one in by_size if one["case"]["quota"] and one["case"]["many"] >= 50}
     names = list(dict.fromkeys(name for one in cases.values() for name in one["found"]))
     figure, axes = pyplot.subplots(1, 3, figsize=(15, 0.8 + 0.24 * len(names) * len(cases)), sharey=True)
     drawings: tuple[tuple[str, Callable[[Any, int], float]], ...] = (
@@ -42,12 +43,11 @@ def main() -> None:
             axis.barh(at, widths, height=height, label=name)
         axis.set_xlabel(label)
         axis.grid(axis="x", alpha=0.3)
-    axes[0].set_xscale("log")
     axes[1].set_xscale("log")
     axes[0].set_yticks(range(len(cases)), list(cases))
     axes[0].invert_yaxis()
-    axes[2].legend(loc="lower left", fontsize=8)
-    figure.tight_layout()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncol=4, fontsize=9)
+    figure.tight_layout(rect=(0, 0.8 / figure.get_figheight(), 1, 1))
     target.parent.mkdir(exist_ok=True)
     figure.savefig(target, metadata={"Date": None})
 
