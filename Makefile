@@ -3,9 +3,11 @@
 #   make test     the tests, on the installed wheel
 #   make check    format, lint, types, generated code, and the built packages put to use
 #   make bench    speed, side by side with bare stubs and the official packages (make bench-quick: three minutes)
-#   make official our descriptors against those of the newest official package
+#   make matrix   the wheel with every line of versions that it admits, and beside the official package's (QUICK=1: few)
+#   make official our descriptors and our emulator against the newest official packages
+#   make upstream what was added, changed or removed in the newest official package
 #   make live     contract tests against the service, where credentials are set
-#   make gen      regenerate generated/ from proto/
+#   make gen      regenerate the generated packages from their protos
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +16,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench bench-quick official live gen format clean
+.PHONY: demo test check bench bench-quick matrix official upstream live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -34,15 +36,26 @@ check: $(VENV)/.installed $(VENV)/.tools
 bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/imports.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/emulator.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/waiting.py $(if $(QUICK),--quick)
 	$(if $(QUICK),,$(BIN)/python benchmarks/waiting.py --draw docs/waiting.svg)
+	$(if $(QUICK),,$(PYTEST) -m slow --no-cov tests/contract/test_limits.py)
 
 bench-quick:
 	$(MAKE) bench QUICK=1
 
+matrix: $(VENV)/.installed $(VENV)/.tools
+	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)
+	$(PYTEST) -m slow --no-cov tests/isolation $(if $(QUICK),-k newest) $(ARGS)
+
 official: $(VENV)/.installed $(VENV)/.tools
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m slow --no-cov tests/gen tests/official $(ARGS)
+
+upstream:
+	$(PYTHON) -m venv .venv-upstream
+	.venv-upstream/bin/python -m pip install --quiet --disable-pip-version-check --upgrade yandexcloud
+	.venv-upstream/bin/python scripts/upstream.py
 
 live: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m live -rs -s --no-cov $(ARGS)
@@ -55,7 +68,7 @@ format: $(VENV)/.tools
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-gen build dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-gen .venv-upstream .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
@@ -68,5 +81,5 @@ $(VENV)/.tools: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	$(PIP) install --force-reinstall --no-deps .
-	$(PIP) install '.[auth,cli,codegen]'
+	$(PIP) install '.[auth,cli,codegen,emulator]'
 	touch $@

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import official
 from table import by_turns, show
@@ -32,6 +33,13 @@ _YANDEXCLOUD = """
 import yandexcloud
 from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2_grpc
 from yandex.cloud.operation import operation_service_pb2_grpc
+"""
+_SERVICE = "cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2_grpc"
+_OFFICIAL_SERVICE = f"from yandex.{_SERVICE}"
+_OUR_SERVICE = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1] / "generated")!r})
+from yagrpc_proto.yandex.{_SERVICE}
 """
 _STUDIO = "from yandex_ai_studio_sdk import AIStudio"
 
@@ -67,7 +75,16 @@ def main() -> int:
     by_turns(contestants, 2)  # caches of the file system and of bytecode
     measured = by_turns(contestants, 11 if quick else 25)
     targets = {"yagrpc, both clients and the method": 1.10}
-    return 0 if show("Import, in fresh processes", "ms", measured, targets) else 1
+    fine = show("Import, in fresh processes", "ms", measured, targets)
+    if not quick:
+        # Both in the official package's environment: the same versions of grpc and protobuf.
+        stubs = {
+            "official stubs and messages of one service": lambda: _import(cloud, _OFFICIAL_SERVICE),
+            "ours": lambda: _import(cloud, _OUR_SERVICE),
+        }
+        by_turns(stubs, 2)
+        show("Import of one service, in fresh processes", "ms", by_turns(stubs, 25), {})
+    return 0 if fine else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 def main() -> None:
     """Draw delays and Gets of every case under the quota, on logarithmic scales."""
-    import matplotlib
+    import matplotlib  # type: ignore[import-not-found]
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "yagrpc"

@@ -84,6 +84,10 @@ service ThingService{number} {{
   }}
   // Tells of changes.
   rpc Watch (GetThingRequest) returns (stream Thing);
+  // Makes many.
+  rpc Upload (stream Thing) returns (ListThingsResponse);
+  // Changes many, and tells of each.
+  rpc Exchange (stream Thing) returns (stream Thing);
 }}
 message GetThingRequest {{ string id = 1 [(yandex.cloud.required) = true]; }}
 message ListThingsRequest {{ Page page = 1; }}

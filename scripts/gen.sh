@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Regenerates generated/yagrpc_proto from proto/ with pinned tools, in an environment that it makes itself.
+# Regenerates generated/yagrpc_proto from proto/, and the example's package from its proto, with pinned tools in an
+# environment that it makes itself.
 #
-#   scripts/gen.sh           write generated/
-#   scripts/gen.sh --check   write nothing; fail if generated/ is not, file for file, what proto/ gives
+#   scripts/gen.sh           write the packages
+#   scripts/gen.sh --check   write nothing; fail if one is not, file for file, what its protos give
 #
 # PYTHON names the interpreter for the environment (default python3; 3.10 to 3.13 have wheels of the tools).
 set -euo pipefail
@@ -14,6 +15,11 @@ if [ $# -gt 1 ] || { [ -n "$mode" ] && [ "$mode" != --check ]; }; then
     exit 2
 fi
 
+# Source folder, output folder, package.
+trees=(
+    "proto generated yagrpc_proto"
+    "examples/proofreading examples/proofreading/generated proofreading_proto"
+)
 requirements=scripts/gen-requirements.txt
 venv=.venv-gen
 
@@ -25,29 +31,31 @@ if ! cmp -s "$requirements" "$venv/requirements.txt"; then
 fi
 
 generate() {
-    PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 \
-        "$venv/bin/python" -m yagrpc.codegen --proto proto --out "$1" --package yagrpc_proto
+    PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m yagrpc.codegen --proto "$1" --out "$2" --package "$3"
 }
-
-if [ -z "$mode" ]; then
-    generate generated
-    echo "generated/yagrpc_proto is up to date"
-    exit
-fi
 
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
-generate "$fresh"
-if ! diff --recursive --brief --exclude=__pycache__ "$fresh" generated; then
-    echo "generated/ differs from what proto/ gives: run scripts/gen.sh and commit the result" >&2
-    exit 1
-fi
-# The files are right; they must also be the ones that a clone gets.
-if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-    untracked=$(git ls-files --others --exclude='__pycache__/' -- generated)
-    if [ -n "$untracked" ]; then
-        printf 'generated files that git does not track:\n%s\n' "$untracked" >&2
+
+for tree in "${trees[@]}"; do
+    read -r source out package <<<"$tree"
+    if [ -z "$mode" ]; then
+        generate "$source" "$out" "$package"
+        echo "$out/$package is up to date"
+        continue
+    fi
+    generate "$source" "$fresh/$out" "$package"
+    if ! diff --recursive --brief --exclude=__pycache__ "$fresh/$out" "$out"; then
+        echo "$out/ differs from what $source/ gives: run scripts/gen.sh and commit the result" >&2
         exit 1
     fi
-fi
-echo "generated/ matches proto/"
+    # The files are right; they must also be the ones that a clone gets.
+    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+        untracked=$(git ls-files --others --exclude='__pycache__/' -- "$out")
+        if [ -n "$untracked" ]; then
+            printf 'generated files that git does not track:\n%s\n' "$untracked" >&2
+            exit 1
+        fi
+    fi
+    echo "$out/ matches $source/"
+done

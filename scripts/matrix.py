@@ -4,7 +4,7 @@ The range of versions in pyproject.toml is a claim; this is what runs it, and `t
 the two together. For each combination an environment is made (and kept in `--cache`), the wheel is installed with
 its command, and in it run, with warnings as errors: `use_wheel.py`, a conversation over real gRPC, and the tests of
 the well-known types, which say what each version of protobuf takes. Rules: the standard library and pip only; one row
-for each combination, whatever goes wrong with it; exit code 1 if a row failed that is not expected to.
+for each combination, whatever goes wrong with it; exit code 1 if a row failed that is not expected to, or none passed.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ EXPECTED: Final = {
     ("3.14", f"=={LOWEST['grpcio']}"): "the first wheels of grpcio for Python 3.14 are those of 1.75.1",
 }
 """What is known not to be installable, by Python and grpcio, and why."""
+
+PASSED: Final = "passed"
 
 TESTS: Final = "tests/isolation/test_well_known.py"
 
@@ -185,7 +187,7 @@ def run(combination: Combination, interpreter: str | None, wheel: str, cache: Pa
     except _StepError as error:
         result, good, told = f"**failed**: {error}", False, error.log
     else:
-        result, good = "passed", True
+        result, good = PASSED, True
     return Row(combination, result, good, versions, time.perf_counter() - start, told)
 
 
@@ -254,13 +256,15 @@ def main() -> int:
         chosen = combinations(sorted({*PYTHONS, *found}, key=_number))
     given.cache.mkdir(parents=True, exist_ok=True)
     print("| python | grpcio | protobuf | result | seconds |\n| --- | --- | --- | --- | ---: |", flush=True)
-    bad = []
+    rows = []
     for row in _rows(chosen, found, given.cache.resolve(), given.jobs):
         print(row, flush=True)
-        bad += [] if row.good else [row]
+        rows.append(row)
+    bad = [row for row in rows if not row.good]
     for row in bad:
         print(f"\n{row.combination.folder}\n{row.log}", file=sys.stderr)
-    return 1 if bad else 0
+    # A table in which nothing was run shows nothing.
+    return 0 if not bad and any(row.result == PASSED for row in rows) else 1
 
 
 if __name__ == "__main__":

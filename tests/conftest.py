@@ -1,10 +1,28 @@
-"""What every test gets: an environment without settings of the machine's own."""
+"""What every test gets: no settings of the machine's own, and at wish the scripts and official environments."""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+pytest_plugins = ["yagrpc.pytest_plugin"]
+
+ROOT = Path(__file__).parents[1]
+
+CACHE = ROOT / ".cache" / "official"
+"""Environments of official packages, kept in between runs; YAGRPC_OFFICIAL_VENVS names another folder."""
+
+UNREACHABLE = "after connection broken by"
+"""What pip prints with each retry of a connection, whatever broke it."""
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +32,68 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, request: pytest.F
     for name in [name for name in os.environ if name.startswith(("YC_", "YAGRPC_EMULATOR_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("YC_METADATA_ADDR", "127.0.0.1:1")  # nobody is there, and nobody elsewhere is asked
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[[str], ModuleType]:
+    """Loads a file of `scripts/` by its name: the folder is on nobody's path."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / f"scripts/{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        # Its dataclasses look their annotations up in the module by its name.
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+class OfficialEnvironment:
+    """An environment that has an official package.
+
+    Args:
+        requirement: The package, and with `==` its version; by default the newest.
+    """
+
+    def __init__(self, requirement: str) -> None:
+        self._package = requirement.partition("==")[0]
+        folder = Path(os.environ.get("YAGRPC_OFFICIAL_VENVS", CACHE)).absolute() / requirement
+        self.python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        if not self.python.exists():
+            venv.create(folder, with_pip=True)
+        install = self.run("-m", "pip", "install", "--upgrade", "--retries", "1", requirement)
+        if install.returncode and UNREACHABLE in install.stderr + install.stdout:
+            # An environment kept from an earlier run serves offline too.
+            if not self.version:
+                pytest.skip(f"pip cannot reach a package index to install {requirement}")
+        elif install.returncode:
+            pytest.fail(f"pip install {requirement}: {install.stderr}")
+
+    @property
+    def version(self) -> str:
+        """The version of the package that is there, `""` without any."""
+        return self.run("-c", f"import importlib.metadata as m; print(m.version('{self._package}'))").stdout.strip()
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run its interpreter, which sees its own packages alone."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "YC_"))}
+        return subprocess.run(
+            [str(self.python), *map(str, arguments)],
+            cwd=self.python.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+
+@pytest.fixture(scope="session")
+def official() -> Callable[[str], OfficialEnvironment]:
+    """Makes the environment of an official package, each once: `official("yandexcloud==0.380.0")`.
+
+    The only reason to skip a test that asks for one is a package index that cannot be reached.
+    """
+    return functools.cache(OfficialEnvironment)

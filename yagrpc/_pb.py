@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from yagrpc_proto.google.protobuf import wrappers_pb2 as wrappers_pb2
     from yagrpc_proto.google.rpc import error_details_pb2 as error_details_pb2
     from yagrpc_proto.google.rpc import status_pb2 as status_pb2
+    from yagrpc_proto.yagrpc.emulator.v1 import control_methods as control_methods
+    from yagrpc_proto.yagrpc.emulator.v1 import control_pb2 as control_pb2
+    from yagrpc_proto.yagrpc.emulator.v1 import control_pb2_grpc as control_pb2_grpc
     from yagrpc_proto.yandex.cloud import validation_pb2 as validation_pb2
     from yagrpc_proto.yandex.cloud.ai.foundation_models.v1 import (
         batch_inference_task_status_pb2 as batch_inference_task_status_pb2,
@@ -103,6 +106,9 @@ MODULES: Final = {
     "wrappers_pb2": "google.protobuf.wrappers_pb2",
     "error_details_pb2": "google.rpc.error_details_pb2",
     "status_pb2": "google.rpc.status_pb2",
+    "control_methods": "yagrpc.emulator.v1.control_methods",
+    "control_pb2": "yagrpc.emulator.v1.control_pb2",
+    "control_pb2_grpc": "yagrpc.emulator.v1.control_pb2_grpc",
     "validation_pb2": "yandex.cloud.validation_pb2",
     "batch_inference_task_status_pb2": "yandex.cloud.ai.foundation_models.v1.batch_inference_task_status_pb2",
     "text_common_pb2": "yandex.cloud.ai.foundation_models.v1.text_common_pb2",

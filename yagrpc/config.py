@@ -163,6 +163,20 @@ def check_given_endpoint(name: str, address: str, *, plaintext: bool) -> None:
         _check_loopback(name, address, "leave plaintext out to use TLS")
 
 
+def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool) -> None:
+    """Check the certificates that a caller trusts.
+
+    Raises:
+        ConfigError: They are no PEM, or there is no TLS to use them.
+    """
+    if root_certificates is None:
+        return
+    if not (isinstance(root_certificates, bytes) and b"-----BEGIN CERTIFICATE-----" in root_certificates):
+        raise ConfigError("root_certificates is no PEM: it takes the bytes of a file that has BEGIN CERTIFICATE in it")
+    if plaintext:
+        raise ConfigError("root_certificates is of no use without TLS: leave it out, or plaintext")
+
+
 def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
     """The folder: the argument, then `YC_FOLDER_ID`; `None` where neither is given.
 

@@ -33,17 +33,20 @@ class HttpRule:
         verb: The HTTP verb, in capitals.
         path: The URL template below the service's host; `{field}` is a field of the request.
         body: `"*"` where the request is the body, a field's name where that field is, else empty.
+        additional: Further bindings of the same rpc.
     """
 
-    __slots__ = ("body", "path", "verb")
+    __slots__ = ("additional", "body", "path", "verb")
 
-    def __init__(self, verb: str, path: str, body: str = "") -> None:
+    def __init__(self, verb: str, path: str, body: str = "", *additional: HttpRule) -> None:
         self.verb = verb
         self.path = path
         self.body = body
+        self.additional = additional
 
     def __repr__(self) -> str:
-        return f"HttpRule({self.verb!r}, {self.path!r}, {self.body!r})"
+        further = "".join(f", {rule!r}" for rule in self.additional)
+        return f"HttpRule({self.verb!r}, {self.path!r}, {self.body!r}{further})"
 
 
 class _Method(Generic[RequestT, ResponseT]):

@@ -6,9 +6,9 @@ import threading
 from concurrent import futures
 from pathlib import Path
 
-import yandexcloud
-from yandex.cloud.ai.foundation_models.v1 import text_common_pb2
-from yandex.cloud.ai.foundation_models.v1.text_generation import (
+import yandexcloud  # type: ignore[import-not-found]
+from yandex.cloud.ai.foundation_models.v1 import text_common_pb2  # type: ignore[import-not-found]
+from yandex.cloud.ai.foundation_models.v1.text_generation import (  # type: ignore[import-not-found]
     text_generation_service_pb2,
     text_generation_service_pb2_grpc,
 )

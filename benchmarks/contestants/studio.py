@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from yandex_ai_studio_sdk import AsyncAIStudio
-from yandex_ai_studio_sdk.auth import APIKeyAuth
+from yandex_ai_studio_sdk import AsyncAIStudio  # type: ignore[import-not-found]
+from yandex_ai_studio_sdk.auth import APIKeyAuth  # type: ignore[import-not-found]
 
 from common import Report, question, task
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -251,10 +252,50 @@ def test_a_refusal_is_a_failure(command: Command, emulate: Callable[..., Emulato
         (["--duration", "-1"], "a duration is a number of seconds, 0 or more; got -1.0"),
         (["--duration", "nan"], "a duration is a number of seconds, 0 or more; got nan"),
         (["--auth", "secret"], "Invalid value for '--auth': 'secret' is not one of"),
+        (["--quota-model", "leaky"], "Invalid value for '--quota-model': 'leaky' is not one of"),
+        (["--recording", "nowhere.json"], "nowhere.json: No such file or directory"),
+        (["--replies", "json"], "a reply function is written module:function, not 'json'"),
+        (["--replies", "json:"], "a reply function is written module:function, not 'json:'"),
+        (["--replies", "nowhere_at_all:f"], "'nowhere_at_all:f' can't be imported: ModuleNotFoundError: No module"),
+        (["--replies", "json:nothing"], "'json:nothing': the module json has no function nothing"),
+        (["--replies", "json:__doc__"], "'json:__doc__': the module json has no function __doc__"),
     ],
 )
 def test_a_wrong_option_of_the_emulator_is_told(command: Command, arguments: list[str], told: str) -> None:
     assert command.fails(2, "emulator", *arguments).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[", "not JSON: Expecting value"),
+        ('[{"method": "/a.B/C", "request": {}, "responses": []}]', "entry 1: method: there is no '/a.B/C'"),
+        (
+            '[{"method": "/yandex.cloud.operation.OperationService/Get", "request": {"id": ""}, "responses": [{}]}]',
+            'entry 1: request: Message type "yandex.cloud.operation.GetOperationRequest" has no field named "id"',
+        ),
+    ],
+)
+def test_a_file_that_is_no_recording_is_told(command: Command, tmp_path: Path, content: str, told: str) -> None:
+    file = tmp_path / "calls.json"
+    file.write_text(content)
+    assert command.fails(2, "emulator", "--recording", str(file)).startswith(f"{file}: {told}")
+
+
+def test_replies_come_from_one_place(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "script.yaml").write_text("replies: {ping: pong}")
+    line = command.fails(2, "emulator", "--script", str(tmp_path / "script.yaml"), "--replies", "json:dumps")
+    assert line.startswith("replies come from --script or from --replies, not from both")
+
+
+def test_a_module_of_replies_that_breaks_is_told(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "breaking_replies.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    line = command.fails(2, "emulator", "--replies", "breaking_replies:answer")
+    assert line.startswith("'breaking_replies:answer' can't be imported: ZeroDivisionError: division by zero")
 
 
 def test_a_wrong_credential_to_accept_is_told_but_not_shown(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

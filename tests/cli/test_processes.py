@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from yagrpc import Client, InvalidArgumentError, NoCredentials
 from yagrpc.cli.program import cli
 from yagrpc.emulator import Emulator, paths
 
@@ -82,6 +84,49 @@ def test_the_emulator_takes_its_options(
     (ran,) = asked
     assert ran.code == code
     assert ran.err.startswith(told)
+
+
+def test_the_emulator_answers_as_a_function_says(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_replies.py").write_text("def answer(request):\n    return f'{len(request.messages)} read'\n")
+    emulator = programs.start("emulator", "--replies", "my_replies:answer")
+    address = emulator.stdout.readline().strip()
+    assert programs("completion", "hi", YAGRPC_EMULATOR_HOST=address).out == "1 read\n"
+    emulator.send_signal(signal.SIGTERM)
+    assert emulator.wait(timeout=60) == 0
+
+
+def test_the_emulator_plays_a_recording(programs: Programs, tmp_path: Path) -> None:
+    call = {
+        "method": paths.OPERATION_GET,
+        "request": {"operationId": "d7qthen"},
+        "responses": [{"id": "d7qthen", "done": True, "error": {"code": 13, "message": "broken then"}}],
+    }
+    (tmp_path / "calls.json").write_text(json.dumps([call]))
+    emulator = programs.start("emulator", "--recording", str(tmp_path / "calls.json"))
+    address = emulator.stdout.readline().strip()
+    ran = programs("operation", "wait", "d7qthen", YAGRPC_EMULATOR_HOST=address)
+    assert (ran.code, "broken then" in ran.err) == (1, True)
+    ran = programs("completion", "hi", YAGRPC_EMULATOR_HOST=address)
+    assert ran.err.startswith("yagrpc: FAILED_PRECONDITION: the recording has 0 other requests")
+    emulator.send_signal(signal.SIGTERM)
+    assert emulator.wait(timeout=60) == 0
+
+
+def test_the_emulator_tells_where_its_authority_is(programs: Programs) -> None:
+    emulator = programs.start("emulator", "--tls", "--folder", "b1gmine")
+    address, ca_file = (emulator.stdout.readline().strip() for _ in range(2))
+    roots = Path(ca_file).read_bytes()
+    with (
+        Client(folder_id="b1gother", credentials=NoCredentials(), endpoint=address, root_certificates=roots) as client,
+        pytest.raises(InvalidArgumentError, match="Specified folder ID 'b1gother' does not match"),
+    ):
+        client.completion("hi")
+    emulator.send_signal(signal.SIGTERM)
+    assert emulator.wait(timeout=60) == 0
+    assert not Path(ca_file).exists()
 
 
 def test_a_result_survives_the_process_that_submitted(programs: Programs, slow: Emulator) -> None:

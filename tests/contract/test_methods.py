@@ -38,14 +38,16 @@ def streaming() -> Iterator[str]:
     """The address of a server that joins what is streamed to it."""
 
     def up(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-        return tokens([request.text for request in requests])
+        texts = []
+        for request in requests:
+            if request.text == "stop":
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as told")
+            texts.append(request.text)
+        return tokens(texts)
 
     def both(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         for request in requests:
             if request.text == "stop":
-                # Not while the caller still sends: grpc.aio then takes its own failed write for the call's status.
-                for _ in requests:
-                    pass
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as told")
             yield tokens([request.text])
 
@@ -114,6 +116,15 @@ def test_a_stream_of_both_that_is_refused(subject: Any, streaming: str) -> None:
         subject(client.call(unserved, words("a")))
 
 
+@pytest.mark.parametrize("method", [UP, BOTH])
+def test_a_refusal_while_requests_are_written_is_told_as_it_is(subject: Any, streaming: str, method: Any) -> None:
+    client = subject.client(endpoint=streaming, plaintext=True)
+    refused = words("a", "stop", *"bcdefgh")
+    for _ in range(100):  # of three such calls, one meets the refusal in a write
+        with pytest.raises(yagrpc.FailedPreconditionError, match="as told"):
+            subject(client.call(method, refused))
+
+
 def test_metadata_of_an_operation_is_unpacked(subject: Any, served: Any) -> None:
     def get(request: Any, context: Any) -> Any:
         operation = _pb.operation_pb2.Operation(id=request.operation_id, done=True)
@@ -151,6 +162,17 @@ def test_a_generated_package_of_ones_own_is_called(
     assert type(response) is not _pb.text_generation_service_pb2.CompletionResponse
     assert "from my own stubs" in response.alternatives[0].message.text
     assert type(operation.response) is own.response_type
+    # The same rpc of another package, over the same client, gives that package's types.
+    ours = methods.TextGenerationAsyncService.Completion
+    operation = subject(client.call(ours, request))
+    emulator.advance(3600)
+    assert type(subject(operation.result(timeout=10))) is ours.response_type
+    tokens = {
+        table.Tokenize: table.Tokenize.request_type(model_uri="gpt://f/m", text="a b")
+        for table in (methods.TokenizerService, sys.modules[f"{package}.methods"].TokenizerService)
+    }
+    for method, asked in tokens.items():
+        assert type(subject(client.call(method, asked))) is method.response_type
 
 
 def test_with_a_plaintext_endpoint_everything_is_served_there(subject: Any, streaming: str) -> None:

@@ -197,6 +197,41 @@ def test_tools_may_be_left_alone(service: Service, ask: Ask, text_of: TextOf, mo
     assert "ping" in text_of(service.complete(request))
 
 
+@pytest.mark.parametrize("mode", [Choice.TOOL_CHOICE_MODE_UNSPECIFIED, Choice.AUTO])
+def test_a_tool_that_the_user_names_is_called(service: Service, ask: Ask, mode: Any) -> None:
+    """So it was recorded: "do a SOMETHING with all the numbers" calls the tool `something`."""
+    tools = [tool("first"), tool("second"), tool("third")]
+    request = ask("do a FIRST, then the third thing", tools=tools, tool_choice=Choice(mode=mode))
+    assert called_by(service.complete(request)) == ["first", "third"]
+    request.parallel_tool_calls.value = False
+    assert called_by(service.complete(request)) == ["first"]
+    request.tool_choice.mode = Choice.NONE
+    assert called_by(service.complete(request)) == []
+
+
+def test_a_part_of_a_word_names_no_tool(service: Service, ask: Ask) -> None:
+    assert called_by(service.complete(ask("unfirst, firstly", tools=[tool("first")]))) == []
+
+
+def test_a_call_that_was_answered_is_not_made_again(service: Service, ask: Ask, text_of: TextOf) -> None:
+    request = ask("first, please", tools=[tool("first")])
+    request.messages.append(service.complete(request).alternatives[0].message)
+    result = _pb.text_common_pb2.ToolResult(
+        function_result=_pb.text_common_pb2.FunctionResult(name="first", content="20")
+    )
+    results = _pb.text_common_pb2.ToolResultList(tool_results=[result])
+    request.messages.append(_pb.text_common_pb2.Message(role="user", tool_result_list=results))
+    assert "20" in text_of(service.complete(request))
+
+
+def called_by(response: Response) -> list[str]:
+    """The tools that an answer calls; none if it is a text."""
+    (alternative,) = response.alternatives
+    calls = alternative.message.tool_call_list.tool_calls
+    assert (alternative.status == STATUS.ALTERNATIVE_STATUS_TOOL_CALLS) == bool(calls)
+    return [call.function_call.name for call in calls]
+
+
 def test_the_results_of_a_call_are_read(service: Service, ask: Ask, text_of: TextOf) -> None:
     request = ask("a book", tools=[tool("first")], tool_choice=Choice(mode=Choice.REQUIRED))
     request.messages.append(service.complete(request).alternatives[0].message)

@@ -181,8 +181,9 @@ def test_loopback_is_allowed(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])
 def test_other_hosts_are_refused(host: str) -> None:
-    with pytest.raises(ValueError, match="loopback only"):
+    with pytest.raises(ValueError, match=r"loopback only, .*--i-know"):
         EmulatorOptions(host=host)
+    assert EmulatorOptions(host=host, i_know=True).host == host
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")

@@ -77,6 +77,14 @@ def test_no_streaming_in_asynchronous_mode(emulate: Emulate, ask: Ask, refused: 
     assert "stream" in refusal.message
 
 
+def test_an_idempotency_key_starts_two_operations_all_the_same(emulate: Emulate, ask: Ask) -> None:
+    service = emulate()
+    metadata = (("idempotency-key", "8b1a1b60-95d0-4c1a-9d2f-0f0d1c5b7e11"),)
+    first, second = (service.text_async.Completion(ask("ping"), metadata=metadata) for _ in range(2))
+    assert first.id != second.id
+    assert service.get(first.id).id == first.id
+
+
 def test_an_unknown_id_is_not_found(emulate: Emulate, refused: Refused) -> None:
     service = emulate()
     for call in (service.get, service.cancel):

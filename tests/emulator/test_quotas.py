@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from yagrpc import _pb
 from yagrpc.emulator import EmulatorQuota, paths
-from yagrpc.emulator.quotas import Quotas, Window
+from yagrpc.emulator.quotas import Quotas
 from yagrpc.emulator.refusal import Refusal
+from yagrpc.emulator.windows import QUOTA_MODELS, BucketWindow, FixedWindow, QuotaModel, SlidingWindow, make_window
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused
@@ -30,7 +31,7 @@ EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
     steps=st.lists(st.floats(0, 1, allow_subnormal=False), max_size=60),
 )
 def test_no_window_of_one_second_has_more_than_the_limit(limit: int, steps: list[float]) -> None:
-    window = Window("quota", limit, 1.0)
+    window = SlidingWindow(limit, 1.0)
     taken: list[float] = []
     for now in itertools.accumulate(steps):
         inside = sum(1 for moment in taken if moment > now - 1.0)
@@ -40,6 +41,97 @@ def test_no_window_of_one_second_has_more_than_the_limit(limit: int, steps: list
             taken.append(now)
     for first, moment in enumerate(taken):
         assert sum(1 for other in taken[first:] if other < moment + 1.0) <= limit or limit == 0
+
+
+@ANY_MACHINE
+@given(limit=st.integers(0, 5), steps=st.lists(st.floats(0, 1, allow_subnormal=False), max_size=60))
+def test_no_second_of_the_clock_has_more_than_the_limit(limit: int, steps: list[float]) -> None:
+    window = FixedWindow(limit, 1.0)
+    taken: list[float] = []
+    for now in itertools.accumulate(steps):
+        inside = sum(1 for moment in taken if moment // 1 == now // 1)
+        assert window.full(now) == (inside >= limit)
+        if not window.full(now):
+            window.take(now)
+            taken.append(now)
+
+
+@ANY_MACHINE
+@given(limit=st.integers(0, 5), steps=st.lists(st.floats(0, 1, allow_subnormal=False), max_size=60))
+def test_no_bucket_gives_more_than_it_holds_and_what_flowed_in(limit: int, steps: list[float]) -> None:
+    window = BucketWindow(limit, 1.0)
+    taken: list[float] = []
+    for now in itertools.accumulate(steps):
+        if not window.full(now):
+            window.take(now)
+            taken.append(now)
+    for first, start in enumerate(taken):
+        for count, end in enumerate(taken[first:], start=1):
+            assert count <= limit + (end - start) * limit + 1e-6
+
+
+def test_the_three_models_differ_around_the_end_of_a_second() -> None:
+    arrivals = [0.9, 0.9, 1.1, 1.1, 1.5, 1.5]
+    passed: dict[QuotaModel, list[float]] = {}
+    for model in QUOTA_MODELS:
+        window = make_window(model, 2, 1.0)
+        passed[model] = []
+        for now in arrivals:
+            if not window.full(now):
+                window.take(now)
+                passed[model].append(now)
+    assert passed == {"sliding": [0.9, 0.9], "fixed": [0.9, 0.9, 1.1, 1.1], "bucket": [0.9, 0.9, 1.5]}
+
+
+@pytest.mark.parametrize("model", QUOTA_MODELS)
+def test_each_model_counts_on_the_wire(emulate: Emulate, ask: Ask, refused: Refused, model: QuotaModel) -> None:
+    service = emulate(quota=EmulatorQuota(get_per_second=3), quota_model=model)
+    operation = service.text_async.Completion(ask("ping"))
+    # Far from the end of a second of the clock, so that a slow machine stays in it.
+    service.emulator.advance(1 - service.emulator.now() % 1)
+    for _ in range(3):
+        service.get(operation.id)
+    assert refused(service.get, operation.id).code is EXHAUSTED
+    service.emulator.advance(1)
+    assert service.get(operation.id).id == operation.id
+
+
+def test_an_unknown_model_is_refused(emulate: Emulate) -> None:
+    with pytest.raises(ValueError, match="quota_model is one of sliding, fixed, bucket, not 'leaky'"):
+        emulate(quota_model="leaky")
+
+
+def test_embeddings_are_limited_in_the_words_of_the_service(emulate: Emulate, refused: Refused) -> None:
+    service = emulate(quota=EmulatorQuota())
+    request = _pb.embedding_service_pb2.TextEmbeddingRequest(model_uri="emb://b1gfolder/text-search-doc", text="a")
+    calls = [service.embeddings.TextEmbedding.future(request) for _ in range(11)]
+    refusals = [call.details() for call in calls if call.code() is not grpc.StatusCode.OK]
+    quoted = "ai.embeddingsTextEmbeddingRequestsPerSecond.rate rate quota limit exceed: allowed 10 requests"
+    assert refusals == [quoted]
+
+
+def test_both_kinds_of_classification_share_a_quota(emulate: Emulate, refused: Refused) -> None:
+    service = emulate(quota=EmulatorQuota())
+    protos = _pb.text_classification_service_pb2
+    uri = "cls://b1gfolder/yandexgpt-lite/latest"
+    few = protos.FewShotTextClassificationRequest(model_uri=uri, task_description="t", labels=["a"], text="x")
+    service.classification.FewShotClassify(few)
+    tuned = protos.TextClassificationRequest(model_uri=f"{uri}@suffix", text="x")
+    refusal = refused(service.classification.Classify, tuned)
+    assert refusal.code is EXHAUSTED
+    assert refusal.message.endswith(".rate rate quota limit exceed: allowed 1 requests")
+
+
+def test_images_are_limited_by_minute_and_by_day(emulate: Emulate, refused: Refused) -> None:
+    service = emulate(quota=EmulatorQuota(image_submit_per_minute=2, image_submit_per_day=3))
+    request = _pb.image_generation_service_pb2.ImageGenerationRequest(model_uri="art://b1gfolder/yandex-art")
+    request.messages.add(text="a platypus")
+    for _ in range(2):
+        service.images.Generate(request)
+    assert "Minute" in refused(service.images.Generate, request).message
+    service.emulator.advance(60)
+    service.images.Generate(request)
+    assert "Day" in refused(service.images.Generate, request).message
 
 
 def test_gets_are_limited(emulate: Emulate, ask: Ask, refused: Refused) -> None:
@@ -121,9 +213,19 @@ def test_a_quota_that_is_none_does_not_limit() -> None:
         submit_per_hour=None,
         concurrent_completions=None,
         tokenize_per_second=None,
+        embed_per_second=None,
+        classify_per_second=None,
+        image_submit_per_minute=None,
+        image_submit_per_day=None,
     )
     for quotas in (Quotas(none), Quotas(None)):
-        for path in (paths.OPERATION_GET, paths.COMPLETION_ASYNC, paths.COMPLETION, paths.TOKENIZE):
+        for path in (
+            paths.OPERATION_GET,
+            paths.COMPLETION_ASYNC,
+            paths.COMPLETION,
+            paths.TOKENIZE,
+            paths.IMAGE_GENERATE,
+        ):
             for _ in range(6000):
                 with quotas.admit(path, 0.0):
                     pass
@@ -137,7 +239,7 @@ def test_a_quota_of_zero_refuses_all() -> None:
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    assert EmulatorQuota() == EmulatorQuota(50, 10, 5000, 10, 50)
+    assert EmulatorQuota() == EmulatorQuota(50, 10, 5000, 10, 50, 10, 1, 500, 5000)
 
 
 def test_a_negative_quota_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from yagrpc import _pb
-from yagrpc.emulator import Failure
+from yagrpc.emulator import Failure, Streamed
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Request, Response
@@ -43,6 +43,23 @@ def test_a_scripted_text_is_counted_cut_and_streamed(emulate: Emulate, ask: Ask,
     assert [text_of(response) for response in service.stream(request)] == ["one", "one two", "one two three"]
     request.completion_options.max_tokens.value = 2
     assert [text_of(response) for response in service.stream(request)] == ["one", "one two"]
+
+
+def test_a_stream_of_scripted_messages_may_revise_itself(emulate: Emulate, ask: Ask, text_of: TextOf) -> None:
+    said = ("Helo", "Hello wor", "Hello, world!")
+    service = emulate(replies={"": Streamed(*said)}, duration=0)
+    messages = service.stream(ask("greet"))
+    assert tuple(map(text_of, messages)) == said
+    partial, final = STATUS.ALTERNATIVE_STATUS_PARTIAL, STATUS.ALTERNATIVE_STATUS_FINAL
+    assert [message.alternatives[0].status for message in messages] == [partial, partial, final]
+    assert [message.usage.completion_tokens for message in messages] == [1, 2, 4]
+    assert text_of(service.complete(ask("greet"))) == said[-1]
+    assert text_of(service.result(service.text_async.Completion(ask("greet")))) == said[-1]
+
+
+def test_a_stream_has_at_least_one_message() -> None:
+    with pytest.raises(ValueError, match="at least one text"):
+        Streamed()
 
 
 def test_an_empty_text_is_an_answer(emulate: Emulate, ask: Ask, text_of: TextOf) -> None:

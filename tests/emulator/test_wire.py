@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import pytest
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
@@ -33,9 +34,33 @@ def test_answers_carry_the_service_headers(service: Service, ask: Ask) -> None:
     assert len(seen) == 4
 
 
+def test_a_look_at_an_operation_carries_them_behind_the_message(service: Service, ask: Ask) -> None:
+    submitted, call = service.text_async.Completion.with_call(ask("ping"))
+    assert dict(call.initial_metadata())["x-request-id"]
+    wanted = _pb.operation_service_pb2.GetOperationRequest(operation_id=submitted.id)
+    _, call = service.operations.Get.with_call(wanted, metadata=(("x-client-request-id", "mine"),))
+    trailing = dict(call.trailing_metadata())
+    assert uuid.UUID(str(trailing["x-request-id"])).version == 4
+    assert trailing["x-client-request-id"] == "mine"
+    refusal = (("x-client-request-id", "mine"),)
+    with pytest.raises(grpc.RpcError) as caught:
+        service.operations.Get(_pb.operation_service_pb2.GetOperationRequest(), metadata=refusal)
+    assert isinstance(caught.value, grpc.Call)
+    assert dict(caught.value.initial_metadata())["x-client-request-id"] == "mine"
+
+
+def test_the_busiest_second_slides(service: Service, ask: Ask) -> None:
+    service.emulator.freeze()
+    for step in (0.5, 0.4, 0.2, 5, 0.9, 0.2, 0.0):
+        service.complete(ask("ping"))
+        service.emulator.advance(step)
+    assert service.emulator.most_in_a_second == {paths.COMPLETION: 3}
+    assert service.emulator.generations == {paths.COMPLETION: 7}
+
+
 def test_refusals_carry_them_too(service: Service, refused: Refused) -> None:
     request = _pb.text_generation_service_pb2.CompletionRequest()
-    refusal = refused(service.text.Completion, request, metadata=[("x-client-request-id", "mine")])
+    refusal = refused(service.text.Completion, request, metadata=(("x-client-request-id", "mine"),))
     assert refusal.initial_metadata["x-client-request-id"] == "mine"
     assert refusal.initial_metadata["x-request-id"]
 
@@ -103,7 +128,7 @@ def test_what_is_not_served_is_unimplemented_and_counted(service: Service, refus
 
 
 def test_services_of_others_are_not_counted(service: Service, refused: Refused) -> None:
-    check: Any = service.channel.unary_unary("/grpc.health.v1.Health/Check", lambda request: b"")
+    check: Any = service.channel.unary_unary("/grpc.some.v1.Service/Check", lambda request: b"")
     assert refused(check, "").code is grpc.StatusCode.UNIMPLEMENTED
     assert service.emulator.calls == {}
 
@@ -115,6 +140,9 @@ def test_paths_are_those_of_the_definitions(emulate: Emulate) -> None:
         f"/{service.full_name}/{method.name}"
         for module in (
             _pb.text_generation_service_pb2,
+            _pb.embedding_service_pb2,
+            _pb.text_classification_service_pb2,
+            _pb.image_generation_service_pb2,
             _pb.operation_service_pb2,
             _pb.api_endpoint_service_pb2,
             _pb.iam_token_service_pb2,

@@ -16,14 +16,15 @@ ROOT = Path(__file__).parents[2]
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a clone holds of the files that generation needs; the tools' environment is the checkout's own."""
     root = tmp_path_factory.mktemp("clone")
-    for folder in ("proto", "generated", "scripts", "yagrpc"):
+    held = ("proto", "generated", "scripts", "yagrpc", "examples/proofreading")
+    for folder in held:
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".gitignore", root)
     if not (ROOT / ".venv-gen/requirements.txt").exists():
         subprocess.run([str(ROOT / "scripts/gen.sh"), "--check"], check=True)
     (root / ".venv-gen").symlink_to(ROOT / ".venv-gen")
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
-    subprocess.run(["git", "add", "proto", "generated", "scripts", "yagrpc"], cwd=root, check=True)
+    subprocess.run(["git", "add", *held], cwd=root, check=True)
     return root
 
 
@@ -37,7 +38,8 @@ def check(clone: Path) -> tuple[int, str]:
 
 def test_the_check_finds_every_difference(clone: Path) -> None:
     package = clone / "generated/yagrpc_proto"
-    assert check(clone) == (0, "generated/ matches proto/\n")
+    matches = ("generated/ matches proto/\n", "examples/proofreading/generated/ matches examples/proofreading/\n")
+    assert check(clone) == (0, "".join(matches))
 
     edited = package / "yandex/cloud/operation/operation_pb2.py"
     original = edited.read_text("utf-8")
@@ -65,6 +67,15 @@ def test_the_check_finds_every_difference(clone: Path) -> None:
     assert code == 1
     assert "git does not track" in told
     assert "operation_pb2.py" in told
+
+    subprocess.run(["git", "add", edited], cwd=clone, check=True)
+    example = clone / "examples/proofreading/proofreading.proto"
+    example.write_text(example.read_text("utf-8").replace("Corrects a text and", "Takes a text and"), "utf-8")
+    code, told = check(clone)
+    assert code == 1
+    assert told.startswith(matches[0])
+    assert "proofreading_methods.py differ" in told
+    assert "examples/proofreading/generated/ differs from what examples/proofreading/ gives" in told
 
 
 def test_other_arguments_are_a_usage_error() -> None:

@@ -48,6 +48,7 @@ class AsyncClient:
         endpoint: The model service, `host:port`.
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
+        root_certificates: What to trust in place of gRPC's own list of authorities, as PEM.
         endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
             for a service, it is looked up by endpoint discovery.
         channel: A channel of the host's own to the model service; it is not closed.
@@ -74,6 +75,7 @@ class AsyncClient:
         endpoint: str | None = None,
         operation_endpoint: str | None = None,
         plaintext: bool = False,
+        root_certificates: bytes | None = None,
         endpoints: Mapping[str, str] | None = None,
         channel: grpc.aio.Channel | None = None,
         operation_channel: grpc.aio.Channel | None = None,
@@ -90,6 +92,7 @@ class AsyncClient:
             endpoint=endpoint,
             operation_endpoint=operation_endpoint,
             plaintext=plaintext,
+            root_certificates=root_certificates,
             endpoints=endpoints,
             quota=quota,
             polling=polling,

@@ -15,10 +15,11 @@ import grpc
 import grpc.aio
 
 from yagrpc._aio.background import AsyncSharing, in_thread
+from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.client import ClientCore, merged_options, told
 from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Ready, Send, Share, Sleep, Wait
 from yagrpc.errors import ClientClosedError, ConfigError
-from yagrpc.method import OperationMethod
+from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -53,7 +54,7 @@ class AsyncTransport:
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
-        self._callables: dict[str, Callable[..., Any]] = {}
+        self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closed = False
         self._sharing = AsyncSharing(self.run)
 
@@ -86,9 +87,9 @@ class AsyncTransport:
         """
         if self._closed:
             raise ClientClosedError
-        found = self._callables.get(method.path)
+        found = self._callables.get(method)
         if found is None:
-            found = self._callables[method.path] = self._make(method)
+            found = self._callables[method] = self._make(method)
         return found
 
     async def close(self) -> None:
@@ -133,7 +134,9 @@ class AsyncTransport:
             request_serializer=method.request_type.SerializeToString,
             response_deserializer=response.FromString,
         )
-        return found
+        if isinstance(method, ClientStreamMethod):
+            return upload(found)
+        return bidirectional(found) if isinstance(method, BidiStreamMethod) else found
 
     def _channel(self, method: AnyMethod) -> grpc.aio.Channel:
         if self._closed:
@@ -151,7 +154,7 @@ class AsyncTransport:
         if self._core.endpoints.plaintext:
             channel = grpc.aio.insecure_channel(endpoint, self._options, interceptors=self._interceptors)
         else:
-            credentials = grpc.ssl_channel_credentials()
+            credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
             channel = grpc.aio.secure_channel(endpoint, credentials, self._options, interceptors=self._interceptors)
         self._opened.append(channel)
         return channel

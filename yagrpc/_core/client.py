@@ -93,12 +93,15 @@ class ClientCore:
         endpoint: str | None,
         operation_endpoint: str | None,
         plaintext: bool,
+        root_certificates: bytes | None = None,
         endpoints: Mapping[str, str] | None,
         quota: Quota | None,
         polling: Polling,
         data_logging: bool | None,
     ) -> None:
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
+        config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
+        self.root_certificates = root_certificates
         self.directory = Directory(self.endpoints, endpoints or {})
         self.folder_id = config.resolve_folder(folder_id)
         if emulator:

@@ -54,7 +54,7 @@ class Transport:
         self._lock = threading.Lock()
         self._opened: list[grpc.Channel] = []
         self._channels: dict[str, grpc.Channel] = {}
-        self._callables: dict[str, Callable[..., Any]] = {}
+        self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closing = threading.Event()
         self._sharing = Sharing(self.run)
 
@@ -101,9 +101,9 @@ class Transport:
         """
         if self._closing.is_set():
             raise ClientClosedError
-        found = self._callables.get(method.path)
+        found = self._callables.get(method)
         if found is None:
-            found = self._callables[method.path] = self._make(method)
+            found = self._callables[method] = self._make(method)
         return found
 
     def close(self) -> None:
@@ -188,7 +188,9 @@ class Transport:
         if self._core.endpoints.plaintext:
             channel = grpc.insecure_channel(endpoint, self._options)
         else:
-            channel = grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(), self._options)
+            channel = grpc.secure_channel(
+                endpoint, grpc.ssl_channel_credentials(self._core.root_certificates), self._options
+            )
         self._opened.append(channel)
         return channel
 

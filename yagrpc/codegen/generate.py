@@ -6,8 +6,6 @@ of an older run is left behind.
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +20,9 @@ from yagrpc.codegen.listing import listing_module
 from yagrpc.codegen.messages import messages_module, pool_module
 from yagrpc.codegen.methods import MethodTables
 from yagrpc.codegen.options import OptionReader
+from yagrpc.codegen.plain_forms import with_plain_forms
 from yagrpc.codegen.stubs import without_version_guard
+from yagrpc.codegen.swap import swap
 
 __all__ = ["generate"]
 
@@ -45,26 +45,27 @@ def generate(roots: Sequence[Path], out: Path, package: str, files: Sequence[str
             place. The output of an earlier run is left as it was.
     """
     check_package(package, out)
-    target = out / package.split(".")[0]
-    check_output(target, force=force)
+    target = out.joinpath(*package.split("."))
+    check_output(out, target, force=force)
     check_roots(roots, ())
     wanted = list(files) or _protos_below(roots)
     if not wanted:
         raise GenerateError(f"no .proto file below {', '.join(str(root) for root in roots)}")
+    versions = ", ".join(f"{tool} {number}" for tool, number in tool_versions().items())
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".generate-", dir=out) as work:
             aside = Path(work)
             compiled = compile_protos(roots, [*wanted, *(name for name in ALWAYS if name not in wanted)], aside)
             check_roots(roots, (file.name for file in compiled.file))
-            _write(compiled, Layout(package, compiled.file), aside / "new", aside)
-            _swap(aside / "new" / target.name, target, aside / "old")
+            _write(compiled, Layout(package, compiled.file), versions, aside / "new", aside)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            swap(aside / "new" / target.relative_to(out), target)
     except OSError as error:
         raise GenerateError(f"{target} can't be written: {error}") from error
 
 
-def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, out: Path, work: Path) -> None:
-    versions = ", ".join(f"{tool} {number}" for tool, number in tool_versions().items())
+def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, versions: str, out: Path, work: Path) -> None:
     options = OptionReader(compiled.file)
     tables = MethodTables(layout, options)
     root = out / layout.package.replace(".", "/")
@@ -77,31 +78,43 @@ def _write(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout, out: Path
         work=work,
         out=out,
     )
-    for path in sorted(out.rglob("*_pb2_grpc.py*")):
-        path.write_text(without_version_guard(path.read_text("utf-8"), path.suffix, path.name), "utf-8")
     for file in compiled.file:
-        for path in (out / layout.path(file.name, suffix) for suffix in _PLUGIN_SUFFIXES):
+        for suffix in _PLUGIN_SUFFIXES:
+            path = out / layout.path(file.name, suffix)
             if path.exists():
-                path.write_text(_header(file.name, versions) + path.read_text("utf-8"), "utf-8")
+                _put(path, _header(file.name, versions) + _adapted(path, layout.package))
         text = messages_module(file, layout, options, _header(file.name, versions))
-        (out / layout.path(file.name, "_pb2.py")).write_text(text, "utf-8")
+        _put(out / layout.path(file.name, "_pb2.py"), text)
     for file in with_services:
         text = tables.module(file, _header(file.name, versions))
-        (out / layout.path(file.name, "_methods.py")).write_text(text, "utf-8")
-    (root / "methods.py").write_text(listing_module(with_services, layout, _header(None, versions)), "utf-8")
-    (root / "_pool.py").write_text(pool_module(_header(None, versions)), "utf-8")
-    (root / "py.typed").touch()
-    for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
-        (folder / "__init__.py").write_text(_header(None, versions), "utf-8")
+        _put(out / layout.path(file.name, "_methods.py"), text)
+    everything = _header("all proto files of this package", versions)
+    _put(root / "methods.py", listing_module(with_services, layout, everything))
+    _put(root / "_pool.py", pool_module(everything))
+    _put(root / "py.typed", "")
+    _put(root / "__init__.py", everything)
+    for folder in (path for path in root.rglob("*") if path.is_dir()):
+        _put(folder / "__init__.py", _header(f"{folder.relative_to(root).as_posix()}/", versions))
 
 
 _PLUGIN_SUFFIXES = ("_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 
 
-def _header(source: str | None, versions: str) -> str:
+def _put(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8", newline="\n")  # the same bytes on any system
+
+
+def _adapted(path: Path, package: str) -> str:
+    """The text of a plugin's file, as this package has it."""
+    text = path.read_text("utf-8")
+    if path.name.endswith("_pb2.pyi"):
+        return with_plain_forms(text, package)
+    return without_version_guard(text, path.suffix, path.name)
+
+
+def _header(source: str, versions: str) -> str:
     """What every generated file opens with; review tools look for `@generated`."""
-    origin = f"# Source: {source}\n" if source else ""
-    return f"{MARK} with {versions}. DO NOT EDIT.\n{origin}"
+    return f"{MARK} with {versions}. DO NOT EDIT.\n# Source: {source}\n"
 
 
 def _renamed(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout) -> descriptor_pb2.FileDescriptorSet:
@@ -117,15 +130,3 @@ def _renamed(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout) -> desc
 
 def _protos_below(roots: Sequence[Path]) -> list[str]:
     return sorted({path.relative_to(root).as_posix() for root in roots for path in root.rglob("*.proto")})
-
-
-def _swap(new: Path, target: Path, old: Path) -> None:
-    """Put the new package in the place of the old one; what was there goes with the work folder."""
-    if target.exists():
-        os.rename(target, old)
-    try:
-        os.rename(new, target)
-    except OSError:
-        if old.exists():
-            shutil.move(old, target)
-        raise

@@ -1,14 +1,19 @@
 """Where a proto file's Python modules live inside the generated package.
 
 Rules: names only, no files touched. A proto path becomes a module path below the package, so that
-`google/protobuf/any.proto` is `<package>.google.protobuf.any_pb2` and never shadows the installed one.
+`google/protobuf/any.proto` is `<package>.google.protobuf.any_pb2` and never shadows the installed one. Where Python
+can't import a name as it is, `-` becomes `_`, and a word of Python's own gets a `_` behind (`lambda_/x_pb2.py`).
 """
 
 from __future__ import annotations
 
+import functools
+import keyword
 from collections.abc import Iterable, Iterator
 
 from google.protobuf import descriptor_pb2
+
+from yagrpc.codegen.errors import GenerateError
 
 __all__ = ["Layout"]
 
@@ -19,12 +24,19 @@ class Layout:
     Args:
         package: The generated package's name; dots make a nested one.
         files: Every compiled file.
+
+    Raises:
+        GenerateError: A file's path can't be a module's, or two would be one module.
     """
 
     def __init__(self, package: str, files: Iterable[descriptor_pb2.FileDescriptorProto]) -> None:
         self.package = package
         self._types: dict[str, tuple[str, str]] = {}
+        taken: dict[str, str] = {}
         for file in files:
+            other = taken.setdefault(_stem(file.name), file.name)
+            if other != file.name:
+                raise GenerateError(f"{other} and {file.name} would both be the module {self.module(file.name)}")
             for nested in _nested_names(file.message_type):
                 full_name = f"{file.package}.{nested}" if file.package else nested
                 self._types[full_name] = (file.name, nested)
@@ -39,7 +51,7 @@ class Layout:
 
     def renamed(self, proto: str) -> str:
         """A proto file's name with the package in front: what makes protoc's plugins write our imports."""
-        return f"{self.package.replace('.', '/')}/{proto}"
+        return f"{self.package.replace('.', '/')}/{_stem(proto)}.proto"
 
     def locate(self, full_name: str) -> tuple[str, str]:
         """The module that defines a message type, and the type's dotted name within it."""
@@ -58,8 +70,14 @@ class Layout:
         return None
 
 
+@functools.cache
 def _stem(proto: str) -> str:
-    return proto.removesuffix(".proto").replace("-", "_")
+    """A proto file's path as that of a module, without a suffix."""
+    parts = proto.removesuffix(".proto").replace("-", "_").split("/")
+    if not all(part.isidentifier() for part in parts):
+        raise GenerateError(f"{proto} can't be a Python module: the parts of its path have to be identifiers")
+    # The last part gets a suffix, which makes it another word.
+    return "/".join([*(f"{part}_" if keyword.iskeyword(part) else part for part in parts[:-1]), parts[-1]])
 
 
 def _nested_names(messages: Iterable[descriptor_pb2.DescriptorProto], prefix: str = "") -> Iterator[str]:

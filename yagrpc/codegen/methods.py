@@ -159,8 +159,9 @@ def _http(rule: Any) -> str:
     path: Any = getattr(rule, verb, "")
     if verb == "custom":
         verb, path = path.kind, path.path
-    arguments = [verb.upper(), path, *([rule.body] if rule.body else [])]
-    return f"HttpRule({', '.join(_quoted(argument) for argument in arguments)})"
+    further = [_http(binding) for binding in rule.additional_bindings]
+    arguments = [verb.upper(), path, *([rule.body] if rule.body or further else [])]
+    return f"HttpRule({', '.join([*map(_quoted, arguments), *further])})"
 
 
 def _quoted(text: str) -> str:

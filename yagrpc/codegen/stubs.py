@@ -30,10 +30,16 @@ def without_version_guard(source: str, suffix: str, name: str) -> str:
         name: The file's name, for the error.
 
     Raises:
-        GenerateError: The guard does not look as this generator knows it.
+        GenerateError: The guard does not look as this generator knows it, or the plugin wrote what is not Python.
     """
     lines = source.splitlines()
-    guard = [node for node in ast.parse(source).body if _is_guard(node)]
+    try:
+        guard = [node for node in ast.parse(source).body if _is_guard(node)]
+    except SyntaxError as error:
+        raise GenerateError(
+            f"{name}: a service, an rpc, or a message that one takes is named by a word of Python's own, and gRPC's "
+            f"plugin can't write it: {(error.text or '').strip()}"
+        ) from error
     if len(guard) != _GUARD_STATEMENTS[suffix]:
         raise GenerateError(
             f"{name}: the gRPC plugin's version guard has {len(guard)} statements, not "

@@ -5,8 +5,10 @@
         ...
         emulator.advance(5)    # operations are done now
 
-It serves text generation (synchronous, streamed, asynchronous), the tokenizer, operations, endpoint discovery and
-IAM tokens, validates requests, and can enforce credentials and quotas. Time is its own: `advance` moves it.
+It serves text generation (synchronous, streamed, asynchronous), the tokenizer, embeddings, classification, images,
+operations, endpoint discovery and IAM tokens, validates requests, and can enforce credentials and quotas. Time is its
+own: `advance` moves it. What goes wrong is scripted (`Fault`), operations can outlive it (`state=`), and a test in
+another process directs it (`Control`). docs/emulator.md says what of it is known of the service, and what was chosen.
 
 Rules: of this project it imports the generated messages and stubs only, so that it cannot share the client's bugs.
 What decides (validation, replies, tokens, quotas, operations) does no I/O and is given the time; the servicers and
@@ -17,28 +19,79 @@ from __future__ import annotations
 
 from yagrpc.emulator import paths
 from yagrpc.emulator.clock import Clock
-from yagrpc.emulator.options import Duration, EmulatorOptions, Exponential, Lognormal, Uniform
+from yagrpc.emulator.durations import Bimodal, Duration, Exponential, Lognormal, Uniform, parse_duration
+from yagrpc.emulator.faults import (
+    Crash,
+    Delay,
+    DropConnection,
+    EarlyError,
+    ExpireToken,
+    Fault,
+    Garbage,
+    Hang,
+    LostReply,
+    NoResult,
+    Oversize,
+    Take,
+    WrongType,
+)
+from yagrpc.emulator.loading import load_function
+from yagrpc.emulator.operations import OperationRecord
+from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
-from yagrpc.emulator.replies import MODEL_VERSION, Failure, Replies, Reply
+from yagrpc.emulator.recording import Recording
+from yagrpc.emulator.remote import Control
+from yagrpc.emulator.replies import MODEL_VERSION, Failure, Replies, Reply, Streamed
+from yagrpc.emulator.scripts import EmulatorScript, ScriptError, load_script, parse_script
 from yagrpc.emulator.server import EmulatorServer, run, serve
+from yagrpc.emulator.statefile import StateFileError
 from yagrpc.emulator.threaded import Emulator
+from yagrpc.emulator.tls import Certificates
+from yagrpc.emulator.windows import QuotaModel
 
 __all__ = [
     "MODEL_VERSION",
+    "Bimodal",
+    "Certificates",
     "Clock",
+    "Control",
+    "Crash",
+    "Delay",
+    "DropConnection",
     "Duration",
+    "EarlyError",
     "Emulator",
     "EmulatorOptions",
     "EmulatorQuota",
+    "EmulatorScript",
     "EmulatorServer",
+    "ExpireToken",
     "Exponential",
     "Failure",
+    "Fault",
+    "Garbage",
+    "Hang",
     "Lognormal",
+    "LostReply",
+    "NoResult",
+    "OperationRecord",
+    "Oversize",
+    "QuotaModel",
     "Received",
+    "Recording",
     "Replies",
     "Reply",
+    "ScriptError",
+    "StateFileError",
+    "Streamed",
+    "Take",
     "Uniform",
+    "WrongType",
+    "load_function",
+    "load_script",
+    "parse_duration",
+    "parse_script",
     "paths",
     "run",
     "serve",

@@ -16,7 +16,7 @@ import grpc
 from yagrpc import _pb
 from yagrpc.emulator.refusal import Refusal, make_status
 
-__all__ = ["CREATED_BY", "TOKEN_SECONDS", "Guard", "check_auth"]
+__all__ = ["CREATED_BY", "TOKEN_SECONDS", "Guard", "check_auth", "unauthenticated"]
 
 CREATED_BY: Final = "ajeyagrpcemulator000"
 """The account that everything in the emulator belongs to."""
@@ -77,14 +77,14 @@ class Guard:
             return
         match = _WELL_FORMED.fullmatch(authorization)
         if match is None:
-            raise _unauthenticated("IAM token or API key has to be passed in request", request_id)
+            raise unauthenticated("IAM token or API key has to be passed in request", request_id)
         scheme, secret = match.groups()
         listed = self._accepted is None or authorization in self._accepted
         if scheme == "Api-Key":
             if not listed:
-                raise _unauthenticated("Unknown api key '****'", request_id)
+                raise unauthenticated("Unknown api key '****'", request_id)
         elif not self._good_token(secret, now, listed):
-            raise _unauthenticated("The token is invalid", request_id)
+            raise unauthenticated("The token is invalid", request_id)
 
     def _good_token(self, token: str, now: float, listed: bool) -> bool:
         if token in self._revoked:
@@ -110,6 +110,7 @@ class Guard:
         return "".join(self._random.choices(_TOKEN_CHARACTERS, k=length))
 
 
-def _unauthenticated(message: str, request_id: str) -> Refusal:
+def unauthenticated(message: str, request_id: str) -> Refusal:
+    """An UNAUTHENTICATED refusal, with the `RequestInfo` that the service adds to it."""
     detail = _pb.error_details_pb2.RequestInfo(request_id=request_id)
     return Refusal(make_status(grpc.StatusCode.UNAUTHENTICATED, message, detail))

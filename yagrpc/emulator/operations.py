@@ -1,30 +1,28 @@
-"""The operations of asynchronous completions: submitted, running, done, expired.
+"""The operations of asynchronous completions and of images: submitted, running, done, expired.
 
-Rules: no I/O and no clock, `now` is given. An operation costs its request's bytes while it runs and its answer's
-bytes once somebody has read that; nothing runs in between. What was read once as done never changes.
+Rules: no clock, `now` is given, and no I/O but into the state file, if there is one. An operation costs its request's
+bytes while it runs and its answer's bytes once somebody has read that; nothing runs in between. What was read once as
+done never changes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import string
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
+from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator.auth import CREATED_BY
+from yagrpc.emulator.kinds import TEXT, Kind, kind_of
 from yagrpc.emulator.refusal import Refusal, make_status
-from yagrpc.emulator.replies import Outcome, compose
+from yagrpc.emulator.statefile import Kept, StateFile
 
-__all__ = ["DESCRIPTION", "ID_PREFIX", "RETENTION_SECONDS", "Operations"]
-
-DESCRIPTION: Final = "Async GPT Completion"
-"""What the service calls these operations. Source: recorded answers."""
-
-ID_PREFIX: Final = "d7q"
-"""Ids of asynchronous text operations begin so; 20 characters in all. Source: recorded answers; not documented."""
+__all__ = ["RETENTION_SECONDS", "OperationRecord", "Operations"]
 
 RETENTION_SECONDS: Final = 3 * 24 * 3600.0
 """How long a result can be fetched. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio". From when
@@ -33,18 +31,36 @@ it counts is not documented; here from the submit."""
 _ID_CHARACTERS: Final = string.ascii_lowercase + string.digits
 
 
+class OperationRecord(NamedTuple):
+    """An operation as tests look at it: what the emulator knows of it, whatever its callers were told."""
+
+    id: str
+    """Its id."""
+    number: int
+    """Which it was in the order of submits, from 1."""
+    created: float
+    """When it was submitted, in seconds since the epoch by the emulator's clock."""
+    ends: float
+    """When it is or was done, likewise; infinity for never."""
+    done: bool
+    """Whether it is done."""
+
+
 @dataclasses.dataclass(slots=True)
 class _Stored:
+    number: int
     created: float
     ends: float
     request: bytes
-    scripted: str | Outcome | None
+    scripted: str | Message | None
+    running: bytes = b""
+    """The serialized operation while it runs: it is looked at far more often than it is started or done."""
     done: bytes | None = None
     """The serialized operation, from when it was first read as done."""
 
 
 class Operations:
-    """Keeps operations in memory.
+    """Keeps operations in memory, and in a state file where one is attached.
 
     Args:
         rng: Where ids are drawn from.
@@ -53,6 +69,52 @@ class Operations:
     def __init__(self, rng: random.Random) -> None:
         self._random = rng
         self._stored: dict[str, _Stored] = {}
+        self._file: StateFile | None = None
+        self._last_number = 0
+
+    def attach(self, file: StateFile) -> None:
+        """Go on with the operations of a file, and keep all further ones there too.
+
+        Raises:
+            StateFileError: The file is broken; nothing has changed.
+        """
+        stored = {
+            kept.id: _Stored(
+                kept.number,
+                kept.created,
+                kept.ends,
+                b"" if kept.done is not None else kept.request.SerializeToString(),
+                kept.scripted,
+                b"" if kept.done is not None else _operation(kept.id, kept.created, kept.created).SerializeToString(),
+                kept.done,
+            )
+            for kept in file.load()
+        }
+        self._stored, self._file = stored, file
+        self._last_number = max((one.number for one in stored.values()), default=0)
+
+    def detach(self) -> None:
+        """Keep operations in memory only; those of the file stay in both."""
+        self._file = None
+
+    def clear(self) -> None:
+        """Forget all operations."""
+        self._stored = {}
+        self._last_number = 0
+        if self._file is not None:
+            self._file.forget(math.inf)
+
+    def number_of(self, operation_id: str) -> int | None:
+        """Which it was in the order of submits, from 1; `None` where it is not known."""
+        stored = self._stored.get(operation_id)
+        return None if stored is None else stored.number
+
+    def records(self, now: float) -> list[OperationRecord]:
+        """All that are kept, in the order of their submits. Any thread may ask."""
+        return [
+            OperationRecord(name, one.number, one.created, one.ends, now >= one.ends)
+            for name, one in self._stored.copy().items()
+        ]
 
     def __len__(self) -> int:
         """How many are kept, whatever their state."""
@@ -60,11 +122,12 @@ class Operations:
 
     def submit(
         self,
-        request: _pb.text_generation_service_pb2.CompletionRequest,
-        scripted: str | Outcome | None,
+        request: Message,
+        scripted: str | Message | None,
         *,
         seconds: float,
         now: float,
+        kind: Kind = TEXT,
     ) -> _pb.operation_pb2.Operation:
         """Start an operation on a valid request.
 
@@ -73,10 +136,15 @@ class Operations:
             scripted: What a script says to it; the answer itself is made when it is first read.
             seconds: How long it runs; infinity for one that never ends.
             now: Seconds since the epoch.
+            kind: What it makes.
         """
         self._forget(now)
-        operation_id = self._new_id()
-        self._stored[operation_id] = _Stored(now, now + seconds, request.SerializeToString(), scripted)
+        operation_id, number = self._new_id(kind), self._last_number + 1
+        if self._file is not None:
+            self._file.add(Kept(number, operation_id, now, now + seconds, request, scripted, None))
+        self._last_number = number
+        running = _operation(operation_id, now, now).SerializeToString()
+        self._stored[operation_id] = _Stored(number, now, now + seconds, request.SerializeToString(), scripted, running)
         return self.get(operation_id, now)
 
     def get(self, operation_id: str, now: float) -> _pb.operation_pb2.Operation:
@@ -89,9 +157,11 @@ class Operations:
         if stored.done is not None:
             return _pb.operation_pb2.Operation.FromString(stored.done)
         if now < stored.ends:
-            return _operation(operation_id, stored.created, stored.created)
-        request = _pb.text_generation_service_pb2.CompletionRequest.FromString(stored.request)
-        return self._finish(operation_id, stored, compose(request, stored.scripted))
+            return _pb.operation_pb2.Operation.FromString(stored.running)
+        kind = kind_of(operation_id)
+        request = kind.request_type()
+        request.ParseFromString(stored.request)
+        return self._finish(operation_id, stored, kind.compose(request, stored.scripted))
 
     def cancel(self, operation_id: str, now: float) -> _pb.operation_pb2.Operation:
         """End a running operation with the error CANCELLED; one that is done stays as it is.
@@ -106,9 +176,14 @@ class Operations:
             return current
         stored = self._find(operation_id, now)
         stored.ends = now
-        return self._finish(operation_id, stored, make_status(grpc.StatusCode.CANCELLED, "The operation was cancelled"))
+        ended = self._finish(
+            operation_id, stored, make_status(grpc.StatusCode.CANCELLED, "The operation was cancelled")
+        )
+        if self._file is not None:
+            self._file.end(operation_id, now, ended.SerializeToString())
+        return ended
 
-    def _finish(self, operation_id: str, stored: _Stored, outcome: Outcome) -> _pb.operation_pb2.Operation:
+    def _finish(self, operation_id: str, stored: _Stored, outcome: Message) -> _pb.operation_pb2.Operation:
         operation = _operation(operation_id, stored.created, stored.ends)
         operation.done = True
         if isinstance(outcome, _pb.status_pb2.Status):
@@ -116,7 +191,7 @@ class Operations:
         else:
             operation.response.Pack(outcome)
         stored.done = operation.SerializeToString()
-        stored.request, stored.scripted = b"", None
+        stored.request, stored.scripted, stored.running = b"", None, b""
         return operation
 
     def _find(self, operation_id: str, now: float) -> _Stored:
@@ -127,12 +202,18 @@ class Operations:
 
     def _forget(self, now: float) -> None:
         # Insertion order is order of creation, so only the front can have expired.
+        before = len(self._stored)
         while self._stored and _expired(self._stored[oldest := next(iter(self._stored))], now):
             del self._stored[oldest]
+        if self._file is not None and len(self._stored) < before:
+            self._file.forget(now - RETENTION_SECONDS)
 
-    def _new_id(self) -> str:
-        # 36**17 ids: two equal ones are less likely than a broken generator.
-        return ID_PREFIX + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(ID_PREFIX)))
+    def _new_id(self, kind: Kind) -> str:
+        # 36**17 ids: two equal ones happen only where a seed repeats those of a state file.
+        while True:
+            drawn = kind.prefix + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(kind.prefix)))
+            if drawn not in self._stored:
+                return drawn
 
 
 def _expired(stored: _Stored, now: float) -> bool:
@@ -140,10 +221,13 @@ def _expired(stored: _Stored, now: float) -> bool:
 
 
 def _operation(operation_id: str, created: float, modified: float) -> _pb.operation_pb2.Operation:
-    """Times in whole seconds, as the service gives them."""
+    """Times in whole seconds, as the service gives them; where the kind has them at all."""
+    kind = kind_of(operation_id)
+    if not kind.dated:
+        return _pb.operation_pb2.Operation(id=operation_id, description=kind.description)
     return _pb.operation_pb2.Operation(
         id=operation_id,
-        description=DESCRIPTION,
+        description=kind.description,
         created_at=_pb.timestamp_pb2.Timestamp(seconds=int(created)),
         created_by=CREATED_BY,
         modified_at=_pb.timestamp_pb2.Timestamp(seconds=int(modified)),

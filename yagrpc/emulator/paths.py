@@ -8,17 +8,21 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "CLASSIFY",
     "CLOUD",
     "COMPLETION",
     "COMPLETION_ASYNC",
     "ENDPOINT_GET",
     "ENDPOINT_LIST",
+    "FEW_SHOT_CLASSIFY",
     "IAM_CREATE",
     "IAM_CREATE_FOR_SERVICE_ACCOUNT",
     "IAM_REVOKE",
+    "IMAGE_GENERATE",
     "OPEN_TO_ALL",
     "OPERATION_CANCEL",
     "OPERATION_GET",
+    "TEXT_EMBEDDING",
     "TOKENIZE",
     "TOKENIZE_COMPLETION",
 ]
@@ -30,6 +34,12 @@ COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationService
 COMPLETION_ASYNC: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
 TOKENIZE: Final = "/yandex.cloud.ai.foundation_models.v1.TokenizerService/Tokenize"
 TOKENIZE_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TokenizerService/TokenizeCompletion"
+TEXT_EMBEDDING: Final = "/yandex.cloud.ai.foundation_models.v1.EmbeddingsService/TextEmbedding"
+CLASSIFY: Final = "/yandex.cloud.ai.foundation_models.v1.text_classification.TextClassificationService/Classify"
+FEW_SHOT_CLASSIFY: Final = (
+    "/yandex.cloud.ai.foundation_models.v1.text_classification.TextClassificationService/FewShotClassify"
+)
+IMAGE_GENERATE: Final = "/yandex.cloud.ai.foundation_models.v1.image_generation.ImageGenerationAsyncService/Generate"
 OPERATION_GET: Final = "/yandex.cloud.operation.OperationService/Get"
 OPERATION_CANCEL: Final = "/yandex.cloud.operation.OperationService/Cancel"
 ENDPOINT_GET: Final = "/yandex.cloud.endpoint.ApiEndpointService/Get"

@@ -1,40 +1,47 @@
 """What every call goes through before its servicer: it is noted, gets its response headers, and is let in or not.
 
-The order is noting, headers, credential, quota, servicer (which validates). That a refused credential takes no
-quota and a refused request does is this emulator's choice; the service's order is not documented.
+The order is noting, scripted faults, credential, folder, quota, headers, servicer (which validates). That a refused
+credential takes no quota and a refused request does is this emulator's choice; the service's order is not documented.
 
-Rules: the only place that ends a call with a status; everything else raises `Refusal`.
+Rules: the only place that ends a call with a status; everything else raises `Refusal`. Handlers are wrapped once, when
+they are registered, not by an interceptor: that would cost every call a coroutine and a handler of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, cast
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from yagrpc.emulator import paths
+from yagrpc.emulator import paths, validation
 from yagrpc.emulator.received import CURRENT, Received
 from yagrpc.emulator.refusal import Refusal
 from yagrpc.emulator.state import State
 
-__all__ = ["CLIENT_REQUEST_ID", "REQUEST_ID", "SERVER_TRACE_ID", "Pipeline"]
+__all__ = ["CLIENT_REQUEST_ID", "HEADERS_LAST", "REQUEST_ID", "SERVER_TRACE_ID", "Pipeline"]
 
 REQUEST_ID = "x-request-id"
 SERVER_TRACE_ID = "x-server-trace-id"
 CLIENT_REQUEST_ID = "x-client-request-id"
 
-_RequestT = TypeVar("_RequestT")
-_ResponseT = TypeVar("_ResponseT")
+HEADERS_LAST: Final = frozenset({paths.OPERATION_GET})
+"""Calls whose good answers carry the headers behind the message, where gRPC sends them along with the status: a write
+for them alone, before the message, takes a quarter of all that a call costs. Of the operation service's headers nothing
+is documented, and clients are told to look in both places.
+They have no `x-server-trace-id`, which is of a model's work."""
+
+_UNLIMITED: Final = contextlib.nullcontext()
+
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-_Handler: TypeAlias = "grpc.RpcMethodHandler[_RequestT, _ResponseT]"
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class Pipeline(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of the emulated services; others (health, reflection) pass untouched.
+class Pipeline(grpc.GenericRpcHandler):
+    """Serves the methods of the emulated services; others (health, reflection) are not its business.
 
     Args:
         state: The emulated cloud.
@@ -42,70 +49,144 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._handlers: dict[str, _Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler[_RequestT, _ResponseT] | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler[_RequestT, _ResponseT] | None:
-        """Give gRPC the wrapped handler."""
+    @property
+    def paths(self) -> frozenset[str]:
+        """The methods that are served."""
+        return frozenset(self._handlers)
+
+    @property
+    def registry(self) -> grpc.aio.Server:
+        """What the generated `add_..._to_server` functions are given in place of a server."""
+        return cast("grpc.aio.Server", _Registry(self))
+
+    def register(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Take in the handlers of a service, by the names of its methods."""
+        for name, handler in handlers.items():
+            path = f"/{service}/{name}"
+            if handler.response_streaming:
+                self._handlers[path] = grpc.unary_stream_rpc_method_handler(
+                    self._streaming(path, handler.unary_stream),
+                    handler.request_deserializer,
+                    _or_bytes(handler.response_serializer),
+                )
+            else:
+                self._handlers[path] = grpc.unary_unary_rpc_method_handler(
+                    self._unary(path, handler.unary_unary),
+                    handler.request_deserializer,
+                    _or_bytes(handler.response_serializer),
+                )
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
+        """Count a call that has arrived, and give gRPC what handles it."""
         path = handler_call_details.method
-        handler = await continuation(handler_call_details)
-        if not path.startswith(paths.CLOUD):
-            return handler
-        self._state.received.count(path)
-        if handler is None:
-            self._state.received.refuse(path, grpc.StatusCode.UNIMPLEMENTED)
-            return None
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._streaming(path, handler.unary_stream),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(path, handler.unary_unary), handler.request_deserializer, handler.response_serializer
-        )
+        handler = self._handlers.get(path)
+        if handler is not None or path.startswith(paths.CLOUD):
+            self._state.received.count(path, self._state.clock.now())
+            if handler is None:
+                self._state.received.refuse(path, grpc.StatusCode.UNIMPLEMENTED)
+        return handler
 
     def _unary(self, path: str, servicer: Any) -> Any:
+        state, headers_last = self._state, path in HEADERS_LAST
+
         async def call(request: Message, context: _Context) -> Any:
-            async with self._admitted(path, request, context):
-                return await servicer(request, context)
+            received, headers = self._note(path, request, context)
+            headers_sent = False
+            faults = state.faults.take(received)
+            try:
+                if faults is not None:
+                    await faults.before(context, headers[0][1])
+                self._authorize(received, headers)
+                with state.quotas.admit(path, received.at) if state.quotas.limits(path) else _UNLIMITED:
+                    if not headers_last and not (faults is not None and faults.silent):
+                        headers_sent = True
+                        await context.send_initial_metadata(headers)
+                    answer = await servicer(request, context)
+                if faults is not None:
+                    answer = await faults.after(answer, context)
+                if not headers_sent:
+                    context.set_trailing_metadata(headers)
+                return answer
+            except Refusal as refusal:
+                silent = headers_sent or (faults is not None and faults.silent)
+                await self._refuse(path, refusal, context, () if silent else headers)
 
         return call
 
     def _streaming(self, path: str, servicer: Any) -> Any:
+        state = self._state
+
         # Written with `write`, not as a generator: a cancelled call leaves a generator to the garbage collector,
         # and its place among the running ones would be given back at some later time.
         async def call(request: Message, context: _Context) -> None:
-            answers = contextlib.aclosing(servicer(request, context))
-            async with self._admitted(path, request, context), answers as messages:
-                async for message in messages:
-                    await context.write(message)
+            received, headers = self._note(path, request, context)
+            headers_sent = False
+            faults = state.faults.take(received)
+            try:
+                if faults is not None:
+                    await faults.before(context, headers[0][1])
+                self._authorize(received, headers)
+                with state.quotas.admit(path, received.at) if state.quotas.limits(path) else _UNLIMITED:
+                    if not (faults is not None and faults.silent):
+                        headers_sent = True
+                        await context.send_initial_metadata(headers)
+                    async with contextlib.aclosing(servicer(request, context)) as messages:
+                        async for message in messages:
+                            await context.write(message if faults is None else await faults.each(message, context))
+                if faults is not None:
+                    await faults.last(context)
+            except Refusal as refusal:
+                silent = headers_sent or (faults is not None and faults.silent)
+                await self._refuse(path, refusal, context, () if silent else headers)
 
         return call
 
-    @contextlib.asynccontextmanager
-    async def _admitted(self, path: str, request: Message, context: _Context) -> AsyncIterator[None]:
+    def _note(self, path: str, request: Message, context: _Context) -> tuple[Received, tuple[tuple[str, str], ...]]:
+        """Note a call, and make its response headers."""
         state = self._state
         metadata = dict(context.invocation_metadata() or ())
         received = Received(path, metadata, request, state.clock.now())
         CURRENT.set(received)
         state.received.keep(received)
-        request_id = state.new_request_id()
-        headers = [(REQUEST_ID, request_id), (SERVER_TRACE_ID, state.new_request_id())]
+        headers: tuple[tuple[str, str], ...] = ((REQUEST_ID, state.new_request_id()),)
+        if path not in HEADERS_LAST:
+            headers = (*headers, (SERVER_TRACE_ID, state.new_request_id()))
         if CLIENT_REQUEST_ID in metadata:
-            headers.append((CLIENT_REQUEST_ID, str(metadata[CLIENT_REQUEST_ID])))
-        with contextlib.ExitStack() as admission:
-            try:
-                try:
-                    if path not in paths.OPEN_TO_ALL:
-                        state.guard.check(str(metadata.get("authorization", "")), received.at, request_id)
-                    admission.enter_context(state.quotas.admit(path, received.at))
-                finally:
-                    # After the decision: who has the headers knows that the call counts as running.
-                    await context.send_initial_metadata(tuple(headers))
-                yield
-            except Refusal as refusal:
-                state.received.refuse(path, refusal.code)
-                await context.abort(refusal.code, refusal.message, refusal.trailer)
+            return received, (*headers, (CLIENT_REQUEST_ID, str(metadata[CLIENT_REQUEST_ID])))
+        return received, headers
+
+    def _authorize(self, received: Received, headers: tuple[tuple[str, str], ...]) -> None:
+        if received.path not in paths.OPEN_TO_ALL:
+            authorization = str(received.metadata.get("authorization", ""))
+            self._state.guard.check(authorization, received.at, headers[0][1])
+            if self._state.options.folder is not None:
+                validation.check_folder(getattr(received.request, "model_uri", ""), self._state.options.folder)
+
+    async def _refuse(
+        self, path: str, refusal: Refusal, context: _Context, headers: tuple[tuple[str, str], ...]
+    ) -> None:
+        self._state.received.refuse(path, refusal.code)
+        if headers:
+            await context.send_initial_metadata(headers)
+        await context.abort(refusal.code, refusal.message, refusal.trailer)
+
+
+class _Registry:
+    """The two methods of a server that generated code calls; the second has all that is needed."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        pass
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        self._pipeline.register(service, handlers)
+
+
+def _or_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """A serializer that lets bytes through as they are: answers kept serialized, and scripted garbage."""
+    assert serialize is not None, "generated handlers have one"
+    return lambda message: message if isinstance(message, bytes) else serialize(message)

@@ -1,25 +1,24 @@
 """Quotas: how many calls of a kind are served in a window of time, or at once.
 
-Rules: no I/O and no clock, `now` is given. A refused call takes nothing from any quota. Windows slide: in any
-half-open interval of the window's length at most the quota is served. Whether the service's own windows slide or
-are fixed is not documented; sliding is the stricter of the two, so a client that fits here fits there.
+Rules: no I/O and no clock, `now` is given. A refused call takes nothing from any quota.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import grpc
 
 from yagrpc.emulator import paths
 from yagrpc.emulator.refusal import Refusal, make_status
+from yagrpc.emulator.windows import QuotaModel, Window, make_window
 
-__all__ = ["EmulatorQuota", "Quotas", "Window"]
+__all__ = ["EmulatorQuota", "Quotas"]
 
-_SECOND, _HOUR = 1.0, 3600.0
+_SECOND, _MINUTE, _HOUR, _DAY = 1.0, 60.0, 3600.0, 86_400.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +29,7 @@ class EmulatorQuota:
     """
 
     get_per_second: int | None = 50
-    """`OperationService.Get` calls in a second."""
+    """`OperationService.Get` calls in a second, of texts and images together."""
     submit_per_second: int | None = 10
     """Asynchronous completions submitted in a second."""
     submit_per_hour: int | None = 5000
@@ -39,6 +38,14 @@ class EmulatorQuota:
     """Synchronous completions running at once."""
     tokenize_per_second: int | None = 50
     """`Tokenize` and `TokenizeCompletion` calls in a second, together."""
+    embed_per_second: int | None = 10
+    """`TextEmbedding` calls in a second."""
+    classify_per_second: int | None = 1
+    """`Classify` and `FewShotClassify` calls in a second, together."""
+    image_submit_per_minute: int | None = 500
+    """Images submitted in a minute."""
+    image_submit_per_day: int | None = 5000
+    """Images submitted in a day."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -47,73 +54,57 @@ class EmulatorQuota:
                 raise ValueError(f"{field.name} is a number of calls, 0 or more, or None; got {limit!r}")
 
 
-class Window:
-    """A rate limit over a sliding window.
+class _Limit(NamedTuple):
+    """A rate quota."""
 
-    Args:
-        name: The quota's id, as the refusal names it.
-        limit: How many are let through in a window.
-        seconds: The length of the window.
-    """
-
-    def __init__(self, name: str, limit: int, seconds: float) -> None:
-        self.name = name
-        self.limit = limit
-        self._seconds = seconds
-        self._taken: deque[float] = deque()
-
-    def full(self, now: float) -> bool:
-        """Whether one more now would be too many."""
-        while self._taken and self._taken[0] <= now - self._seconds:
-            self._taken.popleft()
-        return len(self._taken) >= self.limit
-
-    def take(self, now: float) -> None:
-        """Count one. `now` must not be earlier than in calls before."""
-        self._taken.append(now)
+    name: str
+    """The quota's id, as the refusal names it."""
+    allowed: int
+    window: Window
 
 
 class Quotas:
     """The state of all quotas.
 
-    The id of the quota for running completions is quoted from the service; the others follow the pattern of the
-    messages that are known (`<quota id>.<rate|count> <rate|gauge> quota limit exceed: allowed <N> requests`).
+    The ids of the quotas of running completions and of embeddings are quoted from the service; the others follow the
+    pattern of the messages that are known (`<quota id>.<rate|count> <rate|gauge> quota limit exceed: allowed <N>
+    requests`).
 
     Args:
         quota: The limits, or `None` for none at all.
+        model: How rates are counted.
     """
 
-    def __init__(self, quota: EmulatorQuota | None) -> None:
-        self._windows: dict[str, list[Window]] = {}
+    def __init__(self, quota: EmulatorQuota | None, model: QuotaModel = "sliding") -> None:
+        self._model: QuotaModel = model
+        self._limits: dict[str, list[_Limit]] = {}
         self._concurrent = quota.concurrent_completions if quota else None
         self._running = 0
-        if quota:
-            self._limit(quota.get_per_second, _SECOND, "ai.operationGetRequestsPerSecond", paths.OPERATION_GET)
-            self._limit(
-                quota.submit_per_second,
-                _SECOND,
-                "ai.textGenerationAsyncCompletionRequestsPerSecond",
-                paths.COMPLETION_ASYNC,
-            )
-            self._limit(
-                quota.submit_per_hour,
-                _HOUR,
-                "ai.textGenerationAsyncCompletionRequestsPerHour",
-                paths.COMPLETION_ASYNC,
-            )
-            self._limit(
-                quota.tokenize_per_second,
-                _SECOND,
-                "ai.textGenerationTokenizeRequestsPerSecond",
-                paths.TOKENIZE,
-                paths.TOKENIZE_COMPLETION,
-            )
+        if quota is None:
+            return
+        submit, images = (paths.COMPLETION_ASYNC,), (paths.IMAGE_GENERATE,)
+        tokenize, classify = (paths.TOKENIZE, paths.TOKENIZE_COMPLETION), (paths.CLASSIFY, paths.FEW_SHOT_CLASSIFY)
+        for limit, seconds, name, limited in (
+            (quota.get_per_second, _SECOND, "operationGetRequestsPerSecond", (paths.OPERATION_GET,)),
+            (quota.submit_per_second, _SECOND, "textGenerationAsyncCompletionRequestsPerSecond", submit),
+            (quota.submit_per_hour, _HOUR, "textGenerationAsyncCompletionRequestsPerHour", submit),
+            (quota.tokenize_per_second, _SECOND, "textGenerationTokenizeRequestsPerSecond", tokenize),
+            (quota.embed_per_second, _SECOND, "embeddingsTextEmbeddingRequestsPerSecond", (paths.TEXT_EMBEDDING,)),
+            (quota.classify_per_second, _SECOND, "textClassificationRequestsPerSecond", classify),
+            (quota.image_submit_per_minute, _MINUTE, "imageGenerationRequestsPerMinute", images),
+            (quota.image_submit_per_day, _DAY, "imageGenerationRequestsPerDay", images),
+        ):
+            self._add(limit, seconds, f"ai.{name}", limited)
 
-    def _limit(self, limit: int | None, seconds: float, name: str, *limited: str) -> None:
-        if limit is not None:
-            window = Window(name, limit, seconds)
+    def _add(self, allowed: int | None, seconds: float, name: str, limited: tuple[str, ...]) -> None:
+        if allowed is not None:
+            limit = _Limit(name, allowed, make_window(self._model, allowed, seconds))
             for path in limited:
-                self._windows.setdefault(path, []).append(window)
+                self._limits.setdefault(path, []).append(limit)
+
+    def limits(self, path: str) -> bool:
+        """Whether there is any quota for these calls."""
+        return path in self._limits or (path == paths.COMPLETION and self._concurrent is not None)
 
     @contextlib.contextmanager
     def admit(self, path: str, now: float) -> Iterator[None]:
@@ -122,15 +113,15 @@ class Quotas:
         Raises:
             Refusal: RESOURCE_EXHAUSTED, with the service's message and no details, as the service sends it.
         """
-        windows = self._windows.get(path, [])
-        for window in windows:
-            if window.full(now):
-                raise _exhausted(f"{window.name}.rate rate", window.limit)
+        limits = self._limits.get(path, [])
+        for limit in limits:
+            if limit.window.full(now):
+                raise _exhausted(f"{limit.name}.rate rate", limit.allowed)
         is_completion = path == paths.COMPLETION
         if is_completion and self._concurrent is not None and self._running >= self._concurrent:
             raise _exhausted("ai.textGenerationCompletionSessionsCount.count gauge", self._concurrent)
-        for window in windows:
-            window.take(now)
+        for limit in limits:
+            limit.window.take(now)
         self._running += is_completion
         try:
             yield

@@ -1,15 +1,14 @@
-"""What has reached the emulator, for tests to look at: calls, refusals, the last requests.
+"""What has reached the emulator, for tests to look at: counters, and the last requests.
 
 Rules: written by the server's thread, read by any; readers get copies, so that what they look at stands still.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections import Counter, deque
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 from google.protobuf.message import Message
@@ -20,18 +19,20 @@ KEPT: Final = 1000
 """So many of the last requests are kept."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Received:
+class Received(NamedTuple):
     """One call, as it arrived."""
 
     path: str
     """Full gRPC path."""
-    metadata: dict[str, str | bytes] = dataclasses.field(repr=False)
+    metadata: dict[str, str | bytes]
     """Its metadata; of a repeated key the last value. Not shown in a repr, since credentials are in it."""
     request: Message
     """The request message."""
     at: float
     """When, in seconds since the epoch by the emulator's clock."""
+
+    def __repr__(self) -> str:
+        return f"Received(path={self.path!r}, request={self.request!r}, at={self.at!r})"
 
 
 CURRENT: Final[ContextVar[Received]] = ContextVar("yagrpc_emulator_call")
@@ -39,28 +40,54 @@ CURRENT: Final[ContextVar[Received]] = ContextVar("yagrpc_emulator_call")
 
 
 class ReceivedLog:
-    """Counts calls and keeps the last requests."""
+    """Counts what arrives and what comes of it, and keeps the last requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calls: Counter[str] = Counter()
-        self._refusals: Counter[tuple[str, grpc.StatusCode]] = Counter()
-        self._requests: deque[Received] = deque(maxlen=KEPT)
+        self.clear()
 
-    def count(self, path: str) -> None:
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._calls: Counter[str] = Counter()
+            self._refusals: Counter[tuple[str, grpc.StatusCode]] = Counter()
+            self._requests: deque[Received] = deque(maxlen=KEPT)
+            self._generations: Counter[str] = Counter()
+            self._deliveries: Counter[str] = Counter()
+            self._last_second: dict[str, deque[float]] = {}
+            self._busiest: Counter[str] = Counter()
+
+    def count(self, path: str, now: float) -> None:
         """A call has arrived."""
         with self._lock:
             self._calls[path] += 1
+            second = self._last_second.get(path)
+            if second is None:
+                second = self._last_second[path] = deque()
+            second.append(now)
+            while second[0] <= now - 1:
+                second.popleft()
+            if len(second) > self._busiest[path]:
+                self._busiest[path] = len(second)
 
     def keep(self, received: Received) -> None:
         """A call's request has been read."""
-        with self._lock:
-            self._requests.append(received)
+        self._requests.append(received)  # atomic by itself
 
     def refuse(self, path: str, code: grpc.StatusCode) -> None:
         """A call is about to be refused."""
         with self._lock:
             self._refusals[path, code] += 1
+
+    def generate(self, path: str) -> None:
+        """A request has been taken up: from here on the service would bill it."""
+        with self._lock:
+            self._generations[path] += 1
+
+    def deliver(self, operation_id: str) -> None:
+        """An operation's end is about to be told."""
+        with self._lock:
+            self._deliveries[operation_id] += 1
 
     @property
     def calls(self) -> Counter[str]:
@@ -77,5 +104,22 @@ class ReceivedLog:
     @property
     def requests(self) -> list[Received]:
         """The last `KEPT` requests, oldest first."""
+        return list(self._requests)
+
+    @property
+    def generations(self) -> Counter[str]:
+        """How many requests of each path have been taken up."""
         with self._lock:
-            return list(self._requests)
+            return self._generations.copy()
+
+    @property
+    def deliveries(self) -> Counter[str]:
+        """How many answers have told an operation's end, by its id."""
+        with self._lock:
+            return self._deliveries.copy()
+
+    @property
+    def most_in_a_second(self) -> Counter[str]:
+        """The most calls of each path that arrived within any half-open second of the emulator's clock."""
+        with self._lock:
+            return self._busiest.copy()

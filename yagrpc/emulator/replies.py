@@ -10,17 +10,28 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator import tokens
+from yagrpc.emulator.instances import minimal_instance
 from yagrpc.emulator.refusal import make_status
-from yagrpc.emulator.values import minimal_instance, to_python
+from yagrpc.emulator.values import to_python
 
-__all__ = ["MODEL_VERSION", "Failure", "Replies", "Reply", "Script", "compose", "last_user_text", "partials"]
+__all__ = [
+    "MODEL_VERSION",
+    "Failure",
+    "Replies",
+    "Reply",
+    "Script",
+    "Streamed",
+    "compose",
+    "last_user_text",
+    "partials",
+]
 
 MODEL_VERSION: Final = "yagrpc-emulator"
 """`model_version` of every answer; the service gives a date such as `09.02.2025`."""
@@ -31,6 +42,7 @@ _STREAM_MESSAGES: Final = 20
 Outcome: TypeAlias = "_pb.text_generation_service_pb2.CompletionResponse | _pb.status_pb2.Status"
 _Request: TypeAlias = "_pb.text_generation_service_pb2.CompletionRequest"
 _Response: TypeAlias = "_pb.text_generation_service_pb2.CompletionResponse"
+_ResponseT = TypeVar("_ResponseT", bound=Message)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +61,31 @@ class Failure:
             raise ValueError("a failure has a code other than OK")
 
 
-Reply: TypeAlias = "str | Failure | Message"
-"""A text; a `Failure` or `google.rpc.Status`; or a whole `CompletionResponse`, sent as it is. Messages may be of
-any descriptor pool."""
+class Streamed:
+    """A scripted text that comes in messages of its own: `Streamed("Helo", "Hello wor", "Hello, world")`.
+
+    Each is all of the text so far. One that does not begin with the one before revises what was said, as the service
+    may. Without a stream, and in asynchronous mode, the last one is the answer.
+
+    Args:
+        texts: At least one.
+
+    Raises:
+        ValueError: There is none.
+    """
+
+    def __init__(self, *texts: str) -> None:
+        if not texts:
+            raise ValueError("a streamed reply has at least one text")
+        self.texts = texts
+
+
+Reply: TypeAlias = "str | Streamed | Failure | Message"
+"""A text, or the texts of a stream; a `Failure` or `google.rpc.Status`; or a whole response of the method, sent as it
+is. Messages may be of any descriptor pool."""
+
+_Scripted: TypeAlias = "str | Streamed | Message"
+"""A reply in the emulator's own types."""
 
 Replies: TypeAlias = "Mapping[str, Reply] | Callable[[_Request], Reply | None]"
 """Patterns, searched for in the last user text in their order, with the reply to each; or a function of the request
@@ -75,31 +109,61 @@ class Script:
         patterns = {} if replies is None or callable(replies) else replies
         self._patterns = [(re.compile(pattern), _reply(reply)) for pattern, reply in patterns.items()]
 
-    def find(self, request: _Request) -> str | Outcome | None:
-        """The scripted reply, in the emulator's own types, or `None`."""
+    def find(self, request: _Request) -> str | Streamed | Outcome | None:
+        """The scripted reply to a completion, or `None`.
+
+        Raises:
+            TypeError: A function's reply is of a type that cannot be one.
+        """
         if self._function is not None:
             reply = self._function(request)
-            return None if reply is None else _reply(reply)
+            return None if reply is None else _completion(_reply(reply))
         text = last_user_text(request)
-        return next((reply for pattern, reply in self._patterns if pattern.search(text)), None)
+        fitting = (_completion(reply) for pattern, reply in self._patterns if pattern.search(text))
+        return next((reply for reply in fitting if reply is not None), None)
+
+    def find_for(self, text: str, response_type: type[_ResponseT]) -> _ResponseT | _pb.status_pb2.Status | None:
+        """What patterns say to another method's text: a response of its type, or a failure; functions are not asked."""
+        for pattern, reply in self._patterns:
+            if isinstance(reply, (response_type, _pb.status_pb2.Status)) and pattern.search(text):
+                return reply
+        return None
 
 
-def _reply(reply: object) -> str | Outcome:
-    if isinstance(reply, str):
+def _completion(reply: _Scripted) -> str | Streamed | Outcome | None:
+    """A reply where it can answer a completion."""
+    ours = (str, Streamed, _pb.status_pb2.Status, _pb.text_generation_service_pb2.CompletionResponse)
+    return reply if isinstance(reply, ours) else None
+
+
+def _reply(reply: object) -> _Scripted:
+    if isinstance(reply, (str, Streamed)):
         return reply
     if isinstance(reply, Failure):
         return make_status(reply.code, reply.message, *reply.details)
     if isinstance(reply, Message):
-        ours: Outcome
-        for ours in (_pb.text_generation_service_pb2.CompletionResponse(), _pb.status_pb2.Status()):
+        for make in _reply_types():
+            ours = make()
             if reply.DESCRIPTOR.full_name == ours.DESCRIPTOR.full_name:
                 ours.ParseFromString(reply.SerializeToString())
                 if isinstance(ours, _pb.status_pb2.Status) and ours.code == 0:
                     raise ValueError("a scripted google.rpc.Status has a code other than 0")
                 return ours
     raise TypeError(
-        f"a scripted reply is a str, a Failure, a google.rpc.Status or a CompletionResponse, not {type(reply)}"
+        "a scripted reply is a str, a Streamed, a Failure, a google.rpc.Status or a response of the method, "
+        f"not {type(reply)}"
     )
+
+
+def _reply_types() -> list[Callable[[], Message]]:
+    return [
+        _pb.status_pb2.Status,
+        _pb.text_generation_service_pb2.CompletionResponse,
+        _pb.embedding_service_pb2.TextEmbeddingResponse,
+        _pb.text_classification_service_pb2.TextClassificationResponse,
+        _pb.text_classification_service_pb2.FewShotTextClassificationResponse,
+        _pb.image_generation_service_pb2.ImageGenerationResponse,
+    ]
 
 
 def last_user_text(request: _Request) -> str:
@@ -110,7 +174,7 @@ def last_user_text(request: _Request) -> str:
     return tokens.content(request.messages[-1])
 
 
-def compose(request: _Request, scripted: str | Outcome | None = None) -> Outcome:
+def compose(request: _Request, scripted: str | Streamed | Outcome | None = None) -> Outcome:
     """The whole answer to a valid request.
 
     Reasoning is counted as many tokens as the input has, on top of the answer's; `max_tokens` cuts the answer only.
@@ -119,6 +183,8 @@ def compose(request: _Request, scripted: str | Outcome | None = None) -> Outcome
         request: A request that has passed validation.
         scripted: What `Script.find` gave for it.
     """
+    if isinstance(scripted, Streamed):
+        scripted = scripted.texts[-1]
     if scripted is not None and not isinstance(scripted, str):
         return scripted
     text = scripted
@@ -140,11 +206,18 @@ def compose(request: _Request, scripted: str | Outcome | None = None) -> Outcome
     return _response(message, status, _usage(request, len(cut)))
 
 
-def partials(final: _Response) -> list[_Response]:
+def partials(final: _Response, scripted: object = None) -> list[_Response]:
     """The messages that come before the last one in a stream: growing prefixes of its text, with growing usage.
 
     None where there is nothing to grow: tool calls, a filtered answer, one token.
+
+    Args:
+        final: The whole answer.
+        scripted: What `Script.find` gave for it: a `Streamed` says itself what comes before.
     """
+    if isinstance(scripted, Streamed):
+        count = len(tokens.pieces(final.alternatives[0].message.text))
+        return [_partial(final, text, count - len(tokens.pieces(text))) for text in scripted.texts[:-1]]
     grown: list[_Response] = []
     statuses = _pb.text_common_pb2.Alternative
     for alternative in final.alternatives[:1]:
@@ -184,22 +257,42 @@ def _made_text(request: _Request) -> str:
 
 
 def _tool_calls(request: _Request) -> _pb.text_common_pb2.ToolCallList | None:
-    """One call, with the least arguments that its schema allows, where the request insists on one."""
+    """Calls with the least arguments that their schemas allow, or `None` where the answer is a text.
+
+    A model decides by meaning; here a tool is called when the user's last text names it. One that the request insists
+    on is called in any case. Without `parallel_tool_calls`, which is on by default, there is one call at most.
+    """
     choice = request.tool_choice
+    functions = [tool.function for tool in request.tools if tool.WhichOneof("ToolType") == "function"]
+    named = [function for function in functions if _names(last_user_text(request), function.name)]
     if choice.WhichOneof("ToolChoice") == "function_name":
-        name = choice.function_name
+        called = [function for function in functions if function.name == choice.function_name][:1]
     elif choice.mode == _pb.text_common_pb2.ToolChoice.REQUIRED:
-        name = request.tools[0].function.name
+        called = named or functions[:1]
+    elif choice.mode == _pb.text_common_pb2.ToolChoice.NONE or _answers_a_call(request):
+        called = []
     else:
+        called = named
+    if request.HasField("parallel_tool_calls") and not request.parallel_tool_calls.value:
+        called = called[:1]
+    if not called:
         return None
-    function = next(tool.function for tool in request.tools if tool.function.name == name)
     calls = _pb.text_common_pb2.ToolCallList()
-    call = calls.tool_calls.add().function_call
-    call.name = name
-    arguments = minimal_instance(to_python(function.parameters), last_user_text(request))
-    call.arguments.SetInParent()
-    call.arguments.update(arguments if isinstance(arguments, dict) else {})
+    for function in called:
+        call = calls.tool_calls.add().function_call
+        call.name = function.name
+        arguments = minimal_instance(to_python(function.parameters), last_user_text(request))
+        call.arguments.SetInParent()
+        call.arguments.update(arguments if isinstance(arguments, dict) else {})
     return calls
+
+
+def _names(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _answers_a_call(request: _Request) -> bool:
+    return request.messages[-1].WhichOneof("Content") == "tool_result_list"
 
 
 def _usage(request: _Request, answer_tokens: int) -> _pb.text_common_pb2.ContentUsage:

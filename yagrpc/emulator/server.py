@@ -10,10 +10,16 @@ from typing import Final
 
 import grpc.aio
 
+from yagrpc.emulator.control import add_control
+from yagrpc.emulator.faults import Crash
+from yagrpc.emulator.neighbours import add_neighbours
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.pipeline import Pipeline
+from yagrpc.emulator.recording import Playback
 from yagrpc.emulator.services import add_services
 from yagrpc.emulator.state import State
+from yagrpc.emulator.tls import Certificates
+from yagrpc.emulator.tools import add_tools
 
 __all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
 
@@ -37,24 +43,42 @@ class EmulatorServer:
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.state = State(options or EmulatorOptions())
+        chosen = self.state.options
+        self._certificates = Certificates(chosen.host) if chosen.tls is True else chosen.tls or None
+        self._playback = None if chosen.recording is None else Playback(chosen.recording)
         self._port = self.state.options.port
         self._server: grpc.aio.Server | None = None
+        self._crashing: asyncio.Task[None] | None = None
+        self.state.on_crash = self._crash
 
     @property
     def address(self) -> str:
         """Where it listens, `host:port`; empty before the first start."""
         return self.state.address
 
+    @property
+    def ca_file(self) -> str | None:
+        """The file with the certificate that clients are to trust, as PEM; `None` without TLS."""
+        return None if self._certificates is None else str(self._certificates.ca_file)
+
     async def start(self) -> None:
         """Listen.
 
         Raises:
             RuntimeError: It is running, or the port is taken.
+            StateFileError: The state file can't be used.
         """
         if self._server is not None:
             raise RuntimeError("the emulator is running already")
+        self.state.open()
+        try:
+            self._server = await self._listen()
+        except BaseException:
+            self.state.close()
+            raise
+
+    async def _listen(self) -> grpc.aio.Server:
         server = grpc.aio.server(
-            interceptors=[Pipeline(self.state)],
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -65,13 +89,25 @@ class EmulatorServer:
                 ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS),
             ],
         )
-        add_services(server, self.state)
+        pipeline = Pipeline(self.state)
+        add_services(pipeline.registry, self.state)
+        add_neighbours(pipeline.registry, self.state)
+        if self._playback is not None:
+            self._playback.take_over(pipeline)
+        if self.state.options.control:
+            add_control(server, self.state)
+        await add_tools(server, control=self.state.options.control)
+        server.add_generic_rpc_handlers((pipeline,))
         host = self.state.options.host
         host = f"[{host}]" if ":" in host else host
-        self._port = server.add_insecure_port(f"{host}:{self._port}")
+        address = f"{host}:{self._port}"
+        if self._certificates is None:
+            self._port = server.add_insecure_port(address)
+        else:
+            self._port = server.add_secure_port(address, self._certificates.credentials())
         self.state.address = f"{host}:{self._port}"
         await server.start()
-        self._server = server
+        return server
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop listening and end all calls; without effect where it is not running.
@@ -79,9 +115,32 @@ class EmulatorServer:
         Args:
             grace: Seconds that running calls have left; `None` ends them at once.
         """
+        crashing, self._crashing = self._crashing, None
+        if crashing is not None:
+            crashing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await crashing
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
+        self.state.close()
+
+    def _crash(self, fault: Crash) -> None:
+        if self._server is not None:
+            server, self._server = self._server, None
+            self._crashing = asyncio.ensure_future(self._die_and_rise(server, fault))
+
+    async def _die_and_rise(self, server: grpc.aio.Server, fault: Crash) -> None:
+        died = self.state.clock.now()
+        # Twice: who is quick has a new connection by now, and would be told CANCELLED, which the dead do not say.
+        self.state.shut()
+        self.state.shut()
+        await server.stop(None)
+        if not fault.keep:
+            self.state.operations.clear()
+        self.state.close()
+        await self.state.clock.wait_until(died + fault.down)
+        await self.start()
 
 
 async def serve(options: EmulatorOptions | None = None, *, on_ready: Callable[[str], object]) -> None:

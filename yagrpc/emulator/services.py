@@ -14,12 +14,11 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb
-from yagrpc.emulator import tokens, validation
+from yagrpc.emulator import paths, tokens, validation
 from yagrpc.emulator.auth import CREATED_BY
-from yagrpc.emulator.options import draw
 from yagrpc.emulator.received import CURRENT
 from yagrpc.emulator.refusal import Refusal, invalid, make_status
-from yagrpc.emulator.replies import MODEL_VERSION, compose, partials
+from yagrpc.emulator.replies import MODEL_VERSION, Streamed, compose, partials
 from yagrpc.emulator.state import State
 
 __all__ = ["ENDPOINT_IDS", "add_services"]
@@ -63,12 +62,14 @@ class _TextGeneration(_pb.text_generation_service_pb2_grpc.TextGenerationService
     ) -> AsyncIterator[_pb.text_generation_service_pb2.CompletionResponse]:
         state = self._state
         validation.check_completion(request, max_input_tokens=validation.MAX_INPUT_TOKENS)
-        answer = compose(request, state.script.find(request))
-        begun, seconds = CURRENT.get().at, draw(state.options.completion_duration, state.durations)
+        scripted = state.script.find(request)
+        answer = compose(request, scripted)
+        begun, seconds = CURRENT.get().at, state.seconds(state.options.completion_duration)
+        state.received.generate(paths.COMPLETION)
         if isinstance(answer, _pb.status_pb2.Status):
             await state.clock.wait_until(begun + seconds)
             raise Refusal(answer)
-        messages = [*partials(answer), answer] if request.completion_options.stream else [answer]
+        messages = [*partials(answer, scripted), answer] if request.completion_options.stream else [answer]
         for number, message in enumerate(messages, start=1):
             await state.clock.wait_until(begun + seconds * number / len(messages))
             yield message
@@ -85,8 +86,12 @@ class _TextGenerationAsync(_pb.text_generation_service_pb2_grpc.TextGenerationAs
         validation.check_no_stream(request)
         validation.check_completion(request, max_input_tokens=validation.MAX_INPUT_TOKENS_ASYNC)
         scripted = state.script.find(request)
-        seconds = draw(state.options.duration, state.durations)
-        return state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at)
+        if isinstance(scripted, Streamed):
+            scripted = scripted.texts[-1]
+        seconds = state.seconds(state.options.duration)
+        operation = state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at)
+        state.received.generate(paths.COMPLETION_ASYNC)
+        return state.told(operation)
 
 
 class _Tokenizer(_pb.text_generation_service_pb2_grpc.TokenizerServiceServicer):
@@ -116,13 +121,13 @@ class _Operations(_pb.operation_service_pb2_grpc.OperationServiceServicer):
         self, request: _pb.operation_service_pb2.GetOperationRequest, context: Any
     ) -> _pb.operation_pb2.Operation:
         validation.check_required("operation_id", request.operation_id)
-        return self._state.operations.get(request.operation_id, CURRENT.get().at)
+        return self._state.told(self._state.operations.get(request.operation_id, CURRENT.get().at))
 
     async def Cancel(
         self, request: _pb.operation_service_pb2.CancelOperationRequest, context: Any
     ) -> _pb.operation_pb2.Operation:
         validation.check_required("operation_id", request.operation_id)
-        return self._state.operations.cancel(request.operation_id, CURRENT.get().at)
+        return self._state.told(self._state.operations.cancel(request.operation_id, CURRENT.get().at))
 
 
 class _Endpoints(_pb.api_endpoint_service_pb2_grpc.ApiEndpointServiceServicer):

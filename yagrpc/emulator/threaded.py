@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import grpc
 
-from yagrpc.emulator.options import Duration, EmulatorOptions
+from yagrpc.emulator.durations import Duration
+from yagrpc.emulator.faults import Fault
+from yagrpc.emulator.injection import FaultRules
+from yagrpc.emulator.operations import OperationRecord
+from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
-from yagrpc.emulator.replies import Replies
+from yagrpc.emulator.recording import Recording
+from yagrpc.emulator.replies import Replies, Script
 from yagrpc.emulator.server import EmulatorServer
+from yagrpc.emulator.tls import Certificates
+from yagrpc.emulator.windows import QuotaModel
 
 __all__ = ["Emulator"]
 
@@ -39,6 +47,15 @@ class Emulator:
             `CompletionResponse`.
         auth: `"off"`, `"present"`, or the accepted values of `authorization`, such as `{"Api-Key abc"}`.
         quota: Quotas to enforce, or `None`; `EmulatorQuota()` has the documented ones.
+        quota_model: How calls are counted against them: `"sliding"` windows, `"fixed"` ones, or a token `"bucket"`.
+        folder: The only folder that there is; `None` where any will do.
+        tls: Listen with TLS, with a throwaway authority's certificate (`ca_file`), or with `Certificates` made before;
+            needs the extra `emulator`.
+        recording: Recorded answers, in place of all others: `Recording.load(file)`.
+        frozen: Whether time stands still but for `advance` and `set_time`.
+        faults: Scripted faults, such as `Fault(LostReply(), method=paths.COMPLETION_ASYNC, calls=1)`.
+        state: A file that keeps the operations over the emulator's death; `None` for memory only.
+        control: Whether the control service is served too.
 
     Raises:
         ValueError: An option is out of its range.
@@ -55,6 +72,14 @@ class Emulator:
         replies: Replies | None = None,
         auth: str | Collection[str] = "off",
         quota: EmulatorQuota | None = None,
+        quota_model: QuotaModel = "sliding",
+        folder: str | None = None,
+        tls: bool | Certificates = False,
+        recording: Recording | None = None,
+        frozen: bool = False,
+        faults: Sequence[Fault] = (),
+        state: str | Path | None = None,
+        control: bool = False,
     ) -> None:
         self._server = EmulatorServer(
             EmulatorOptions(
@@ -66,6 +91,14 @@ class Emulator:
                 replies=replies,
                 auth=auth,
                 quota=quota,
+                quota_model=quota_model,
+                folder=folder,
+                tls=tls,
+                recording=recording,
+                frozen=frozen,
+                faults=faults,
+                state=state,
+                control=control,
             )
         )
         self._state = self._server.state
@@ -76,6 +109,11 @@ class Emulator:
     def address(self) -> str:
         """Where it listens, such as `127.0.0.1:40123`; empty before the first start."""
         return self._server.address
+
+    @property
+    def ca_file(self) -> str | None:
+        """The file with the certificate that clients are to trust, as PEM; `None` without TLS."""
+        return self._server.ca_file
 
     @property
     def calls(self) -> Counter[str]:
@@ -92,6 +130,31 @@ class Emulator:
         """The last 1000 requests with their path and metadata, oldest first; a copy."""
         return self._state.received.requests
 
+    @property
+    def generations(self) -> Counter[str]:
+        """How many requests of each path have been taken up, each once billed by the service; a copy."""
+        return self._state.received.generations
+
+    @property
+    def deliveries(self) -> Counter[str]:
+        """How many answers have told an operation's end, by its id; a copy."""
+        return self._state.received.deliveries
+
+    @property
+    def most_in_a_second(self) -> Counter[str]:
+        """The most calls of each path that arrived within any second of the emulator's clock; a copy."""
+        return self._state.received.most_in_a_second
+
+    @property
+    def operations(self) -> list[OperationRecord]:
+        """All operations with their true ends, in the order of their submits, whatever their callers were told."""
+        return self._state.operations.records(self.now())
+
+    @property
+    def faults(self) -> FaultRules:
+        """The scripted faults: `faults.add(...)` and `faults.clear()` hold from then on."""
+        return self._state.faults
+
     def now(self) -> float:
         """The emulator's time, in seconds since the Unix epoch."""
         return self._state.clock.now()
@@ -105,13 +168,44 @@ class Emulator:
         Raises:
             ValueError: A negative or infinite number.
         """
-        self._state.clock.advance(seconds)
+        self._state.advance(seconds)
+
+    def set_time(self, moment: float) -> None:
+        """Set the emulator's clock, with the same effects.
+
+        Args:
+            moment: Seconds since the Unix epoch, not in the clock's past.
+
+        Raises:
+            ValueError: It is in the past, or no point in time.
+        """
+        self._state.set_time(moment)
+
+    def freeze(self) -> None:
+        """Let the emulator's clock stand still from now on, but for `advance` and `set_time`."""
+        self._state.clock.freeze()
+
+    def unfreeze(self) -> None:
+        """Let the emulator's clock go on from where it stands."""
+        self._state.clock.unfreeze()
+
+    def set_replies(self, replies: Replies | None) -> None:
+        """Replace all scripted replies. What has been submitted before keeps the reply that it was promised."""
+        self._state.script = Script(replies)
+
+    def reset(self) -> None:
+        """Forget operations, counters, requests, the use of quotas, faults, and replies that were set later.
+
+        Between tests: no call should be running.
+        """
+        self._state.reset()
 
     def start(self) -> None:
         """Start the thread and return once it listens.
 
         Raises:
             RuntimeError: It is running, or the port is taken.
+            ValueError: The state file can't be used.
         """
         if self._thread is not None:
             raise RuntimeError("the emulator is running already")

@@ -21,10 +21,12 @@ __all__ = [
     "MAX_TEXT_LENGTH",
     "ROLES",
     "check_completion",
+    "check_folder",
     "check_model_uri",
     "check_no_stream",
     "check_required",
     "check_text",
+    "check_token_count",
     "check_tokenize",
 ]
 
@@ -44,20 +46,24 @@ ROLES: Final = ("system", "user", "assistant")
 _MODEL_URI: Final = re.compile(r"([a-z]+)://([^/\s]+)/([^/\s]+)(?:/[^/\s]+)?/?")
 
 
-def check_model_uri(model_uri: str) -> None:
-    """`gpt://<folder>/<model>[/<branch>]`, a trailing slash allowed; any model name is known.
+def check_model_uri(model_uri: str, scheme: str = "gpt") -> None:
+    """`<scheme>://<folder>/<model>[/<branch>]`, a trailing slash allowed; any model name is known.
 
     The three messages are quoted from the service; which fault gets which is this emulator's reading of them.
 
+    Args:
+        model_uri: The URI.
+        scheme: The scheme of the models that can do what is asked: `gpt`, `emb`, `cls`, `art`.
+
     Raises:
-        Refusal: INVALID_ARGUMENT: empty, not of the grammar, or of a scheme that no text model has.
+        Refusal: INVALID_ARGUMENT: empty, not of the grammar, or of another scheme.
     """
     if not model_uri:
         raise invalid("invalid model_uri")
     match = _MODEL_URI.fullmatch(model_uri)
     if match is None:
         raise invalid("Failed to parse model URI")
-    if match[1] != "gpt":
+    if match[1] != scheme:
         raise invalid(f"Failed to get model {model_uri}")
 
 
@@ -91,9 +97,33 @@ def check_completion(
         _check_message(message, f"messages[{index}]")
     _check_tool_choice(request)
     if max_input_tokens is not None:
-        count = sum(1 for _ in tokens.prompt(request))
-        if count > max_input_tokens:
-            raise invalid(f"number of input tokens must be no more than {max_input_tokens}, got {count}")
+        check_token_count(sum(1 for _ in tokens.prompt(request)), max_input_tokens)
+
+
+def check_token_count(count: int, most: int) -> None:
+    """The size of an input, in tokens. The message is quoted from the service.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT: there are more than `most`.
+    """
+    if count > most:
+        raise invalid(f"number of input tokens must be no more than {most}, got {count}")
+
+
+def check_folder(model_uri: str, folder: str | None) -> None:
+    """The folder that a model belongs to. The message is quoted from the service.
+
+    Args:
+        model_uri: What is of the grammar, or else refused later. Models of the service's own authorities, whose
+            names have dots, are everybody's.
+        folder: The only folder that there is, or `None` where any will do.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT: it is another one's.
+    """
+    named = model_uri.partition("://")[2].partition("/")[0]
+    if folder is not None and named and named != folder and "." not in named:
+        raise invalid(f"Specified folder ID '{named}' does not match with service account folder ID '{folder}'")
 
 
 def check_no_stream(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:

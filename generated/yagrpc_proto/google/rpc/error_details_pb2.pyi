@@ -157,7 +157,7 @@ class RetryInfo(_message.Message):
     def __init__(
         self,
         *,
-        retry_delay: _duration_pb2.Duration | None = ...,
+        retry_delay: _duration_pb2.Duration | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

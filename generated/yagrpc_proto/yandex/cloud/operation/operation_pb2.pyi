@@ -74,13 +74,13 @@ class Operation(_message.Message):
         *,
         id: _builtins.str = ...,
         description: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
+        created_at: _timestamp_pb2.Timestamp | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         created_by: _builtins.str = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
+        modified_at: _timestamp_pb2.Timestamp | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         done: _builtins.bool = ...,
-        metadata: _any_pb2.Any | None = ...,
+        metadata: _any_pb2.Any | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         error: _status_pb2.Status | None = ...,
-        response: _any_pb2.Any | None = ...,
+        response: _any_pb2.Any | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "error", b"error", "metadata", b"metadata", "modified_at", b"modified_at", "response", b"response", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -87,7 +87,7 @@ class CreateIamTokenResponse(_message.Message):
         self,
         *,
         iam_token: _builtins.str = ...,
-        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

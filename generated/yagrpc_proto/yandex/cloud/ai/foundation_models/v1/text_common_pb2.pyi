@@ -57,8 +57,8 @@ class CompletionOptions(_message.Message):
         self,
         *,
         stream: _builtins.bool = ...,
-        temperature: _wrappers_pb2.DoubleValue | None = ...,
-        max_tokens: _wrappers_pb2.Int64Value | None = ...,
+        temperature: _wrappers_pb2.DoubleValue | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
+        max_tokens: _wrappers_pb2.Int64Value | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         reasoning_options: Global___ReasoningOptions | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_tokens", b"max_tokens", "reasoning_options", b"reasoning_options", "temperature", b"temperature"]  # noqa: Y015
@@ -356,7 +356,7 @@ class FunctionTool(_message.Message):
         *,
         name: _builtins.str = ...,
         description: _builtins.str = ...,
-        parameters: _struct_pb2.Struct | None = ...,
+        parameters: _struct_pb2.Struct | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         strict: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
@@ -385,7 +385,7 @@ class FunctionCall(_message.Message):
         self,
         *,
         name: _builtins.str = ...,
-        arguments: _struct_pb2.Struct | None = ...,
+        arguments: _struct_pb2.Struct | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -537,7 +537,7 @@ class JsonSchema(_message.Message):
     def __init__(
         self,
         *,
-        schema: _struct_pb2.Struct | None = ...,
+        schema: _struct_pb2.Struct | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["schema", b"schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -45,7 +45,7 @@ class TextEmbeddingRequest(_message.Message):
         *,
         model_uri: _builtins.str = ...,
         text: _builtins.str = ...,
-        dim: _wrappers_pb2.Int64Value | None = ...,
+        dim: _wrappers_pb2.Int64Value | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dim", b"dim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

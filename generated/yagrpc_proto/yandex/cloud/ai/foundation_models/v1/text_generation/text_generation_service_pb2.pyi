@@ -76,7 +76,7 @@ class CompletionRequest(_message.Message):
         tools: _abc.Iterable[_text_common_pb2.Tool] | None = ...,
         json_object: _builtins.bool = ...,
         json_schema: _text_common_pb2.JsonSchema | None = ...,
-        parallel_tool_calls: _wrappers_pb2.BoolValue | None = ...,
+        parallel_tool_calls: _wrappers_pb2.BoolValue | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         tool_choice: _text_common_pb2.ToolChoice | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ResponseFormat", b"ResponseFormat", "completion_options", b"completion_options", "json_object", b"json_object", "json_schema", b"json_schema", "parallel_tool_calls", b"parallel_tool_calls", "tool_choice", b"tool_choice"]  # noqa: Y015

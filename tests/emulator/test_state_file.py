@@ -1,0 +1,248 @@
+"""The state file: operations outlive the emulator, even SIGKILL; a file that is not understood is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from yagrpc import _pb
+from yagrpc.emulator import Emulator, Failure, StateFileError
+from yagrpc.emulator.operations import RETENTION_SECONDS
+from yagrpc.emulator.statefile import FORMAT, StateFile
+
+if TYPE_CHECKING:
+    from tests.emulator.conftest import Ask, Emulate, Refused, Response, Service
+
+TextOf = Callable[["Response"], str]
+
+PROGRAM = """
+import sys
+from yagrpc.emulator import EmulatorOptions, run
+run(EmulatorOptions(duration=60, state=sys.argv[1], control=True), on_ready=lambda address: print(address, flush=True))
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "operations.db"
+
+
+@pytest.fixture
+def launch(path: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[str], str]]]:
+    """Starts processes with an emulator on the file."""
+    started: list[subprocess.Popen[str]] = []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
+
+    def start() -> tuple[subprocess.Popen[str], str]:
+        command = [sys.executable, "-W", "error", "-c", PROGRAM, str(path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        started.append(process)
+        assert process.stdout is not None
+        return process, process.stdout.readline().strip()
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_operations_survive_sigkill(
+    launch: Callable[[], tuple[subprocess.Popen[str], str]], ask: Ask, text_of: TextOf
+) -> None:
+    process, address = launch()
+    accepted: dict[str, str] = {}
+    with grpc.insecure_channel(address) as channel:
+        stub = _pb.text_generation_service_pb2_grpc.TextGenerationAsyncServiceStub(channel)
+        calls = {f"question number {number}.": None for number in range(300)}
+        futures = {question: stub.Completion.future(ask(question)) for question in calls}
+        for number, (question, future) in enumerate(futures.items()):
+            try:
+                accepted[future.result().id] = question
+            except grpc.RpcError:
+                continue
+            if number == 100:
+                os.kill(process.pid, signal.SIGKILL)  # with more on their way
+    assert process.wait() == -signal.SIGKILL
+    assert len(accepted) > 100
+    _, address = launch()
+    with grpc.insecure_channel(address) as channel:
+        control = _pb.control_pb2_grpc.ControlServiceStub(channel)
+        operations = _pb.operation_service_pb2_grpc.OperationServiceStub(channel)
+        listed = control.ListOperations(_pb.control_pb2.ListOperationsRequest()).operations
+        assert accepted.keys() <= {operation.id for operation in listed}
+        control.AdvanceTime(_pb.control_pb2.AdvanceTimeRequest(seconds=60))
+        for operation_id, question in accepted.items():
+            got = operations.Get(_pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id))
+            assert got.done
+            response = _pb.text_generation_service_pb2.CompletionResponse()
+            assert got.response.Unpack(response)
+            assert f'"{question}"' in text_of(response)
+
+
+def test_a_restart_goes_on_where_it_was(emulate: Emulate, ask: Ask, text_of: TextOf, path: Path) -> None:
+    replies = {"scripted": "as promised", "fail": Failure(grpc.StatusCode.INTERNAL, "broken")}
+    first = emulate(state=path, duration=60, seed=1, replies=replies)
+    said = ("scripted", "fail", "plain", "cancelled")
+    ids = [first.text_async.Completion(ask(text)).id for text in said]
+    cancelled = first.cancel(ids[3])
+    first.emulator.advance(60)
+    done = [first.get(one) for one in ids]
+    first.emulator.stop()
+
+    second = emulate(state=path, duration=60, seed=1)
+    assert [second.get(one) for one in ids] == done, "also where the clock had been advanced"
+    assert done[3] == cancelled
+    assert text_of(second.result(second.get(ids[0]))) == "as promised"
+    assert second.get(ids[1]).error.message == "broken"
+    assert [record.number for record in second.emulator.operations] == [1, 2, 3, 4]
+    added = second.text_async.Completion(ask("another"))
+    assert added.id not in ids, "though the seed is the same"
+    assert second.emulator.operations[-1].number == 5
+    assert not added.done
+    assert second.emulator.now() >= first.emulator.now() - 1
+
+
+def test_only_the_owner_may_read_it(emulate: Emulate, ask: Ask, path: Path) -> None:
+    path.touch(mode=0o644)
+    service = emulate(state=path)
+    service.text_async.Completion(ask("ping"))
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes[path.name] == 0o600
+    assert set(modes.values()) == {0o600}, "its companions too"
+
+
+def test_what_has_expired_is_forgotten(emulate: Emulate, ask: Ask, path: Path) -> None:
+    service = emulate(state=path)
+    service.text_async.Completion(ask("old"))
+    service.emulator.advance(RETENTION_SECONDS)
+    newer = service.text_async.Completion(ask("newer"))
+    service.emulator.stop()
+    file = StateFile(path)
+    assert [kept.id for kept in file.load()] == [newer.id]
+    file.close()
+
+
+def test_a_crash_reads_the_file_again(emulate: Emulate, ask: Ask, refused: Refused, path: Path) -> None:
+    from tests.emulator.test_faults import on_a_new_connection
+    from yagrpc.emulator import Crash, Fault
+
+    service = emulate(state=path, duration=3600)
+    operation = service.text_async.Completion(ask("ping"))
+    for keep in (True, False):
+        service.emulator.faults.add(Fault(Crash(keep=keep), method="OperationService/Get", times=1))
+        assert refused(service.get, operation.id).code is grpc.StatusCode.UNAVAILABLE
+        if keep:
+            assert on_a_new_connection(lambda: service.get(operation.id, wait_for_ready=True)) == operation
+    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+        on_a_new_connection(lambda: service.get(operation.id, wait_for_ready=True))
+    service.emulator.stop()
+    file = StateFile(path)
+    assert file.load() == []
+    file.close()
+
+
+def test_a_reset_empties_it(emulate: Emulate, ask: Ask, path: Path) -> None:
+    service = emulate(state=path)
+    service.text_async.Completion(ask("ping"))
+    service.emulator.reset()
+    assert service.emulator.operations == []
+    assert service.text_async.Completion(ask("ping")).id
+    service.emulator.stop()
+    file = StateFile(path)
+    assert [kept.number for kept in file.load()] == [1]
+    file.close()
+
+
+def spoil(path: Path, statement: str) -> None:
+    """Make a good state file, and change it."""
+    with Emulator(state=path) as emulator, grpc.insecure_channel(emulator.address) as channel:
+        stub = _pb.text_generation_service_pb2_grpc.TextGenerationAsyncServiceStub(channel)
+        message = _pb.text_common_pb2.Message(role="user", text="ping")
+        stub.Completion(
+            _pb.text_generation_service_pb2.CompletionRequest(model_uri="gpt://f/yandexgpt", messages=[message])
+        )
+    connection = sqlite3.connect(path)
+    connection.executescript(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (f"PRAGMA user_version = {FORMAT + 1}", f"it is of version {FORMAT + 1}, and this emulator reads version"),
+        ("PRAGMA application_id = 7", "it belongs to another program"),
+        ("UPDATE operation SET request = x'ff'", "broken: "),
+        ("UPDATE operation SET request_type = 'no.such.Message'", "a message of unknown type 'no.such.Message'"),
+        ("DROP TABLE operation", "broken: no such table: operation"),
+    ],
+)
+def test_a_file_that_is_not_understood_is_refused(path: Path, statement: str, told: str) -> None:
+    spoil(path, statement)
+    before = path.read_bytes()
+    emulator = Emulator(state=path)
+    with pytest.raises(StateFileError) as caught:
+        emulator.start()
+    assert f"state file {path}: " in str(caught.value)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    emulator.stop()
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    path.write_text("operations: none\n" * 100)
+    with pytest.raises(StateFileError, match="broken, or none of an emulator: file is not a database"):
+        Emulator(state=path).start()
+    assert path.read_text() == "operations: none\n" * 100
+
+
+def test_a_file_with_broken_pages_is_refused(path: Path) -> None:
+    spoil(path, "VACUUM")
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = os.urandom(4096)
+    path.write_bytes(content)
+    with pytest.raises(StateFileError, match="broken"):
+        Emulator(state=path).start()
+
+
+def test_a_file_in_use_is_refused(emulate: Emulate, path: Path) -> None:
+    emulate(state=path)
+    with pytest.raises(StateFileError, match="another emulator has it"):
+        Emulator(state=path).start()
+
+
+def test_a_file_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateFileError, match="it can't be opened: .*No such file"):
+        Emulator(state=tmp_path / "missing" / "operations.db").start()
+    with pytest.raises(StateFileError, match="it can't be opened"):
+        Emulator(state=tmp_path).start()
+
+
+def test_a_taken_port_lets_the_file_go(service: Service, path: Path) -> None:
+    port = int(service.emulator.address.rpartition(":")[2])
+    with pytest.raises(RuntimeError, match=str(port)):
+        Emulator(state=path, port=port).start()
+    StateFile(path).close()
+
+
+def test_the_clock_of_a_closed_file_moves_on(path: Path) -> None:
+    file = StateFile(path)
+    file.ahead = 5
+    assert file.ahead == 5
+    file.close()
+    file.ahead = 6
+    again: Any = StateFile(path)
+    assert again.ahead == 5
+    again.close()

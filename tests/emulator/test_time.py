@@ -1,0 +1,161 @@
+"""Time under control: a clock that is set, advanced and frozen; durations that are fixed, drawn or asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from yagrpc.emulator import Bimodal, Clock, Exponential, Lognormal, Uniform, parse_duration
+from yagrpc.emulator.durations import DURATION_KEY
+
+if TYPE_CHECKING:
+    from tests.emulator.conftest import Ask, Emulate, Refused, Service
+
+
+def test_a_frozen_clock_moves_only_when_told() -> None:
+    clock = Clock(frozen=True)
+    begun = clock.now()
+    assert clock.frozen
+    assert clock.now() == begun
+    clock.advance(5)
+    assert clock.now() == begun + 5
+    clock.set(begun + 7)
+    assert clock.now() == begun + 7
+
+
+def test_a_clock_is_set_forward_only() -> None:
+    for frozen in (True, False):
+        clock = Clock(frozen=frozen)
+        clock.set(clock.now() + 100)
+        now = clock.now()
+        for moment in (now - 1, math.nan, math.inf):
+            with pytest.raises(ValueError, match="never goes back"):
+                clock.set(moment)
+
+
+def test_a_clock_freezes_and_goes_on() -> None:
+    clock = Clock()
+    clock.freeze()
+    clock.freeze()
+    stood = clock.now()
+    assert clock.now() == stood
+    clock.advance(10)
+    clock.unfreeze()
+    clock.unfreeze()
+    assert not clock.frozen
+    assert stood + 10 <= clock.now() < stood + 20
+
+
+def test_who_waits_notices_freezing_and_setting() -> None:
+    async def wait() -> None:
+        clock = Clock(frozen=True)
+        begun = clock.now()
+        frozen, endless = (asyncio.ensure_future(clock.wait_until(begun + wanted)) for wanted in (0.01, math.inf))
+        await asyncio.sleep(0.03)
+        assert not frozen.done()
+        clock.unfreeze()
+        await frozen
+        clock.freeze()
+        later = asyncio.ensure_future(clock.wait_until(clock.now() + 100))
+        await asyncio.sleep(0)
+        clock.set(clock.now() + 100)
+        await later
+        assert not endless.done()
+        endless.cancel()
+
+    asyncio.run(wait())
+
+
+def test_an_emulator_s_time_is_set_and_frozen(emulate: Emulate, ask: Ask) -> None:
+    service = emulate(frozen=True, duration=60)
+    begun = service.emulator.now()
+    operation = service.text_async.Completion(ask("ping"))
+    service.emulator.set_time(begun + 59)
+    assert not service.get(operation.id).done
+    service.emulator.set_time(begun + 600)
+    done = service.get(operation.id)
+    assert done.done
+    assert done.modified_at.seconds == int(begun + 60), "its true end, not when it was looked at"
+    service.emulator.unfreeze()
+    service.emulator.freeze()
+    assert service.emulator.now() >= begun + 600
+
+
+@pytest.mark.parametrize("seconds", ["30", "0", "0.5", "inf"])
+def test_a_request_sets_how_long_it_takes(emulate: Emulate, ask: Ask, seconds: str) -> None:
+    service = emulate(frozen=True, duration=60, completion_duration=60)
+    metadata = ((DURATION_KEY, seconds),)
+    operation = service.text_async.Completion(ask("ping"), metadata=metadata)
+    (record,) = service.emulator.operations
+    assert record.ends - record.created == pytest.approx(float(seconds), abs=1e-6)
+    assert operation.done == (seconds == "0")
+    call = service.text.Completion(ask("ping"), metadata=metadata)
+    call.initial_metadata()
+    if seconds != "inf":
+        service.emulator.advance(float(seconds))
+        assert len(list(call)) == 1
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "soon", ""])
+def test_a_request_that_asks_for_nonsense_is_refused(
+    service: Service, ask: Ask, refused: Refused, seconds: str
+) -> None:
+    for method in (service.text.Completion, service.text_async.Completion):
+        refusal = refused(method, ask("ping"), metadata=[(DURATION_KEY, seconds)])
+        assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert DURATION_KEY in refusal.message
+    assert service.emulator.generations == {}
+
+
+def test_some_are_long() -> None:
+    rng = random.Random(1)
+    drawn = [Bimodal(1, 100, 0.25)(rng) for _ in range(4000)]
+    assert set(drawn) == {1, 100}
+    assert drawn.count(100) == pytest.approx(1000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("10", 10.0),
+        ("0", 0.0),
+        ("inf", math.inf),
+        ("lognormal:20,1", Lognormal(20, 1)),
+        ("exponential:5", Exponential(5)),
+        ("uniform:1,2.5", Uniform(1, 2.5)),
+        ("bimodal:1,60,0.1", Bimodal(1, 60, 0.1)),
+    ],
+)
+def test_a_duration_is_read(text: str, duration: Any) -> None:
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "soon", "-1", "nan", "1,2", "lognormal", "lognormal:", "lognormal:20", "lognormal:20,1,1", "normal:1,2"],
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a duration is a number of seconds"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lognormal:0,1",
+        "lognormal:1,-1",
+        "exponential:0",
+        "uniform:-1,1",
+        "uniform:2,1",
+        "bimodal:1,2,3",
+        "bimodal:-1,2,1",
+    ],
+)
+def test_a_distribution_out_of_its_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is out of its range"):
+        parse_duration(text)

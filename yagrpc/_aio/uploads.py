@@ -1,0 +1,105 @@
+"""Calls that stream their requests, and what they end with: the service's own status.
+
+Where a request is being written while the service's refusal comes in, gRPC's asyncio API says INTERNAL, "Internal error
+from Core", of the write that failed, in place of what the service said, before or just after it.
+
+Rules: nothing but the status is touched; an INTERNAL that stays is passed on as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+__all__ = ["bidirectional", "upload"]
+
+_OF_A_WRITE: Final = "Internal error from Core"
+"""The details that gRPC gives to a write that failed."""
+
+_LOOKS: Final = 40
+_LOOK: Final = 0.005
+"""Seconds between looks for the status that replaces it: gRPC tells of none."""
+
+
+def upload(multicallable: Callable[..., Any]) -> Callable[..., Any]:
+    """A client-streaming multicallable whose calls end with the service's status."""
+
+    async def call(requests: Any, **settings: Any) -> Any:
+        made = multicallable(requests, **settings)
+        ending = _Ending(made)
+        try:
+            return await made
+        except grpc.aio.AioRpcError as error:
+            raise await ending.of(error) from None
+
+    return call
+
+
+def bidirectional(multicallable: Callable[..., Any]) -> Callable[..., Any]:
+    """The same of a multicallable that streams both ways."""
+    return lambda requests, **settings: _BidiCall(multicallable(requests, **settings))
+
+
+class _BidiCall:
+    """A call that streams both ways; all but `read` is gRPC's."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._ending = _Ending(call)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    async def read(self) -> Any:
+        """The next response, or `grpc.aio.EOF`."""
+        try:
+            return await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise await self._ending.of(error) from None
+
+
+class _Ending:
+    """Remembers the first status of a call, which a failed write may replace."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._first: grpc.aio.AioRpcError | None = None
+        call.add_done_callback(self._note)
+
+    def _note(self, call: Any) -> None:
+        # The status is there, so that there is nothing to wait for: one step gives it, before another replaces it.
+        status = _status(call)
+        try:
+            status.send(None)
+        except StopIteration as stop:
+            self._first = stop.value
+        else:  # an interceptor's call may have to wait all the same
+            status.close()
+
+    async def of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The error that the service told, in place of one of a write."""
+        if not _of_a_write(error):
+            return error
+        if self._first is not None and not _of_a_write(self._first):
+            return self._first
+        for _ in range(_LOOKS):
+            await asyncio.sleep(_LOOK)
+            later = await _status(self._call)
+            if not _of_a_write(later):
+                return later
+        return error
+
+
+async def _status(call: Any) -> grpc.aio.AioRpcError:
+    """How a call ended, as an error."""
+    return grpc.aio.AioRpcError(
+        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
+    )
+
+
+def _of_a_write(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _OF_A_WRITE

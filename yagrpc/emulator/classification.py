@@ -1,0 +1,97 @@
+"""Classes of texts: a label that the text or an example of the same words names wins.
+
+Rules: pure; one request has one answer. A tuned classifier's labels are not known here, so that it has one of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Final, TypeAlias
+
+from yagrpc import _pb
+from yagrpc.emulator import tokens, validation
+from yagrpc.emulator.refusal import invalid
+from yagrpc.emulator.replies import MODEL_VERSION
+
+__all__ = ["TUNED_LABEL", "check_few_shot", "check_tuned", "classify", "few_shot_classify"]
+
+TUNED_LABEL: Final = "yagrpc-emulator"
+"""The one label of a tuned classifier's answer; the service lists one of those it was tuned with."""
+
+_STARTS: Final = 1
+"""Tokens before a text: `hello`, one token, is counted as two. Source: recorded answers."""
+
+_Tuned: TypeAlias = "_pb.text_classification_service_pb2.TextClassificationRequest"
+_FewShot: TypeAlias = "_pb.text_classification_service_pb2.FewShotTextClassificationRequest"
+
+
+def check_tuned(request: _Tuned) -> None:
+    """A tuned model, and a text.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT.
+    """
+    validation.check_model_uri(request.model_uri, "cls")
+    if "@" not in request.model_uri:
+        raise invalid(f"Failed to get model {request.model_uri}")  # quoted from the service; that this gets it is not
+    validation.check_text(request.text, "text")
+
+
+def check_few_shot(request: _FewShot) -> None:
+    """A model, a description, labels, examples of these labels, and a text.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT.
+    """
+    validation.check_model_uri(request.model_uri, "cls")
+    validation.check_required("task_description", request.task_description)
+    if not request.labels:
+        raise invalid("labels: at least one label is required")
+    validation.check_text(request.text, "text")
+    for index, sample in enumerate(request.samples):
+        validation.check_text(sample.text, f"samples[{index}].text")
+        if sample.label not in request.labels:
+            raise invalid(f"samples[{index}].label: '{sample.label}' is not among the labels")
+
+
+def classify(request: _Tuned) -> _pb.text_classification_service_pb2.TextClassificationResponse:
+    """One label, no model version, as recorded of a tuned classifier."""
+    response = _pb.text_classification_service_pb2.TextClassificationResponse(input_tokens=_count(request.text))
+    # A binary fraction, as the service's: it comes through JSON unchanged.
+    response.predictions.add(label=TUNED_LABEL, confidence=0.5 + _share(request.text) / 2)
+    return response
+
+
+def few_shot_classify(request: _FewShot) -> _pb.text_classification_service_pb2.FewShotTextClassificationResponse:
+    """All labels in the request's order; their confidences add up to 1."""
+    scores = [math.exp(_likeness(request, label)) for label in request.labels]
+    said = [request.task_description, *request.labels, request.text]
+    said += [part for sample in request.samples for part in (sample.text, sample.label)]
+    response = _pb.text_classification_service_pb2.FewShotTextClassificationResponse(
+        model_version=MODEL_VERSION, input_tokens=_STARTS + sum(len(tokens.pieces(text)) for text in said)
+    )
+    for label, score in zip(request.labels, scores, strict=True):
+        response.predictions.add(label=label, confidence=score / sum(scores))
+    return response
+
+
+def _likeness(request: _FewShot, label: str) -> float:
+    """How much speaks for a label: its name in the text, words shared with its examples, and a little chance."""
+    said = _words(request.text)
+    shared = [len(said & _words(sample.text)) / len(said) for sample in request.samples if sample.label == label]
+    named = 4.0 if _words(label) <= said else 0.0
+    return named + 3.0 * max(shared, default=0.0) + _share(f"{label}\n{request.text}")
+
+
+def _words(text: str) -> set[str]:
+    return {piece.strip().casefold() for piece in tokens.pieces(text)}
+
+
+def _share(text: str) -> float:
+    """From 0 to 1, by the text."""
+    return zlib.crc32(text.encode()) % 1024 / 1024
+
+
+def _count(text: str) -> int:
+    return len(tokens.pieces(text)) + _STARTS

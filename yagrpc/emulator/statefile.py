@@ -1,0 +1,204 @@
+"""The file that keeps an emulator's operations over its death: SQLite, one row for each, there before its reply leaves.
+
+Rules: a row is written in one transaction of its own, so that SIGKILL loses nothing that was accepted; the disk is not
+waited for (WAL, `synchronous=NORMAL`), so that a power cut may. One emulator at a time has the file; only its owner
+may read it, since prompts are in it. A file that is not understood in full is refused, and left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from google.protobuf.message import DecodeError, Message
+
+from yagrpc import _pb
+
+__all__ = ["FORMAT", "Kept", "StateFile", "StateFileError"]
+
+FORMAT: Final = 1
+"""Version of the tables, in `user_version`."""
+
+_APPLICATION: Final = 0x79616745
+"""`yagE`: marks the files of emulators among SQLite's."""
+
+_TABLES: Final = """
+CREATE TABLE operation (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    created REAL NOT NULL,
+    ends REAL NOT NULL,
+    request_type TEXT NOT NULL,
+    request BLOB NOT NULL,
+    scripted_type TEXT NOT NULL,
+    scripted BLOB NOT NULL,
+    done BLOB
+);
+CREATE INDEX operation_created ON operation (created);
+CREATE TABLE clock (ahead REAL NOT NULL);
+INSERT INTO clock VALUES (0);
+"""
+
+
+class StateFileError(ValueError):
+    """A state file that can't be used; its text says why, and what to do."""
+
+
+class Kept(NamedTuple):
+    """An operation as the file keeps it."""
+
+    number: int
+    """Which it was in the order of submits, from 1."""
+    id: str
+    """Its id."""
+    created: float
+    """When it was submitted, in seconds since the epoch."""
+    ends: float
+    """When it is done, likewise."""
+    request: Message
+    """What was asked for."""
+    scripted: str | Message | None
+    """What a script says to it."""
+    done: bytes | None
+    """The serialized operation, where it ended otherwise than by itself."""
+
+
+class StateFile:
+    """The file, open.
+
+    Args:
+        path: Where it is, or is to be.
+
+    Raises:
+        StateFileError: It is of another version, broken, somebody else's, in use, or can't be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()  # the clock is advanced in any thread
+        self._closed = False
+        try:
+            # Made by hand: SQLite would let others read it.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            os.chmod(self.path, 0o600)
+            self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise StateFileError(f"state file {self.path}: it can't be opened: {error}") from error
+        try:
+            self._prepare()
+        except BaseException as error:
+            self._connection.close()
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                raise StateFileError(f"state file {self.path}: another emulator has it") from error
+            if isinstance(error, sqlite3.Error):
+                raise StateFileError(f"state file {self.path}: broken, or none of an emulator: {error}") from error
+            raise
+
+    def load(self) -> list[Kept]:
+        """All operations, in the order of their submits.
+
+        Raises:
+            StateFileError: One is not understood.
+        """
+        rows = "SELECT number, id, created, ends, request_type, request, scripted_type, scripted, done FROM operation"
+        try:
+            return list(self._decode(self._connection.execute(f"{rows} ORDER BY number")))
+        except (sqlite3.Error, DecodeError) as error:
+            raise StateFileError(f"state file {self.path}: broken: {error}") from error
+
+    def add(self, kept: Kept) -> None:
+        """Keep a new operation."""
+        scripted_type, scripted = _encode(kept.scripted)
+        with self._lock:
+            self._connection.execute(
+                "INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    kept.number,
+                    kept.id,
+                    kept.created,
+                    kept.ends,
+                    kept.request.DESCRIPTOR.full_name,
+                    kept.request.SerializeToString(),
+                    scripted_type,
+                    scripted,
+                    kept.done,
+                ),
+            )
+
+    def end(self, operation_id: str, ends: float, done: bytes) -> None:
+        """Keep how an operation was ended."""
+        with self._lock:
+            self._connection.execute("UPDATE operation SET ends = ?, done = ? WHERE id = ?", (ends, done, operation_id))
+
+    def forget(self, created: float) -> None:
+        """Forget operations created at that time, in seconds since the epoch, or before."""
+        with self._lock:
+            self._connection.execute("DELETE FROM operation WHERE created <= ?", (created,))
+
+    @property
+    def ahead(self) -> float:
+        """How far the emulator's clock was ahead of the real one, in seconds."""
+        (ahead,) = self._connection.execute("SELECT ahead FROM clock").fetchone()
+        return float(ahead)
+
+    @ahead.setter
+    def ahead(self, seconds: float) -> None:
+        with self._lock:
+            if not self._closed:  # its emulator may stop while somebody else advances its clock
+                self._connection.execute("UPDATE clock SET ahead = ?", (seconds,))
+
+    def close(self) -> None:
+        """Close it."""
+        with self._lock:
+            self._closed = True
+            self._connection.close()
+
+    def _prepare(self) -> None:
+        execute = self._connection.execute
+        # For as long as it is open, and released by the system when the process dies.
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        (application,) = execute("PRAGMA application_id").fetchone()
+        (version,) = execute("PRAGMA user_version").fetchone()
+        (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+        fresh = application == version == tables == 0
+        if not fresh and application != _APPLICATION:
+            raise StateFileError(f"state file {self.path}: it belongs to another program; name a file of its own")
+        if not fresh and version != FORMAT:
+            raise StateFileError(
+                f"state file {self.path}: it is of version {version}, and this emulator reads version {FORMAT}; "
+                "use the emulator that wrote it, or move the file away"
+            )
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = NORMAL")
+        if fresh:
+            made = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {FORMAT};"
+            self._connection.executescript(f"BEGIN EXCLUSIVE; {made} {_TABLES} COMMIT;")
+        (fault,) = execute("PRAGMA quick_check(1)").fetchone()
+        if fault != "ok":
+            raise StateFileError(f"state file {self.path}: broken: {' '.join(fault.split())}")
+
+    def _decode(self, rows: sqlite3.Cursor) -> Iterator[Kept]:
+        for number, name, created, ends, request_type, request, scripted_type, scripted, done in rows:
+            asked = self._message(request_type, request)
+            said: str | Message | None = None
+            if scripted_type:
+                said = scripted.decode() if scripted_type == "text" else self._message(scripted_type, scripted)
+            yield Kept(number, name, created, ends, asked, said, done)
+
+    def _message(self, full_name: str, body: bytes) -> Message:
+        found = _pb.find_message(full_name)
+        if found is None:
+            raise StateFileError(f"state file {self.path}: broken: a message of unknown type {full_name!r}")
+        return found.FromString(body)
+
+
+def _encode(scripted: str | Message | None) -> tuple[str, bytes]:
+    if scripted is None:
+        return "", b""
+    if isinstance(scripted, str):
+        return "text", scripted.encode()
+    return scripted.DESCRIPTOR.full_name, scripted.SerializeToString()

@@ -1,0 +1,118 @@
+"""TLS for clients that insist on it: an authority that lives as long as the emulator, and a certificate by it.
+
+Rules: no key leaves the process; only the authority's certificate is written, to a folder that is removed in the end.
+Times are real: clients compare them with their own clock, not with the emulator's. The extra `emulator` is needed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import ipaddress
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+__all__ = ["Certificates"]
+
+_ALWAYS: Final = ("localhost", "127.0.0.1", "::1")
+"""What the certificate is good for in any case."""
+
+_LIFETIME: Final = datetime.timedelta(days=30)
+"""Longer than anybody runs an emulator."""
+
+
+class Certificates:
+    """A throwaway authority, and a certificate of this machine's loopback names and addresses.
+
+    Args:
+        host: Where the emulator listens: in the certificate, besides localhost, 127.0.0.1 and ::1.
+
+    Raises:
+        ValueError: `cryptography` is not installed.
+    """
+
+    def __init__(self, host: str) -> None:
+        if importlib.util.find_spec("cryptography") is None:
+            raise ValueError("tls needs cryptography: pip install 'yagrpc[emulator]'")
+        self._key, self._certificate, authority = _issue(host)
+        folder = tempfile.mkdtemp(prefix="yagrpc-emulator-")
+        self.ca_file = Path(folder) / "ca.pem"
+        """The authority's certificate, as PEM: what clients are to trust."""
+        self.ca_file.write_bytes(authority)
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """What the server listens with."""
+        return grpc.ssl_server_credentials([(self._key, self._certificate)])
+
+
+def _issue(host: str) -> tuple[bytes, bytes, bytes]:
+    """The server's key and certificate, and its authority's certificate, as PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    names = [_general_name(name) for name in dict.fromkeys((*_ALWAYS, host))]
+    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root_name = _name("yagrpc emulator: throwaway authority")
+    root = _sign(
+        _builder(root_name, root_name, root_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False),
+        root_key,
+    )
+    certificate = _sign(
+        _builder(_name("yagrpc emulator"), root_name, key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False),
+        root_key,
+    )
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
+    return private, certificate.public_bytes(pem), root.public_bytes(pem)
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _name(common_name: str) -> x509.Name:
+    from cryptography import x509
+
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    from cryptography import x509
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + _LIFETIME)
+    )
+
+
+def _sign(builder: x509.CertificateBuilder, key: EllipticCurvePrivateKey) -> x509.Certificate:
+    from cryptography.hazmat.primitives import hashes
+
+    return builder.sign(key, hashes.SHA256())
