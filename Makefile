@@ -2,7 +2,7 @@
 #   make demo     two completions, delivered by the emulator (or by the service, with YC_API_KEY and YC_FOLDER_ID)
 #   make test     the tests, on the installed wheel
 #   make check    format, lint, types, generated code, and the built packages put to use
-#   make bench    speed, as ratios to bare stubs (QUICK=1 for a short run)
+#   make bench    speed, side by side with bare stubs and the official packages (make bench-quick: three minutes)
 #   make faults   every failure against every call, as a table, and outages in real time (QUICK=1: one short outage)
 #   make fuzz     anything at all as answers and arguments, at length
 #   make matrix   the wheel with every line of versions that it admits, and beside the official package's (QUICK=1: few)
@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench faults fuzz matrix official upstream live gen format clean
+.PHONY: demo test check bench bench-quick faults fuzz matrix official upstream live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -42,6 +42,13 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/polling.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/delivery.py $(if $(QUICK),--quick)
+
+	$(BIN)/python benchmarks/waiting.py $(if $(QUICK),--quick)
+	$(if $(QUICK),,$(BIN)/python benchmarks/waiting.py --draw docs/waiting.svg)
+	$(if $(QUICK),,$(PYTEST) -m slow --no-cov tests/contract/test_limits.py)
+
+bench-quick:
+	$(MAKE) bench QUICK=1
 
 faults: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) --no-cov tests/faults $(if $(QUICK),-m slow -k "killed_server and (sync-5 or aio-5)",-m "slow or not slow") $(ARGS)

@@ -69,9 +69,9 @@ def main() -> int:
         "yagrpc, all that a first deferred completion needs": lambda: _import(sys.executable, _USED),
     }
     if not quick:
-        python = official.python()
-        contestants["yandexcloud and its two stub modules"] = lambda: _import(python, _YANDEXCLOUD)
-        contestants["yandex-ai-studio-sdk"] = lambda: _import(python, _STUDIO)
+        cloud, studio = official.python(official.CLOUD), official.python(official.STUDIO)
+        contestants["yandexcloud and its two stub modules"] = lambda: _import(cloud, _YANDEXCLOUD)
+        contestants["yandex-ai-studio-sdk"] = lambda: _import(studio, _STUDIO)
     by_turns(contestants, 2)  # caches of the file system and of bytecode
     measured = by_turns(contestants, 11 if quick else 25)
     targets = {"yagrpc, both clients and the method": 1.10}
@@ -79,8 +79,8 @@ def main() -> int:
     if not quick:
         # Both in the official package's environment: the same versions of grpc and protobuf.
         stubs = {
-            "official stubs and messages of one service": lambda: _import(python, _OFFICIAL_SERVICE),
-            "ours": lambda: _import(python, _OUR_SERVICE),
+            "official stubs and messages of one service": lambda: _import(cloud, _OFFICIAL_SERVICE),
+            "ours": lambda: _import(cloud, _OUR_SERVICE),
         }
         by_turns(stubs, 2)
         show("Import of one service, in fresh processes", "ms", by_turns(stubs, 25), {})

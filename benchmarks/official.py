@@ -1,4 +1,4 @@
-"""An environment of the benchmarks' own with the official packages, which pin other versions than ours."""
+"""Environments of the benchmarks' own for packages that pin other versions than ours: one each, made at first."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-ENVIRONMENT = Path(".venv-official")
-PACKAGES = ("yandexcloud", "yandex-ai-studio-sdk")
+ROOT = Path(__file__).resolve().parent.parent / ".cache"
+CLOUD, STUDIO, PLOT = "yandexcloud", "yandex-ai-studio-sdk", "matplotlib"
 
 
-def python() -> str:
-    """The interpreter of that environment, which is made at first."""
-    program = ENVIRONMENT / "bin" / "python"
-    done = ENVIRONMENT / ".installed"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        subprocess.run([program, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        done.touch()
+def installed(package: str) -> bool:
+    """Whether a package's environment is there."""
+    return (ROOT / f"bench-{package}" / ".installed").exists()
+
+
+def python(package: str) -> str:
+    """The interpreter of a package's own environment."""
+    environment = ROOT / f"bench-{package}"
+    program = environment / "bin" / "python"
+    if not installed(package):
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+        subprocess.run([program, "-m", "pip", "install", "--quiet", package], check=True)
+        (environment / ".installed").touch()
     return str(program)

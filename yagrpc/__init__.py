@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from yagrpc._aio.client import AsyncClient as AsyncClient
     from yagrpc._aio.operation import AsyncOperation as AsyncOperation
     from yagrpc._aio.stream import AsyncStream as AsyncStream
+    from yagrpc._core.limits import Limit as Limit
+    from yagrpc._core.limits import Limits as Limits
     from yagrpc._core.operation import OperationStatus as OperationStatus
     from yagrpc._core.parameters import CallParameters as CallParameters
     from yagrpc._core.parameters import CompletionParameters as CompletionParameters
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from yagrpc.errors import OperationTimeoutError as OperationTimeoutError
     from yagrpc.errors import OutOfRangeError as OutOfRangeError
     from yagrpc.errors import PermissionDeniedError as PermissionDeniedError
+    from yagrpc.errors import QuotaWaitError as QuotaWaitError
     from yagrpc.errors import RequestError as RequestError
     from yagrpc.errors import ResourceExhaustedError as ResourceExhaustedError
     from yagrpc.errors import ResultError as ResultError
@@ -102,6 +105,8 @@ _HOMES: Final = {
     "AsyncClient": "_aio.client",
     "AsyncOperation": "_aio.operation",
     "AsyncStream": "_aio.stream",
+    "Limit": "_core.limits",
+    "Limits": "_core.limits",
     "OperationStatus": "_core.operation",
     "CallParameters": "_core.parameters",
     "CompletionParameters": "_core.parameters",
@@ -145,6 +150,7 @@ _HOMES: Final = {
     "OperationTimeoutError": "errors",
     "OutOfRangeError": "errors",
     "PermissionDeniedError": "errors",
+    "QuotaWaitError": "errors",
     "RequestError": "errors",
     "ResourceExhaustedError": "errors",
     "ResultError": "errors",

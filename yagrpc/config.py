@@ -43,12 +43,31 @@ _FOLDER: Final = re.compile(r"[A-Za-z0-9._-]+")
 class Quota(NamedTuple):
     """How much of the service's quotas a client may use; `None` is no limit.
 
+    What all callers of a client send is kept below them: a call waits for its turn, first come, first served. The
+    defaults are the documented default quotas ("Quotas and limits in AI Studio"). Support raises them; all clients
+    of one cloud share them.
+
     Args:
-        get_per_second: `OperationService.Get` calls per second, all operations together. 50 is the documented
-            default quota; support raises it, and all clients of one cloud share it.
+        get_per_second: `OperationService.Get` calls per second, all operations together.
+        submit_per_second: Asynchronous completions submitted per second.
+        submit_per_hour: Asynchronous completions submitted per hour.
+        concurrent_completions: Synchronous completions, streamed or not, that run at once.
+        tokenize_per_second: `Tokenize` and `TokenizeCompletion` calls per second, together.
+        embeddings_per_second: Embeddings per second.
+        classification_per_second: Classifications per second, both kinds together.
+        images_per_minute: Images submitted per minute.
+        images_per_day: Images submitted per day.
     """
 
     get_per_second: float | None = 50.0
+    submit_per_second: float | None = 10.0
+    submit_per_hour: float | None = 5000.0
+    concurrent_completions: int | None = 10
+    tokenize_per_second: float | None = 50.0
+    embeddings_per_second: float | None = 10.0
+    classification_per_second: float | None = 1.0
+    images_per_minute: float | None = 500.0
+    images_per_day: float | None = 5000.0
 
 
 class Polling(NamedTuple):
@@ -66,17 +85,24 @@ class Polling(NamedTuple):
 
 
 def check_pacing(quota: Quota | None, polling: Polling) -> None:
-    """Check what paces the Gets.
+    """Check what paces the calls.
 
     Raises:
         ConfigError: A quota is no number above 0, or an interval none of 0 or more.
     """
-    rate = None if quota is None else quota.get_per_second
-    if rate is not None and not (_is_number(rate) and rate > 0):
-        raise ConfigError(f"quota.get_per_second is {rate!r}: it takes calls per second, or None for no limit")
+    if not isinstance(quota, (Quota, type(None))):
+        raise ConfigError(f"quota is {quota!r}: it takes a yagrpc.Quota, or None for no limits")
+    for name, limit in (quota or _NO_QUOTA)._asdict().items():
+        counted = name == "concurrent_completions"
+        if limit is not None and not (_is_number(limit) and limit > 0 and (not counted or isinstance(limit, int))):
+            takes = "a whole number of calls" if counted else f"calls per {name.rpartition('_')[2]}"
+            raise ConfigError(f"quota.{name} is {limit!r}: it takes {takes}, or None for no limit")
     for name, seconds in polling._asdict().items():
         if not (_is_number(seconds) and seconds >= 0):
             raise ConfigError(f"polling.{name} is {seconds!r}: it takes seconds, 0 or more")
+
+
+_NO_QUOTA: Final = Quota(*[None] * len(Quota._fields))
 
 
 def _is_number(value: object) -> bool:

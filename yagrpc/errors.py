@@ -4,6 +4,7 @@
     |- ConfigError (also ValueError)        settings that cannot work: credentials, folder, endpoint
     |- RequestError (also ValueError)       an argument of a request; nothing was sent
     |- ClientClosedError                    the client was closed
+    |- QuotaWaitError (also TimeoutError)   no slot under a quota in time; nothing was sent
     |- CallError                            the service, or the way to it, refused one call
     |  |- one class per status, e.g. NotFoundError, UnavailableError
     |  |- DeadlineExceededError (also TimeoutError)
@@ -45,9 +46,9 @@ __all__ = [
     "FailedPreconditionError", "InternalError", "InvalidArgumentError", "MessageTooLargeError", "NotFoundError",
     "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
     "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
-    "PermissionDeniedError", "RequestError", "ResourceExhaustedError", "ResultError", "SubmitTimeoutError",
-    "UnauthenticatedError",
-    "UnavailableError", "UnimplementedError", "UnknownError", "YagrpcError",
+    "PermissionDeniedError", "QuotaWaitError", "RequestError", "ResourceExhaustedError", "ResultError",
+    "SubmitTimeoutError", "UnauthenticatedError", "UnavailableError", "UnimplementedError", "UnknownError",
+    "YagrpcError",
 ]  # fmt: skip
 
 
@@ -82,6 +83,33 @@ class ClientClosedError(YagrpcError):
         self.operation_id = operation_id
         waited = f" while operation {operation_id} was waited for; it goes on" if operation_id else ""
         super().__init__(f"the client is closed{waited}")
+
+
+class QuotaWaitError(YagrpcError, TimeoutError):
+    """A call found no slot under a quota within its timeout; nothing was sent, or only refused (then by `__cause__`).
+
+    Args:
+        quota: The quota, as `Quota` names it.
+        seconds: Until there is a slot at the earliest; `None` where nobody knows, as calls have to end first.
+        timeout: The call's timeout, in seconds.
+        method: Full gRPC path.
+        client_request_id: The call's `x-client-request-id`.
+    """
+
+    def __init__(
+        self, quota: str, seconds: float | None, *, timeout: float, method: str = "", client_request_id: str = ""
+    ) -> None:
+        self.quota = quota
+        self.seconds = seconds
+        self.timeout = timeout
+        self.method = method
+        self.client_request_id = client_request_id
+        super().__init__(quota, seconds)
+
+    def __str__(self) -> str:
+        when = "when a running call ends" if self.seconds is None else f"in {self.seconds:.3g} s"
+        told = f"no slot under quota.{self.quota} in {self.timeout:g} s, there is one {when}; nothing was sent"
+        return f"{told} (method {self.method}, client request id {self.client_request_id})"
 
 
 class CallError(YagrpcError):

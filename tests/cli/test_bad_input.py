@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 
-from yagrpc.emulator import Emulator, EmulatorQuota
+from yagrpc.emulator import Emulator, EmulatorQuota, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,9 +231,15 @@ def test_a_call_that_takes_too_long_is_a_timeout(command: Command, slow: Emulato
     assert "DEADLINE_EXCEEDED: " in command.fails(3, "completion", "hi", "--timeout", "0.3")
 
 
-def test_a_refusal_is_a_failure(command: Command, emulate: Callable[..., Emulator]) -> None:
+def test_a_quota_that_is_used_up_is_a_timeout(command: Command, emulate: Callable[..., Emulator]) -> None:
     emulate(quota=EmulatorQuota(concurrent_completions=0))
-    assert command.fails(1, "completion", "hi").startswith("RESOURCE_EXHAUSTED: ")
+    line = command.fails(3, "completion", "hi", "--timeout", "0.3")
+    assert line.startswith("no slot under quota.concurrent_completions in 0.3 s")
+
+
+def test_a_refusal_is_a_failure(command: Command, emulate: Callable[..., Emulator]) -> None:
+    emulate(replies={"hi": Failure(grpc.StatusCode.INVALID_ARGUMENT, "not that")})
+    assert command.fails(1, "completion", "hi").startswith("INVALID_ARGUMENT: not that")
     emulate(auth="present")
     assert command.fails(1, "completion", "hi").startswith("UNAUTHENTICATED: ")
 

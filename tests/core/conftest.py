@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from hypothesis import settings
 
 from yagrpc import _pb, methods
-from yagrpc._core.flow import Call, Flow, Ready, Send, Sleep
+from yagrpc._core.flow import Call, Flow, Ready, Send, Sleep, Wait
 
 # Machines that run the tests differ in speed, and a run leaves no files behind.
 settings.register_profile("core", deadline=None, database=None)
@@ -80,6 +80,10 @@ class Driver:
                     self.asked.append(("ready", effect.timeout))
                     self.clock.pass_(connecting)
                     outcome = next(readied, True)
+                elif isinstance(effect, Wait):
+                    self.asked.append(("wait", effect.seconds))
+                    self.waiting(effect)
+                    outcome = None
                 else:
                     assert isinstance(effect, Sleep)
                     self.asked.append(("sleep", effect.seconds))
@@ -89,6 +93,11 @@ class Driver:
             return stop.value
         finally:
             assert next(sent, None) is None, "the flow sent less than the script holds"
+
+    def waiting(self, effect: Wait) -> None:
+        """What happens while a slot is waited for: by default all that can is that time passes."""
+        assert effect.seconds is not None, "it would wait for ever"
+        self.clock.pass_(effect.seconds)
 
     def kinds(self) -> list[str]:
         """What the flow asked for, without the figures."""

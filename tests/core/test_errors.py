@@ -30,6 +30,7 @@ from yagrpc.errors import (
     OperationFailedError,
     OperationResultError,
     OperationTimeoutError,
+    QuotaWaitError,
     RequestError,
     ResultError,
     SubmitTimeoutError,
@@ -73,6 +74,9 @@ def example(kind: type[YagrpcError]) -> Any:
         "size": 70_000_000,
         "limit": 67_108_864,
         "option": "grpc.max_receive_message_length",
+        "quota": "submit_per_second",
+        "seconds": 7.5,
+        "timeout": 2.5,
     }
     if not any("__init__" in vars(base) for base in kind.__mro__ if base.__module__ == errors.__name__):
         return kind("something is wrong")
@@ -130,11 +134,8 @@ def test_all_are_public() -> None:
 
 
 def test_what_is_a_builtin_too() -> None:
-    assert {kind for kind in ALL if issubclass(kind, TimeoutError)} == {
-        DeadlineExceededError,
-        OperationTimeoutError,
-        SubmitTimeoutError,
-    }
+    timeouts = {DeadlineExceededError, OperationTimeoutError, QuotaWaitError, SubmitTimeoutError}
+    assert {kind for kind in ALL if issubclass(kind, TimeoutError)} == timeouts
     assert {kind for kind in ALL if issubclass(kind, ValueError)} == {ConfigError, RequestError}
     assert issubclass(OperationResultError, ResultError)
 

@@ -23,7 +23,7 @@ from yagrpc._sync.transport import Transport
 from yagrpc.errors import ClientClosedError
 
 CORE = Path(str(_core.__file__)).parent
-HELPERS = {"send", "ready", "sleep", "block", "share"}
+HELPERS = {"send", "ready", "sleep", "wait", "perform", "block", "share"}
 
 
 # Who may yield

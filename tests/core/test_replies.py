@@ -117,7 +117,7 @@ def test_channel_options_that_are_none(options: Any) -> None:
 
 def test_what_grpc_receives_is_measured_here_alone() -> None:
     options = channels.merged_options([(channels.RECEIVE_OPTION, 7), ("grpc.keepalive_time_ms", 5)])
-    assert channels.Limits(options).receive == 7
+    assert channels.MessageLimits(options).receive == 7
     given = dict(channels.grpc_options(options))
     assert given[channels.RECEIVE_OPTION] == -1
     assert given["grpc.keepalive_time_ms"] == 5

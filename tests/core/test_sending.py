@@ -174,7 +174,7 @@ def test_a_read_does_not_sleep_past_its_deadline(drive: Any, a_call: Any, rpc_er
 def test_a_read_whose_sleep_ran_late_has_no_negative_timeout(drive: Any, a_call: Any, rpc_error: Any) -> None:
     flow = sending.read(sending.Attempts(a_call(timeout=10.0), ENDPOINT, drive.clock))
     assert next(flow).timeout == 10.0  # type: ignore[union-attr]
-    assert flow.throw(rpc_error(grpc.StatusCode.UNAVAILABLE)).seconds <= 0.24  # type: ignore[union-attr]
+    assert flow.throw(rpc_error(grpc.StatusCode.UNAVAILABLE)).seconds <= 0.24  # type: ignore[union-attr, operator]
     drive.clock.pass_(100.0)
     assert flow.send(None).timeout == 0.0  # type: ignore[union-attr]
     assert flow.send(True).timeout == 0.0  # type: ignore[union-attr]

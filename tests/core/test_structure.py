@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 EXPORTS = """
 __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
-CallParameters CompletionParameters ModelParameters Polling Quota
+CallParameters CompletionParameters ModelParameters Polling Quota Limit Limits
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
 YcCli
 Message ToolCall ToolResult convert
@@ -30,7 +30,8 @@ AbortedError AlreadyExistsError AmbiguousSubmitError CallCancelledError CallErro
 DataLossError DeadlineExceededError FailedPreconditionError InternalError InvalidArgumentError
 MessageTooLargeError NotFoundError
 OperationCancelledError OperationError OperationExpiredError OperationFailedError OperationNotFoundError
-OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError RequestError ResourceExhaustedError
+OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError QuotaWaitError RequestError
+ResourceExhaustedError
 ResultError SubmitTimeoutError UnauthenticatedError UnavailableError UnimplementedError UnknownError YagrpcError
 """
 

@@ -27,6 +27,8 @@ EXAMPLES = int(os.environ.get("YAGRPC_FUZZ", "1000"))
 examples = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 OURS = (yagrpc.YagrpcError,)
+NOBODY: Any = None
+"""No poller: nothing is waited for here."""
 RESPONSE = "type.googleapis.com/yandex.cloud.ai.foundation_models.v1.CompletionResponse"
 
 
@@ -88,7 +90,7 @@ def test_any_bytes_as_an_operation(data: bytes, done: bool) -> None:
     if isinstance(operation, Unreadable):
         return
     operation.done = done or operation.done
-    looked_at(OperationView(operation, completion_type(), None))
+    looked_at(OperationView(NOBODY, operation, completion_type(), None))
     try:
         looked_at(completion_type().unpack(operation))
     except OURS as error:
@@ -105,7 +107,7 @@ def test_any_bytes_as_a_result(name: str, data: bytes, error: int) -> None:
     else:
         operation.response.type_url = name
         operation.response.value = data
-    view = OperationView(operation, completion_type(), None)
+    view = OperationView(NOBODY, operation, completion_type(), None)
     looked_at(view)
     with_result = error % 3 != 0
     try:

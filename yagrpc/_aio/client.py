@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from yagrpc._aio.operation import AsyncOperation
     from yagrpc._aio.stream import AsyncStream
+    from yagrpc._core.limits import Limits
     from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
     from yagrpc.credentials import Credentials
     from yagrpc.messages import MessagesInput
@@ -59,7 +60,7 @@ class AsyncClient:
         operation_channel: The same to the operation service.
         interceptors: `grpc.aio` client interceptors for every channel that the client opens.
         channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
-        quota: How much of the service's quotas to use; `None` for no limit.
+        quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
 
@@ -105,11 +106,12 @@ class AsyncClient:
             host_channels=host_channels(channel, operation_channel),
         )
         self._transport = AsyncTransport(self._core, channel, operation_channel, interceptors)
-        self._pollers: dict[int, AsyncPoller] = {}
+        self._pollers = {self._transport.moves: AsyncPoller(self._core, self._transport)}
         renew_after_fork(self)
 
     def forked(self) -> None:
         """Called in a forked child: calls there open connections of their own."""
+        self._core.forked()
         self._transport.forked()
 
     @property
@@ -299,6 +301,12 @@ class AsyncClient:
         if isinstance(method, (StreamMethod, BidiStreamMethod)):
             return self._stream(method, request, parameters, itself)
         return self._call(method, request, parameters)
+
+    @property
+    def limits(self) -> Limits:
+        """What this client has used of each quota by now, and what is left: `client.limits.submit_per_hour.left`."""
+        (poller,) = self._pollers.values()
+        return self._core.limits(poller.gets())
 
     async def close(self) -> None:
         """End everything that is under way and close the channels that the client opened. Closing twice does nothing.

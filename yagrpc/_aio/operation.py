@@ -26,7 +26,9 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
     else tells what was last seen.
     """
 
-    __slots__ = ("_client",)
+    __slots__ = ()
+
+    _client: AsyncClient
 
     blocking = False
 
@@ -38,8 +40,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         submitted: float | None = None,
         ids: RequestIds = NO_IDS,
     ) -> None:
-        super().__init__(client._poller, proto, result_type, submitted, ids)
-        self._client = client
+        super().__init__(client, proto, result_type, submitted, ids)
 
     def __await__(self) -> Generator[Any, None, ResultT]:
         return self.result().__await__()
@@ -110,7 +111,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
             self._saw(watch)
             callback(self)
 
-        self._poller.listen(self, called)
+        self._client._poller.listen(self, called)
 
     def future(self) -> asyncio.Future[ResultT]:
         """A future of the result; no task of its own stands behind it; cancelling it leaves the operation alone."""
@@ -124,6 +125,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         if self._proto.done:
             self._settle(future)
             return future
-        watch = self._poller.listen(self, settle)
-        future.add_done_callback(lambda done: self._poller.unlisten(watch, settle))
+        poller = self._client._poller
+        watch = poller.listen(self, settle)
+        future.add_done_callback(lambda done: poller.unlisten(watch, settle))
         return future

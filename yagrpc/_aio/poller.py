@@ -85,6 +85,10 @@ class AsyncPoller:
             watch.listeners = tuple(other for other in watch.listeners if other is not listener)
             self._release(watch)
 
+    def gets(self) -> tuple[float | None, int, int | None, int]:
+        """The quota of Gets: its limit, what is used and left, and how many wait."""
+        return self._scheduler.gets(self._clock())
+
     async def close(self) -> None:
         """End every wait with `ClientClosedError`, and the task."""
         self._closed = True

@@ -25,7 +25,7 @@ class AsyncStream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `async with` block, or `close()`, ends the call.
 
     Nothing is sent before the first message is asked for. `last` is the message last given, also after an error:
-    of a streamed completion, all the text so far.
+    of a streamed completion, all the text so far. A stream that is collected gives its place under the quota back.
     """
 
     def __init__(
@@ -55,18 +55,19 @@ class AsyncStream(Generic[ItemT]):
         except asyncio.CancelledError:
             if self._closed:  # our own close, from another task
                 raise StopAsyncIteration from None
+            self._call.over()  # gRPC has ended it with the task
             self._core.raise_request_error(self._call)
             raise
         except (grpc.RpcError, YagrpcError) as error:
             if self._closed:
                 raise StopAsyncIteration from None
-            self._closed = True
+            self._end()
             if isinstance(error, YagrpcError):
                 self._core.raise_request_error(self._call)
                 raise
             raise self._core.failed(error, self._call) from error
         if response is grpc.aio.EOF:
-            self._closed = True
+            self._end()
             raise StopAsyncIteration
         self.last = self._core.made(self._make, response, self._call)
         return self.last
@@ -98,3 +99,7 @@ class AsyncStream(Generic[ItemT]):
         """Send the request; gives the first message, or gRPC's end mark."""
         self._responses, first = await self._transport.run(self._core.flow(self._call))
         return first
+
+    def _end(self) -> None:
+        self._closed = True
+        self._call.over()

@@ -7,6 +7,7 @@ gave is used and never closed. Cancelling the task cancels the rpc that it await
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core import forking
 from yagrpc._core.channels import grpc_options
 from yagrpc._core.client import ClientCore, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep
+from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep, Wait
 from yagrpc._core.metadata import request_ids
 from yagrpc._core.replies import reader
 from yagrpc.errors import ClientClosedError, ConfigError
@@ -138,6 +139,7 @@ class AsyncTransport:
     async def close(self) -> None:
         """End all calls, and close the channels that were opened here."""
         self._closed = True
+        self._core.gates.close()
         opened, self._opened = self._opened, []
         self._channels.clear()
         self._callables.clear()
@@ -148,6 +150,8 @@ class AsyncTransport:
     async def _perform(self, effect: Effect) -> Any:
         if isinstance(effect, Ready):
             return await self._ready(effect)
+        if isinstance(effect, Wait):
+            return await _wait(effect)
         if isinstance(effect, Share):
             return await self._sharing.share(effect)
         if isinstance(effect, Block):
@@ -179,7 +183,7 @@ class AsyncTransport:
         found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
             method.path,
             request_serializer=method.request_type.SerializeToString,
-            response_deserializer=reader(method, self._core.limits.receive),
+            response_deserializer=reader(method, self._core.message_limits.receive),
         )
         if isinstance(method, ClientStreamMethod):
             return upload(found)
@@ -207,3 +211,25 @@ class AsyncTransport:
             channel = grpc.aio.secure_channel(endpoint, credentials, self._options, interceptors=self._interceptors)
         self._opened.append(channel)
         return channel
+
+
+async def _wait(effect: Wait) -> None:
+    """Wait for a slot to be roused, perhaps by a destructor in another thread."""
+    loop = asyncio.get_running_loop()
+    roused: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # a loop that is closed has nobody who waits
+            loop.call_soon_threadsafe(_set, roused)
+
+    effect.slot.wake = wake
+    try:
+        if not effect.slot.woken:
+            await asyncio.wait([roused], timeout=effect.seconds)
+    finally:
+        effect.slot.wake = None
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -39,7 +39,7 @@ asked more often than it likes: a silent call is left alone for over 230 s with 
 """
 
 
-class Limits:
+class MessageLimits:
     """The sizes of messages that a client's channels take, in bytes; -1 for any.
 
     Args:

@@ -16,16 +16,18 @@ import grpc.aio
 
 from yagrpc import _pb, config, methods
 from yagrpc._core import calls_log, retry, sending
+from yagrpc._core.admission import limited
 from yagrpc._core.authorization import Authorizer, asked, credential_pairs
-from yagrpc._core.channels import Limits, merged_options
+from yagrpc._core.channels import MessageLimits, merged_options
 from yagrpc._core.directory import Directory
 from yagrpc._core.exchange import audience, exchange
 from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
+from yagrpc._core.limits import Gates, Limit, Limits
 from yagrpc._core.metadata import given_metadata, new_request_id
 from yagrpc._core.outage import Outage
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
 from yagrpc._core.replies import Unreadable, result_error, too_large, unreadable
-from yagrpc._core.requests import AsyncRequestStream, RequestStream, checked_request
+from yagrpc._core.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.rpc_errors import call_error
 from yagrpc._core.tokens import Tokens
 from yagrpc.config import Polling, Quota
@@ -104,11 +106,12 @@ class ClientCore:
             self.credentials = resolve_credentials(credentials)
         self.model = model
         self.quota = quota
+        self.gates = Gates(quota)
         self.polling = polling
         self.data_logging = data_logging
         self.clock = time.monotonic
         self.options = merged_options(channel_options)
-        self.limits = Limits(self.options)
+        self.message_limits = MessageLimits(self.options)
         self.host_channels = frozenset(host_channels)
         self.outage = Outage()
         self.wall = time.time
@@ -177,12 +180,15 @@ class ClientCore:
         Raises:
             RequestError: The request is another message, or a parameter can't be sent.
         """
-        if parameters and not parameters.keys() <= _CALL_PARAMETERS:
-            unknown = min(parameters.keys() - _CALL_PARAMETERS)
-            raise TypeError(f"{method.name}() got an unexpected keyword argument {unknown!r}")
-        if not isinstance(request, (RequestStream, AsyncRequestStream)):
+        # What every call of the usual kind does, without a function of its own: it is a twentieth of a call's cost.
+        usual = type(request) is method.request_type and method.path != ASYNC_COMPLETION
+        if not usual and not isinstance(request, (RequestStream, AsyncRequestStream)):
             request = checked_request(method, request)
-        timeout = checked_timeout(parameters.get("timeout", timeout))
+        if parameters:
+            if not parameters.keys() <= _CALL_PARAMETERS:
+                unknown = min(parameters.keys() - _CALL_PARAMETERS)
+                raise TypeError(f"{method.name}() got an unexpected keyword argument {unknown!r}")
+            timeout = checked_timeout(parameters.get("timeout", timeout))
         client_request_id = parameters.get("request_id") or new_request_id()
         metadata = self._metadata(method, parameters, client_request_id)
         resubmit = bool(parameters.get("resubmit", False))
@@ -209,11 +215,21 @@ class ClientCore:
     def _flow(self, call: Call[Any, Any]) -> Flow[Any]:
         if not self.directory.knows(call.method.service):
             return self._found(call)
-        return _FLOWS[retry.kind_of(call.method)](self._attempts(call))
+        flow = _FLOWS[retry.kind_of(call.method)](self._attempts(call))
+        gate = self.gates.of(call.method.path)
+        return flow if gate is None else limited(flow, call, gate, self.clock)
+
+    def forked(self) -> None:
+        """In a forked child: the places in the queues, and the locks, are the parent's."""
+        self.gates = Gates(self.quota)
+
+    def limits(self, gets: tuple[float | None, int, int | None, int]) -> Limits:
+        """What is used of each quota, and what is left; that of Gets is the scheduler's."""
+        return self.gates.used(self.clock(), Limit(*gets))
 
     def _attempts(self, call: Call[Any, Any]) -> sending.Attempts:
         own = self.role_of(call.method) not in self.host_channels
-        limit = self.limits.send if own else -1
+        limit = self.message_limits.send if own else -1
         return sending.Attempts(call, self.endpoint_of(call.method), self.clock, send_limit=limit, own_channel=own)
 
     def _found(self, call: Call[Any, Any]) -> Flow[Any]:
@@ -279,7 +295,7 @@ class ClientCore:
         """The failure of a stream, as one of ours, or what went wrong in the caller's own stream of requests."""
         self.raise_request_error(call)
         failure = call_error(error, call, self.endpoint_of(call.method), 1)
-        return too_large(failure, call, self.limits.send) or failure
+        return too_large(failure, call, self.message_limits.send) or failure
 
     def raise_request_error(self, call: Call[Any, Any]) -> None:
         """Raise what went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
@@ -309,15 +325,15 @@ class ClientCore:
         )
 
     def _metadata(self, method: AnyMethod, parameters: CallParameters, client_request_id: str) -> Metadata:
-        ours: list[tuple[str, str | bytes]] = [("x-client-request-id", client_request_id)]
+        ours: Metadata = (("x-client-request-id", client_request_id),)
         if self._fixed_pairs and method.path not in _WITHOUT_CREDENTIALS:
             ours += self._fixed_pairs
-        logging_wanted = parameters.get("data_logging", self.data_logging)
+        logging_wanted = parameters.get("data_logging", self.data_logging) if parameters else self.data_logging
         if logging_wanted is not None:
-            ours.append(("x-data-logging-enabled", "true" if logging_wanted else "false"))
-        given = given_metadata(parameters)
+            ours += (("x-data-logging-enabled", "true" if logging_wanted else "false"),)
+        given = given_metadata(parameters) if parameters else ()
         if not given:
-            return tuple(ours)
+            return ours
         taken = {key for key, _ in given}
         return (*(pair for pair in ours if pair[0] not in taken), *given)
 

@@ -64,6 +64,11 @@ class Directory:
         """Whether a service's address can be told without asking."""
         return self._plaintext or self._address(service) is not None
 
+    def resolved(self, service: str) -> str | None:
+        """Where a service is; `None` where discovery has to be asked."""
+        found = self._resolved.get(service) or self._address(service)
+        return self._fallback if found is None and self._plaintext else found
+
     def address(self, service: str) -> str:
         """Where a service is, as `host:port`.
 

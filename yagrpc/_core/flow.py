@@ -10,7 +10,7 @@ type of what comes back is known. An effect that fails raises inside the flow.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from yagrpc.ids import RequestIds
 from yagrpc.method import (
@@ -20,6 +20,10 @@ from yagrpc.method import (
     StreamMethod,
     UnaryMethod,
 )
+
+if TYPE_CHECKING:
+    from yagrpc._core.admission import Admission
+    from yagrpc._core.slots import Slot
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -62,6 +66,7 @@ class Call(Generic[RequestT, ResponseT]):
 
     Attributes:
         ids: What names the call; the service's part is there once it has answered.
+        held: Its place under a quota, while it has one that outlasts its flow: that of a stream.
     """
 
     __slots__ = (
@@ -69,6 +74,7 @@ class Call(Generic[RequestT, ResponseT]):
         "_rpc",
         "authorization",
         "client_request_id",
+        "held",
         "ids",
         "metadata",
         "method",
@@ -101,6 +107,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.resubmit = resubmit
         self.named = named
         self.ids = RequestIds(client_request_id)
+        self.held: Admission | None = None
         self._rpc: Any = None
         self._ended = False
 
@@ -115,6 +122,13 @@ class Call(Generic[RequestT, ResponseT]):
         self._ended = True
         if self._rpc is not None:
             self._rpc.cancel()
+        self.over()
+
+    def over(self) -> None:
+        """Nothing more comes of it: what it holds goes to the next."""
+        held, self.held = self.held, None
+        if held is not None:
+            held.give_back()
 
 
 class Opened(NamedTuple):
@@ -169,6 +183,16 @@ class Sleep:
         self.seconds = seconds
 
 
+class Wait:
+    """Effect: wait until somebody rouses a slot, or until some seconds have passed (`None`: however long it takes)."""
+
+    __slots__ = ("seconds", "slot")
+
+    def __init__(self, slot: Slot, seconds: float | None) -> None:
+        self.slot = slot
+        self.seconds = seconds
+
+
 class Block:
     """Effect: call a function that blocks, where nobody else is kept waiting; gives what it returns."""
 
@@ -193,7 +217,7 @@ class Share:
         self.wait = wait
 
 
-Effect: TypeAlias = "Send | Ready | Sleep | Block | Share"
+Effect: TypeAlias = "Send | Ready | Sleep | Wait | Block | Share"
 Flow: TypeAlias = Generator[Effect, Any, ResultT]
 
 
@@ -212,6 +236,16 @@ def ready(call: Call[Any, Any], timeout: float | None) -> Flow[bool]:
 def sleep(seconds: float) -> Flow[None]:
     """Let some seconds pass."""
     yield Sleep(seconds)
+
+
+def wait(slot: Slot, seconds: float | None) -> Flow[None]:
+    """Wait until somebody rouses a slot, or until some seconds have passed."""
+    yield Wait(slot, seconds)
+
+
+def perform(effect: Effect) -> Flow[Any]:
+    """Do what another flow asked for; for a flow that is put around it."""
+    return (yield effect)
 
 
 def block(function: Callable[[], ResultT]) -> Flow[ResultT]:

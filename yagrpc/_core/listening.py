@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from yagrpc._core.operation import OperationView
 from yagrpc.errors import ClientClosedError, RequestError
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from yagrpc._core.watch import Listener, Watch
 
 OperationT = TypeVar("OperationT", bound=OperationView[Any, Any])
+
+
+class Listens(Protocol):
+    """What the pollers of both worlds have in common."""
+
+    def listen(self, operation: OperationView[Any, Any], listener: Listener, /) -> Watch:
+        """Call `listener` with the watch, which is given, once it has ended."""
+        ...
+
+    def unlisten(self, watch: Watch, listener: Listener, /) -> None:
+        """Forget a listener: nobody wants to know any longer."""
 
 
 def distinct(operations: Iterable[OperationT]) -> list[OperationT]:
@@ -43,7 +54,7 @@ class Listening(Generic[OperationT]):
 
     def __init__(self, operations: Iterable[OperationT], tell: Callable[[OperationT], object]) -> None:
         self._tell = tell
-        self._heard: dict[OperationT, tuple[Watch, Listener]] = {}
+        self._heard: dict[OperationT, tuple[Listens, Watch, Listener]] = {}
         try:
             for operation in operations:
                 self._listen(operation)
@@ -54,8 +65,8 @@ class Listening(Generic[OperationT]):
     def close(self) -> None:
         """Listen no longer."""
         while self._heard:
-            operation, (watch, listener) = self._heard.popitem()
-            operation._poller.unlisten(watch, listener)
+            _, (poller, watch, listener) = self._heard.popitem()
+            poller.unlisten(watch, listener)
 
     def _listen(self, operation: OperationT) -> None:
         if operation._over:
@@ -63,13 +74,14 @@ class Listening(Generic[OperationT]):
             return
         listener = functools.partial(self._ended, operation)
         try:
-            watch = operation._poller.listen(operation, listener)
+            poller: Listens = operation._client._poller
+            watch = poller.listen(operation, listener)
         except ClientClosedError as error:  # its own failure; the others can be waited for
             operation._failure = error
             self._tell(operation)
             return
         if not watch.ended:  # another thread may have told by now
-            self._heard[operation] = watch, listener
+            self._heard[operation] = poller, watch, listener
 
     def _ended(self, operation: OperationT, watch: Watch) -> None:
         self._heard.pop(operation, None)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import TypeVar
 
-    from yagrpc._core.watch import Listener, Watch
+    from yagrpc._core.watch import Watch
 
     MetadataT = TypeVar("MetadataT", default=None)
 else:
@@ -75,17 +75,6 @@ class Settled(Protocol[ContraT]):
 
     def set_exception(self, exception: BaseException, /) -> None:
         """Settle it with an exception."""
-
-
-class Listens(Protocol):
-    """What the pollers of both worlds have in common."""
-
-    def listen(self, operation: OperationView[Any, Any], listener: Listener, /) -> Watch:
-        """Call `listener` with the watch, which is given, once it has ended."""
-        ...
-
-    def unlisten(self, watch: Watch, listener: Listener, /) -> None:
-        """Forget a listener: nobody wants to know any longer."""
 
 
 class ResultType(Generic[ResultT]):
@@ -140,20 +129,23 @@ class OperationView(Generic[ResultT, MetadataT]):
         # `Operation[Completion]` in an annotation that is evaluated: typing knows no default before Python 3.13.
         __class_getitem__ = classmethod(GenericAlias)
 
-    __slots__ = ("__weakref__", "_failure", "_poller", "_proto", "_type", "ids", "submitted", "watch")
+    __slots__ = ("__weakref__", "_client", "_failure", "_proto", "_type", "ids", "submitted", "watch")
+
+    _client: Any
+    """Whose it is; its `_poller` is the one of this process and this event loop."""
 
     blocking: ClassVar[bool]
     """Whether waiting for it blocks a thread, or is awaited in an event loop."""
 
     def __init__(
         self,
-        poller: Listens,
+        client: object,
         proto: _pb.operation_pb2.Operation,
         result_type: ResultType[ResultT],
         submitted: float | None,
         ids: RequestIds = NO_IDS,
     ) -> None:
-        self._poller = poller
+        self._client = client
         self._failure: YagrpcError | None = None
         self._proto = proto
         self._type = result_type

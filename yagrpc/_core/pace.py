@@ -59,6 +59,7 @@ class Pace:
     """
 
     def __init__(self, per_second: float | None) -> None:
+        self._limit = per_second
         self._used: deque[float] | None = None
         self._window = 1.0 + MARGIN
         self.full = math.inf
@@ -92,6 +93,13 @@ class Pace:
         if len(self._used) == self._used.maxlen:
             slot = max(slot, self._used[0] + self._window)
         return max(now, slot)
+
+    def used(self, now: float) -> tuple[float | None, int, int | None]:
+        """The quota, and how many of its slots are used and left."""
+        if self._used is None:
+            return None, 0, None
+        used = sum(at + self._window > now for at in self._used)
+        return self._limit, used, (self._used.maxlen or 0) - used
 
     def use(self, now: float) -> None:
         """One is used."""

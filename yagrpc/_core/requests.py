@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from yagrpc import _pb
     from yagrpc._core.flow import AnyMethod
 
-_ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
+ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
+"""A method whose requests are checked for more than their class."""
 
 
 def checked_request(method: AnyMethod, request: Message) -> Message:
@@ -30,7 +31,7 @@ def checked_request(method: AnyMethod, request: Message) -> Message:
         from yagrpc.messages import convert  # only a message of another pool needs it
 
         request = convert(method.request_type, request)
-    if method.path == _ASYNC_COMPLETION and cast("Any", request).completion_options.stream:
+    if method.path == ASYNC_COMPLETION and cast("Any", request).completion_options.stream:
         remedy = "asynchronous mode has no stream: leave it out, or use completion_stream"
         raise RequestError("completion_options.stream", True, remedy)
     return request

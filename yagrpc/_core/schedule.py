@@ -207,6 +207,11 @@ class Scheduler:
             watch.failures += 1
             self._hold(watch, now + pause)
 
+    def gets(self, now: float) -> tuple[float | None, int, int | None, int]:
+        """The quota of Gets, how much of it is used and left, and how many operations wait to be looked at."""
+        limit, used, left = self._pace.used(now)
+        return limit, used, left, len(self._watches) - self._in_flight
+
     # What is next
 
     def _next_slot(self, now: float) -> float:

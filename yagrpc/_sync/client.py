@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Unpack
 
+    from yagrpc._core.limits import Limits
     from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
     from yagrpc._sync.operation import Operation
     from yagrpc._sync.stream import Stream
@@ -58,7 +59,7 @@ class Client:
         operation_channel: The same to the operation service.
         interceptors: gRPC client interceptors for every channel.
         channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
-        quota: How much of the service's quotas to use; `None` for no limit.
+        quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
 
@@ -109,6 +110,7 @@ class Client:
 
     def forked(self) -> None:
         """Called in a forked child: calls there open connections of their own."""
+        self._core.forked()
         self._transport.forked()
         forking.keep(self._poller)
         self._poller = Poller(self._core, self._transport)
@@ -301,6 +303,11 @@ class Client:
 
         self._core.submitted(call, response)
         return Operation(self, response, result_type_of(method), self._core.clock(), call.ids)
+
+    @property
+    def limits(self) -> Limits:
+        """What this client has used of each quota by now, and what is left: `client.limits.submit_per_hour.left`."""
+        return self._core.limits(self._poller.gets())
 
     def close(self) -> None:
         """End everything that is under way and close the channels that the client opened. Closing twice does nothing.

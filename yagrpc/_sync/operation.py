@@ -26,7 +26,9 @@ class Operation(OperationView[ResultT, MetadataT]):
     else tells what was last seen. It is safe to use from several threads.
     """
 
-    __slots__ = ("_client",)
+    __slots__ = ()
+
+    _client: Client
 
     blocking = True
 
@@ -38,8 +40,7 @@ class Operation(OperationView[ResultT, MetadataT]):
         submitted: float | None = None,
         ids: RequestIds = NO_IDS,
     ) -> None:
-        super().__init__(client._poller, proto, result_type, submitted, ids)
-        self._client = client
+        super().__init__(client, proto, result_type, submitted, ids)
 
     def done(self, timeout: float | None = config.GET_TIMEOUT) -> bool:
         """Whether it has ended; asks once, unless that is known.
@@ -112,7 +113,7 @@ class Operation(OperationView[ResultT, MetadataT]):
             self._saw(watch)
             callback(self)
 
-        self._poller.listen(self, called)
+        self._client._poller.listen(self, called)
 
     def future(self) -> Future[ResultT]:
         """A future of the result; no thread of its own stands behind it; cancelling it leaves the operation alone."""
@@ -126,6 +127,7 @@ class Operation(OperationView[ResultT, MetadataT]):
         if self._proto.done:
             self._settle(future)
             return future
-        watch = self._poller.listen(self, settle)
-        future.add_done_callback(lambda done: self._poller.unlisten(watch, settle))
+        poller = self._client._poller
+        watch = poller.listen(self, settle)
+        future.add_done_callback(lambda done: poller.unlisten(watch, settle))
         return future

@@ -106,6 +106,11 @@ class Poller:
                 self._scheduler.release(watch)
                 self._wake_leader()
 
+    def gets(self) -> tuple[float | None, int, int | None, int]:
+        """The quota of Gets: its limit, what is used and left, and how many wait."""
+        with self._lock:
+            return self._scheduler.gets(self._clock())
+
     def close(self) -> None:
         """End every wait with `ClientClosedError`, and the thread."""
         with self._lock:

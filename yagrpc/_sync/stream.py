@@ -24,7 +24,7 @@ class Stream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `with` block, or `close()`, ends the call.
 
     Nothing is sent before the first message is asked for. `last` is the message last given, also after an error:
-    of a streamed completion, all the text so far.
+    of a streamed completion, all the text so far. A stream that is collected gives its place under the quota back.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Stream(Generic[ItemT]):
         try:
             response = self._open() if self._responses is None else next(self._responses)
         except StopIteration:
-            self._closed = True
+            self._end()
             raise
         except (grpc.RpcError, YagrpcError) as error:
             if self._closed:  # our own close, from another thread
                 raise StopIteration from None
-            self._closed = True
+            self._end()
             if isinstance(error, YagrpcError):
                 self._core.raise_request_error(self._call)
                 raise
@@ -98,3 +98,7 @@ class Stream(Generic[ItemT]):
         if first is END:
             raise StopIteration
         return first
+
+    def _end(self) -> None:
+        self._closed = True
+        self._call.over()

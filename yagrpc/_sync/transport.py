@@ -17,7 +17,20 @@ import grpc
 from yagrpc._core import forking
 from yagrpc._core.channels import grpc_options
 from yagrpc._core.client import ClientCore, told
-from yagrpc._core.flow import END, MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep
+from yagrpc._core.flow import (
+    END,
+    MULTICALLABLES,
+    AnyMethod,
+    Block,
+    Effect,
+    Flow,
+    Opened,
+    Ready,
+    Send,
+    Share,
+    Sleep,
+    Wait,
+)
 from yagrpc._core.metadata import request_ids
 from yagrpc._core.replies import reader
 from yagrpc._sync.background import Sharing, carry_on
@@ -72,7 +85,7 @@ class Transport:
             effect = next(flow)
             while True:
                 try:
-                    outcome = self._perform(effect)
+                    outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
                     effect = flow.throw(told(error))
                 else:
@@ -106,6 +119,7 @@ class Transport:
     def close(self) -> None:
         """End all calls and sleeps, and close the channels that were opened here."""
         self._closing.set()
+        self._core.gates.close()
         self._sharing.close()
         with self._lock:
             opened, self._opened = self._opened, []
@@ -135,27 +149,28 @@ class Transport:
         return opened
 
     def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Send):
-            return self._send(effect)
         if isinstance(effect, Ready):
             return self._ready(effect)
+        if isinstance(effect, Wait):
+            return _wait(effect)
         if isinstance(effect, Share):
             return self._sharing.share(effect)
         if isinstance(effect, Block):
             return effect.function()
+        assert isinstance(effect, Sleep)
         return self._sleep(effect)
 
     def _send(self, effect: Send) -> Any:
         call = effect.call
         sender: Any = self.callable(call.method)
+        if not call.named:
+            return sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
         if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
             rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
             call.begun(rpc)
             first = next(rpc, END)
             call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
             return Opened(rpc, first)
-        if not call.named:
-            return sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
         answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
         return answer
@@ -193,7 +208,7 @@ class Transport:
         found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
             method.path,
             request_serializer=method.request_type.SerializeToString,
-            response_deserializer=reader(method, self._core.limits.receive),
+            response_deserializer=reader(method, self._core.message_limits.receive),
         )
         return found
 
@@ -224,6 +239,21 @@ class Transport:
             )
         self._opened.append(channel)
         return channel
+
+
+def _wait(effect: Wait) -> None:
+    """Wait for a slot to be roused: by a queue, which a destructor may put into."""
+    import queue  # only who waits needs it
+
+    roused: queue.SimpleQueue[None] = queue.SimpleQueue()
+    effect.slot.wake = lambda: roused.put(None)
+    try:
+        if not effect.slot.woken:
+            roused.get(timeout=effect.seconds)
+    except queue.Empty:
+        pass
+    finally:
+        effect.slot.wake = None
 
 
 def _watched(channel: grpc.Channel) -> Any:

@@ -1,0 +1,224 @@
+"""The quotas that calls are kept under before they are sent: who has a slot now, and when there is one.
+
+A call that finds no slot queues at the gate of its method, first come, first served.
+
+Rules: no I/O and no clock, `now` is given. A gate's lock is reentrant and what it guards is changed by single steps
+on sets and deques, since a slot may be given back by the garbage collector, in any thread and between any two steps.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from typing import Final, NamedTuple
+
+from yagrpc._core.slots import Gauge, Slot, Window
+from yagrpc.config import Quota
+from yagrpc.errors import ClientClosedError
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds for which a refusal holds the calls of a quota back at most; refusals in a row double it up to that."""
+
+_FIRST_PAUSE: Final = 1.0
+
+_MODELS: Final = "/yandex.cloud.ai.foundation_models.v1."
+_GATES: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
+    (("TextGenerationService/Completion",), ("concurrent_completions",)),
+    (("TextGenerationAsyncService/Completion",), ("submit_per_second", "submit_per_hour")),
+    (("TokenizerService/Tokenize", "TokenizerService/TokenizeCompletion"), ("tokenize_per_second",)),
+    (("EmbeddingsService/TextEmbedding",), ("embeddings_per_second",)),
+    (
+        (
+            "text_classification.TextClassificationService/Classify",
+            "text_classification.TextClassificationService/FewShotClassify",
+        ),
+        ("classification_per_second",),
+    ),
+    (("image_generation.ImageGenerationAsyncService/Generate",), ("images_per_minute", "images_per_day")),
+)
+"""Which methods share which quotas."""
+
+_SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
+
+
+class Limit(NamedTuple):
+    """One quota at a moment.
+
+    Args:
+        limit: The quota; `None` for no limit.
+        used: Slots that are taken: of a rate those that its window still holds.
+        left: Slots that are free; `None` where there is no limit.
+        waiting: Calls that wait for a slot.
+    """
+
+    limit: float | None
+    used: int
+    left: int | None
+    waiting: int
+
+
+class Limits(NamedTuple):
+    """What a client has used of its quotas and what is left, at a moment; the fields are those of `Quota`."""
+
+    get_per_second: Limit
+    submit_per_second: Limit
+    submit_per_hour: Limit
+    concurrent_completions: Limit
+    tokenize_per_second: Limit
+    embeddings_per_second: Limit
+    classification_per_second: Limit
+    images_per_minute: Limit
+    images_per_day: Limit
+
+
+class Gate:
+    """What the calls that share quotas pass, one after the other.
+
+    Args:
+        limits: The quotas; each call takes a slot of every one.
+    """
+
+    def __init__(self, *limits: Window | Gauge) -> None:
+        self.limits = limits
+        self._queue: deque[Slot] = deque()
+        self._lock = threading.RLock()
+        self._counts = any(isinstance(limit, Gauge) for limit in limits)
+        self._paused_until = -math.inf
+        self._refused = 0
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def join(self) -> Slot:
+        """A place at the end of the queue; take it to `take`, and back to `give_back` in the end."""
+        slot = Slot()
+        self._queue.append(slot)
+        return slot
+
+    def take(self, slot: Slot, now: float) -> float | None:
+        """Pass, if it is this one's turn.
+
+        Returns:
+            `None` where it has passed; else how many seconds to wait, if nothing happens before: `inf` where it is
+            not at the head, or where a call has to end first.
+
+        Raises:
+            ClientClosedError: The client was closed, or the place given back meanwhile.
+        """
+        with self._lock:
+            slot.woken = False
+            if self._closed or not slot.queued:
+                raise ClientClosedError
+            if self._queue[0] is not slot:
+                return math.inf
+            free_at = max(self._paused_until, *(limit.free_at(now) for limit in self.limits))
+            if free_at > now:
+                return free_at - now
+            for limit in self.limits:
+                limit.use(slot)
+            slot.queued = False
+            self._queue.popleft()
+            self._rouse()
+            return None
+
+    def bound(self, slot: Slot, now: float) -> tuple[str, float]:
+        """The quota that a place in the queue waits for longest, and how many seconds it waits at least."""
+        with self._lock:
+            newest = not self._queue or self._queue[-1] is slot  # as it mostly is; else it takes a search
+            ahead = max(0, len(self._queue) - 1) if newest else self._queue.index(slot)
+            seconds, name = max((limit.earliest(ahead, now) - now, limit.name) for limit in self.limits)
+            return name, seconds if self._counts else max(seconds, self._paused_until - now)
+
+    def sent(self, slot: Slot, now: float) -> None:
+        """The call leaves."""
+        slot.sent = now
+
+    def answered(self, slot: Slot, now: float) -> None:
+        """The service has answered, and not by a refusal; of a stream, with its first message."""
+        with self._lock:
+            slot.answered = min(slot.answered, now)
+            self._refused = 0
+            self._rouse()
+
+    def refused(self, slot: Slot, now: float) -> None:
+        """The service refused it, as the quota is used up, by whomever: nothing leaves for a while."""
+        self.give_back(slot)
+        with self._lock:
+            slot.answered = min(slot.answered, now)
+            if self._paused_until <= now:  # of those that were under way together, one counts
+                self._paused_until = now + min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused, 16))
+                self._refused += 1
+            self._rouse()
+
+    def give_back(self, slot: Slot) -> None:
+        """The call has ended, or is not to be sent any more: its place goes to the next."""
+        with self._lock:
+            for limit in self.limits:
+                limit.give_back(slot)
+            if slot.queued:
+                slot.queued = False
+                self._queue.remove(slot)
+                slot.rouse()
+            elif self._counts:  # the service has a slot again
+                self._paused_until = -math.inf
+            self._rouse()
+
+    def close(self) -> None:
+        """End every wait."""
+        with self._lock:
+            self._closed = True
+            for slot in list(self._queue):
+                slot.rouse()
+
+    def _rouse(self) -> None:
+        """Have the head of the queue look again."""
+        try:
+            head = self._queue[0]
+        except IndexError:
+            return
+        head.rouse()
+
+
+class Gates:
+    """A client's gates, by method.
+
+    Args:
+        quota: The quotas; `None` for none.
+    """
+
+    def __init__(self, quota: Quota | None) -> None:
+        given = {} if quota is None else quota._asdict()
+        self._gates: dict[str, Gate] = {}
+        for paths, names in _GATES:
+            if limits := [_limit(name, given[name]) for name in names if given.get(name) is not None]:
+                gate = Gate(*limits)
+                self._gates.update({_MODELS + path: gate for path in paths})
+        self.of = self._gates.get
+        """The gate of a method, by its path; `None` where nothing limits it."""
+
+    def close(self) -> None:
+        """End every wait for a slot."""
+        for gate in set(self._gates.values()):
+            gate.close()
+
+    def used(self, now: float, gets: Limit) -> Limits:
+        """What is used and what is left.
+
+        Args:
+            now: The time, in seconds.
+            gets: The quota of Gets, which the scheduler of operations keeps.
+        """
+        found = {
+            limit.name: Limit(limit.limit, used := limit.used(now), limit.size - used, len(gate))
+            for gate in set(self._gates.values())
+            for limit in gate.limits
+        }
+        nothing = Limit(None, 0, None, 0)
+        return Limits(*({"get_per_second": gets, **found}.get(name, nothing) for name in Limits._fields))
+
+
+def _limit(name: str, limit: float) -> Window | Gauge:
+    unit = name.rpartition("_per_")[2]
+    return Window(name, limit, _SECONDS[unit]) if unit in _SECONDS else Gauge(name, int(limit))

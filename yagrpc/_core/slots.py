@@ -1,0 +1,129 @@
+"""Slots under one quota: how many there are, who uses them, and when one is free again.
+
+A slot under a rate is free again when no window of the quota's length can hold the call any longer, as the service
+counts it: at some time between its departure and its answer.
+
+Rules: no I/O and no clock, `now` is given; the gate that owns a quota keeps others out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from yagrpc._core.pace import IN_HAND
+
+ANSWER_GRACE: Final = 1.0
+"""Seconds after its departure by which a call is taken to have been counted, though its answer is not there yet."""
+
+
+class Slot:
+    """One call's place: in a gate's queue at first, then under its quotas.
+
+    Attributes:
+        queued: Whether it is in the queue.
+        sent: When the call left; until then its slot is held.
+        answered: When its answer came.
+        wake: What ends the wait for this place, while there is one.
+        woken: Whether it has something to look at that it has not seen.
+    """
+
+    __slots__ = ("answered", "queued", "sent", "wake", "woken")
+
+    def __init__(self) -> None:
+        self.queued = True
+        self.sent = math.inf
+        self.answered = math.inf
+        self.wake: Callable[[], object] | None = None
+        self.woken = False
+
+    def rouse(self) -> None:
+        """Have whoever waits look again; one who is about to wait will not."""
+        self.woken = True
+        if (wake := self.wake) is not None:
+            wake()
+
+
+class Window:
+    """A rate: so many calls in any window of time.
+
+    Args:
+        name: The quota, as `Quota` names it.
+        limit: How many calls. Below one in a window, the window grows instead.
+        seconds: The window's length.
+    """
+
+    def __init__(self, name: str, limit: float, seconds: float) -> None:
+        self.name = name
+        self.limit: float = limit
+        self.size = max(1, math.floor(limit))
+        self._seconds = seconds * max(1.0, self.size / limit)
+        self._spacing = seconds * self.size / (limit * (1 - IN_HAND))
+        self._used: deque[Slot] = deque()
+
+    def free_at(self, now: float) -> float:
+        """When the next slot is free, as things stand; infinite while its last user has not left."""
+        return now if len(self._used) < self.size else self._again(self._used[0])
+
+    def earliest(self, ahead: int, now: float) -> float:
+        """A time before which there is no slot for one with so many in the queue before it."""
+        rounds, index = divmod(ahead, self.size)
+        index += len(self._used) - self.size
+        first = now if index < 0 else min(self._used[index].sent, now) + self._spacing
+        return max(now, first) + rounds * self._spacing
+
+    def use(self, slot: Slot) -> None:
+        """Give a free slot away."""
+        self._used.append(slot)
+        while len(self._used) > self.size:
+            self._used.popleft()
+
+    def give_back(self, slot: Slot) -> None:
+        """The call has ended: nothing to do where it left, its window goes on."""
+        if slot.sent == math.inf and slot in self._used:
+            self._used.remove(slot)
+
+    def used(self, now: float) -> int:
+        """How many slots are not free."""
+        return sum(self._again(slot) > now for slot in list(self._used))
+
+    def _again(self, slot: Slot) -> float:
+        counted = min(slot.answered, slot.sent + ANSWER_GRACE)
+        return max(slot.sent + self._spacing, counted + self._seconds)
+
+
+class Gauge:
+    """So many calls at once.
+
+    Args:
+        name: The quota, as `Quota` names it.
+        limit: How many.
+    """
+
+    def __init__(self, name: str, limit: int) -> None:
+        self.name = name
+        self.limit: float = limit
+        self.size = limit
+        self._running: set[Slot] = set()
+
+    def free_at(self, now: float) -> float:
+        """Now, or, as nobody knows when a call ends, never."""
+        return now if len(self._running) < self.size else math.inf
+
+    def earliest(self, ahead: int, now: float) -> float:
+        """Now: all that run may end at once."""
+        return now
+
+    def use(self, slot: Slot) -> None:
+        """Give a free slot away."""
+        self._running.add(slot)
+
+    def give_back(self, slot: Slot) -> None:
+        """The call has ended, and its slot is free."""
+        self._running.discard(slot)
+
+    def used(self, now: float) -> int:
+        """How many calls run."""
+        return len(self._running)
