@@ -519,7 +519,7 @@ class AdvanceTimeRequest(_message.Message):
         self,
         *,
         seconds: _builtins.float = ...,
-        to: _timestamp_pb2.Timestamp | None = ...,
+        to: _timestamp_pb2.Timestamp | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         frozen: _builtins.bool | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_frozen", b"_frozen", "frozen", b"frozen", "move", b"move", "seconds", b"seconds", "to", b"to"]  # noqa: Y015
@@ -554,7 +554,7 @@ class AdvanceTimeResponse(_message.Message):
     def __init__(
         self,
         *,
-        now: _timestamp_pb2.Timestamp | None = ...,
+        now: _timestamp_pb2.Timestamp | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         frozen: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
@@ -639,8 +639,8 @@ class OperationRecord(_message.Message):
         *,
         id: _builtins.str = ...,
         number: _builtins.int = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        ends_at: _timestamp_pb2.Timestamp | None = ...,
+        created_at: _timestamp_pb2.Timestamp | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
+        ends_at: _timestamp_pb2.Timestamp | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         done: _builtins.bool = ...,
         deliveries: _builtins.int = ...,
     ) -> None: ...
