@@ -52,7 +52,7 @@ def test_faults_befall_its_calls(yagrpc_client: yagrpc.Client, yagrpc_emulator: 
 
 
 def test_code_under_test_may_make_its_own_client(yagrpc_emulator: Emulator) -> None:
-    with yagrpc.Client() as client, pytest.raises(yagrpc.InternalError, match="broken"):
+    with yagrpc.Client() as client, pytest.raises(yagrpc.AmbiguousSubmitError, match="broken"):
         client.completion("fail")
     assert yagrpc_emulator.calls[paths.COMPLETION] == 1
 
