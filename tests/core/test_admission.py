@@ -24,6 +24,7 @@ from yagrpc.errors import (
 )
 
 ENDPOINT = "llm.example:443"
+WAY = sending.Way(ENDPOINT)
 SUBMIT = methods.TextGenerationAsyncService.Completion
 SPACING = 1 / 0.98
 RATE = "ai.some.rate rate quota limit exceed: allowed 10 requests"
@@ -45,11 +46,11 @@ def full(gate: Gate, now: float) -> Gate:
 
 
 def submit(call: Any, gate: Gate, drive: Any) -> Any:
-    return limited(sending.generate(sending.Attempts(call, ENDPOINT, drive.clock)), call, gate, drive.clock)
+    return limited(sending.generate(sending.Attempts(call, WAY, drive.clock)), call, gate, drive.clock)
 
 
 def read(call: Any, gate: Gate, drive: Any) -> Any:
-    return limited(sending.read(sending.Attempts(call, ENDPOINT, drive.clock)), call, gate, drive.clock)
+    return limited(sending.read(sending.Attempts(call, WAY, drive.clock)), call, gate, drive.clock)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from yagrpc.errors import (
 )
 
 ENDPOINT = "llm.example:443"
+WAY = sending.Way(ENDPOINT)
 FAILURES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 READ_AGAIN = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "ABORTED", "DEADLINE_EXCEEDED"}
 SUBMIT_AGAIN = {"RESOURCE_EXHAUSTED"}
@@ -57,7 +58,7 @@ def test_every_status_has_its_place() -> None:
 
 @by_name
 def test_a_read_is_sent_again_on_what_may_pass(code: grpc.StatusCode, drive: Any, a_call: Any, rpc_error: Any) -> None:
-    flow = sending.read(sending.Attempts(a_call(), ENDPOINT, drive.clock))
+    flow = sending.read(sending.Attempts(a_call(), WAY, drive.clock))
     if code.name in READ_AGAIN:
         assert drive(flow, [rpc_error(code), "answer"]) == "answer"
         # What could not be reached is sent again when it is connected.
@@ -73,14 +74,14 @@ def test_a_read_is_sent_again_on_what_may_pass(code: grpc.StatusCode, drive: Any
 
 
 def test_a_read_is_not_kept_waiting_for_its_connection(drive: Any, a_call: Any) -> None:
-    assert drive(sending.read(sending.Attempts(a_call(), ENDPOINT, drive.clock)), ["answer"]) == "answer"
+    assert drive(sending.read(sending.Attempts(a_call(), WAY, drive.clock)), ["answer"]) == "answer"
     assert drive.asked == [("send", retry.READ_ATTEMPT)]
 
 
 def test_a_read_gives_up_after_five_attempts(drive: Any, a_call: Any, rpc_error: Any) -> None:
     errors = [rpc_error(grpc.StatusCode.UNAVAILABLE, f"failure {number}") for number in range(1, 6)]
     with pytest.raises(UnavailableError, match=r"UNAVAILABLE: failure 5 \(.*attempts 5\)$") as caught:
-        drive(sending.read(sending.Attempts(a_call(), ENDPOINT, drive.clock)), errors)
+        drive(sending.read(sending.Attempts(a_call(), WAY, drive.clock)), errors)
     assert retry.ATTEMPTS == 5
     assert caught.value.attempts == 5
     assert caught.value.__cause__ is errors[-1]
@@ -96,7 +97,7 @@ def test_a_read_may_fail_in_different_ways(drive: Any, a_call: Any, rpc_error: A
         rpc_error(grpc.StatusCode.PERMISSION_DENIED),
     ]
     with pytest.raises(CALL_ERRORS[Code.PERMISSION_DENIED]) as caught:
-        drive(sending.read(sending.Attempts(a_call(), ENDPOINT, drive.clock)), script)
+        drive(sending.read(sending.Attempts(a_call(), WAY, drive.clock)), script)
     assert caught.value.attempts == 3
 
 
@@ -113,7 +114,11 @@ def test_pauses_differ() -> None:
 def test_the_timeout_of_a_read_is_over_all_attempts(drive: Any, a_call: Any, rpc_error: Any) -> None:
     errors = [rpc_error(grpc.StatusCode.UNAVAILABLE)] * 3
     start = drive.clock()
-    drive(sending.read(sending.Attempts(a_call(timeout=10.0), ENDPOINT, drive.clock)), [*errors, "answer"], each=1.5)
+    drive(
+        sending.read(sending.Attempts(a_call(timeout=10.0), WAY, drive.clock)),
+        [*errors, "answer"],
+        each=1.5,
+    )
     spent = 0.0
     for timeout, pause in zip(drive.figures("send"), [*drive.figures("sleep"), 0.0], strict=True):
         assert timeout == pytest.approx(10.0 - spent)
@@ -123,7 +128,11 @@ def test_the_timeout_of_a_read_is_over_all_attempts(drive: Any, a_call: Any, rpc
 
 def test_a_read_without_a_timeout_has_none_in_its_last_attempt(drive: Any, a_call: Any, rpc_error: Any) -> None:
     errors = [rpc_error(grpc.StatusCode.UNAVAILABLE)] * 4
-    drive(sending.read(sending.Attempts(a_call(timeout=None), ENDPOINT, drive.clock)), [*errors, "answer"], each=1000.0)
+    drive(
+        sending.read(sending.Attempts(a_call(timeout=None), WAY, drive.clock)),
+        [*errors, "answer"],
+        each=1000.0,
+    )
     assert drive.figures("send") == [15.0, 30.0, 60.0, 120.0, None]
 
 
@@ -132,7 +141,7 @@ def test_an_attempt_of_a_read_that_hangs_leaves_time_for_another(
     timeout: float, figures: list[float], drive: Any, a_call: Any, rpc_error: Any
 ) -> None:
     def hanging() -> CallError:
-        flow = sending.read(sending.Attempts(a_call(timeout=timeout), ENDPOINT, drive.clock))
+        flow = sending.read(sending.Attempts(a_call(timeout=timeout), WAY, drive.clock))
         effect: Any = next(flow)
         try:
             while True:
@@ -154,7 +163,7 @@ def test_an_attempt_of_a_read_that_hangs_leaves_time_for_another(
 def test_a_read_with_no_time_is_sent_once(drive: Any, a_call: Any, rpc_error: Any) -> None:
     with pytest.raises(UnavailableError) as caught:
         drive(
-            sending.read(sending.Attempts(a_call(timeout=0), ENDPOINT, drive.clock)),
+            sending.read(sending.Attempts(a_call(timeout=0), WAY, drive.clock)),
             [rpc_error(grpc.StatusCode.UNAVAILABLE)],
         )
     assert drive.asked == [("send", 0)]
@@ -164,7 +173,7 @@ def test_a_read_with_no_time_is_sent_once(drive: Any, a_call: Any, rpc_error: An
 def test_a_read_does_not_sleep_past_its_deadline(drive: Any, a_call: Any, rpc_error: Any) -> None:
     with pytest.raises(UnavailableError):
         drive(
-            sending.read(sending.Attempts(a_call(timeout=10.0), ENDPOINT, drive.clock)),
+            sending.read(sending.Attempts(a_call(timeout=10.0), WAY, drive.clock)),
             [rpc_error(grpc.StatusCode.UNAVAILABLE)],
             each=9.9,
         )
@@ -172,7 +181,7 @@ def test_a_read_does_not_sleep_past_its_deadline(drive: Any, a_call: Any, rpc_er
 
 
 def test_a_read_whose_sleep_ran_late_has_no_negative_timeout(drive: Any, a_call: Any, rpc_error: Any) -> None:
-    flow = sending.read(sending.Attempts(a_call(timeout=10.0), ENDPOINT, drive.clock))
+    flow = sending.read(sending.Attempts(a_call(timeout=10.0), WAY, drive.clock))
     assert next(flow).timeout == 10.0  # type: ignore[union-attr]
     assert flow.throw(rpc_error(grpc.StatusCode.UNAVAILABLE)).seconds <= 0.24  # type: ignore[union-attr, operator]
     drive.clock.pass_(100.0)
@@ -186,7 +195,7 @@ def test_an_error_tells_where_it_came_from(drive: Any, a_call: Any, rpc_error: A
     call = a_call(methods.OperationService.Get, operation_id="d7q")
     with pytest.raises(CallError) as caught:
         drive(
-            sending.read(sending.Attempts(call, ENDPOINT, drive.clock)),
+            sending.read(sending.Attempts(call, WAY, drive.clock)),
             [rpc_error(grpc.StatusCode.NOT_FOUND, "no\n such  thing")],
         )
     assert str(caught.value) == (
@@ -203,7 +212,7 @@ def test_a_submit_is_sent_again_only_where_nothing_started(
     code: grpc.StatusCode, drive: Any, a_call: Any, rpc_error: Any
 ) -> None:
     call = a_call(methods.TextGenerationAsyncService.Completion)
-    flow = sending.generate(sending.Attempts(call, ENDPOINT, drive.clock))
+    flow = sending.generate(sending.Attempts(call, WAY, drive.clock))
     error = rpc_error(code, "it\nfailed")
     if code.name in SUBMIT_AGAIN:
         assert drive(flow, [error, "accepted"]) == "accepted"
@@ -229,7 +238,7 @@ def test_a_submit_is_sent_again_only_where_nothing_started(
 def test_a_submit_gives_up_after_five_refusals(drive: Any, a_call: Any, rpc_error: Any) -> None:
     errors = [rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED)] * 5
     with pytest.raises(ResourceExhaustedError) as caught:
-        drive(sending.generate(sending.Attempts(a_call(), ENDPOINT, drive.clock)), errors)
+        drive(sending.generate(sending.Attempts(a_call(), WAY, drive.clock)), errors)
     assert caught.value.attempts == 5
     assert drive.kinds() == [*["ready", "send", "sleep"] * 4, "ready", "send"]
 
@@ -237,7 +246,7 @@ def test_a_submit_gives_up_after_five_refusals(drive: Any, a_call: Any, rpc_erro
 def test_a_submit_that_was_refused_may_still_be_ambiguous(drive: Any, a_call: Any, rpc_error: Any) -> None:
     errors = [rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED), rpc_error(grpc.StatusCode.UNAVAILABLE)]
     with pytest.raises(AmbiguousSubmitError) as caught:
-        drive(sending.generate(sending.Attempts(a_call(), ENDPOINT, drive.clock)), errors)
+        drive(sending.generate(sending.Attempts(a_call(), WAY, drive.clock)), errors)
     assert isinstance(caught.value.__cause__, UnavailableError)
     assert caught.value.__cause__.attempts == 2
 
@@ -245,7 +254,7 @@ def test_a_submit_that_was_refused_may_still_be_ambiguous(drive: Any, a_call: An
 def test_a_submit_without_a_connection_was_not_sent(drive: Any, a_call: Any) -> None:
     call = a_call(methods.TextGenerationAsyncService.Completion, timeout=7.5)
     with pytest.raises(UnavailableError) as caught:
-        drive(sending.generate(sending.Attempts(call, ENDPOINT, drive.clock)), [], connected=[False])
+        drive(sending.generate(sending.Attempts(call, WAY, drive.clock)), [], connected=[False])
     assert drive.asked == [("ready", 7.5)]
     assert (caught.value.attempts, caught.value.message) == (0, "no connection within 7.5 s, nothing was sent")
     assert (caught.value.endpoint, caught.value.client_request_id) == (ENDPOINT, "client-id")
@@ -257,7 +266,7 @@ def test_a_submit_that_loses_its_connection_after_a_refusal_was_sent_once(
 ) -> None:
     with pytest.raises(UnavailableError) as caught:
         drive(
-            sending.generate(sending.Attempts(a_call(), ENDPOINT, drive.clock)),
+            sending.generate(sending.Attempts(a_call(), WAY, drive.clock)),
             [rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED)],
             connected=[True, False],
         )
@@ -267,7 +276,7 @@ def test_a_submit_that_loses_its_connection_after_a_refusal_was_sent_once(
 def test_the_timeout_of_a_submit_is_over_connecting_and_all_attempts(drive: Any, a_call: Any, rpc_error: Any) -> None:
     script = [rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED), "accepted"]
     drive(
-        sending.generate(sending.Attempts(a_call(timeout=20.0), ENDPOINT, drive.clock)),
+        sending.generate(sending.Attempts(a_call(timeout=20.0), WAY, drive.clock)),
         script,
         each=2.0,
         connecting=3.0,
@@ -285,7 +294,7 @@ def test_the_timeout_of_a_submit_is_over_connecting_and_all_attempts(drive: Any,
 def test_a_submit_without_a_timeout_has_none_anywhere(drive: Any, a_call: Any, rpc_error: Any) -> None:
     script = [rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED), "accepted"]
     drive(
-        sending.generate(sending.Attempts(a_call(timeout=None), ENDPOINT, drive.clock)),
+        sending.generate(sending.Attempts(a_call(timeout=None), WAY, drive.clock)),
         script,
         each=1e6,
         connecting=1e6,
@@ -294,9 +303,7 @@ def test_a_submit_without_a_timeout_has_none_anywhere(drive: Any, a_call: Any, r
 
 
 def test_a_submit_with_no_time_takes_one_look_at_the_connection(drive: Any, a_call: Any) -> None:
-    assert (
-        drive(sending.generate(sending.Attempts(a_call(timeout=0), ENDPOINT, drive.clock)), ["accepted"]) == "accepted"
-    )
+    assert drive(sending.generate(sending.Attempts(a_call(timeout=0), WAY, drive.clock)), ["accepted"]) == "accepted"
     assert drive.asked == [("ready", 0.0), ("send", 0.0)]
 
 
@@ -305,7 +312,7 @@ def test_a_submit_whose_connection_took_all_the_time_is_sent_without_any(
 ) -> None:
     with pytest.raises(AmbiguousSubmitError):
         drive(
-            sending.generate(sending.Attempts(a_call(timeout=5.0), ENDPOINT, drive.clock)),
+            sending.generate(sending.Attempts(a_call(timeout=5.0), WAY, drive.clock)),
             [rpc_error(grpc.StatusCode.DEADLINE_EXCEEDED)],
             connecting=6.0,
         )
@@ -315,7 +322,7 @@ def test_a_submit_whose_connection_took_all_the_time_is_sent_without_any(
 def test_a_submit_does_not_sleep_past_its_deadline(drive: Any, a_call: Any, rpc_error: Any) -> None:
     with pytest.raises(ResourceExhaustedError) as caught:
         drive(
-            sending.generate(sending.Attempts(a_call(timeout=5.0), ENDPOINT, drive.clock)),
+            sending.generate(sending.Attempts(a_call(timeout=5.0), WAY, drive.clock)),
             [rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED)],
             each=4.9,
         )
@@ -332,19 +339,23 @@ def test_what_is_not_known_to_be_a_read_is_sent_once(
 ) -> None:
     error = rpc_error(code)
     with pytest.raises(CALL_ERRORS[Code[code.name]]) as caught:
-        drive(sending.once(sending.Attempts(a_call(timeout=9.0), ENDPOINT, drive.clock)), [error], connecting=2.0)
+        drive(
+            sending.once(sending.Attempts(a_call(timeout=9.0), WAY, drive.clock)),
+            [error],
+            connecting=2.0,
+        )
     assert drive.asked == [("ready", 9.0), ("send", pytest.approx(7.0))]
     assert caught.value.attempts == 1
     assert caught.value.__cause__ is error
 
 
 def test_what_is_sent_once_gives_its_answer(drive: Any, a_call: Any) -> None:
-    assert drive(sending.once(sending.Attempts(a_call(), ENDPOINT, drive.clock)), ["answer"]) == "answer"
+    assert drive(sending.once(sending.Attempts(a_call(), WAY, drive.clock)), ["answer"]) == "answer"
 
 
 def test_what_is_sent_once_needs_a_connection(drive: Any, a_call: Any) -> None:
     with pytest.raises(UnavailableError, match="nothing was sent") as caught:
-        drive(sending.once(sending.Attempts(a_call(), ENDPOINT, drive.clock)), [], connected=[False])
+        drive(sending.once(sending.Attempts(a_call(), WAY, drive.clock)), [], connected=[False])
     assert caught.value.attempts == 0
 
 
@@ -352,7 +363,7 @@ def test_what_is_sent_once_needs_a_connection(drive: Any, a_call: Any) -> None:
 def test_connecting_gives_the_time_that_is_left(
     timeout: float | None, left: float | None, drive: Any, a_call: Any
 ) -> None:
-    given_back = drive(sending.Attempts(a_call(timeout=timeout), ENDPOINT, drive.clock).connect(), [], connecting=4.0)
+    given_back = drive(sending.Attempts(a_call(timeout=timeout), WAY, drive.clock).connect(), [], connecting=4.0)
     assert given_back == (left if left is None else pytest.approx(left))
     assert drive.asked == [("ready", timeout)]
 
@@ -366,7 +377,7 @@ def test_other_exceptions_go_through(
     flow_of: Callable[..., Any], error: BaseException, drive: Any, a_call: Any
 ) -> None:
     with pytest.raises(type(error)) as caught:
-        drive(flow_of(sending.Attempts(a_call(), ENDPOINT, drive.clock)), [error])
+        drive(flow_of(sending.Attempts(a_call(), WAY, drive.clock)), [error])
     assert caught.value is error
 
 
@@ -374,7 +385,7 @@ def test_other_exceptions_go_through(
 def test_closing_during_a_pause_ends_the_flow(
     flow_of: Callable[..., Any], drive: Any, a_call: Any, rpc_error: Any
 ) -> None:
-    flow = flow_of(sending.Attempts(a_call(), ENDPOINT, drive.clock))
+    flow = flow_of(sending.Attempts(a_call(), WAY, drive.clock))
     effect = flow.send(None)
     if flow_of is sending.generate:
         effect = flow.send(True)

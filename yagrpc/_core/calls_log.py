@@ -1,7 +1,7 @@
 """The log of calls, on `yagrpc.calls`: what was sent where, how large it was, and how it ended.
 
 Rules: sizes, ids and statuses only. Texts are logged where the environment has `YAGRPC_LOG_TEXTS=1`, metadata (which
-hold the credential) never. Every line has the client request id. Where nobody listens a call costs three looks.
+hold the credential) never. Every line has the client request id. Whoever writes asks first whether anybody listens.
 """
 
 from __future__ import annotations
@@ -24,24 +24,21 @@ def wanted() -> bool:
 
 def sent(call: Call[Any, Any], endpoint: str, attempt: int, timeout: float | None) -> None:
     """An attempt is on its way."""
-    if wanted():
-        allowed = "no timeout" if timeout is None else f"timeout {timeout:.3g} s"
-        size = _size(call.request)
-        _line(call, f"sent to {endpoint}: attempt {attempt}, {size}, {allowed}{_text(call.request)}")
+    allowed = "no timeout" if timeout is None else f"timeout {timeout:.3g} s"
+    size = _size(call.request)
+    _line(call, f"sent to {endpoint}: attempt {attempt}, {size}, {allowed}{_text(call.request)}")
 
 
 def answered(call: Call[Any, Any], answer: object, seconds: float) -> None:
     """It was answered; of a stream, with the first message."""
-    if wanted():
-        given = call.ids
-        theirs = f", request id {given.request_id or '-'}, server trace id {given.server_trace_id or '-'}"
-        _line(call, f"answered in {seconds:.3f} s: {_size(answer)}{theirs}{_text(answer)}")
+    given = call.ids
+    theirs = f", request id {given.request_id or '-'}, server trace id {given.server_trace_id or '-'}"
+    _line(call, f"answered in {seconds:.3f} s: {_size(answer)}{theirs}{_text(answer)}")
 
 
 def failed(call: Call[Any, Any], failure: CallError, seconds: float) -> None:
     """It failed."""
-    if wanted():
-        _line(call, f"failed in {seconds:.3f} s: {failure}")
+    _line(call, f"failed in {seconds:.3f} s: {failure}")
 
 
 def again(call: Call[Any, Any], failure: CallError, pause: float) -> None:

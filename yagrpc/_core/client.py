@@ -15,8 +15,7 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb, config, methods
-from yagrpc._core import calls_log, retry, sending
-from yagrpc._core.admission import limited
+from yagrpc._core import calls_log, sending
 from yagrpc._core.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.channels import MessageLimits, merged_options
 from yagrpc._core.directory import Directory
@@ -28,6 +27,7 @@ from yagrpc._core.outage import Outage
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
 from yagrpc._core.replies import Unreadable, result_error, too_large, unreadable
 from yagrpc._core.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
+from yagrpc._core.routes import Route, route_of
 from yagrpc._core.rpc_errors import call_error
 from yagrpc._core.tokens import Tokens
 from yagrpc.config import Polling, Quota
@@ -107,6 +107,7 @@ class ClientCore:
         self.model = model
         self.quota = quota
         self.gates = Gates(quota)
+        self._routes: dict[AnyMethod, Route] = {}
         self.polling = polling
         self.data_logging = data_logging
         self.clock = time.monotonic
@@ -213,24 +214,33 @@ class ClientCore:
         return self.outage.watched(flow)
 
     def _flow(self, call: Call[Any, Any]) -> Flow[Any]:
-        if not self.directory.knows(call.method.service):
+        route = self._routes.get(call.method) or self._route(call.method)
+        if route is None:
             return self._found(call)
-        flow = _FLOWS[retry.kind_of(call.method)](self._attempts(call))
-        gate = self.gates.of(call.method.path)
-        return flow if gate is None else limited(flow, call, gate, self.clock)
+        return route.flow(call, self.clock)
+
+    def _route(self, method: AnyMethod) -> Route | None:
+        """How calls of a method go, kept for the next; `None` while its endpoint is not known."""
+        if not self.directory.knows(method.service):
+            return None
+        route = self._routes[method] = route_of(method, self._way(method), self.gates)
+        return route
 
     def forked(self) -> None:
         """In a forked child: the places in the queues, and the locks, are the parent's."""
         self.gates = Gates(self.quota)
+        self._routes = {}
 
     def limits(self, gets: tuple[float | None, int, int | None, int]) -> Limits:
         """What is used of each quota, and what is left; that of Gets is the scheduler's."""
         return self.gates.used(self.clock(), Limit(*gets))
 
     def _attempts(self, call: Call[Any, Any]) -> sending.Attempts:
-        own = self.role_of(call.method) not in self.host_channels
-        limit = self.message_limits.send if own else -1
-        return sending.Attempts(call, self.endpoint_of(call.method), self.clock, send_limit=limit, own_channel=own)
+        return sending.Attempts(call, self._way(call.method), self.clock)
+
+    def _way(self, method: AnyMethod) -> sending.Way:
+        own = self.role_of(method) not in self.host_channels
+        return sending.Way(self.endpoint_of(method), self.message_limits.send if own else -1, own)
 
     def _found(self, call: Call[Any, Any]) -> Flow[Any]:
         yield from self._discover(call)
@@ -345,13 +355,6 @@ def told(error: BaseException) -> BaseException:
         closed.__cause__ = error
         return closed
     return error
-
-
-_FLOWS: Final = {
-    retry.Kind.READ: sending.read,
-    retry.Kind.GENERATION: sending.generate,
-    retry.Kind.OTHER: sending.once,
-}
 
 
 def check_operation_id(operation_id: str) -> str:

@@ -8,7 +8,7 @@ a failure means is looked up in `retry`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 
@@ -33,26 +33,36 @@ ResponseT = TypeVar("ResponseT")
 Clock = Callable[[], float]
 
 
+class Way(NamedTuple):
+    """The channel that a call takes.
+
+    Args:
+        endpoint: Where it goes, for errors.
+        send_limit: The largest request that it sends, in bytes; -1 for any.
+        own: Whether the client opened it, so that its options are known.
+    """
+
+    endpoint: str
+    send_limit: int = -1
+    own: bool = True
+
+
 class Attempts:
     """One call's attempts, and the time that they have together.
 
     Args:
         call: Which.
-        endpoint: Where it goes, for its errors.
+        way: The channel that it takes.
         clock: Tells the time, in seconds.
-        send_limit: The largest request that its channel sends, in bytes; -1 for any.
-        own_channel: Whether the channel is one that the client opened, with options that are known.
     """
 
-    def __init__(
-        self, call: Call[Any, Any], endpoint: str, clock: Clock, *, send_limit: int = -1, own_channel: bool = True
-    ) -> None:
+    __slots__ = ("_clock", "_deadline", "_heard", "call", "number", "way")
+
+    def __init__(self, call: Call[Any, Any], way: Way, clock: Clock) -> None:
         self.call = call
-        self.endpoint = endpoint
+        self.way = way
         self.number = 0
         self._clock = clock
-        self._send_limit = send_limit
-        self._own_channel = own_channel
         self._heard = False
         self._deadline = None if call.timeout is None else clock() + call.timeout
 
@@ -68,19 +78,23 @@ class Attempts:
             ResultError: The answer does not parse.
         """
         self.number += 1
-        started = self._clock()
-        calls_log.sent(self.call, self.endpoint, self.number, timeout)
+        told = calls_log.wanted()
+        started = self._clock() if told else 0.0
+        if told:
+            calls_log.sent(self.call, self.way.endpoint, self.number, timeout)
         try:
             response = yield from send(self.call, timeout, self.number)
         except grpc.RpcError as error:
             self._heard = bool(error.trailing_metadata())
-            failure = call_error(error, self.call, self.endpoint, self.number)
-            calls_log.failed(self.call, failure, self._clock() - started)
-            raise too_large(failure, self.call, self._send_limit) or failure from error
-        answer = response.first if isinstance(response, Opened) else response
-        calls_log.answered(self.call, answer, self._clock() - started)
-        if isinstance(answer, Unreadable):
-            raise unreadable(answer, self.call, self.endpoint, self.number)
+            failure = call_error(error, self.call, self.way.endpoint, self.number)
+            if told:
+                calls_log.failed(self.call, failure, self._clock() - started)
+            raise too_large(failure, self.call, self.way.send_limit) or failure from error
+        answer = response.first if type(response) is Opened else response
+        if told:
+            calls_log.answered(self.call, answer, self._clock() - started)
+        if type(answer) is Unreadable:
+            raise unreadable(answer, self.call, self.way.endpoint, self.number)
         return response
 
     def connect(self, cause: BaseException | None = None) -> Flow[float | None]:
@@ -94,7 +108,7 @@ class Attempts:
             raise UnavailableError(
                 f"no connection within {self.call.timeout:g} s, nothing was {'started' if self.number else 'sent'}",
                 method=self.call.method.path,
-                endpoint=self.endpoint,
+                endpoint=self.way.endpoint,
                 client_request_id=self.call.client_request_id,
                 attempts=self.number,
                 operation_id=self.call.operation_id,
@@ -125,7 +139,7 @@ class Attempts:
         it takes metadata of the other side's to show that it spoke.
         """
         refused = failure.code in retry.SUBMIT_RETRIED and not isinstance(failure, MessageTooLargeError)
-        return refused and (self._own_channel or self._heard)
+        return refused and (self.way.own or self._heard)
 
 
 def read(attempts: Attempts) -> Flow[Any]:

@@ -109,9 +109,9 @@ class Tokens:
         held, now = self.held, self._wall()
         if held is not None and held.since <= now < held.safe:
             if now >= held.due and self._recent(PAUSE) is None:
-                yield from share(_KEY, self._obtain, wait=False)
+                yield from share(_KEY, lambda: self._obtain(held), wait=False)
             return held.authorization
-        failure = yield from self._obtained(call)
+        failure = yield from self._obtained(call, held)
         held = self.held
         if failure is not None and (held is None or self._wall() >= held.end):
             raise _about(failure, call)
@@ -128,20 +128,21 @@ class Tokens:
         Raises:
             YagrpcError: There is none; the refusal is its cause.
         """
-        if self.held is None or self.held.authorization != refused:
+        held = self.held
+        if held is None or held.authorization != refused:
             return
         log.info("a token was refused, it is renewed (client request id %s)", call.client_request_id)
-        failure = yield from self._obtained(call)
+        failure = yield from self._obtained(call, held)
         if failure is not None:
             raise _about(failure, call) from error
 
-    def _obtained(self, call: Call[Any, Any]) -> Flow[YagrpcError | None]:
-        """Obtain a token, or wait while somebody does; gives why there is none."""
+    def _obtained(self, call: Call[Any, Any], held: Held | None) -> Flow[YagrpcError | None]:
+        """Obtain a token other than the one held, or wait while somebody does; gives why there is none."""
         failure = self._recent(FAILURE_KEPT)
         if failure is not None:
             return failure
         try:
-            return (yield from share(_KEY, self._obtain, call.timeout))
+            return (yield from share(_KEY, lambda: self._obtain(held), call.timeout))
         except TimeoutError:
             return UnavailableError(
                 f"no IAM token from {self.credentials!r} within {call.timeout:g} s, nothing was sent",
@@ -150,8 +151,14 @@ class Tokens:
                 attempts=0,
             )
 
-    def _obtain(self) -> Flow[YagrpcError | None]:
-        """The shared flow: obtain a token and keep it; gives why that failed."""
+    def _obtain(self, held: Held | None) -> Flow[YagrpcError | None]:
+        """The shared flow: obtain a token and keep it; gives why that failed.
+
+        Args:
+            held: The token that is to be replaced. Whoever found it wanting may come when that was done a moment ago.
+        """
+        if self.held is not held:
+            return None
         try:
             if isinstance(self.credentials, Automatic):
                 self.credentials = yield from block(self.credentials.choose)
