@@ -20,47 +20,14 @@ import yagrpc
 
 SETTINGS: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
 
-SERVER = """
-import json, sys, time, grpc
-from concurrent import futures
-from pathlib import Path
-from yagrpc import _pb
 
-port, state = sys.argv[1], Path(sys.argv[2])
-texts, operations = _pb.text_generation_service_pb2, _pb.operation_pb2
-
-class Deferred(_pb.text_generation_service_pb2_grpc.TextGenerationAsyncServiceServicer):
-    def Completion(self, request, context):
-        number = len(list(state.iterdir()))
-        (state / f"op{number}").write_text(request.messages[0].text)
-        return operations.Operation(id=f"op{number}")
-
-class Polled(_pb.operation_service_pb2_grpc.OperationServiceServicer):
-    def Get(self, request, context):
-        if not (state.parent / "finish").exists():
-            return operations.Operation(id=request.operation_id)
-        message = _pb.text_common_pb2.Message(role="assistant", text=(state / request.operation_id).read_text())
-        answer = texts.CompletionResponse(alternatives=[_pb.text_common_pb2.Alternative(message=message, status=3)])
-        done = operations.Operation(id=request.operation_id, done=True)
-        done.response.Pack(answer)
-        return done
-
-server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
-_pb.text_generation_service_pb2_grpc.add_TextGenerationAsyncServiceServicer_to_server(Deferred(), server)
-_pb.operation_service_pb2_grpc.add_OperationServiceServicer_to_server(Polled(), server)
-print(server.add_insecure_port(f"127.0.0.1:{port}"), flush=True)
-server.start()
-server.wait_for_termination()
-"""
-"""A service that keeps what it accepted in files, so that it can be killed."""
-
-
-def start(port: int, state: Path) -> tuple[subprocess.Popen[str], int]:
-    """The service as a process; gives it and its port."""
-    process = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(state)], stdout=subprocess.PIPE, text=True)
+def start(port: int, state: Path, duration: float) -> tuple[subprocess.Popen[str], str]:
+    """The emulator as a process, which keeps its operations in a file; gives it and its address."""
+    command = [sys.executable, "-m", "yagrpc", "emulator", "--port", str(port), "--state", str(state)]
+    process = subprocess.Popen([*command, "--duration", str(duration)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout as told:
-        return process, int(told.readline())
+        return process, told.readline().strip()
 
 
 @pytest.mark.slow
@@ -68,10 +35,10 @@ def start(port: int, state: Path) -> tuple[subprocess.Popen[str], int]:
 def test_waits_outlive_a_killed_server(
     tmp_path: Path, subject: Any, caplog: pytest.LogCaptureFixture, seconds: int
 ) -> None:
-    state = tmp_path / "operations"
-    state.mkdir()
-    process, port = start(0, state)
-    client = subject.client(endpoint=f"127.0.0.1:{port}", plaintext=True, quota=None)
+    state = tmp_path / "operations.db"
+    duration = seconds + 2.0  # they end when the emulator is there again
+    process, address = start(0, state, duration)
+    client = subject.client(endpoint=address, plaintext=True, quota=None)
     operations = [subject(client.completion_async(f"text {number}")) for number in range(50)]
     caplog.set_level(logging.WARNING, "yagrpc.operations")
 
@@ -80,8 +47,7 @@ def test_waits_outlive_a_killed_server(
         process.kill()
         process.wait()
         time.sleep(seconds)
-        (tmp_path / "finish").touch()
-        restarted.append(start(port, state)[0])
+        restarted.append(start(int(address.rpartition(":")[2]), state, duration)[0])
 
     restarted: list[subprocess.Popen[str]] = []
     breaking = threading.Thread(target=outage)
@@ -92,7 +58,8 @@ def test_waits_outlive_a_killed_server(
         breaking.join()
         restarted[0].kill()
         restarted[0].wait()
-    assert [getattr(outcome, "text", outcome) for outcome in outcomes] == [f"text {number}" for number in range(50)]
+    texts = [getattr(outcome, "text", repr(outcome)) for outcome in outcomes]
+    assert all(f'"text {number}"' in text for number, text in enumerate(texts)), texts
     told = [record.message for record in caplog.records if "looking at operations" in record.message]
     assert told[0].startswith("looking at operations fails, it is tried until it works: UNAVAILABLE")
     assert told[-1].startswith("looking at operations works again")
