@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -36,7 +37,8 @@ def test_a_port_that_is_taken_is_told(programs: Programs, emulator: Emulator, co
     port = emulator.address.rpartition(":")[2]
     ran = programs("emulator", "--port", port)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"yagrpc: the emulator can't listen: Failed to bind to address 127.0.0.1:{port}\n"
+    reason = f"{os.strerror(errno.EADDRINUSE)}; port 0 takes a free one"
+    assert ran.err == f"yagrpc: the emulator can't listen on 127.0.0.1:{port}: {reason}\n"
     assert command.fails(2, "emulator", "--port", port) == ran.err.removeprefix("yagrpc: ").rstrip("\n")
 
 

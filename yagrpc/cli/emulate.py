@@ -142,10 +142,7 @@ def emulator(
         raise click.ClickException(str(error)) from error
     try:
         run(options, on_ready=functools.partial(_tell, ca_file=str(certificates.ca_file) if certificates else None))
-    except RuntimeError as error:
-        reason = str(error).partition(";")[0]  # then follows advice for developers of gRPC
-        raise click.ClickException(f"the emulator can't listen: {reason}") from error
-    except ValueError as error:  # the state file can't be used
+    except (RuntimeError, ValueError) as error:  # the port or the state file can't be used
         raise click.ClickException(str(error)) from error
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -101,10 +103,14 @@ class EmulatorServer:
         host = self.state.options.host
         host = f"[{host}]" if ":" in host else host
         address = f"{host}:{self._port}"
-        if self._certificates is None:
-            self._port = server.add_insecure_port(address)
-        else:
-            self._port = server.add_secure_port(address, self._certificates.credentials())
+        try:
+            if self._certificates is None:
+                self._port = server.add_insecure_port(address)
+            else:
+                self._port = server.add_secure_port(address, self._certificates.credentials())
+        except RuntimeError as error:
+            reason = _why_not(self.state.options.host, self._port) or error
+            raise RuntimeError(f"the emulator can't listen on {address}: {reason}") from error
         self.state.address = f"{host}:{self._port}"
         await server.start()
         return server
@@ -141,6 +147,18 @@ class EmulatorServer:
         self.state.close()
         await self.state.clock.wait_until(died + fault.down)
         await self.start()
+
+
+def _why_not(host: str, port: int) -> str | None:
+    """Why a port can't be listened on, in the system's words: gRPC has them in its log only."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        return f"{error.strerror}{'; port 0 takes a free one' if taken else ''}"
+    return None
 
 
 async def serve(options: EmulatorOptions | None = None, *, on_ready: Callable[[str], object]) -> None:
