@@ -146,6 +146,14 @@ def test_no_network_is_told_in_time(programs: Programs, nowhere: str) -> None:
     assert found["clock"]["text"] == "it can't be told whether it is right: discovery does not answer"
 
 
+def test_an_emulator_that_is_not_there_is_told(programs: Programs, nowhere: str) -> None:
+    ran = programs("doctor", "--json", "--timeout", "1", YAGRPC_EMULATOR_HOST=nowhere)
+    assert ran.code == 1
+    remedies = {each["about"]: each["remedy"] for each in json.loads(ran.out)["findings"] if each["state"] == "failed"}
+    assert set(remedies) == {"discovery", "iam", "model", "operation"}
+    assert {remedy.partition(":")[0] for remedy in remedies.values()} == {"start the emulator there"}
+
+
 @pytest.fixture
 def dated() -> Iterator[Callable[[float | str], str]]:
     """Starts a service whose answers have a date so many seconds from now, or a text in its place."""

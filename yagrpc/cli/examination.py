@@ -98,10 +98,16 @@ def _folder(client: Client) -> Finding:
     return Finding("folder", "not set", "no folder", "set YC_FOLDER_ID, or give --folder-id: models belong to folders")
 
 
+def _emulated(client: Client) -> bool:
+    """Whether everything goes to an emulator that the environment names: no command has `NoCredentials` otherwise."""
+    used = client._core.credentials
+    return bool(os.environ.get("YAGRPC_EMULATOR_HOST")) and used.fixed and used.authorization() is None
+
+
 def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
     """What is used, from where, and until when; obtains a token where one is needed."""
     core = client._core
-    if os.environ.get("YAGRPC_EMULATOR_HOST") and core.credentials.fixed and core.credentials.authorization() is None:
+    if _emulated(client):
         yield Finding("credentials", "ok", "none: YAGRPC_EMULATOR_HOST is set")
         return
     source = variable_used(os.environ) or "this machine"
@@ -172,13 +178,19 @@ def _endpoint(
         client.call(method, request, timeout=timeout)
     except CallError as error:
         if error.code not in expected:
-            remedy = "look at the network: name server, firewall, proxy, and the roots that TLS trusts"
-            return Finding(name, "failed", str(error), remedy if error.code in _UNREACHED else "")
+            return Finding(name, "failed", str(error), _remedy(client) if error.code in _UNREACHED else "")
     except YagrpcError as error:
         return Finding(name, "failed", str(error))
     seconds = time.monotonic() - began
     security = "plaintext" if client._core.endpoints.plaintext else "TLS"
     return Finding(name, "ok", f"{address} answers ({security}, {seconds * 1000:.0f} ms)")
+
+
+def _remedy(client: Client) -> str:
+    """What to do where an endpoint does not answer."""
+    if _emulated(client):
+        return "start the emulator there: yagrpc emulator --port PORT; or unset YAGRPC_EMULATOR_HOST"
+    return "look at the network: name server, firewall, proxy, and the roots that TLS trusts"
 
 
 def _clock(client: Client, timeout: float) -> Finding:
