@@ -40,7 +40,7 @@ ASKING = ("completion", "stream", "submit")
         (["hi", "--folder-id", "a/b"], "folder_id is 'a/b': a folder id has"),
         (["hi", "--endpoint", "https://x"], "endpoint is 'https://x': an endpoint is host:port"),
         (["hi", "--endpoint", "192.0.2.1:50051", "--plaintext"], "endpoint is '192.0.2.1:50051': plaintext goes to"),
-        (["hi", "--request-id", "a\nb"], "request_id is 'x-client-request-id': its value has to be printable"),
+        (["hi", "--request-id", "a\nb"], "request_id is 'a\\nb': it takes printable ASCII text"),
     ],
 )
 def test_a_wrong_argument_is_told(

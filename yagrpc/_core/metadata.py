@@ -28,8 +28,9 @@ def given_metadata(parameters: CallParameters) -> Metadata:
     Raises:
         RequestError: A key or a value can't be sent.
     """
-    if request_id := parameters.get("request_id"):
-        _check_pair("request_id", "x-client-request-id", request_id)
+    request_id: object = parameters.get("request_id")
+    if request_id and not (isinstance(request_id, str) and _VALUE.fullmatch(request_id)):
+        raise RequestError("request_id", request_id, "it takes printable ASCII text")
     metadata = parameters.get("metadata")
     if not metadata:
         return ()
