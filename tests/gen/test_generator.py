@@ -188,6 +188,14 @@ def test_equal_sources_give_equal_bytes(shop: Path, tmp_path: Path) -> None:
     assert contents(tmp_path) == contents(shop / "out")
 
 
+def test_the_module_tells_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Args:" not in told
+    assert "--proto DIR a folder that import paths start from" in told
+
+
 def test_files_of_an_earlier_run_go(tmp_path: Path) -> None:
     protos = write(tmp_path / "proto", one='syntax = "proto3"; message One {}', two='syntax = "proto3"; message Two {}')
     generate([protos], tmp_path / "out", "stubs")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from yagrpc.codegen.errors import GenerateError
 from yagrpc.codegen.generate import generate
@@ -13,12 +14,14 @@ from yagrpc.codegen.generate import generate
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the generator; returns the exit code: 0 done, 2 a source or the usage is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m yagrpc.codegen", description=generate.__doc__)
-    parser.add_argument("--proto", type=Path, action="append", required=True, metavar="DIR")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--package", required=True, metavar="NAME")
+    summary = (generate.__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m yagrpc.codegen", description=summary)
+    given: dict[str, Any] = {"type": Path, "required": True, "metavar": "DIR"}
+    parser.add_argument("--proto", action="append", help="a folder that import paths start from", **given)
+    parser.add_argument("--out", help="the folder that the package is made in", **given)
+    parser.add_argument("--package", required=True, metavar="NAME", help="its name; dots make a nested one")
     parser.add_argument("--force", action="store_true", help="replace files that the generator did not write")
-    parser.add_argument("files", nargs="*", metavar="FILE")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="as it is imported; all without one")
     options = parser.parse_args(arguments)
     try:
         generate(options.proto, options.out, options.package, options.files, force=options.force)
