@@ -42,7 +42,6 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/generation.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/polling.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/delivery.py $(if $(QUICK),--quick)
-
 	$(BIN)/python benchmarks/waiting.py $(if $(QUICK),--quick)
 	$(if $(QUICK),,$(BIN)/python benchmarks/waiting.py --draw docs/waiting.svg)
 	$(if $(QUICK),,$(PYTEST) -m slow --no-cov tests/contract/test_limits.py)
