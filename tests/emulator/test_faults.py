@@ -336,6 +336,15 @@ def test_an_answer_of_six_mebibytes(emulate: Emulate, ask: Ask, refused: Refused
     assert got.response == operation.response
 
 
+def test_an_answer_over_every_limit_is_sent(emulate: Emulate, ask: Ask) -> None:
+    size = 65 * 1024 * 1024
+    emulator = emulate(faults=[Fault(Oversize(size))]).emulator
+    with grpc.insecure_channel(emulator.address, options=[("grpc.max_receive_message_length", -1)]) as channel:
+        stub = _pb.text_generation_service_pb2_grpc.TextGenerationServiceStub(channel)
+        (answer,) = stub.Completion(ask("ping"))
+    assert answer.ByteSize() >= size
+
+
 def test_garbage_is_no_message(emulate: Emulate, ask: Ask, refused: Refused) -> None:
     service = emulate(faults=[Fault(Garbage(), calls=[1, 2]), Fault(Garbage(b""), calls=3)])
     assert refused(service.endpoints.List, _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()).code is (
