@@ -624,6 +624,23 @@ def test_a_source_of_ones_own_is_asked_in_a_thread_of_its_own(subject: Any, guar
     assert threading.get_ident() not in vault.threads
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(ValueError, yagrpc.ConfigError), (KeyError, yagrpc.ConfigError), (OSError, yagrpc.UnavailableError)],
+)
+def test_a_source_of_ones_own_that_fails_is_told_by_its_kind(
+    subject: Any, guarded: Emulator, error: type[Exception], raised: type[yagrpc.YagrpcError]
+) -> None:
+    class Broken(yagrpc.FetchedCredentials):
+        def fetch(self, timeout: float) -> yagrpc.AccessToken:
+            raise error("t1.secret")
+
+    client = subject.client(guarded, credentials=Broken())
+    with pytest.raises(raised, match=rf"Broken failed with {error.__name__}$"):
+        subject(client.tokenize(HELLO))
+    assert not guarded.calls
+
+
 def test_streams_of_requests_are_authorized_too(subject: Any, guarded: Emulator) -> None:
     kinds = f"{_pb.text_generation_service_pb2.__name__}:TokenizeRequest"
     method: Any = yagrpc.ClientStreamMethod("/yandex.cloud.none.v1.None/Take", request=kinds, response=kinds)

@@ -20,7 +20,7 @@ from yagrpc._core.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.channels import MessageLimits, merged_options
 from yagrpc._core.directory import Directory
 from yagrpc._core.exchange import audience, exchange
-from yagrpc._core.flow import AnyMethod, Call, Flow, Metadata
+from yagrpc._core.flow import AnyMethod, Block, Call, Effect, Flow, Metadata
 from yagrpc._core.limits import Gates, Limit, Limits
 from yagrpc._core.metadata import given_metadata, new_request_id
 from yagrpc._core.outage import Outage
@@ -348,8 +348,13 @@ class ClientCore:
         return (*(pair for pair in ours if pair[0] not in taken), *given)
 
 
-def told(error: BaseException) -> BaseException:
-    """What a shell raises, with gRPC's two ways to say that a channel is closed made ours."""
+def told(error: BaseException, effect: Effect | None = None) -> BaseException:
+    """What a shell raises for an effect, with gRPC's two ways to say that a channel is closed made ours.
+
+    What a `Block` runs is no gRPC: it may be anybody's code, and its ValueError says something else.
+    """
+    if isinstance(effect, Block):
+        return error
     if isinstance(error, (ValueError, grpc.aio.UsageError)) and not isinstance(error, YagrpcError):
         closed = ClientClosedError()
         closed.__cause__ = error
