@@ -43,6 +43,7 @@ HELLO = "hello"
         (HELLO, {"metadata": ["pair"]}, "metadata"),
         (HELLO, {"metadata": {"x-bin": "text"}}, "metadata"),
         (HELLO, {"request_id": "two\nlines"}, "request_id"),
+        (HELLO, {"stream": True}, "stream"),
     ],
 )
 @pytest.mark.parametrize("name", ["completion", "completion_stream", "completion_async", "tokenize_completion"])

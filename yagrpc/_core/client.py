@@ -145,6 +145,8 @@ class ClientCore:
         from yagrpc.messages import completion_request  # with the protos, at the first use
 
         shaping, calling = _split(parameters)
+        if "stream" in shaping:
+            raise RequestError("stream", shaping["stream"], "leave it out: only completion_stream() streams")
         shaping.setdefault("model", self.model)
         return completion_request(messages, folder_id=self.folder_id, stream=stream, **shaping), calling
 
