@@ -35,4 +35,4 @@ class Answer:
 
     def __init__(self) -> None:
         self.ids: RequestIds = NO_IDS
-        """What names the call that it answers; of an operation's result, see the operation's."""
+        """What names the call that it answers; of an operation's result, the call that submitted it."""

@@ -36,6 +36,17 @@ def test_a_submitted_completion_is_delivered(subject: Any, client: Any, emulator
     assert timedelta(seconds=3599) <= operation.modified_at - operation.created_at <= timedelta(seconds=3601)
 
 
+def test_a_result_has_the_ids_of_the_submit(subject: Any, client: Any, emulator: Emulator) -> None:
+    operation = subject(client.completion_async("hello", request_id="mine"))
+    emulator.advance(HOUR)
+    completion = subject(operation.result(timeout=10))
+    assert completion.ids == operation.ids
+    assert completion.ids.client_request_id == "mine"
+    assert completion.ids.request_id
+    attached = subject(subject.client(emulator).operation(operation.id).result(timeout=10))
+    assert (attached.text, attached.ids) == (completion.text, yagrpc.RequestIds())
+
+
 def test_an_operation_is_awaitable(subject: Any, client: Any, emulator: Emulator) -> None:
     operation = subject(client.completion_async("hello"))
     emulator.advance(HOUR)

@@ -28,7 +28,7 @@ from yagrpc.errors import (
     ResultError,
     YagrpcError,
 )
-from yagrpc.ids import NO_IDS, RequestIds
+from yagrpc.ids import NO_IDS, Answer, RequestIds
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -241,7 +241,10 @@ class OperationView(Generic[ResultT, MetadataT]):
         """
         if self._failure is not None:
             raise own_copy(self._failure)
-        return self._type.unpack(self._proto)
+        result = self._type.unpack(self._proto)
+        if isinstance(result, Answer):
+            result.ids = self.ids
+        return result
 
     def _told_once(self) -> ResultT:
         """The outcome; whoever asks once more after a failure to wait waits again."""
