@@ -46,6 +46,29 @@ class AsyncCounting(grpc.aio.UnaryUnaryClientInterceptor):
         return await continuation(client_call_details, request)
 
 
+class Broken(grpc.UnaryUnaryClientInterceptor):
+    """Fails with what gRPC raises, too, where a channel is closed."""
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        raise ValueError("a mistake of mine")
+
+
+class AsyncBroken(grpc.aio.UnaryUnaryClientInterceptor):
+    """The same on asyncio."""
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        raise ValueError("a mistake of mine")
+
+
+def test_an_interceptor_that_fails_is_not_taken_for_a_closed_client(subject: Any, emulator: Emulator) -> None:
+    broken = Broken() if subject.kind == "sync" else AsyncBroken()
+    client = subject.client(emulator, interceptors=[broken])
+    with pytest.raises(ValueError, match="^a mistake of mine$"):
+        subject(client.tokenize("hello"))
+    with pytest.raises(yagrpc.OperationError, match="d7q: its Get could not be sent: a mistake of mine"):
+        subject(client.operation("d7q").result(timeout=10))
+
+
 def test_interceptors_see_every_call(subject: Any, emulator: Emulator) -> None:
     counting: Any = Counting() if subject.kind == "sync" else AsyncCounting()
     client = subject.client(emulator, interceptors=[counting])

@@ -353,11 +353,12 @@ class ClientCore:
 def told(error: BaseException, effect: Effect | None = None) -> BaseException:
     """What a shell raises for an effect, with gRPC's two ways to say that a channel is closed made ours.
 
-    What a `Block` runs is no gRPC: it may be anybody's code, and its ValueError says something else.
+    They have no class of their own, and an interceptor or what a `Block` runs is anybody's code: so gRPC's word for it
+    has to be there, and a `Block` is left alone.
     """
-    if isinstance(effect, Block):
+    if isinstance(effect, Block) or isinstance(error, YagrpcError):
         return error
-    if isinstance(error, (ValueError, grpc.aio.UsageError)) and not isinstance(error, YagrpcError):
+    if isinstance(error, (ValueError, grpc.aio.UsageError)) and "closed" in str(error):
         closed = ClientClosedError()
         closed.__cause__ = error
         return closed
