@@ -250,7 +250,7 @@ def test_a_read_that_is_refused_does_not_wait_for_its_connection(drive: Any, a_c
 
 
 def test_exhausted_otherwise_is_no_refusal(drive: Any, a_call: Any, exhausted: Any, rpc_error: Any) -> None:
-    admission = Admission(rate(), a_call(), drive.clock)
+    admission = Admission(rate(), a_call().timeout, drive.clock)
     assert not admission.refused(exhausted("Received message larger than max (5 vs. 4)"))
     assert not admission.refused(rpc_error(grpc.StatusCode.UNAVAILABLE, RATE))
     assert admission.refused(exhausted())
