@@ -200,6 +200,18 @@ def test_a_place_that_was_given_back_passes_no_more() -> None:
     assert waits(one, START) == 0.0
 
 
+def test_a_place_that_was_given_back_waits_for_nothing() -> None:
+    """As when a stream that waits is closed by another thread, between two looks."""
+    one = gate((1, 1.0))
+    first, second, third = one.join(), one.join(), one.join()
+    assert one.take(second, START) == math.inf
+    one.give_back(second)
+    assert one.bound(second, START)[0] == "rate_0"
+    with pytest.raises(ClientClosedError):
+        one.take(second, START)
+    assert len(one) == len([first, third])
+
+
 def test_closing_ends_every_wait() -> None:
     gates = Gates(Quota())
     gate = gates.of(methods.TextGenerationService.Completion.path)
@@ -255,11 +267,12 @@ def test_a_refusal_holds_the_others_back_and_the_next_one_longer() -> None:
     assert waits(ten, now) == 1.0
 
 
-def test_refusals_of_those_that_were_under_way_count_once() -> None:
-    ten = gate((10, 1.0))
+@pytest.mark.parametrize("limit", [Window("submit_per_second", 10, 1.0), Gauge("concurrent_completions", 10)])
+def test_refusals_of_those_that_were_under_way_count_once(limit: Window | Gauge) -> None:
+    ten = Gate(limit)
     for slot in [passed(ten, START) for _ in range(10)]:
         ten.refused(slot, START + 0.1)
-    assert ten.bound(ten.join(), START + 0.1)[1] == pytest.approx(1.0)
+    assert waits(ten, START + 0.1) == pytest.approx(1.0)
 
 
 def test_a_slot_that_comes_back_ends_the_pause_of_a_gauge_but_not_that_of_a_rate() -> None:

@@ -126,7 +126,7 @@ class Gate:
     def bound(self, slot: Slot, now: float) -> tuple[str, float]:
         """The quota that a place in the queue waits for longest, and how many seconds it waits at least."""
         with self._lock:
-            newest = not self._queue or self._queue[-1] is slot  # as it mostly is; else it takes a search
+            newest = not slot.queued or self._queue[-1] is slot  # as it mostly is; else it takes a search
             ahead = max(0, len(self._queue) - 1) if newest else self._queue.index(slot)
             seconds, name = max((limit.earliest(ahead, now) - now, limit.name) for limit in self.limits)
             return name, seconds if self._counts else max(seconds, self._paused_until - now)
@@ -144,8 +144,10 @@ class Gate:
 
     def refused(self, slot: Slot, now: float) -> None:
         """The service refused it, as the quota is used up, by whomever: nothing leaves for a while."""
-        self.give_back(slot)
         with self._lock:
+            paused_until = self._paused_until
+            self.give_back(slot)
+            self._paused_until = paused_until  # this one shows no free slot
             slot.answered = min(slot.answered, now)
             if self._paused_until <= now:  # of those that were under way together, one counts
                 self._paused_until = now + min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused, 16))
