@@ -196,6 +196,19 @@ def test_a_message_that_cannot_be_given_ends_the_call(sizes: list[int], subject:
     assert subject(stream) == []
 
 
+def test_a_whole_answer_that_breaks_may_be_billed(subject: Any, served: Any) -> None:
+    def completion(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        yield _response("half a", 1)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "going down")
+
+    client = subject.client(endpoint=served.start(completion=completion).address, plaintext=True)
+    with pytest.raises(yagrpc.AmbiguousSubmitError, match="going down") as caught:
+        subject(client.completion("hello"))
+    assert isinstance(caught.value.__cause__, yagrpc.UnavailableError)
+    assert isinstance(caught.value.__cause__.__cause__, grpc.RpcError)
+    assert served.calls == ["completion"]
+
+
 def test_a_stream_closed_before_its_start_sends_nothing(subject: Any, client: Any, emulator: Emulator) -> None:
     stream = client.completion_stream("hello")
     subject(stream.close())

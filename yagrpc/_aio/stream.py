@@ -69,7 +69,7 @@ class AsyncStream(Generic[ItemT]):
             if isinstance(error, YagrpcError):
                 self._core.raise_request_error(self._call)
                 raise
-            raise self._core.failed(error, self._call) from error
+            self._core.raise_broken(error, self._call)
         except Exception:
             if self._responses is None:  # it may have been sent, so it is not sent again
                 self._end()

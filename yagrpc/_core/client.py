@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -25,10 +25,9 @@ from yagrpc._core.limits import Gates, Limit, Limits
 from yagrpc._core.metadata import given_metadata, new_request_id
 from yagrpc._core.outage import Outage
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
-from yagrpc._core.replies import Unreadable, result_error, too_large, unreadable
+from yagrpc._core.replies import Unreadable, result_error, unreadable
 from yagrpc._core.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.routes import Route, route_of
-from yagrpc._core.rpc_errors import call_error
 from yagrpc._core.tokens import Tokens
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
@@ -301,11 +300,10 @@ class ClientCore:
         """The error of a call that ended well, without an answer."""
         return result_error("the service answered without a completion", call)
 
-    def failed(self, error: grpc.RpcError, call: Call[Any, Any]) -> CallError:
-        """The failure of a stream, as one of ours, or what went wrong in the caller's own stream of requests."""
+    def raise_broken(self, error: grpc.RpcError, call: Call[Any, Any]) -> NoReturn:
+        """Raise the failure of a stream that had begun, or what went wrong in the caller's own stream of requests."""
         self.raise_request_error(call)
-        failure = call_error(error, call, self.endpoint_of(call.method), 1)
-        return too_large(failure, call, self.message_limits.send) or failure
+        sending.raise_broken(error, call, self._way(call.method))
 
     def raise_request_error(self, call: Call[Any, Any]) -> None:
         """Raise what went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
