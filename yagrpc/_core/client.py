@@ -242,8 +242,11 @@ class ClientCore:
         return sending.Way(self.endpoint_of(method), self.message_limits.send if own else -1, own)
 
     def _found(self, call: Call[Any, Any]) -> Flow[Any]:
+        deadline = None if call.timeout is None else self.clock() + call.timeout
         yield from self._discover(call)
-        return (yield from self.flow(call))
+        if deadline is not None:
+            call.timeout = max(0.0, deadline - self.clock())
+        return (yield from self._flow(call))
 
     def _discover(self, call: Call[Any, Any]) -> Flow[None]:
         """Ask for the endpoints of all services, once, and find the call's among them.
