@@ -116,7 +116,7 @@ class AsyncTransport:
                     else:
                         outcome = await self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(told(error))
+                    effect = flow.throw(error if type(effect) is Block else told(error))
                 else:
                     effect = flow.send(outcome)
         except StopIteration as stop:

@@ -87,7 +87,7 @@ class Transport:
                 try:
                     outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(told(error))
+                    effect = flow.throw(error if type(effect) is Block else told(error))
                 else:
                     effect = flow.send(outcome)
         except StopIteration as stop:
