@@ -188,6 +188,7 @@ def limited(flow: Flow[ResponseT], call: Call[Any, ResponseT], gate: Gate, clock
         return response
     except BaseException as error:
         call.over()
+        admission.give_back()  # where the call was ended meanwhile, it may have entered anew
         if isinstance(error, (CallError, AmbiguousSubmitError)):
             error.attempts += admission.refusals
         raise

@@ -32,7 +32,6 @@ from yagrpc._core.tokens import Tokens
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.errors import (
-    CallError,
     ClientClosedError,
     ConfigError,
     OperationError,

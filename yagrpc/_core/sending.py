@@ -20,6 +20,7 @@ from yagrpc._core.rpc_errors import call_error
 from yagrpc.errors import (
     AmbiguousSubmitError,
     CallError,
+    ClientClosedError,
     Code,
     MessageTooLargeError,
     OperationResultError,
@@ -76,8 +77,11 @@ class Attempts:
 
         Raises:
             CallError: It failed; what gRPC raised is the cause.
+            ClientClosedError: The stream was closed before it was sent.
             ResultError: The answer does not parse.
         """
+        if self.call.ended:
+            raise ClientClosedError
         self.number += 1
         told = calls_log.wanted()
         started = self._clock() if told else 0.0
