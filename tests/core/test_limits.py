@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections import deque
 from typing import Any
 
@@ -222,6 +223,34 @@ def test_closing_ends_every_wait() -> None:
         assert slot.woken
         with pytest.raises(ClientClosedError):
             gate.take(slot, START)
+
+
+def test_a_lock_of_the_parent_stops_nobody_in_a_forked_child() -> None:
+    gates = Gates(Quota())
+    gate = gates.of(methods.TextGenerationService.Completion.path)
+    assert gate is not None
+    slot = passed(gate, START)
+    locked, over = threading.Event(), threading.Event()
+
+    def holds_the_lock() -> None:
+        with gate._lock:
+            locked.set()
+            over.wait(10)
+
+    def given_back() -> None:
+        gate.give_back(slot)
+
+    holder = threading.Thread(target=holds_the_lock)
+    holder.start()
+    locked.wait(10)
+    gates.forked()
+    giver = threading.Thread(target=given_back, daemon=True)
+    giver.start()
+    giver.join(5)
+    stopped = giver.is_alive()
+    over.set()
+    holder.join()
+    assert not stopped
 
 
 # Gauges

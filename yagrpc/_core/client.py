@@ -226,6 +226,7 @@ class ClientCore:
 
     def forked(self) -> None:
         """In a forked child: the places in the queues, and the locks, are the parent's."""
+        self.gates.forked()
         self.gates = Gates(self.quota)
         self._routes = {}
 

@@ -174,6 +174,10 @@ class Gate:
             for slot in list(self._queue):
                 slot.rouse()
 
+    def forked(self) -> None:
+        """In a forked child: whoever holds the lock is the parent's, and what is collected here gives slots back."""
+        self._lock = threading.RLock()
+
     def _rouse(self) -> None:
         """Have the head of the queue look again."""
         try:
@@ -204,6 +208,11 @@ class Gates:
         """End every wait for a slot."""
         for gate in set(self._gates.values()):
             gate.close()
+
+    def forked(self) -> None:
+        """In a forked child: renew the locks of what is the parent's."""
+        for gate in set(self._gates.values()):
+            gate.forked()
 
     def used(self, now: float, gets: Limit) -> Limits:
         """What is used and what is left.
