@@ -324,6 +324,25 @@ def test_closing_ends_the_sleep_of_the_blocking_driver() -> None:
     assert len(told) == 1
 
 
+async def test_closing_ends_the_sleep_of_the_asyncio_driver() -> None:
+    transport = AsyncTransport(_core_of_a_client(), None, None, ())
+    begun = asyncio.Event()
+
+    def announced() -> Flow[None]:
+        begun.set()
+        yield from sleep(3600.0)
+
+    task = asyncio.ensure_future(transport.run(announced()))
+    await begun.wait()
+    await asyncio.sleep(0)
+    await transport.close()
+    done, _ = await asyncio.wait([task], timeout=30.0)
+    task.cancel()
+    assert done
+    with pytest.raises(ClientClosedError):
+        await task
+
+
 async def cancelled_when(shell: Any, begun: asyncio.Event, flow: Flow[Any]) -> asyncio.Task[Any]:
     """A task that carries a flow out, cancelled once the flow has begun."""
     task = asyncio.get_running_loop().create_task(shell.run(flow))
