@@ -384,9 +384,10 @@ def test_a_refusal_where_discovery_came_first_is_answered_once(drive: Any, rpc_e
     listing.endpoints.add(id="vpc", address="vpc.example:443")
     refused = [rpc_error(grpc.StatusCode.UNAUTHENTICATED) for _ in range(2)]
     call = client.call(method, _pb.text_generation_service_pb2.TokenizeRequest(), {"timeout": 10.0})
-    with pytest.raises(yagrpc.UnauthenticatedError):
+    with pytest.raises(yagrpc.UnauthenticatedError) as caught:
         drive(client.flow(call), [listing, *refused], each=2.0)
     assert drive.figures("send") == [10.0, 8.0, 6.0]  # the timeout is over all of it
+    assert caught.value.attempts == len(refused)
 
 
 # What is obtained
