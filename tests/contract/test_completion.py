@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import threading
 from collections.abc import Iterator
@@ -172,6 +173,34 @@ def test_a_stream_whose_opening_was_interrupted_is_not_sent_again(served: Any) -
         slow.go.set()
         with pytest.raises(StopIteration):
             next(stream)
+    assert served.calls == ["completion"]
+
+
+def test_a_stream_that_is_read_twice_at_once_is_sent_once(subject: Any, served: Any) -> None:
+    slow = Slow()
+    client = subject.client(endpoint=served.start(completion=slow).address, plaintext=True)
+    stream = client.completion_stream("hello")
+
+    def too_early() -> Any:
+        if subject.kind == "sync":
+            slow.sent.wait(10)
+            try:
+                return next(stream)
+            finally:
+                slow.go.set()
+        return too_early_too()
+
+    async def too_early_too() -> Any:
+        await asyncio.to_thread(slow.sent.wait, 10)
+        try:
+            return await anext(stream)
+        finally:
+            slow.go.set()
+
+    first = functools.partial(next if subject.kind == "sync" else anext, stream)
+    chunk, refused = subject.together([first, too_early])
+    assert chunk.text == "at last"
+    assert isinstance(refused, RuntimeError)
     assert served.calls == ["completion"]
 
 

@@ -37,6 +37,7 @@ class AsyncStream(Generic[ItemT]):
         self._transport = transport
         self._call = call
         self._make = make
+        self._opening = False
         self._responses: Any = None
         self._closed = False
 
@@ -51,6 +52,10 @@ class AsyncStream(Generic[ItemT]):
     async def __anext__(self) -> ItemT:
         if self._closed:
             raise StopAsyncIteration
+        if self._responses is None:
+            if self._opening:
+                raise RuntimeError("another task waits for the first message of this stream: it is not sent twice")
+            self._opening = True
         try:
             response = await (self._open() if self._responses is None else self._responses.read())
             if response is not grpc.aio.EOF:

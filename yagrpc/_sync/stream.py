@@ -36,6 +36,7 @@ class Stream(Generic[ItemT]):
         self._transport = transport
         self._call = call
         self._make = make
+        self._opening = False
         self._responses: Any = None
         self._closed = False
 
@@ -50,6 +51,10 @@ class Stream(Generic[ItemT]):
     def __next__(self) -> ItemT:
         if self._closed:
             raise StopIteration
+        if self._responses is None:
+            if self._opening:
+                raise RuntimeError("another thread waits for the first message of this stream: it is not sent twice")
+            self._opening = True
         try:
             response = self._open() if self._responses is None else next(self._responses)
             self.last = self._core.made(self._make, response, self._call)
