@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -115,6 +119,123 @@ def test_a_stream_that_breaks_keeps_what_it_had(subject: Any, served: Any) -> No
         subject.first(stream)
     assert stream.last.text == "half a"
     assert served.calls == ["completion"]  # a generation is not sent again
+
+
+class Slow:
+    """A completion whose first message comes when the test lets it."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.sent = threading.Event()
+        self.gone = threading.Event()
+
+    def __call__(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        context.add_callback(self.gone.set)
+        self.sent.set()
+        self.go.wait(10)
+        yield _response("at last", 1)
+
+
+async def test_a_stream_whose_opening_was_cancelled_is_not_sent_again(served: Any) -> None:
+    slow = Slow()
+    address = served.start(completion=slow).address
+    key = yagrpc.ApiKey("secret")
+    async with yagrpc.AsyncClient(endpoint=address, plaintext=True, folder_id="f", credentials=key) as client:
+        stream = client.completion_stream("hello")
+        task = asyncio.ensure_future(anext(stream))
+        await asyncio.to_thread(slow.sent.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        slow.go.set()
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+    assert served.calls == ["completion"]
+
+
+def test_a_stream_whose_opening_was_interrupted_is_not_sent_again(served: Any) -> None:
+    slow, main = Slow(), threading.get_ident()
+
+    def interrupt() -> None:
+        slow.sent.wait(10)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    address = served.start(completion=slow).address
+    key = yagrpc.ApiKey("secret")
+    with yagrpc.Client(endpoint=address, plaintext=True, folder_id="f", credentials=key) as client:
+        stream = client.completion_stream("hello")
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            next(stream)
+        thread.join()
+        assert slow.gone.wait(10)
+        slow.go.set()
+        with pytest.raises(StopIteration):
+            next(stream)
+    assert served.calls == ["completion"]
+
+
+def test_a_stream_that_is_read_twice_at_once_is_sent_once(subject: Any, served: Any) -> None:
+    slow = Slow()
+    client = subject.client(endpoint=served.start(completion=slow).address, plaintext=True)
+    stream = client.completion_stream("hello")
+
+    def too_early() -> Any:
+        if subject.kind == "sync":
+            slow.sent.wait(10)
+            try:
+                return next(stream)
+            finally:
+                slow.go.set()
+        return too_early_too()
+
+    async def too_early_too() -> Any:
+        await asyncio.to_thread(slow.sent.wait, 10)
+        try:
+            return await anext(stream)
+        finally:
+            slow.go.set()
+
+    first = functools.partial(next if subject.kind == "sync" else anext, stream)
+    chunk, refused = subject.together([first, too_early])
+    assert chunk.text == "at last"
+    assert isinstance(refused, RuntimeError)
+    assert served.calls == ["completion"]
+
+
+@pytest.mark.parametrize("sizes", [[5000], [10, 5000]], ids=["first", "second"])
+def test_a_message_that_cannot_be_given_ends_the_call(sizes: list[int], subject: Any, served: Any) -> None:
+    gone = threading.Event()
+
+    def completion(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        context.add_callback(gone.set)
+        for size in sizes:
+            yield _response("x" * size, 1)
+        gone.wait(10)
+
+    options = [("grpc.max_receive_message_length", 1000)]
+    address = served.start(completion=completion).address
+    client = subject.client(endpoint=address, plaintext=True, channel_options=options)
+    stream = client.completion_stream("hello")
+    with pytest.raises(yagrpc.MessageTooLargeError):
+        subject(stream)
+    assert client.limits.concurrent_completions.used == 0
+    assert gone.wait(5)
+    assert subject(stream) == []
+
+
+def test_a_whole_answer_that_breaks_may_be_billed(subject: Any, served: Any) -> None:
+    def completion(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        yield _response("half a", 1)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "going down")
+
+    client = subject.client(endpoint=served.start(completion=completion).address, plaintext=True)
+    with pytest.raises(yagrpc.AmbiguousSubmitError, match="going down") as caught:
+        subject(client.completion("hello"))
+    assert isinstance(caught.value.__cause__, yagrpc.UnavailableError)
+    assert isinstance(caught.value.__cause__.__cause__, grpc.RpcError)
+    assert served.calls == ["completion"]
 
 
 def test_a_stream_closed_before_its_start_sends_nothing(subject: Any, client: Any, emulator: Emulator) -> None:

@@ -196,6 +196,19 @@ def test_a_stream_gives_its_slot_back(way: str, subject: Any, served: Any, held:
     assert len(held.texts) == 2
 
 
+def test_a_stream_that_nobody_keeps_is_over_at_once(subject: Any, served: Any, held: Held) -> None:
+    """Whoever waits for its slot makes no garbage meanwhile, so that nothing would come to collect it."""
+    client = subject.client(endpoint=served.start(completion=held).address, plaintext=True, quota=ONE)
+    gc.disable()
+    try:
+        stream = client.completion_stream("hello")
+        assert subject.first(stream).text == "first"
+        del stream
+        assert client.limits.concurrent_completions == yagrpc.Limit(1, 0, 1, 0)
+    finally:
+        gc.enable()
+
+
 def _leave(subject: Any, stream: Any) -> None:
     if subject.kind == "sync":
         with stream:

@@ -11,7 +11,7 @@ import pytest
 from yagrpc import methods
 from yagrpc._core import retry, sending
 from yagrpc._core.admission import Admission, limited
-from yagrpc._core.flow import Wait
+from yagrpc._core.flow import Ready, Send, Sleep, Wait
 from yagrpc._core.limits import Gate
 from yagrpc._core.slots import Gauge, Slot, Window
 from yagrpc.errors import (
@@ -166,6 +166,32 @@ def test_closing_ends_a_wait(drive: Any, a_call: Any) -> None:
         flow.send(None)
 
 
+@pytest.mark.parametrize("gate", [rate(), Gate(Gauge("concurrent_completions", 1))])
+def test_what_was_closed_while_it_connected_is_not_sent(gate: Gate, drive: Any, a_call: Any) -> None:
+    call = a_call(methods.TextGenerationService.Completion)
+    flow = submit(call, gate, drive)
+    assert isinstance(next(flow), Ready)
+    call.end()
+    with pytest.raises(ClientClosedError):
+        flow.send(True)
+    assert gate.limits[0].used(drive.clock.now) == 0
+
+
+def test_what_was_closed_while_it_paused_holds_nothing(drive: Any, a_call: Any, rpc_error: Any) -> None:
+    gate = Gate(Gauge("concurrent_completions", 1))
+    call = a_call(methods.TextGenerationService.Completion)
+    flow = submit(call, gate, drive)
+    assert isinstance(next(flow), Ready)
+    assert isinstance(flow.send(True), Send)
+    assert isinstance(flow.throw(rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "some other limit")), Sleep)
+    call.end()
+    assert isinstance(flow.send(None), Ready)
+    with pytest.raises(ClientClosedError) as caught:
+        flow.send(True)
+    assert gate.limits[0].used(drive.clock.now) == 0
+    assert caught.traceback  # it holds the flow's frames
+
+
 # The end of a call
 
 
@@ -250,7 +276,7 @@ def test_a_read_that_is_refused_does_not_wait_for_its_connection(drive: Any, a_c
 
 
 def test_exhausted_otherwise_is_no_refusal(drive: Any, a_call: Any, exhausted: Any, rpc_error: Any) -> None:
-    admission = Admission(rate(), a_call(), drive.clock)
+    admission = Admission(rate(), a_call().timeout, drive.clock)
     assert not admission.refused(exhausted("Received message larger than max (5 vs. 4)"))
     assert not admission.refused(rpc_error(grpc.StatusCode.UNAVAILABLE, RATE))
     assert admission.refused(exhausted())

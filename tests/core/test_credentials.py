@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import json
 import logging
 import pickle
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -35,6 +37,7 @@ from yagrpc.credentials import (
     resolve_credentials,
 )
 from yagrpc.errors import ConfigError
+from yagrpc.method import UnaryMethod
 
 API_KEY = "AQVNsecret-Secret_0123456789"
 IAM = "t1.9euelSecretSecret.Zm9v-_bar"
@@ -369,6 +372,22 @@ def test_a_call_shows_no_secret() -> None:
     assert ("authorization", f"Api-Key {API_KEY}") in call.metadata
     assert API_KEY not in repr(call)
     assert API_KEY not in repr(core(ApiKey(API_KEY)))
+
+
+def test_a_refusal_where_discovery_came_first_is_answered_once(drive: Any, rpc_error: Any) -> None:
+    kinds = f"{_pb.text_generation_service_pb2.__name__}:TokenizeRequest"
+    method = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kinds, response=kinds)
+    given = itertools.count()
+    client = core(IamToken(lambda: f"t1.{next(given)}"))
+    client.clock = drive.clock
+    listing = _pb.api_endpoint_service_pb2.ListApiEndpointsResponse()
+    listing.endpoints.add(id="vpc", address="vpc.example:443")
+    refused = [rpc_error(grpc.StatusCode.UNAUTHENTICATED) for _ in range(2)]
+    call = client.call(method, _pb.text_generation_service_pb2.TokenizeRequest(), {"timeout": 10.0})
+    with pytest.raises(yagrpc.UnauthenticatedError) as caught:
+        drive(client.flow(call), [listing, *refused], each=2.0)
+    assert drive.figures("send") == [10.0, 8.0, 6.0]  # the timeout is over all of it
+    assert caught.value.attempts == len(refused)
 
 
 # What is obtained

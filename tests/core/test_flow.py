@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from yagrpc import _core, methods
 from yagrpc._aio.transport import AsyncTransport
 from yagrpc._core import flow as flows
 from yagrpc._core.client import ClientCore
-from yagrpc._core.flow import Call, Flow, ready, send, sleep
+from yagrpc._core.flow import Call, Flow, block, ready, send, sleep
 from yagrpc._sync.transport import Transport
 from yagrpc.errors import ClientClosedError
 
@@ -270,6 +271,17 @@ def test_a_channel_that_its_host_closed_is_told(shell: Any, call: Call[Any, Any]
     assert isinstance(caught.value.__cause__, (ValueError, grpc.aio.UsageError))
 
 
+def test_what_a_function_that_blocks_raises_is_raised_as_it_is(shell: Any) -> None:
+    error = json.JSONDecodeError("Expecting value", "", 0)  # a ValueError, as of a channel that is closed
+
+    def failing() -> None:
+        raise error
+
+    with pytest.raises(json.JSONDecodeError) as caught:
+        shell.run(block(failing))
+    assert caught.value is error
+
+
 def test_what_ends_a_generator_is_no_answer(shell: Any, call: Call[Any, Any]) -> None:
     def stopping() -> None:
         raise StopIteration("answer")
@@ -310,6 +322,25 @@ def test_closing_ends_the_sleep_of_the_blocking_driver() -> None:
     thread.join(30.0)
     assert not thread.is_alive()
     assert len(told) == 1
+
+
+async def test_closing_ends_the_sleep_of_the_asyncio_driver() -> None:
+    transport = AsyncTransport(_core_of_a_client(), None, None, ())
+    begun = asyncio.Event()
+
+    def announced() -> Flow[None]:
+        begun.set()
+        yield from sleep(3600.0)
+
+    task = asyncio.ensure_future(transport.run(announced()))
+    await begun.wait()
+    await asyncio.sleep(0)
+    await transport.close()
+    done, _ = await asyncio.wait([task], timeout=30.0)
+    task.cancel()
+    assert done
+    with pytest.raises(ClientClosedError):
+        await task
 
 
 async def cancelled_when(shell: Any, begun: asyncio.Event, flow: Flow[Any]) -> asyncio.Task[Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import math
+import threading
 from collections import deque
 from typing import Any
 
@@ -201,6 +201,18 @@ def test_a_place_that_was_given_back_passes_no_more() -> None:
     assert waits(one, START) == 0.0
 
 
+def test_a_place_that_was_given_back_waits_for_nothing() -> None:
+    """As when a stream that waits is closed by another thread, between two looks."""
+    one = gate((1, 1.0))
+    first, second, third = one.join(), one.join(), one.join()
+    assert one.take(second, START) == math.inf
+    one.give_back(second)
+    assert one.bound(second, START)[0] == "rate_0"
+    with pytest.raises(ClientClosedError):
+        one.take(second, START)
+    assert len(one) == len([first, third])
+
+
 def test_closing_ends_every_wait() -> None:
     gates = Gates(Quota())
     gate = gates.of(methods.TextGenerationService.Completion.path)
@@ -211,6 +223,34 @@ def test_closing_ends_every_wait() -> None:
         assert slot.woken
         with pytest.raises(ClientClosedError):
             gate.take(slot, START)
+
+
+def test_a_lock_of_the_parent_stops_nobody_in_a_forked_child() -> None:
+    gates = Gates(Quota())
+    gate = gates.of(methods.TextGenerationService.Completion.path)
+    assert gate is not None
+    slot = passed(gate, START)
+    locked, over = threading.Event(), threading.Event()
+
+    def holds_the_lock() -> None:
+        with gate._lock:
+            locked.set()
+            over.wait(10)
+
+    def given_back() -> None:
+        gate.give_back(slot)
+
+    holder = threading.Thread(target=holds_the_lock)
+    holder.start()
+    locked.wait(10)
+    gates.forked()
+    giver = threading.Thread(target=given_back, daemon=True)
+    giver.start()
+    giver.join(5)
+    stopped = giver.is_alive()
+    over.set()
+    holder.join()
+    assert not stopped
 
 
 # Gauges
@@ -231,11 +271,11 @@ def test_so_many_run_at_once() -> None:
 
 def test_a_slot_goes_back_with_the_one_who_held_it(a_call: Any, drive: Any) -> None:
     one = Gate(Gauge("concurrent_completions", 1))
-    admission = Admission(one, a_call(), drive.clock)
-    assert drive(admission.enter(), []) == 60.0
+    call = a_call()
+    admission = Admission(one, call.timeout, drive.clock)
+    assert drive(admission.enter(call), []) == 60.0
     assert waits(one, START) == math.inf
     del admission
-    gc.collect()
     assert waits(one, START) == 0.0
 
 
@@ -256,11 +296,12 @@ def test_a_refusal_holds_the_others_back_and_the_next_one_longer() -> None:
     assert waits(ten, now) == 1.0
 
 
-def test_refusals_of_those_that_were_under_way_count_once() -> None:
-    ten = gate((10, 1.0))
+@pytest.mark.parametrize("limit", [Window("submit_per_second", 10, 1.0), Gauge("concurrent_completions", 10)])
+def test_refusals_of_those_that_were_under_way_count_once(limit: Window | Gauge) -> None:
+    ten = Gate(limit)
     for slot in [passed(ten, START) for _ in range(10)]:
         ten.refused(slot, START + 0.1)
-    assert ten.bound(ten.join(), START + 0.1)[1] == pytest.approx(1.0)
+    assert waits(ten, START + 0.1) == pytest.approx(1.0)
 
 
 def test_a_slot_that_comes_back_ends_the_pause_of_a_gauge_but_not_that_of_a_rate() -> None:

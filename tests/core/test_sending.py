@@ -53,6 +53,29 @@ def test_every_status_has_its_place() -> None:
     assert not SUBMIT_AGAIN & AMBIGUOUS
 
 
+# Sent again although it may have run
+
+
+RESUBMITTED = [
+    ([("UNAVAILABLE", "gone"), ("PERMISSION_DENIED", "no")], [], 2),
+    ([("UNAVAILABLE", "gone"), *[("RESOURCE_EXHAUSTED", "no")] * 4], [], 5),
+    ([("UNAVAILABLE", "gone")], [True, False], 1),
+]
+
+
+@pytest.mark.parametrize(("failures", "connected", "attempts"), RESUBMITTED, ids=["denied", "exhausted", "connection"])
+def test_a_generation_that_may_have_run_is_never_told_not_to_have_started(
+    failures: list[tuple[str, str]], connected: list[bool], attempts: int, drive: Any, a_call: Any, rpc_error: Any
+) -> None:
+    call = a_call(methods.TextGenerationAsyncService.Completion)
+    call.resubmit = True
+    errors = [rpc_error(grpc.StatusCode[code], text) for code, text in failures]
+    with pytest.raises(AmbiguousSubmitError, match="UNAVAILABLE: gone") as caught:
+        drive(sending.generate(sending.Attempts(call, WAY, drive.clock)), errors, connected=connected)
+    assert caught.value.attempts == attempts
+    assert isinstance(caught.value.__cause__, CallError)
+
+
 # Reads
 
 

@@ -24,8 +24,9 @@ ItemT = TypeVar("ItemT")
 class AsyncStream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `async with` block, or `close()`, ends the call.
 
-    Nothing is sent before the first message is asked for. `last` is the message last given, also after an error:
-    of a streamed completion, all the text so far. A stream that is collected gives its place under the quota back.
+    Nothing is sent before the first message is asked for; after an error the stream is over, and where a task that
+    waited for a message was cancelled. `last` is the message last given, also then: of a streamed completion, all the
+    text so far. A stream that is collected gives its place under the quota back.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class AsyncStream(Generic[ItemT]):
         self._transport = transport
         self._call = call
         self._make = make
+        self._opening = False
         self._responses: Any = None
         self._closed = False
 
@@ -50,12 +52,19 @@ class AsyncStream(Generic[ItemT]):
     async def __anext__(self) -> ItemT:
         if self._closed:
             raise StopAsyncIteration
+        if self._responses is None:
+            if self._opening:
+                raise RuntimeError("another task waits for the first message of this stream: it is not sent twice")
+            self._opening = True
         try:
             response = await (self._open() if self._responses is None else self._responses.read())
+            if response is not grpc.aio.EOF:
+                self.last = self._core.made(self._make, response, self._call)
+                return self.last
         except asyncio.CancelledError:
             if self._closed:  # our own close, from another task
                 raise StopAsyncIteration from None
-            self._call.over()  # gRPC has ended it with the task
+            self._end()  # gRPC has ended it with the task
             self._core.raise_request_error(self._call)
             raise
         except (grpc.RpcError, YagrpcError) as error:
@@ -65,12 +74,13 @@ class AsyncStream(Generic[ItemT]):
             if isinstance(error, YagrpcError):
                 self._core.raise_request_error(self._call)
                 raise
-            raise self._core.failed(error, self._call) from error
-        if response is grpc.aio.EOF:
-            self._end()
-            raise StopAsyncIteration
-        self.last = self._core.made(self._make, response, self._call)
-        return self.last
+            self._core.raise_broken(error, self._call)
+        except Exception:
+            if self._responses is None:  # it may have been sent, so it is not sent again
+                self._end()
+            raise
+        self._end()
+        raise StopAsyncIteration
 
     def only(self) -> ItemT:
         """The last message of a stream that has been read to its end.
@@ -84,8 +94,7 @@ class AsyncStream(Generic[ItemT]):
 
     async def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
-        self._closed = True
-        self._call.end()
+        self._end()
 
     async def __aenter__(self) -> AsyncStream[ItemT]:
         return self
@@ -102,4 +111,4 @@ class AsyncStream(Generic[ItemT]):
 
     def _end(self) -> None:
         self._closed = True
-        self._call.over()
+        self._call.end()

@@ -58,6 +58,7 @@ class AsyncTransport:
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closed = False
+        self._sleeping: set[asyncio.Future[None]] = set()
         self._sharing = AsyncSharing(self.run)
         self._refusal: ConfigError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -140,6 +141,8 @@ class AsyncTransport:
         """End all calls, and close the channels that were opened here."""
         self._closed = True
         self._core.gates.close()
+        for sleeping in self._sleeping:
+            _set(sleeping)
         opened, self._opened = self._opened, []
         self._channels.clear()
         self._callables.clear()
@@ -157,8 +160,17 @@ class AsyncTransport:
         if isinstance(effect, Block):
             return await in_thread(effect.function)
         assert isinstance(effect, Sleep)
-        await asyncio.sleep(effect.seconds)
-        return None
+        return await self._sleep(effect)
+
+    async def _sleep(self, effect: Sleep) -> None:
+        closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleeping.add(closing)
+        try:
+            await asyncio.wait([closing], timeout=effect.seconds)
+        finally:
+            self._sleeping.discard(closing)
+        if self._closed:
+            raise ClientClosedError
 
     async def _ready(self, effect: Ready) -> bool:
         channel = self._channel(effect.call.method)
@@ -176,6 +188,7 @@ class AsyncTransport:
         self._opened = []
         self._channels = {}
         self._callables = {}
+        self._sleeping = set()
         self._sharing = AsyncSharing(self.run)
 
     def _make(self, method: AnyMethod) -> Callable[..., Any]:

@@ -36,19 +36,20 @@ log = logging.getLogger("yagrpc.quota")
 class Admission:
     """One call's dealings with its gate; what it holds goes back when it ends, or is collected.
 
+    The call keeps it, so it does not keep the call: a stream that nobody reads any longer is collected at once.
+
     Args:
         gate: The gate of the call's method.
-        call: Which.
+        timeout: The call's timeout, in seconds; `None` for no limit.
         clock: Tells the time, in seconds.
     """
 
-    __slots__ = ("_call", "_clock", "_gate", "_refusal", "_slot", "deadline", "refusals")
+    __slots__ = ("_clock", "_gate", "_refusal", "_slot", "deadline", "refusals")
 
-    def __init__(self, gate: Gate, call: Call[Any, Any], clock: Clock) -> None:
+    def __init__(self, gate: Gate, timeout: float | None, clock: Clock) -> None:
         self._gate = gate
-        self._call = call
         self._clock = clock
-        self.deadline = None if call.timeout is None else clock() + call.timeout
+        self.deadline = None if timeout is None else clock() + timeout
         self._slot: Slot | None = None
         self._refusal: Exception | None = None
         self.refusals = 0
@@ -56,8 +57,11 @@ class Admission:
     def __del__(self) -> None:
         self.give_back()
 
-    def enter(self) -> Flow[float | None]:
+    def enter(self, call: Call[Any, Any]) -> Flow[float | None]:
         """Wait for a slot, unless there is one; gives the seconds that are left of the call's timeout.
+
+        Args:
+            call: Whose admission it is, for what is told of the wait.
 
         Raises:
             QuotaWaitError: There is none in time.
@@ -66,7 +70,7 @@ class Admission:
         if self._slot is None:
             self._slot = slot = self._gate.join()
             try:
-                yield from self._wait(slot)
+                yield from self._wait(call, slot)
             except BaseException:
                 self.give_back()
                 raise
@@ -83,6 +87,7 @@ class Admission:
 
     def answered(self) -> None:
         """An answer came: the call has been counted by now."""
+        self._refusal = None  # its traceback holds the call
         if self._slot is not None:
             self._gate.answered(self._slot, self._clock())
 
@@ -103,7 +108,7 @@ class Admission:
         if slot is not None:
             self._gate.give_back(slot)
 
-    def _wait(self, slot: Slot) -> Flow[None]:
+    def _wait(self, call: Call[Any, Any], slot: Slot) -> Flow[None]:
         began = now = self._clock()
         logged = False
         deadline = math.inf if self.deadline is None else self.deadline
@@ -111,35 +116,37 @@ class Admission:
             quota, least = self._gate.bound(slot, now)
             left = deadline - now
             if least > left or left <= 0:
-                raise self._late(quota, least) from self._refusal
+                raise self._late(call, quota, least) from self._refusal
             if not logged:
                 logged = least > LOGGED_AFTER or now - began >= LOGGED_AFTER
                 if logged:
-                    self._log(quota, least)
+                    self._log(call, quota, least)
                 else:
                     seconds = min(seconds, began + LOGGED_AFTER - now)
             seconds = min(seconds, left)
             yield from wait(slot, None if seconds == math.inf else seconds)
             now = self._clock()
 
-    def _late(self, quota: str, least: float) -> QuotaWaitError:
+    @staticmethod
+    def _late(call: Call[Any, Any], quota: str, least: float) -> QuotaWaitError:
         return QuotaWaitError(
             quota,
             least if least > 0 else None,
-            timeout=self._call.timeout or 0.0,
-            method=self._call.method.path,
-            client_request_id=self._call.client_request_id,
+            timeout=call.timeout or 0.0,
+            method=call.method.path,
+            client_request_id=call.client_request_id,
         )
 
-    def _log(self, quota: str, least: float) -> None:
+    @staticmethod
+    def _log(call: Call[Any, Any], quota: str, least: float) -> None:
         when = f"at least {least:.0f} s" if least > 0 else "a running call to end"
         log.info(
             "a call of %s waits %s for a slot under quota.%s (client request id %s)",
-            self._call.method.path,
+            call.method.path,
             when,
             quota,
-            self._call.client_request_id,
-            extra={"client_request_id": self._call.client_request_id},
+            call.client_request_id,
+            extra={"client_request_id": call.client_request_id},
         )
 
 
@@ -155,10 +162,10 @@ def limited(flow: Flow[ResponseT], call: Call[Any, ResponseT], gate: Gate, clock
     Raises:
         QuotaWaitError: There is no slot within the call's timeout.
     """
-    admission = call.held = Admission(gate, call, clock)
+    admission = call.held = Admission(gate, call.timeout, clock)
     connects = False
     try:
-        yield from admission.enter()
+        yield from admission.enter(call)
         effect = next(flow)
         while True:
             try:
@@ -166,7 +173,7 @@ def limited(flow: Flow[ResponseT], call: Call[Any, ResponseT], gate: Gate, clock
                     outcome = yield from _send(effect, admission, connects=connects)
                 elif isinstance(effect, Ready):
                     connects = True
-                    left = yield from admission.enter()
+                    left = yield from admission.enter(call)
                     outcome = yield from ready(effect.call, _shorter(effect.timeout, left))
                 else:
                     outcome = yield from perform(effect)
@@ -181,6 +188,7 @@ def limited(flow: Flow[ResponseT], call: Call[Any, ResponseT], gate: Gate, clock
         return response
     except BaseException as error:
         call.over()
+        admission.give_back()  # where the call was ended meanwhile, it may have entered anew
         if isinstance(error, (CallError, AmbiguousSubmitError)):
             error.attempts += admission.refusals
         raise
@@ -188,7 +196,7 @@ def limited(flow: Flow[ResponseT], call: Call[Any, ResponseT], gate: Gate, clock
 
 def _send(effect: Send, admission: Admission, *, connects: bool) -> Flow[Any]:
     """Send once; and again, as often as a quota of the service's refuses it."""
-    left = yield from admission.enter()
+    left = yield from admission.enter(effect.call)
     while True:
         admission.sent()
         try:
@@ -202,7 +210,7 @@ def _send(effect: Send, admission: Admission, *, connects: bool) -> Flow[Any]:
         else:
             admission.answered()
             return response
-        left = yield from admission.enter()
+        left = yield from admission.enter(effect.call)
         if connects and not (yield from ready(effect.call, left)):
             admission.refusals -= 1
             raise refusal  # the call's own flow connects again, or gives up

@@ -16,7 +16,7 @@ from yagrpc._core.flow import Flow
 from yagrpc._core.requests import AsyncRequestStream, RequestStream
 from yagrpc.credentials import Credentials
 from yagrpc.credentials.base import SecretText
-from yagrpc.errors import ConfigError, UnauthenticatedError, YagrpcError
+from yagrpc.errors import AmbiguousSubmitError, CallError, ConfigError, UnauthenticatedError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._core.flow import Call
@@ -61,8 +61,13 @@ class Authorizer:
             self._shorten(call, deadline)
             if not (yield from self.renew(call, error)):
                 raise
+            before = error.attempts
         self._shorten(call, deadline)
-        return (yield from send())
+        try:
+            return (yield from send())
+        except (CallError, AmbiguousSubmitError) as failure:
+            failure.attempts += before
+            raise
 
     def authorize(self, call: Call[Any, Any]) -> Flow[None]:
         """Put what authorizes it into a call's metadata, where the client puts anything there.

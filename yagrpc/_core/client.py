@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -25,15 +25,13 @@ from yagrpc._core.limits import Gates, Limit, Limits
 from yagrpc._core.metadata import given_metadata, new_request_id
 from yagrpc._core.outage import Outage
 from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
-from yagrpc._core.replies import Unreadable, result_error, too_large, unreadable
+from yagrpc._core.replies import Unreadable, result_error, unreadable
 from yagrpc._core.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.routes import Route, route_of
-from yagrpc._core.rpc_errors import call_error
 from yagrpc._core.tokens import Tokens
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.errors import (
-    CallError,
     ClientClosedError,
     ConfigError,
     OperationError,
@@ -230,6 +228,7 @@ class ClientCore:
 
     def forked(self) -> None:
         """In a forked child: the places in the queues, and the locks, are the parent's."""
+        self.gates.forked()
         self.gates = Gates(self.quota)
         self._routes = {}
 
@@ -245,8 +244,11 @@ class ClientCore:
         return sending.Way(self.endpoint_of(method), self.message_limits.send if own else -1, own)
 
     def _found(self, call: Call[Any, Any]) -> Flow[Any]:
+        deadline = None if call.timeout is None else self.clock() + call.timeout
         yield from self._discover(call)
-        return (yield from self.flow(call))
+        if deadline is not None:
+            call.timeout = max(0.0, deadline - self.clock())
+        return (yield from self._flow(call))
 
     def _discover(self, call: Call[Any, Any]) -> Flow[None]:
         """Ask for the endpoints of all services, once, and find the call's among them.
@@ -303,11 +305,10 @@ class ClientCore:
         """The error of a call that ended well, without an answer."""
         return result_error("the service answered without a completion", call)
 
-    def failed(self, error: grpc.RpcError, call: Call[Any, Any]) -> CallError:
-        """The failure of a stream, as one of ours, or what went wrong in the caller's own stream of requests."""
+    def raise_broken(self, error: grpc.RpcError, call: Call[Any, Any]) -> NoReturn:
+        """Raise the failure of a stream that had begun, or what went wrong in the caller's own stream of requests."""
         self.raise_request_error(call)
-        failure = call_error(error, call, self.endpoint_of(call.method), 1)
-        return too_large(failure, call, self.message_limits.send) or failure
+        sending.raise_broken(error, call, self._way(call.method))
 
     def raise_request_error(self, call: Call[Any, Any]) -> None:
         """Raise what went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""

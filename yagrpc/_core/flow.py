@@ -65,15 +65,16 @@ class Call(Generic[RequestT, ResponseT]):
         named: Whether anybody will read the ids of its answer; learning them takes a twentieth of a call.
 
     Attributes:
+        ended: Whether nothing is to be sent any more.
         ids: What names the call; the service's part is there once it has answered.
         held: Its place under a quota, while it has one that outlasts its flow: that of a stream.
     """
 
     __slots__ = (
-        "_ended",
         "_rpc",
         "authorization",
         "client_request_id",
+        "ended",
         "held",
         "ids",
         "metadata",
@@ -109,17 +110,17 @@ class Call(Generic[RequestT, ResponseT]):
         self.ids = RequestIds(client_request_id)
         self.held: Admission | None = None
         self._rpc: Any = None
-        self._ended = False
+        self.ended = False
 
     def begun(self, rpc: Any) -> None:
         """An attempt is under way, in gRPC's hands; `end` may have been called meanwhile, by another thread."""
         self._rpc = rpc
-        if self._ended:
+        if self.ended:
             rpc.cancel()
 
     def end(self) -> None:
         """Have the attempt that is under way cancelled, and those that would come."""
-        self._ended = True
+        self.ended = True
         if self._rpc is not None:
             self._rpc.cancel()
         self.over()

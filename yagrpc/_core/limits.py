@@ -126,7 +126,7 @@ class Gate:
     def bound(self, slot: Slot, now: float) -> tuple[str, float]:
         """The quota that a place in the queue waits for longest, and how many seconds it waits at least."""
         with self._lock:
-            newest = not self._queue or self._queue[-1] is slot  # as it mostly is; else it takes a search
+            newest = not slot.queued or self._queue[-1] is slot  # as it mostly is; else it takes a search
             ahead = max(0, len(self._queue) - 1) if newest else self._queue.index(slot)
             seconds, name = max((limit.earliest(ahead, now) - now, limit.name) for limit in self.limits)
             return name, seconds if self._counts else max(seconds, self._paused_until - now)
@@ -144,8 +144,10 @@ class Gate:
 
     def refused(self, slot: Slot, now: float) -> None:
         """The service refused it, as the quota is used up, by whomever: nothing leaves for a while."""
-        self.give_back(slot)
         with self._lock:
+            paused_until = self._paused_until
+            self.give_back(slot)
+            self._paused_until = paused_until  # this one shows no free slot
             slot.answered = min(slot.answered, now)
             if self._paused_until <= now:  # of those that were under way together, one counts
                 self._paused_until = now + min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused, 16))
@@ -171,6 +173,10 @@ class Gate:
             self._closed = True
             for slot in list(self._queue):
                 slot.rouse()
+
+    def forked(self) -> None:
+        """In a forked child: whoever holds the lock is the parent's, and what is collected here gives slots back."""
+        self._lock = threading.RLock()
 
     def _rouse(self) -> None:
         """Have the head of the queue look again."""
@@ -202,6 +208,11 @@ class Gates:
         """End every wait for a slot."""
         for gate in set(self._gates.values()):
             gate.close()
+
+    def forked(self) -> None:
+        """In a forked child: renew the locks of what is the parent's."""
+        for gate in set(self._gates.values()):
+            gate.forked()
 
     def used(self, now: float, gets: Limit) -> Limits:
         """What is used and what is left.

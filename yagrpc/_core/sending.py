@@ -8,7 +8,7 @@ a failure means is looked up in `retry`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import grpc
 
@@ -20,9 +20,11 @@ from yagrpc._core.rpc_errors import call_error
 from yagrpc.errors import (
     AmbiguousSubmitError,
     CallError,
+    ClientClosedError,
     Code,
     MessageTooLargeError,
     OperationResultError,
+    QuotaWaitError,
     ResultError,
     SubmitTimeoutError,
     UnavailableError,
@@ -75,8 +77,11 @@ class Attempts:
 
         Raises:
             CallError: It failed; what gRPC raised is the cause.
+            ClientClosedError: The stream was closed before it was sent.
             ResultError: The answer does not parse.
         """
+        if self.call.ended:
+            raise ClientClosedError
         self.number += 1
         told = calls_log.wanted()
         started = self._clock() if told else 0.0
@@ -191,26 +196,45 @@ def generate(attempts: Attempts) -> Flow[Any]:
         CallError: The service refused it.
         AmbiguousSubmitError: It failed after it may have reached the service, and the caller did not say `resubmit`.
     """
-    while True:
-        timeout = yield from attempts.connect()
-        try:
-            return (yield from attempts.send(timeout))
-        except CallError as failure:
-            last = failure
-        ambiguous = last.code in retry.SUBMIT_AMBIGUOUS
-        if ambiguous and not attempts.call.resubmit:
-            raise _ambiguous(last) from last
-        if not ambiguous and not attempts.proves_nothing_started(last):
-            raise last
-        try:
+    unsure: CallError | None = None
+    try:
+        while True:
+            timeout = yield from attempts.connect()
+            try:
+                return (yield from attempts.send(timeout))
+            except CallError as failure:
+                last = failure
+            if last.code in retry.SUBMIT_AMBIGUOUS:
+                unsure = last
+                if not attempts.call.resubmit:
+                    raise last
+            elif not attempts.proves_nothing_started(last):
+                raise last
             yield from attempts.pause(last)
-        except CallError as failure:
-            if ambiguous:
-                raise _ambiguous(failure) from failure
+    except (CallError, QuotaWaitError) as failure:
+        if unsure is None:
             raise
+        # However the last attempt ended, an earlier one may have started something.
+        raise _ambiguous(unsure, attempts.number) from failure
 
 
-def _ambiguous(failure: CallError) -> AmbiguousSubmitError:
+def raise_broken(error: grpc.RpcError, call: Call[Any, Any], way: Way) -> NoReturn:
+    """Raise the failure of a stream that had begun.
+
+    Raises:
+        AmbiguousSubmitError: It is a completion that was not asked for as a stream: its caller has no text of it.
+        CallError: It is another.
+    """
+    failure = call_error(error, call, way.endpoint, 1)
+    failure = too_large(failure, call, way.send_limit) or failure
+    whole = retry.kind_of(call.method) is retry.Kind.GENERATION and not call.request.completion_options.stream
+    if not whole or failure.code not in retry.SUBMIT_AMBIGUOUS:
+        raise failure from error
+    failure.__cause__ = error
+    raise _ambiguous(failure, failure.attempts) from failure
+
+
+def _ambiguous(failure: CallError, attempts: int) -> AmbiguousSubmitError:
     kind = SubmitTimeoutError if failure.code is Code.DEADLINE_EXCEEDED else AmbiguousSubmitError
     return kind(
         failure.message,
@@ -218,5 +242,5 @@ def _ambiguous(failure: CallError) -> AmbiguousSubmitError:
         method=failure.method,
         endpoint=failure.endpoint,
         client_request_id=failure.client_request_id,
-        attempts=failure.attempts,
+        attempts=attempts,
     )

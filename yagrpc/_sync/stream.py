@@ -23,8 +23,9 @@ ItemT = TypeVar("ItemT")
 class Stream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `with` block, or `close()`, ends the call.
 
-    Nothing is sent before the first message is asked for. `last` is the message last given, also after an error:
-    of a streamed completion, all the text so far. A stream that is collected gives its place under the quota back.
+    Nothing is sent before the first message is asked for; after an error the stream is over. `last` is the message last
+    given, also then: of a streamed completion, all the text so far. A stream that is collected gives its place under
+    the quota back.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Stream(Generic[ItemT]):
         self._transport = transport
         self._call = call
         self._make = make
+        self._opening = False
         self._responses: Any = None
         self._closed = False
 
@@ -49,21 +51,29 @@ class Stream(Generic[ItemT]):
     def __next__(self) -> ItemT:
         if self._closed:
             raise StopIteration
+        if self._responses is None:
+            if self._opening:
+                raise RuntimeError("another thread waits for the first message of this stream: it is not sent twice")
+            self._opening = True
         try:
             response = self._open() if self._responses is None else next(self._responses)
+            self.last = self._core.made(self._make, response, self._call)
+            return self.last
         except StopIteration:
-            self._end()
+            self.close()
             raise
         except (grpc.RpcError, YagrpcError) as error:
             if self._closed:  # our own close, from another thread
                 raise StopIteration from None
-            self._end()
+            self.close()
             if isinstance(error, YagrpcError):
                 self._core.raise_request_error(self._call)
                 raise
-            raise self._core.failed(error, self._call) from error
-        self.last = self._core.made(self._make, response, self._call)
-        return self.last
+            self._core.raise_broken(error, self._call)
+        except BaseException:
+            if self._responses is None:  # it may have been sent, so it is not sent again
+                self.close()
+            raise
 
     def only(self) -> ItemT:
         """The last message of a stream that has been read to its end.
@@ -98,7 +108,3 @@ class Stream(Generic[ItemT]):
         if first is END:
             raise StopIteration
         return first
-
-    def _end(self) -> None:
-        self._closed = True
-        self._call.over()
