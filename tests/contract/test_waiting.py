@@ -407,3 +407,49 @@ def test_those_who_wait_get_their_own_whatever_becomes_of_others(subject: Any, s
     assert {result.text for result in results} == {"answer to op1"}
     assert given_up.cancelled()
     assert subject.in_loop(lambda: len(client._poller._scheduler)) == 0
+
+
+def test_a_listener_that_comes_while_the_end_is_told_is_told_too(subject: Any, client: Any, emulator: Emulator) -> None:
+    """Others have been told, but have not let the operation go yet: nobody looks at it again."""
+    operation = subject(client.completion_async("hello"))
+    late: list[Any] = []
+
+    def listen(_: Any) -> None:
+        late.append(client.operation(operation.id).future())
+
+    def begin() -> Any:
+        client._poller._join(client.operation(operation.id))  # as one who waits, and is slow to let it go
+        operation.add_done_callback(listen)
+        return client.operation(operation.id).future()
+
+    told = subject.in_loop(begin)
+    emulator.advance(HOUR)
+    assert "hello" in settled(subject, told).text
+    assert "hello" in settled(subject, late[0]).text
+
+
+def settled(subject: Any, future: Any) -> Any:
+    """What a future comes to."""
+    if subject.kind == "sync":
+        return future.result(10)
+    return subject(asyncio.wait_for(future, 10))
+
+
+def test_a_thread_that_could_not_be_started_is_started_by_the_next(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with yagrpc.Client(
+        endpoint=emulator.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials()
+    ) as client:
+        operation = client.completion_async("hello")
+        emulator.advance(HOUR)
+
+        def no_room(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_room)
+            with pytest.raises(RuntimeError, match="new thread"):
+                operation.future()
+        assert client.limits.get_per_second.waiting == 0
+        assert "hello" in operation.future().result(10).text

@@ -89,13 +89,16 @@ class Poller:
         Where nobody waits, a thread of the client's own looks after it.
         """
         with self._lock:
+            if self._thread is None and not self._closed:
+                thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
+                thread.start()  # before anybody counts on it: there may be no room for one more
+                self._thread = thread
             watch = self._join(operation)
             self._listened += not watch.listeners
             watch.listeners += (listener,)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
-                self._thread.start()
-            return watch
+        if watch.ended:  # those who waited for it are told, but have not let it go yet
+            self._tell(watch)
+        return watch
 
     def unlisten(self, watch: Watch, listener: Listener) -> None:
         """Forget a listener: nobody wants to know any longer."""
