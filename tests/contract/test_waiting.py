@@ -453,3 +453,42 @@ def test_a_thread_that_could_not_be_started_is_started_by_the_next(
                 operation.future()
         assert client.limits.get_per_second.waiting == 0
         assert "hello" in operation.future().result(10).text
+
+
+def test_one_that_was_given_is_not_late(subject: Any, client: Any, served: Any) -> None:
+    """Its failure was told, and might be waited for again: that is no reason to name it among those not done."""
+
+    def get(request: Any, context: grpc.ServicerContext) -> Any:
+        if request.operation_id == "lost":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such operation")
+        return _pb.operation_pb2.Operation(id=request.operation_id)
+
+    client = subject.client(endpoint=served.start(get=get).address, plaintext=True)
+    lost, late = client.operation("lost"), client.operation("late")
+
+    def blocking() -> None:
+        for operation in yagrpc.as_completed([lost, late], timeout=0.5):
+            with pytest.raises(yagrpc.OperationNotFoundError):
+                operation.result()
+
+    async def asynchronous() -> None:
+        async for operation in yagrpc.as_completed([lost, late], timeout=0.5):
+            with pytest.raises(yagrpc.OperationNotFoundError):
+                await operation.result()
+
+    with pytest.raises(yagrpc.OperationTimeoutError, match="^operation late: it is not done") as caught:
+        blocking() if subject.kind == "sync" else subject(asynchronous())
+    assert caught.value.operation_ids == ("late",)
+
+
+def test_an_end_that_is_known_stays_known_when_the_client_is_closed(subject: Any, emulator: Emulator) -> None:
+    client = subject.client(emulator, polling=yagrpc.Polling(first=60.0))
+    operation = subject(client.completion_async("hello"))
+    future = subject.in_loop(operation.future)
+    subject(operation.cancel())
+    assert operation.status is yagrpc.OperationStatus.CANCELLED
+    subject(client.close())
+    with pytest.raises(yagrpc.OperationCancelledError):
+        settled(subject, future)
+    with pytest.raises(yagrpc.OperationCancelledError):
+        outcome(subject, operation)

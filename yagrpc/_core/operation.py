@@ -232,7 +232,9 @@ class OperationView(Generic[ResultT, MetadataT]):
         return self._proto.done or self._failure is not None
 
     def _saw(self, watch: Watch) -> None:
-        """Take over what a watch has seen last, and why it can't be waited for, if so."""
+        """Take over what a watch has seen last, and why it can't be waited for, if so; an end that is known stays."""
+        if self._proto.done:
+            return
         self._proto = watch.latest
         self._failure = watch.failure
 
