@@ -151,6 +151,12 @@ class Poller:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
+    def forked(self) -> None:
+        """In a forked child: those who wait are the parent's threads, and one of them may have had the lock."""
+        self._lock = threading.Lock()
+        self._waiting = {}
+        self._leader = None
+
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
         if self._closed:
             raise ClientClosedError(operation.id)
