@@ -492,3 +492,22 @@ def test_an_end_that_is_known_stays_known_when_the_client_is_closed(subject: Any
         settled(subject, future)
     with pytest.raises(yagrpc.OperationCancelledError):
         outcome(subject, operation)
+
+
+def test_callbacks_are_called_where_there_is_no_room_for_a_thread(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def no_room(thread: threading.Thread) -> None:
+        if thread.name == "yagrpc-callbacks":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    called = threading.Event()
+    settings: dict[str, Any] = {"endpoint": emulator.address, "plaintext": True}
+    with yagrpc.Client(folder_id="f", credentials=yagrpc.NoCredentials(), **settings) as client:
+        client.completion_async("hello").add_done_callback(lambda operation: called.set())
+        emulator.advance(HOUR)
+        assert called.wait(30)
