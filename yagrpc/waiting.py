@@ -90,35 +90,40 @@ class Completions(Generic[OperationT]):
         if not all(operation.blocking for operation in self.operations):
             raise TypeError("these are operations of an AsyncClient: iterate with 'async for', or await them")
         ended: queue.SimpleQueue[OperationT] = queue.SimpleQueue()
+        waiting = dict.fromkeys(self.operations)
         with contextlib.closing(Listening(self.operations, ended.put)):
-            for _ in self.operations:
+            while waiting:
                 try:
                     operation = ended.get(timeout=self.left())
                 except queue.Empty:
-                    raise self.late() from None
+                    raise self.late(waiting) from None
+                del waiting[operation]
                 yield operation
 
     async def asynchronous(self) -> AsyncGenerator[OperationT, None]:
         """The operations, in an event loop."""
         ended = _Inbox[OperationT]()
+        waiting = dict.fromkeys(self.operations)
         with contextlib.closing(Listening(self.operations, ended.put)):
-            for _ in self.operations:
+            while waiting:
                 if not await ended.filled(self.left()):
-                    raise self.late()
-                yield ended.get()
+                    raise self.late(waiting)
+                operation = ended.get()
+                del waiting[operation]
+                yield operation
 
     def left(self) -> float | None:
         """Seconds until the timeout is over."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def late(self) -> OperationTimeoutError:
+    def late(self, waiting: Iterable[OperationT]) -> OperationTimeoutError:
         """The error that says which are not done in time."""
-        late = [operation.id for operation in self.operations if not operation._over]
+        late = [operation.id for operation in waiting]
         which = "it is" if len(late) == 1 else f"it and {len(late) - 1} more of {len(self.operations)} are"
         text = (
             f"{which} not done within {self._timeout:g} s; what is not goes on, and can be waited for again by its id"
         )
-        error = OperationTimeoutError(late[0] if late else "", text)
+        error = OperationTimeoutError(late[0], text)
         error.operation_ids = tuple(late)
         return error
 
@@ -314,16 +319,15 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
     """A future of all results, without a task."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[list[Any]] = loop.create_future()
-    left = len(completions.operations)
+    waiting = dict.fromkeys(completions.operations)
 
     def tell(operation: Any) -> None:
-        nonlocal left
-        left -= 1
+        del waiting[operation]
         if future.done():
             return
         try:
             outcomes.add(operation)
-            if left == 0:
+            if not waiting:
                 future.set_result(outcomes.results())
         except Exception as error:
             future.set_exception(error)
@@ -336,7 +340,7 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
 
     def expire() -> None:
         if not future.done():
-            future.set_exception(completions.late())
+            future.set_exception(completions.late(waiting))
 
     listening = Listening(completions.operations, put)
     future.add_done_callback(lambda _: listening.close())

@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import pickle
 import queue
+import sys
 import threading
 from collections import Counter
 from datetime import datetime, timedelta, timezone
@@ -209,19 +210,20 @@ def test_an_operation_that_several_wait_for_is_polled_once(subject: Any, emulato
 
 
 def test_callbacks_and_futures_need_nobody_who_waits(subject: Any, client: Any, emulator: Emulator) -> None:
-    called: list[Any] = []
+    called: queue.SimpleQueue[Any] = queue.SimpleQueue()
     failing = subject(client.completion_async("one"))
     watched = subject(client.completion_async("two"))
     subject.in_loop(lambda: failing.add_done_callback(lambda operation: 1 / 0))
-    subject.in_loop(lambda: watched.add_done_callback(called.append))
+    subject.in_loop(lambda: watched.add_done_callback(called.put))
     future = subject.in_loop(watched.future)
     emulator.advance(HOUR)
     result = future.result(timeout=10) if subject.kind == "sync" else subject(future)
     assert "two" in result.text
     subject(failing.result(timeout=10))
-    assert called == [watched]
-    subject.in_loop(lambda: watched.add_done_callback(called.append))  # known: at once
-    assert called == [watched, watched]
+    assert called.get(timeout=10) is watched
+    subject.in_loop(lambda: watched.add_done_callback(called.put))  # known: at once
+    assert called.get_nowait() is watched
+    subject.in_loop(lambda: watched.add_done_callback(lambda operation: 1 / 0))  # logged, as ever
     assert subject.in_loop(watched.future).result().text == result.text
 
 
@@ -240,10 +242,49 @@ def test_a_callback_that_fails_is_logged(subject: Any, client: Any, emulator: Em
     try:
         emulator.advance(HOUR)
         subject(operation.result(timeout=10))
-        # gRPC's thread calls back, and may do so after the result is there.
+        # Another thread calls back, and may do so after the result is there.
         assert told.get(timeout=10).getMessage().startswith(f"a callback of operation {operation.id} failed")
     finally:
         log.removeHandler(listening)
+
+
+def test_a_callback_may_wait_for_other_operations(emulator: Emulator) -> None:
+    """Answers come through one thread of gRPC's: a callback that waited there would wait for ever."""
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with yagrpc.Client(
+        endpoint=emulator.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials()
+    ) as client:
+        first, second, third, fourth = (client.completion_async(f"<{number}>") for number in range(4))
+
+        def wait(operation: Any) -> None:
+            told.put(second.result(timeout=10).text)
+            told.put(third.future().result(timeout=10).text)
+            told.put(yagrpc.gather(fourth, timeout=10)[0].text)
+
+        first.add_done_callback(lambda operation: sys.exit(1))  # ends no thread that others need
+        first.add_done_callback(wait)
+        emulator.advance(HOUR)
+        for number in (1, 2, 3):
+            assert f"<{number}>" in told.get(timeout=30)
+
+
+def test_a_callback_of_a_future_that_waits_is_told_that_it_can_not(emulator: Emulator) -> None:
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with yagrpc.Client(
+        endpoint=emulator.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials()
+    ) as client:
+        first, second = client.completion_async("one"), client.completion_async("two")
+
+        def wait(future: Any) -> None:
+            try:
+                told.put(second.result(timeout=10))
+            except RuntimeError as error:
+                told.put(error)
+
+        first.future().add_done_callback(wait)
+        emulator.advance(HOUR)
+        assert "add_done_callback" in str(told.get(timeout=30))
+        assert "two" in second.result(timeout=10).text
 
 
 def test_a_future_tells_why_it_failed(subject: Any, client: Any) -> None:

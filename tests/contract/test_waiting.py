@@ -407,3 +407,107 @@ def test_those_who_wait_get_their_own_whatever_becomes_of_others(subject: Any, s
     assert {result.text for result in results} == {"answer to op1"}
     assert given_up.cancelled()
     assert subject.in_loop(lambda: len(client._poller._scheduler)) == 0
+
+
+def test_a_listener_that_comes_while_the_end_is_told_is_told_too(subject: Any, client: Any, emulator: Emulator) -> None:
+    """Others have been told, but have not let the operation go yet: nobody looks at it again."""
+    operation = subject(client.completion_async("hello"))
+    late: list[Any] = []
+
+    def listen(_: Any) -> None:
+        late.append(client.operation(operation.id).future())
+
+    def begin() -> Any:
+        client._poller._join(client.operation(operation.id))  # as one who waits, and is slow to let it go
+        operation.add_done_callback(listen)
+        return client.operation(operation.id).future()
+
+    told = subject.in_loop(begin)
+    emulator.advance(HOUR)
+    assert "hello" in settled(subject, told).text
+    assert "hello" in settled(subject, late[0]).text
+
+
+def settled(subject: Any, future: Any) -> Any:
+    """What a future comes to."""
+    if subject.kind == "sync":
+        return future.result(10)
+    return subject(asyncio.wait_for(future, 10))
+
+
+def test_a_thread_that_could_not_be_started_is_started_by_the_next(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with yagrpc.Client(
+        endpoint=emulator.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials()
+    ) as client:
+        operation = client.completion_async("hello")
+        emulator.advance(HOUR)
+
+        def no_room(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_room)
+            with pytest.raises(RuntimeError, match="new thread"):
+                operation.future()
+        assert client.limits.get_per_second.waiting == 0
+        assert "hello" in operation.future().result(10).text
+
+
+def test_one_that_was_given_is_not_late(subject: Any, client: Any, served: Any) -> None:
+    """Its failure was told, and might be waited for again: that is no reason to name it among those not done."""
+
+    def get(request: Any, context: grpc.ServicerContext) -> Any:
+        if request.operation_id == "lost":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such operation")
+        return _pb.operation_pb2.Operation(id=request.operation_id)
+
+    client = subject.client(endpoint=served.start(get=get).address, plaintext=True)
+    lost, late = client.operation("lost"), client.operation("late")
+
+    def blocking() -> None:
+        for operation in yagrpc.as_completed([lost, late], timeout=0.5):
+            with pytest.raises(yagrpc.OperationNotFoundError):
+                operation.result()
+
+    async def asynchronous() -> None:
+        async for operation in yagrpc.as_completed([lost, late], timeout=0.5):
+            with pytest.raises(yagrpc.OperationNotFoundError):
+                await operation.result()
+
+    with pytest.raises(yagrpc.OperationTimeoutError, match="^operation late: it is not done") as caught:
+        blocking() if subject.kind == "sync" else subject(asynchronous())
+    assert caught.value.operation_ids == ("late",)
+
+
+def test_an_end_that_is_known_stays_known_when_the_client_is_closed(subject: Any, emulator: Emulator) -> None:
+    client = subject.client(emulator, polling=yagrpc.Polling(first=60.0))
+    operation = subject(client.completion_async("hello"))
+    future = subject.in_loop(operation.future)
+    subject(operation.cancel())
+    assert operation.status is yagrpc.OperationStatus.CANCELLED
+    subject(client.close())
+    with pytest.raises(yagrpc.OperationCancelledError):
+        settled(subject, future)
+    with pytest.raises(yagrpc.OperationCancelledError):
+        outcome(subject, operation)
+
+
+def test_callbacks_are_called_where_there_is_no_room_for_a_thread(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def no_room(thread: threading.Thread) -> None:
+        if thread.name == "yagrpc-callbacks":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    called = threading.Event()
+    settings: dict[str, Any] = {"endpoint": emulator.address, "plaintext": True}
+    with yagrpc.Client(folder_id="f", credentials=yagrpc.NoCredentials(), **settings) as client:
+        client.completion_async("hello").add_done_callback(lambda operation: called.set())
+        emulator.advance(HOUR)
+        assert called.wait(30)

@@ -338,6 +338,29 @@ def test_a_released_watch_does_not_take_its_successor_along() -> None:
     assert again.watches() == [second]
 
 
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("done", [True, False])
+def test_a_get_that_is_put_back_although_it_was_sent_upsets_nothing(late: bool, done: bool) -> None:
+    """Ctrl-C may come after a Get has left, and even after its answer: then its turn comes again."""
+    interrupted = scheduler(50)
+    watch = interrupted.watch(known(), START)
+    assert interrupted.take(START) is watch
+    if late:
+        interrupted.put_back(watch, START)
+    interrupted.answered(watch, known(done=done), START)
+    if not late:
+        interrupted.put_back(watch, START)
+    assert interrupted.gets(START)[3] == 1
+    for now in (START + 100.0, START + 200.0):
+        assert interrupted.take(now) is (None if done else watch)
+        assert interrupted.take(now) is None
+        if not done:
+            interrupted.answered(watch, known(), now)
+    interrupted.release(watch)
+    assert interrupted.take(now + 100.0) is None
+    assert interrupted.next_time(now + 100.0) is None
+
+
 def test_to_hurry_makes_a_look_due() -> None:
     hurried = scheduler(50)
     watch = hurried.watch(known(), START, submitted=START)

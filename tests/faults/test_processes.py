@@ -46,6 +46,23 @@ with client:
 """
 
 
+FORKED_LISTENING = """
+import os, sys, signal, threading, yagrpc
+client = yagrpc.Client(endpoint=sys.argv[1], folder_id="f", credentials=yagrpc.NoCredentials(), plaintext=True)
+future = client.operation("op1").future()
+client._poller._lock.acquire()  # as another thread may have it at this moment
+pid = os.fork()
+if pid == 0:
+    signal.alarm(30)
+    future.cancel()
+    os._exit(0)
+client._poller._lock.release()
+print("status", os.waitpid(pid, 0)[1])
+print(future.result(30).text)
+client.close()
+"""
+
+
 def run(script: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
     """What a script prints, in a process of its own."""
     done = subprocess.run(
@@ -66,6 +83,12 @@ def test_a_client_made_before_a_fork_works_in_each_child(service: Any, used: str
     assert told.count("child 1 an answer") == 4, told
     assert "statuses [0, 0, 0, 0]" in told
     assert "after 1" in told
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_what_listened_before_a_fork_can_be_given_up_in_the_child(service: Any) -> None:
+    told = run(FORKED_LISTENING, f"127.0.0.1:{service.port}", environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
+    assert told.split("\n")[:2] == ["status 0", "an answer"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

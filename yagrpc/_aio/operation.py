@@ -104,12 +104,12 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         outcome without waiting. An exception of the callback's is logged.
         """
         if self._proto.done:
-            callback(self)
+            self._call_back(callback)
             return
 
         def called(watch: Watch) -> None:
             self._saw(watch)
-            callback(self)
+            self._call_back(callback)
 
         self._client._poller.listen(self, called)
 

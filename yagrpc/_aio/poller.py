@@ -77,6 +77,8 @@ class AsyncPoller:
         """Call `listener` with the watch, which is given, once it has ended."""
         watch = self._join(operation)
         watch.listeners += (listener,)
+        if watch.ended:  # those who waited for it are told, but have not let it go yet
+            self._tell(watch)
         return watch
 
     def unlisten(self, watch: Watch, listener: Listener) -> None:

@@ -64,9 +64,11 @@ class Listening(Generic[OperationT]):
 
     def close(self) -> None:
         """Listen no longer."""
-        while self._heard:
-            _, (poller, watch, listener) = self._heard.popitem()
-            poller.unlisten(watch, listener)
+        for operation in list(self._heard):
+            heard = self._heard.pop(operation, None)  # another thread may tell of it meanwhile
+            if heard is not None:
+                poller, watch, listener = heard
+                poller.unlisten(watch, listener)
 
     def _listen(self, operation: OperationT) -> None:
         if operation._over:

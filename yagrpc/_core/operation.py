@@ -7,6 +7,7 @@ type is checked by its full name, so that a message generated into any package i
 from __future__ import annotations
 
 import enum
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -42,6 +43,8 @@ else:
     from typing import TypeVar
 
     MetadataT = TypeVar("MetadataT")
+
+log = logging.getLogger("yagrpc.operations")
 
 ResultT = TypeVar("ResultT")
 ContraT = TypeVar("ContraT", contravariant=True)
@@ -229,7 +232,9 @@ class OperationView(Generic[ResultT, MetadataT]):
         return self._proto.done or self._failure is not None
 
     def _saw(self, watch: Watch) -> None:
-        """Take over what a watch has seen last, and why it can't be waited for, if so."""
+        """Take over what a watch has seen last, and why it can't be waited for, if so; an end that is known stays."""
+        if self._proto.done:
+            return
         self._proto = watch.latest
         self._failure = watch.failure
 
@@ -252,6 +257,13 @@ class OperationView(Generic[ResultT, MetadataT]):
             return self._outcome()
         finally:
             self._failure = None
+
+    def _call_back(self, callback: Callable[[Any], object]) -> None:
+        """Call what a user gave; an exception of it is logged."""
+        try:
+            callback(self)
+        except Exception:
+            log.exception("a callback of operation %s failed", self.id)
 
     def _settle(self, future: Settled[ResultT]) -> None:
         """Give a future the outcome, which is known."""

@@ -150,7 +150,9 @@ class Scheduler:
         return watch
 
     def put_back(self, watch: Watch, now: float) -> None:
-        """The Get that was to be sent was not: its turn comes again at once."""
+        """The Get that was to be sent was not, or it may not be known whether it was: its turn comes again at once."""
+        if not watch.in_flight:  # it was sent, and has come back
+            return
         self._in_flight -= 1
         watch.in_flight = False
         if watch.waiters:
@@ -254,7 +256,8 @@ class Scheduler:
     # What a Get tells
 
     def _returned(self, watch: Watch, now: float) -> None:
-        self._in_flight -= 1
+        self._in_flight -= watch.in_flight
+        remove(watch)  # it is in a queue where it was put back although the Get had been sent
         watch.in_flight = False
         watch.looks += 1
         watch.returned = now

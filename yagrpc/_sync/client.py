@@ -112,6 +112,7 @@ class Client:
         """Called in a forked child: calls there open connections of their own."""
         self._core.forked()
         self._transport.forked()
+        self._poller.forked()  # what listens to it may still be closed
         forking.keep(self._poller)
         self._poller = Poller(self._core, self._transport)
 

@@ -102,21 +102,26 @@ class Operation(OperationView[ResultT, MetadataT]):
     def add_done_callback(self, callback: Callable[[Operation[ResultT, MetadataT]], object]) -> None:
         """Call `callback(operation)` once, when it has ended or can't be waited for any longer.
 
-        It is called by whichever thread learns of the end, at once where that is known; `result(0)` then gives the
-        outcome without waiting. An exception of the callback's is logged.
+        It is called at once where the end is known, and else in a thread of the client's, after the callbacks before
+        it; it may wait for other operations. `result(0)` gives the outcome without waiting. An exception of the
+        callback's is logged.
         """
         if self._proto.done:
-            callback(self)
+            self._call_back(callback)
             return
+        poller = self._client._poller
 
         def called(watch: Watch) -> None:
             self._saw(watch)
-            callback(self)
+            poller.call_back(lambda: self._call_back(callback))
 
-        self._client._poller.listen(self, called)
+        poller.listen(self, called)
 
     def future(self) -> Future[ResultT]:
-        """A future of the result; no thread of its own stands behind it; cancelling it leaves the operation alone."""
+        """A future of the result; no thread of its own stands behind it; cancelling it leaves the operation alone.
+
+        A callback of the future's is called by the thread that answers come through: it can't wait for an operation.
+        """
         future: Future[ResultT] = Future()
 
         def settle(watch: Watch) -> None:

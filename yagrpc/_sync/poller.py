@@ -2,7 +2,8 @@
 
 Rules: whoever waits drives. One of those who wait leads: it sends the Gets that are due, for all; when its own wait
 ends it hands over to another. Only a listener without anybody who waits starts a thread, one per client, which ends
-with the last listener. Nobody's code runs under the lock.
+with the last listener. Nobody's code runs under the lock. Answers come through one thread of gRPC's, which must not
+wait: callbacks have another thread, which ends with the last of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,9 @@ class Poller:
         self._leader_until = math.inf
         self._listened = 0
         self._thread: threading.Thread | None = None
+        self._callbacks: deque[Callable[[], object]] = deque()
+        self._calling = False
+        self._telling: set[int] = set()
         self._closed = False
 
     def look(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
@@ -89,13 +94,16 @@ class Poller:
         Where nobody waits, a thread of the client's own looks after it.
         """
         with self._lock:
+            if self._thread is None and not self._closed:
+                thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
+                thread.start()  # before anybody counts on it: there may be no room for one more
+                self._thread = thread
             watch = self._join(operation)
             self._listened += not watch.listeners
             watch.listeners += (listener,)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
-                self._thread.start()
-            return watch
+        if watch.ended:  # those who waited for it are told, but have not let it go yet
+            self._tell(watch)
+        return watch
 
     def unlisten(self, watch: Watch, listener: Listener) -> None:
         """Forget a listener: nobody wants to know any longer."""
@@ -105,6 +113,23 @@ class Poller:
                 self._listened -= not watch.listeners
                 self._scheduler.release(watch)
                 self._wake_leader()
+
+    def call_back(self, callback: Callable[[], object]) -> None:
+        """Call what a user gave, and what may wait; in turn, and here only once the client is closed."""
+        with self._lock:
+            direct = self._closed
+            if not direct:
+                self._callbacks.append(callback)
+                if self._calling:
+                    return
+                self._calling = True
+        if direct:
+            callback()
+            return
+        try:
+            threading.Thread(target=self._call_back, name="yagrpc-callbacks", daemon=True).start()
+        except RuntimeError:  # there is no room for one more, or the interpreter ends
+            self._call_back()
 
     def gets(self) -> tuple[float | None, int, int | None, int]:
         """The quota of Gets: its limit, what is used and left, and how many wait."""
@@ -125,6 +150,12 @@ class Poller:
             self._tell(watch)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+
+    def forked(self) -> None:
+        """In a forked child: those who wait are the parent's threads, and one of them may have had the lock."""
+        self._lock = threading.Lock()
+        self._waiting = {}
+        self._leader = None
 
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
         if self._closed:
@@ -162,6 +193,8 @@ class Poller:
                         break
                     due = self._scheduler.next_time(self._clock())
                     until = self._leader_until = deadline if due is None else min(deadline, due)
+                if threading.get_ident() in self._telling:
+                    raise RuntimeError("a future's callback can't wait for an operation: add_done_callback's can")
                 mine.wait(None if until == math.inf else max(0.0, until - self._clock()))
             return True
         finally:
@@ -231,11 +264,27 @@ class Poller:
             for _ in listeners:
                 self._scheduler.release(watch)
             self._wake_leader()
-        for listener in listeners:
+        self._telling.add(threading.get_ident())
+        try:
+            for listener in listeners:
+                try:
+                    listener(watch)
+                except Exception:
+                    log.exception("a callback of operation %s failed", watch.operation_id)
+        finally:
+            self._telling.discard(threading.get_ident())
+
+    def _call_back(self) -> None:
+        while True:
+            with self._lock:
+                if not self._callbacks:
+                    self._calling = False
+                    return
+                callback = self._callbacks.popleft()
             try:
-                listener(watch)
-            except Exception:
-                log.exception("a callback of operation %s failed", watch.operation_id)
+                callback()
+            except BaseException:  # it would end the thread, and those after it would not be called
+                log.exception("a callback ended with what is no error")
 
     def _serve_listeners(self) -> None:
         with self._lock:
