@@ -26,6 +26,12 @@ UNREACHABLE = "after connection broken by"
 
 
 @pytest.fixture(autouse=True)
+def _path_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run in this process put the working folder on the path, as `python -m` does."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+@pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("live") is not None:
         return
