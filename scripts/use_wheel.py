@@ -28,6 +28,29 @@ TEXT_REQUEST: dict[str, Any] = {
 }
 
 
+FORKED = """
+import os, sys, warnings, yagrpc
+settings = {"folder_id": "demo", "credentials": yagrpc.NoCredentials(), "endpoint": sys.argv[1], "plaintext": True}
+with yagrpc.Client(**settings) as client:
+    before = len(client.tokenize("one two"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of forks beside threads, which is what is tried here
+        child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if len(client.tokenize("one two", timeout=20)) == before else 1)
+        except yagrpc.ConfigError as error:
+            print(error, flush=True)
+            os._exit(3)
+        except BaseException:
+            os._exit(2)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert len(client.tokenize("one two")) == before
+sys.exit(code)
+"""
+"""A client that is used before a fork, in the child, and after it in the parent."""
+
+
 class Complaints(logging.Handler):
     """Collects what would otherwise only be printed."""
 
@@ -129,12 +152,28 @@ def use_command(address: str) -> str:
     return done.stdout
 
 
+def use_fork(address: str) -> str:
+    """A client in a forked child: it works there, or its first call says why it can't."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORKED, address],
+        env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    told = done.returncode == 3 and "fork" in done.stdout
+    assert done.returncode == 0 or told, done
+    return "works" if done.returncode == 0 else "says that it can't work"
+
+
 def main() -> None:
     """Run all, and say with which versions."""
     with Complaints() as complaints:
         with yagrpc.emulator.Emulator(duration=0.5) as emulator:
             blocking, awaited = use_client(emulator.address), asyncio.run(use_async_client(emulator.address))
             printed = use_command(emulator.address)
+            forked = use_fork(emulator.address) if hasattr(os, "fork") else "is not to be had"
         text, streamed, deferred, *_ = blocking
         assert QUESTION in str(text), text
         assert text == streamed == deferred, blocking
@@ -142,7 +181,7 @@ def main() -> None:
         assert QUESTION in printed, printed
         assert not complaints.told, complaints.told
     versions = " ".join(f"{package} {version(package)}" for package in ("yagrpc", "grpcio", "protobuf"))
-    print(f"delivered twice, and by the command, with {versions}")
+    print(f"delivered twice, and by the command, with {versions}; a client in a forked child {forked}")
 
 
 if __name__ == "__main__":
