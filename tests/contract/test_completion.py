@@ -388,3 +388,28 @@ def _response(text: str, status: int) -> _pb.text_generation_service_pb2.Complet
     return _pb.text_generation_service_pb2.CompletionResponse(
         alternatives=[{"message": {"role": "assistant", "text": text}, "status": status}]  # type: ignore[list-item]
     )
+
+
+def test_closing_the_client_ends_a_generation_that_may_have_run(subject: Any) -> None:
+    asked = threading.Event()
+
+    def reply(request: Any) -> None:
+        asked.set()
+
+    with Emulator(completion_duration=3600.0, replies=reply) as emulator:
+        client = subject.client(emulator)
+
+        def close() -> Any:
+            if subject.kind == "sync":
+                assert asked.wait(10)
+                return client.close()
+
+            async def closing() -> None:
+                assert await asyncio.to_thread(asked.wait, 10)
+                await client.close()
+
+            return closing()
+
+        outcome, _ = subject.together([lambda: client.completion("hello", request_id="mine"), close])
+    assert isinstance(outcome, yagrpc.AmbiguousSubmitError)
+    assert outcome.client_request_id == "mine"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 import time
 from collections import Counter
@@ -412,10 +413,10 @@ def test_those_who_wait_get_their_own_whatever_becomes_of_others(subject: Any, s
 def test_a_listener_that_comes_while_the_end_is_told_is_told_too(subject: Any, client: Any, emulator: Emulator) -> None:
     """Others have been told, but have not let the operation go yet: nobody looks at it again."""
     operation = subject(client.completion_async("hello"))
-    late: list[Any] = []
+    late: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def listen(_: Any) -> None:
-        late.append(client.operation(operation.id).future())
+        late.put(client.operation(operation.id).future())
 
     def begin() -> Any:
         client._poller._join(client.operation(operation.id))  # as one who waits, and is slow to let it go
@@ -425,7 +426,7 @@ def test_a_listener_that_comes_while_the_end_is_told_is_told_too(subject: Any, c
     told = subject.in_loop(begin)
     emulator.advance(HOUR)
     assert "hello" in settled(subject, told).text
-    assert "hello" in settled(subject, late[0]).text
+    assert "hello" in settled(subject, late.get(timeout=10)).text  # callbacks have a thread of their own
 
 
 def settled(subject: Any, future: Any) -> Any:

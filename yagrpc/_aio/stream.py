@@ -61,11 +61,13 @@ class AsyncStream(Generic[ItemT]):
             if response is not grpc.aio.EOF:
                 self.last = self._core.made(self._make, response, self._call)
                 return self.last
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if self._closed:  # our own close, from another task
                 raise StopAsyncIteration from None
             self._end()  # gRPC has ended it with the task
             self._core.raise_request_error(self._call)
+            if isinstance(ended := self._transport.ended(error), grpc.RpcError):
+                self._core.raise_broken(ended, self._call)
             raise
         except (grpc.RpcError, YagrpcError) as error:
             if self._closed:

@@ -116,6 +116,8 @@ class AsyncTransport:
                             call.ids = request_ids(call.client_request_id, initial, trailing)
                     else:
                         outcome = await self._perform(effect)
+                except asyncio.CancelledError as error:
+                    effect = flow.throw(self.ended(error) if type(effect) is Send else error)
                 except BaseException as error:  # whatever it is, the flow decides
                     effect = flow.throw(told(error, effect))
                 else:
@@ -123,6 +125,17 @@ class AsyncTransport:
         except StopIteration as stop:
             result: ResultT = stop.value
             return result
+
+    def ended(self, error: asyncio.CancelledError) -> BaseException:
+        """What a call under way ended with: closing a channel cancels it, as cancelling the task does.
+
+        Before Python 3.11 a task does not tell whether it is being cancelled: there a closed client is the reason.
+        """
+        cancelling = getattr(asyncio.current_task(), "cancelling", None)
+        if not self._closed or (cancelling is not None and cancelling()):
+            return error
+        nothing = grpc.aio.Metadata()
+        return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, nothing, nothing, details="the client was closed")
 
     def callable(self, method: AnyMethod) -> Callable[..., Any]:
         """GRPC's multicallable of a method.
