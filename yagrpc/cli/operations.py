@@ -75,8 +75,11 @@ def deliver(awaited: Operation[Any], timeout: float | None, *, as_json: bool) ->
     As JSON, an operation that failed is printed too, before the failure is raised, and one that has another result
     than a completion is as good as any.
     """
+    from yagrpc import methods
     from yagrpc.results import Completion
 
+    # Loaded before anything is waited for: an interrupt in the middle of an import leaves warnings behind.
+    _ = methods.OperationService.Get.request_type
     try:
         with waiting(f"waiting for operation {awaited.id}"):
             result = awaited.result(timeout)

@@ -49,10 +49,6 @@ def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
     from yagrpc import _pb
     from yagrpc._core.rpc_errors import status_details
 
-    for name in _pb.MODULES:
-        if name.endswith("_pb2"):
-            getattr(_pb, name)  # a type is known once its module is loaded
-
     head = _pb.operation_pb2.Operation()
     head.CopyFrom(proto)
     for field in ("metadata", "error", "response"):
