@@ -25,11 +25,11 @@ from typing import Any, NamedTuple, Protocol
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc._core.listening import Listening
-from yagrpc._core.pace import Pace
-from yagrpc._core.resolving import completion_type
-from yagrpc._core.schedule import Scheduler
-from yagrpc._core.watch import Watch
+from yagrpc._core.operation.listening import Listening
+from yagrpc._core.operation.result import completion_type
+from yagrpc._core.polling.pace import Pace
+from yagrpc._core.polling.scheduler import Scheduler
+from yagrpc._core.polling.watch import Watch
 from yagrpc._sync.operation import Operation
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import ResourceExhaustedError

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from yagrpc._aio.client import AsyncClient as AsyncClient
     from yagrpc._aio.operation import AsyncOperation as AsyncOperation
     from yagrpc._aio.stream import AsyncStream as AsyncStream
-    from yagrpc._core.limits import Limit as Limit
-    from yagrpc._core.limits import Limits as Limits
-    from yagrpc._core.operation import OperationStatus as OperationStatus
-    from yagrpc._core.parameters import CallParameters as CallParameters
-    from yagrpc._core.parameters import CompletionParameters as CompletionParameters
-    from yagrpc._core.parameters import ModelParameters as ModelParameters
+    from yagrpc._core.call.parameters import CallParameters as CallParameters
+    from yagrpc._core.call.parameters import CompletionParameters as CompletionParameters
+    from yagrpc._core.call.parameters import ModelParameters as ModelParameters
+    from yagrpc._core.operation.view import OperationStatus as OperationStatus
+    from yagrpc._core.quota.gates import Limit as Limit
+    from yagrpc._core.quota.gates import Limits as Limits
     from yagrpc._sync.client import Client as Client
     from yagrpc._sync.operation import Operation as Operation
     from yagrpc._sync.stream import Stream as Stream
@@ -105,12 +105,12 @@ _HOMES: Final = {
     "AsyncClient": "_aio.client",
     "AsyncOperation": "_aio.operation",
     "AsyncStream": "_aio.stream",
-    "Limit": "_core.limits",
-    "Limits": "_core.limits",
-    "OperationStatus": "_core.operation",
-    "CallParameters": "_core.parameters",
-    "CompletionParameters": "_core.parameters",
-    "ModelParameters": "_core.parameters",
+    "Limit": "_core.quota.gates",
+    "Limits": "_core.quota.gates",
+    "OperationStatus": "_core.operation.view",
+    "CallParameters": "_core.call.parameters",
+    "CompletionParameters": "_core.call.parameters",
+    "ModelParameters": "_core.call.parameters",
     "Client": "_sync.client",
     "Operation": "_sync.operation",
     "Stream": "_sync.stream",

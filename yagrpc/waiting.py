@@ -16,8 +16,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 
 from yagrpc._core.client import checked_timeout
-from yagrpc._core.listening import Listening, distinct
-from yagrpc._core.operation import OperationView
+from yagrpc._core.operation.listening import Listening, distinct
+from yagrpc._core.operation.view import OperationView
 from yagrpc.errors import OperationTimeoutError, RequestError
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ import grpc
 import pytest
 
 from yagrpc import methods
-from yagrpc._core import retry, sending
-from yagrpc._core.admission import Admission, limited
+from yagrpc._core import send as sending
+from yagrpc._core.failure import retry
 from yagrpc._core.flow import Ready, Send, Sleep, Wait
-from yagrpc._core.limits import Gate
-from yagrpc._core.slots import Gauge, Slot, Window
+from yagrpc._core.quota.admission import Admission, limited
+from yagrpc._core.quota.gates import Gate
+from yagrpc._core.quota.windows import Gauge, Slot, Window
 from yagrpc.errors import (
     AmbiguousSubmitError,
     ClientClosedError,

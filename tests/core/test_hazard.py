@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yagrpc._core.hazard import EDGES, FLOOR, Hazard
+from yagrpc._core.polling.hazard import EDGES, FLOOR, Hazard
 
 
 def learned(durations: list[float], running: float = 0.0) -> Hazard:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from yagrpc import _pb
-from yagrpc._core.hints import HINTS, hint
+from yagrpc._core.failure.hints import HINTS, hint
 from yagrpc.errors import CallError, Code, UnauthenticatedError
 
 EMPTY_FOLDER = _pb.text_generation_service_pb2.CompletionRequest(model_uri="gpt:///yandexgpt")

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc import config, methods
-from yagrpc._core.admission import Admission
-from yagrpc._core.limits import LONGEST_PAUSE, Gate, Gates, Limit
-from yagrpc._core.slots import Gauge, Slot, Window
+from yagrpc._core.quota.admission import Admission
+from yagrpc._core.quota.gates import LONGEST_PAUSE, Gate, Gates, Limit
+from yagrpc._core.quota.windows import Gauge, Slot, Window
 from yagrpc.config import Quota
 from yagrpc.errors import ClientClosedError, ConfigError
 

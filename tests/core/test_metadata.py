@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from yagrpc._core.metadata import new_request_id
+from yagrpc._core.call.metadata import new_request_id
 
 
 def test_an_id_is_a_random_uuid_of_its_own() -> None:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc._core.operation import OperationStatus, OperationView, ResultType
-from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
-from yagrpc._core.schedule import Scheduler
+from yagrpc._core.operation.result import attached_type, completion_type, itself, result_type_of
+from yagrpc._core.operation.view import OperationStatus, OperationView, ResultType
+from yagrpc._core.polling.scheduler import Scheduler
 from yagrpc.config import Polling
 from yagrpc.errors import (
     Code,

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from yagrpc._core.pace import CUT, LEAST, RECOVERY, Pace
+from yagrpc._core.polling.pace import CUT, LEAST, RECOVERY, Pace
 
 START = 86_400.0
 

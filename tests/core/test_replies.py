@@ -9,10 +9,12 @@ import pytest
 
 import yagrpc
 from yagrpc import _pb, methods
-from yagrpc._core import channels, outage, retry
-from yagrpc._core.metadata import request_ids
-from yagrpc._core.replies import Unreadable, reader, too_large, unreadable
-from yagrpc._core.rpc_errors import call_error
+from yagrpc._core import outage
+from yagrpc._core.call.metadata import request_ids
+from yagrpc._core.failure import retry
+from yagrpc._core.failure.status import call_error
+from yagrpc._grpc import options as channels
+from yagrpc._grpc.deserializers import Unreadable, reader, too_large, unreadable
 from yagrpc.errors import CallError, Code, MessageTooLargeError, ResourceExhaustedError, ResultError
 
 TOKENIZE = methods.TokenizerService.Tokenize

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc import _pb, methods
+from yagrpc._core.failure.status import REQUEST_INFO, call_error, code_of, status_details
 from yagrpc._core.flow import Call
-from yagrpc._core.rpc_errors import REQUEST_INFO, call_error, code_of, status_details
 from yagrpc.errors import CALL_ERRORS, CallError, Code, InvalidArgumentError
 
 DETAILS = "grpc-status-details-bin"

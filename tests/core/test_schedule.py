@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc._core.operation import FINAL_GET_FAILURES
-from yagrpc._core.pace import Pace
-from yagrpc._core.queues import JITTER
-from yagrpc._core.schedule import LONGEST_PAUSE, NOT_FOUND_GRACE, REFUSED_PAUSE, Scheduler
-from yagrpc._core.watch import Watch
+from yagrpc._core.operation.view import FINAL_GET_FAILURES
+from yagrpc._core.polling.pace import Pace
+from yagrpc._core.polling.queues import JITTER
+from yagrpc._core.polling.scheduler import LONGEST_PAUSE, NOT_FOUND_GRACE, REFUSED_PAUSE, Scheduler
+from yagrpc._core.polling.watch import Watch
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import (
     CALL_ERRORS,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from yagrpc import _pb
-from yagrpc._core.schedule import Scheduler
-from yagrpc._core.watch import Watch
+from yagrpc._core.polling.scheduler import Scheduler
+from yagrpc._core.polling.watch import Watch
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import (
     DeadlineExceededError,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc import _pb, methods
-from yagrpc._core import retry, sending
+from yagrpc._core import send as sending
+from yagrpc._core.failure import retry
 from yagrpc._core.flow import Send
 from yagrpc.errors import (
     CALL_ERRORS,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from yagrpc import methods
-from yagrpc._core.authorization import Authorizer
+from yagrpc._core.auth.authorization import Authorizer
+from yagrpc._core.auth.tokens import FETCHES, PAUSE, Tokens
 from yagrpc._core.flow import Block, Call, Flow, Share, Sleep
-from yagrpc._core.tokens import FETCHES, PAUSE, Tokens
 from yagrpc.credentials import AccessToken, ApiKey, Credentials, FetchedCredentials, IamToken
 from yagrpc.errors import ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 import yagrpc
 from yagrpc import _pb, methods
 from yagrpc._core.client import ClientCore
+from yagrpc._core.failure.status import call_error
 from yagrpc._core.flow import Call
-from yagrpc._core.operation import OperationView
-from yagrpc._core.replies import Unreadable, reader
-from yagrpc._core.resolving import completion_type
-from yagrpc._core.rpc_errors import call_error
+from yagrpc._core.operation.result import completion_type
+from yagrpc._core.operation.view import OperationView
+from yagrpc._grpc.deserializers import Unreadable, reader
 from yagrpc.results import Chunk, Completion, Tokens
 
 EXAMPLES = int(os.environ.get("YAGRPC_FUZZ", "1000"))

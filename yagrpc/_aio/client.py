@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from yagrpc import _pb, config, methods
 from yagrpc._aio.poller import AsyncPoller
 from yagrpc._aio.transport import AsyncTransport
-from yagrpc._core.channels import host_channels
+from yagrpc._core.call.requests import AsyncRequestStream
 from yagrpc._core.client import MODEL, ClientCore, check_operation_id
-from yagrpc._core.forking import renew_after_fork
-from yagrpc._core.requests import AsyncRequestStream
-from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
+from yagrpc._core.operation.result import attached_type, completion_type, itself, result_type_of
+from yagrpc._grpc.fork import renew_after_fork
+from yagrpc._grpc.options import host_channels
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import CallError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from yagrpc._aio.operation import AsyncOperation
     from yagrpc._aio.stream import AsyncStream
-    from yagrpc._core.limits import Limits
-    from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._core.call.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._core.quota.gates import Limits
     from yagrpc.credentials import Credentials
     from yagrpc.messages import MessagesInput
     from yagrpc.results import Chunk, Completion, Tokens

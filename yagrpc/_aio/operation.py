@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
 from yagrpc._core.client import checked_timeout
-from yagrpc._core.operation import MetadataT, OperationView, ResultT, ResultType
+from yagrpc._core.operation.view import MetadataT, OperationView, ResultT, ResultType
 from yagrpc.ids import NO_IDS, RequestIds
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from yagrpc._aio.client import AsyncClient
-    from yagrpc._core.parameters import CallParameters
-    from yagrpc._core.watch import Watch
+    from yagrpc._core.call.parameters import CallParameters
+    from yagrpc._core.polling.watch import Watch
 
 
 class AsyncOperation(OperationView[ResultT, MetadataT]):

@@ -11,14 +11,14 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
-from yagrpc._core.schedule import FINAL_LOOK, Scheduler
-from yagrpc._core.watch import Listener, Watch
+from yagrpc._core.polling.scheduler import FINAL_LOOK, Scheduler
+from yagrpc._core.polling.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.operation import OperationView
+    from yagrpc._core.operation.view import OperationView
 
 log = logging.getLogger("yagrpc.operations")
 

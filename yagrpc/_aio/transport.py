@@ -16,12 +16,12 @@ import grpc.aio
 
 from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
-from yagrpc._core import forking
-from yagrpc._core.channels import grpc_options
+from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore, told
 from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep, Wait
-from yagrpc._core.metadata import request_ids
-from yagrpc._core.replies import reader
+from yagrpc._grpc import fork as forking
+from yagrpc._grpc.deserializers import reader
+from yagrpc._grpc.options import grpc_options
 from yagrpc.errors import ClientClosedError, ConfigError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
 

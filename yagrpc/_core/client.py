@@ -15,20 +15,21 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb, config, methods
-from yagrpc._core import calls_log, sending
-from yagrpc._core.authorization import Authorizer, asked, credential_pairs
-from yagrpc._core.channels import MessageLimits, merged_options
-from yagrpc._core.directory import Directory
-from yagrpc._core.exchange import audience, exchange
+from yagrpc._core import calls_log
+from yagrpc._core import send as sending
+from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
+from yagrpc._core.auth.exchange import audience, exchange
+from yagrpc._core.auth.tokens import Tokens
+from yagrpc._core.call.metadata import given_metadata, new_request_id
+from yagrpc._core.call.parameters import CallParameters, CompletionParameters, ModelParameters
+from yagrpc._core.call.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
+from yagrpc._core.endpoints import Directory
 from yagrpc._core.flow import AnyMethod, Block, Call, Effect, Flow, Metadata
-from yagrpc._core.limits import Gates, Limit, Limits
-from yagrpc._core.metadata import given_metadata, new_request_id
 from yagrpc._core.outage import Outage
-from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
-from yagrpc._core.replies import Unreadable, result_error, unreadable
-from yagrpc._core.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
+from yagrpc._core.quota.gates import Gates, Limit, Limits
 from yagrpc._core.routes import Route, route_of
-from yagrpc._core.tokens import Tokens
+from yagrpc._grpc.deserializers import Unreadable, result_error, unreadable
+from yagrpc._grpc.options import MessageLimits, merged_options
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.errors import (

@@ -22,8 +22,8 @@ from yagrpc.method import (
 )
 
 if TYPE_CHECKING:
-    from yagrpc._core.admission import Admission
-    from yagrpc._core.slots import Slot
+    from yagrpc._core.quota.admission import Admission
+    from yagrpc._core.quota.windows import Slot
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")

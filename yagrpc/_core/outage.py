@@ -10,7 +10,7 @@ import logging
 from typing import TypeVar
 
 from yagrpc._core.flow import Flow
-from yagrpc._core.operation import FINAL_GET_FAILURES
+from yagrpc._core.operation.view import FINAL_GET_FAILURES
 from yagrpc.errors import CallError, MessageTooLargeError
 
 ResultT = TypeVar("ResultT")

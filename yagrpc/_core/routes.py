@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from yagrpc._core import retry, sending
-from yagrpc._core.admission import limited
+from yagrpc._core import send as sending
+from yagrpc._core.failure import retry
 from yagrpc._core.flow import AnyMethod, Call, Flow
+from yagrpc._core.quota.admission import limited
 
 if TYPE_CHECKING:
-    from yagrpc._core.limits import Gate, Gates
+    from yagrpc._core.quota.gates import Gate, Gates
 
 _FLOWS: Final[dict[retry.Kind, Callable[[sending.Attempts], Flow[Any]]]] = {
     retry.Kind.READ: sending.read,

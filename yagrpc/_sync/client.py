@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb, config, methods
-from yagrpc._core import forking
-from yagrpc._core.channels import host_channels
+from yagrpc._core.call.requests import RequestStream
 from yagrpc._core.client import MODEL, ClientCore, check_operation_id
-from yagrpc._core.requests import RequestStream
-from yagrpc._core.resolving import attached_type, completion_type, itself, result_type_of
+from yagrpc._core.operation.result import attached_type, completion_type, itself, result_type_of
+from yagrpc._grpc import fork as forking
+from yagrpc._grpc.options import host_channels
 from yagrpc._sync.poller import Poller
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Unpack
 
-    from yagrpc._core.limits import Limits
-    from yagrpc._core.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._core.call.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._core.quota.gates import Limits
     from yagrpc._sync.operation import Operation
     from yagrpc._sync.stream import Stream
     from yagrpc.credentials import Credentials

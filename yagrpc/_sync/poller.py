@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from yagrpc import _pb, config
-from yagrpc._core.schedule import FINAL_LOOK, Scheduler
-from yagrpc._core.watch import Listener, Watch
+from yagrpc._core.polling.scheduler import FINAL_LOOK, Scheduler
+from yagrpc._core.polling.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.operation import OperationView
+    from yagrpc._core.operation.view import OperationView
     from yagrpc._sync.transport import Transport
 
 log = logging.getLogger("yagrpc.operations")

@@ -14,8 +14,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from yagrpc._core import forking
-from yagrpc._core.channels import grpc_options
+from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore, told
 from yagrpc._core.flow import (
     END,
@@ -31,8 +30,9 @@ from yagrpc._core.flow import (
     Sleep,
     Wait,
 )
-from yagrpc._core.metadata import request_ids
-from yagrpc._core.replies import reader
+from yagrpc._grpc import fork as forking
+from yagrpc._grpc.deserializers import reader
+from yagrpc._grpc.options import grpc_options
 from yagrpc._sync.background import Sharing, carry_on
 from yagrpc.errors import ClientClosedError, ConfigError
 from yagrpc.method import BidiStreamMethod, StreamMethod

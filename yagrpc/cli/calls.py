@@ -142,7 +142,7 @@ def _submitted(
     client: Client, connection: Connection, prompt: Prompt, generation: Generation, source: str | None
 ) -> Operation[Any]:
     from yagrpc import _pb, methods
-    from yagrpc._core.requests import check_completion
+    from yagrpc._core.call.requests import check_completion
 
     if source is not None:
         request = parse_request(_pb.text_generation_service_pb2.CompletionRequest, source)

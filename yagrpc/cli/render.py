@@ -47,7 +47,7 @@ def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
     from google.protobuf import json_format
 
     from yagrpc import _pb
-    from yagrpc._core.rpc_errors import status_details
+    from yagrpc._core.failure.status import status_details
 
     head = _pb.operation_pb2.Operation()
     head.CopyFrom(proto)

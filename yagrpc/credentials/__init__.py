@@ -5,7 +5,7 @@
     MetadataService, YcCli                   an IAM token from the machine, which is renewed
     Credentials, FetchedCredentials          bases for one of your own
 
-Rules: see `yagrpc.credentials.base`. When a token is renewed is decided in `yagrpc._core.tokens`.
+Rules: see `yagrpc.credentials.base`. When a token is renewed is decided in `yagrpc._core.auth.tokens`.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc import _pb
-from yagrpc._core.hints import hint
-from yagrpc._core.metadata import pairs_of, request_ids, text_of
-from yagrpc.error_base import Detail
+from yagrpc._core.call.metadata import pairs_of, request_ids, text_of
+from yagrpc._core.failure.hints import hint
 from yagrpc.errors import CALL_ERRORS, CallError, Code
+from yagrpc.errors.base import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import Final, NamedTuple
 
-from yagrpc._core.slots import Gauge, Slot, Window
+from yagrpc._core.quota.windows import Gauge, Slot, Window
 from yagrpc.config import Quota
 from yagrpc.errors import ClientClosedError
 

@@ -12,16 +12,16 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
 from yagrpc._core.flow import Flow
-from yagrpc._core.requests import AsyncRequestStream, RequestStream
 from yagrpc.credentials import Credentials
 from yagrpc.credentials.base import SecretText
 from yagrpc.errors import AmbiguousSubmitError, CallError, ConfigError, UnauthenticatedError, YagrpcError
 
 if TYPE_CHECKING:
+    from yagrpc._core.auth.tokens import Tokens
     from yagrpc._core.flow import Call
-    from yagrpc._core.sending import Clock
-    from yagrpc._core.tokens import Tokens
+    from yagrpc._core.send import Clock
 
 ResponseT = TypeVar("ResponseT")
 

@@ -14,7 +14,7 @@ from yagrpc.method import OperationMethod
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from yagrpc._core.operation import ResultType
+    from yagrpc._core.operation.view import ResultType
     from yagrpc.results import Completion
 
 MessageT = TypeVar("MessageT", bound="Message")
@@ -22,14 +22,14 @@ MessageT = TypeVar("MessageT", bound="Message")
 
 def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[MessageT]:
     """What a method's operations resolve to: its response message itself."""
-    from yagrpc._core.operation import ResultType  # with the protos, at the first use
+    from yagrpc._core.operation.view import ResultType  # with the protos, at the first use
 
     return ResultType(method.response_type, itself, method.metadata_type)
 
 
 def completion_type() -> ResultType[Completion]:
     """What the operation of a text completion resolves to."""
-    from yagrpc._core.operation import ResultType
+    from yagrpc._core.operation.view import ResultType
     from yagrpc.results import Completion
 
     return ResultType(_pb.text_generation_service_pb2.CompletionResponse, Completion)
@@ -43,7 +43,7 @@ def attached_type(
     Raises:
         RequestError: It is neither a message class nor a long-running method.
     """
-    from yagrpc._core.operation import ResultType
+    from yagrpc._core.operation.view import ResultType
 
     if target is None:
         return completion_type()

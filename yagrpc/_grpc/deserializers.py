@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from yagrpc._core.channels import RECEIVE_OPTION, SEND_OPTION
+from yagrpc._grpc.options import RECEIVE_OPTION, SEND_OPTION
 from yagrpc.errors import CallError, Code, MessageTooLargeError, ResultError, YagrpcError
 from yagrpc.method import OperationMethod
 

@@ -17,8 +17,8 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from yagrpc._core.hazard import EDGES, Hazard
-from yagrpc._core.watch import Watch
+from yagrpc._core.polling.hazard import EDGES, Hazard
+from yagrpc._core.polling.watch import Watch
 from yagrpc.config import Polling
 
 if TYPE_CHECKING:

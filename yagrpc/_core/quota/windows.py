@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from yagrpc._core.pace import IN_HAND
+from yagrpc._core.polling.pace import IN_HAND
 
 ANSWER_GRACE: Final = 1.0
 """Seconds after its departure by which a call is taken to have been counted, though its answer is not there yet."""

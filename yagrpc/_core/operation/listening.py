@@ -9,11 +9,11 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from yagrpc._core.operation import OperationView
+from yagrpc._core.operation.view import OperationView
 from yagrpc.errors import ClientClosedError, RequestError
 
 if TYPE_CHECKING:
-    from yagrpc._core.watch import Listener, Watch
+    from yagrpc._core.polling.watch import Listener, Watch
 
 OperationT = TypeVar("OperationT", bound=OperationView[Any, Any])
 

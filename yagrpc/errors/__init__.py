@@ -27,9 +27,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from yagrpc.code import Code
-from yagrpc.error_base import Detail, ResultError, YagrpcError
-from yagrpc.operation_errors import (
+from yagrpc.errors.base import Detail, ResultError, YagrpcError
+from yagrpc.errors.code import Code
+from yagrpc.errors.operation import (
     OperationCancelledError,
     OperationError,
     OperationExpiredError,
@@ -38,7 +38,7 @@ from yagrpc.operation_errors import (
     OperationResultError,
     OperationTimeoutError,
 )
-from yagrpc.wording import shortened, with_context
+from yagrpc.errors.wording import shortened, with_context
 
 __all__ = [
     "AbortedError", "AlreadyExistsError", "AmbiguousSubmitError", "CallCancelledError", "CallError",

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import grpc
 
-from yagrpc._core import calls_log, retry
+from yagrpc._core import calls_log
+from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
+from yagrpc._core.failure import retry
+from yagrpc._core.failure.status import call_error
 from yagrpc._core.flow import Call, Flow, Opened, ready, send, sleep
-from yagrpc._core.replies import Unreadable, too_large, unreadable
-from yagrpc._core.requests import AsyncRequestStream, RequestStream
-from yagrpc._core.rpc_errors import call_error
+from yagrpc._grpc.deserializers import Unreadable, too_large, unreadable
 from yagrpc.errors import (
     AmbiguousSubmitError,
     CallError,

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
+from yagrpc._core.failure.status import code_of
 from yagrpc._core.flow import Call, Flow, Opened, Ready, Send, perform, ready, wait
-from yagrpc._core.rpc_errors import code_of
 from yagrpc.errors import AmbiguousSubmitError, CallError, Code, QuotaWaitError
 
 if TYPE_CHECKING:
-    from yagrpc._core.limits import Gate
-    from yagrpc._core.sending import Clock
-    from yagrpc._core.slots import Slot
+    from yagrpc._core.quota.gates import Gate
+    from yagrpc._core.quota.windows import Slot
+    from yagrpc._core.send import Clock
 
 ResponseT = TypeVar("ResponseT")
 

@@ -17,17 +17,17 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from yagrpc import config
-from yagrpc._core.hazard import Hazard
-from yagrpc._core.operation import created_ago, get_failure, time_taken
-from yagrpc._core.pace import Pace
-from yagrpc._core.queues import Queues, append, remove
-from yagrpc._core.watch import Watch
+from yagrpc._core.operation.view import created_ago, get_failure, time_taken
+from yagrpc._core.polling.hazard import Hazard
+from yagrpc._core.polling.pace import Pace
+from yagrpc._core.polling.queues import Queues, append, remove
+from yagrpc._core.polling.watch import Watch
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import CallError, ResourceExhaustedError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc import _pb
-    from yagrpc._core.queues import Queue
+    from yagrpc._core.polling.queues import Queue
 
 REFUSED_PAUSE: Final = 1.0
 """Seconds before another look after the quota refused one: the quota's own window."""

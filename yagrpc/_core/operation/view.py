@@ -15,8 +15,8 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol
 
 from yagrpc import _pb, config
-from yagrpc._core.rpc_errors import status_details
-from yagrpc._core.watch import own_copy
+from yagrpc._core.failure.status import status_details
+from yagrpc._core.polling.watch import own_copy
 from yagrpc.errors import (
     CallError,
     Code,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import TypeVar
 
-    from yagrpc._core.watch import Watch
+    from yagrpc._core.polling.watch import Watch
 
     MetadataT = TypeVar("MetadataT", default=None)
 else:

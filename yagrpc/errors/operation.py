@@ -5,8 +5,8 @@ Rules: each has the operation's id, in an attribute and in its text: nothing els
 
 from __future__ import annotations
 
-from yagrpc.code import Code
-from yagrpc.error_base import Detail, ResultError, YagrpcError
+from yagrpc.errors.base import Detail, ResultError, YagrpcError
+from yagrpc.errors.code import Code
 
 __all__ = [
     "OperationCancelledError",

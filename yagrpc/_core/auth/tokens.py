@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from yagrpc._core import retry
+from yagrpc._core.failure import retry
 from yagrpc._core.flow import Flow, block, share, sleep
 from yagrpc.credentials import (
     AccessToken,
@@ -30,7 +30,7 @@ from yagrpc.errors import CallError, ConfigError, UnauthenticatedError, Unavaila
 
 if TYPE_CHECKING:
     from yagrpc._core.flow import Call
-    from yagrpc._core.sending import Clock
+    from yagrpc._core.send import Clock
 
 RENEWED_AFTER: Final = 3600.0
 """Seconds of age at which a token is renewed at the latest: the documented advice."""

@@ -14,8 +14,8 @@ from yagrpc.errors import RequestError
 from yagrpc.ids import RequestIds
 
 if TYPE_CHECKING:
+    from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.flow import Metadata
-    from yagrpc._core.parameters import CallParameters
 
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]*")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from yagrpc.wording import with_context
+from yagrpc.errors.wording import with_context
 
 __all__ = ["Detail", "ResultError", "YagrpcError"]
 

@@ -1,0 +1,1 @@
+"""What one call is: its request, its metadata, its parameters, and the facts about its rpc."""

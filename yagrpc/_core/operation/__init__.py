@@ -1,0 +1,1 @@
+"""What an operation is, what its end means, and who is notified of it."""

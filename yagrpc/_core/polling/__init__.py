@@ -1,0 +1,1 @@
+"""The poll scheduler: which operation is polled next, and when."""

@@ -1,0 +1,1 @@
+"""The quotas that calls are kept under before they are sent."""
