@@ -1,241 +1,312 @@
-"""The flows of single calls: reads, generations, and all others.
+"""THE loop: one call, from its authorization to its answer or its error. Every rpc of a client goes through it.
 
-Rules: a timeout is over everything, connecting and all attempts. Whatever may be billed waits for its connection as a
-step of its own and is sent without waiting after that: a failure of the first step proves that nothing was sent. What
-a failure means is looked up in `retry`.
+    authorize -> find the endpoint -> wait for a slot -> connect -> send -> classify -> decide -> (pause) -> again
+
+Rules: a timeout is over everything. Whatever may be billed waits for its connection as a step of its own and is sent
+without waiting after that: a failure of the first step proves that nothing was sent. What a failure means is decided by
+`failure.status`, what follows by `failure.retry`; this module does what they say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
-import grpc
-
-from yagrpc._core import calls_log
-from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
+from yagrpc._core.call.policy import Kind
+from yagrpc._core.deadline import Clock, Deadline
+from yagrpc._core.events import Hub, Outcome
 from yagrpc._core.failure import retry
-from yagrpc._core.failure.status import call_error
-from yagrpc._core.flow import Call, Flow, Opened, ready, send, sleep
-from yagrpc._grpc.deserializers import Unreadable, too_large, unreadable
+from yagrpc._core.failure.retry import Action, History, Verdict
+from yagrpc._core.failure.status import Cause, Failure, RpcStatus, Unreadable, classify, unreadable
+from yagrpc._core.flow import Flow, Opened, connect, send, sleep
+from yagrpc._core.quota.admission import Admission
 from yagrpc.errors import (
     AmbiguousSubmitError,
     CallError,
     ClientClosedError,
     Code,
-    MessageTooLargeError,
-    OperationResultError,
     QuotaWaitError,
     ResultError,
     SubmitTimeoutError,
     UnavailableError,
+    YagrpcError,
 )
+from yagrpc.method import OperationMethod
 
-ResponseT = TypeVar("ResponseT")
+if TYPE_CHECKING:
+    from yagrpc._core.auth.authorization import Authorizer
+    from yagrpc._core.call.call import AnyMethod, Call, Metadata
+    from yagrpc._core.quota.gates import Gate
 
-Clock = Callable[[], float]
 
-
-class Way(NamedTuple):
-    """The channel that a call takes.
+class Route(NamedTuple):
+    """Where the calls of one method go; the same for all of them.
 
     Args:
-        endpoint: Where it goes, for errors.
-        send_limit: The largest request that it sends, in bytes; -1 for any.
-        own: Whether the client opened it, so that its options are known.
+        endpoint: `host:port`.
+        send_limit: The largest request that its channel sends, in bytes; -1 for any.
+        gate: The queue for its quotas; `None` where nothing limits it.
     """
 
     endpoint: str
     send_limit: int = -1
-    own: bool = True
+    gate: Gate | None = None
 
 
-class Attempts:
-    """One call's attempts, and the time that they have together.
+class Ports(Protocol):
+    """What the loop needs of the client that it runs for."""
+
+    clock: Clock
+    jitter: Callable[[], float]
+    authorizer: Authorizer | None
+    events: Hub
+
+    def route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
+        """Where a call goes, discovered first where that is not known."""
+        ...
+
+
+def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
+    """Send a call until it is answered, or its failure is final; gives the response, of a stream an `Opened`.
 
     Args:
         call: Which.
-        way: The channel that it takes.
-        clock: Tells the time, in seconds.
+        ports: What the client provides.
+
+    Raises:
+        CallError: The service refused it, or could not be reached.
+        AmbiguousSubmitError: A generation failed after it may have reached the service.
+        QuotaWaitError: There was no slot under a quota in time.
+        ResultError: The answer cannot be read.
+        ClientClosedError: The client, or the stream, was closed before it was sent.
+        ConfigError: There is no credential, or no endpoint is known.
+    """
+    attempts = _Attempts(call, ports)
+    try:
+        answer = yield from attempts.run()
+    except BaseException:
+        call.release()
+        raise
+    if type(answer) is not Opened:
+        call.release()
+    return answer
+
+
+class _Attempts:
+    """One call on its way through the loop.
+
+    Args:
+        call: Which.
+        ports: What the client provides.
     """
 
-    __slots__ = ("_clock", "_deadline", "_heard", "call", "number", "way")
+    __slots__ = ("_route", "admission", "authorization", "call", "deadline", "history", "ports")
 
-    def __init__(self, call: Call[Any, Any], way: Way, clock: Clock) -> None:
+    def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
-        self.way = way
-        self.number = 0
-        self._clock = clock
-        self._heard = False
-        self._deadline = None if call.timeout is None else clock() + call.timeout
+        self.ports = ports
+        self.deadline = Deadline(call.timeout, ports.clock)
+        self.history = History()
+        self.authorization: Metadata = ()
+        self.admission: Admission | None = None
+        self._route = _NOWHERE
 
-    def left(self) -> float | None:
-        """Seconds that are left; `None` for no limit."""
-        return None if self._deadline is None else max(0.0, self._deadline - self._clock())
+    def run(self) -> Flow[Any]:
+        """The loop."""
+        call, ports, history = self.call, self.ports, self.history
+        if ports.authorizer is not None and call.needs_token:
+            self.authorization = yield from ports.authorizer.authorize(call, self.deadline)
+        self._route = yield from ports.route(call, self.deadline)
+        if self._route.gate is not None:
+            self.admission = call.held = Admission(self._route.gate, ports.clock, ports.events)
+        connects = call.policy.kind is not Kind.READ
+        while True:
+            if self.admission is not None:
+                yield from self._admit(self.admission)
+            if connects:
+                yield from self._connect()
+            answer = yield from self._send()
+            if not isinstance(answer, Failure):
+                return answer
+            verdict = self._decide(answer)
+            if verdict.action is Action.RETRY:
+                history.repeats += 1
+                yield from sleep(verdict.pause)
+            elif verdict.action is Action.RENEW:
+                yield from self._renew(answer)
+            elif verdict.action is not Action.REQUEUE:
+                self._fail(answer.error, verdict)
+            # What could not be reached is sent again once it is connected.
+            connects = call.policy.kind is not Kind.READ or answer.code is Code.UNAVAILABLE
 
-    def send(self, timeout: float | None) -> Flow[Any]:
-        """Send the request.
-
-        Raises:
-            CallError: It failed; what gRPC raised is the cause.
-            ClientClosedError: The stream was closed before it was sent.
-            ResultError: The answer does not parse.
-        """
-        if self.call.ended:
-            raise ClientClosedError
-        self.number += 1
-        told = calls_log.wanted()
-        started = self._clock() if told else 0.0
-        if told:
-            calls_log.sent(self.call, self.way.endpoint, self.number, timeout)
+    def _renew(self, failure: Failure) -> Flow[None]:
+        """Get another credential than the one that was refused."""
+        authorizer = self.ports.authorizer
+        assert authorizer is not None
+        self.history.renewed = True
         try:
-            response = yield from send(self.call, timeout, self.number)
-        except grpc.RpcError as error:
-            self._heard = bool(error.trailing_metadata())
-            failure = call_error(error, self.call, self.way.endpoint, self.number)
-            if told:
-                calls_log.failed(self.call, failure, self._clock() - started)
-            raise too_large(failure, self.call, self.way.send_limit) or failure from error
+            renewed = yield from authorizer.renew(self.call, self.authorization, failure.error, self.deadline)
+        except YagrpcError as error:
+            error.attempts = self.history.attempts
+            self._fail(error, self._final())
+        if renewed is None:
+            self._fail(failure.error, self._final())
+        self.authorization = renewed
+
+    def _admit(self, admission: Admission) -> Flow[None]:
+        last = self.history.last
+        refusal = last.error if last is not None and last.cause is Cause.QUOTA else None
+        try:
+            yield from admission.enter(self.call, self.deadline, refusal)
+        except QuotaWaitError as late:
+            late.attempts = self.history.attempts
+            self._fail(late, self._final())
+
+    def _connect(self) -> Flow[None]:
+        connected = yield from connect(self.call, self.deadline.left())
+        if connected:
+            return
+        sent = "started" if self.history.attempts else "sent"
+        error = UnavailableError(
+            f"no connection within {self.deadline.seconds:g} s, nothing was {sent}",
+            method=self.call.method.path,
+            endpoint=self._route.endpoint,
+            client_request_id=self.call.client_request_id,
+            attempts=self.history.attempts,
+            operation_id=self.call.operation_id,
+        )
+        last = self.history.last
+        error.__cause__ = None if last is None else last.error
+        self._fail(error, self._final())
+
+    def _send(self) -> Flow[Any]:
+        """Send the request once; gives the response, or a `Failure`."""
+        call, ports, history = self.call, self.ports, self.history
+        if call.cancelled:
+            raise ClientClosedError
+        late = None
+        if call.policy.kind is Kind.GENERATION:
+            if history.attempts == 0:
+                ports.events.submitting(call)
+            if isinstance(call.method, OperationMethod):
+                late = self._late
+        history.attempts += 1
+        watched = ports.events.wants_attempts
+        started = ports.clock() if watched else 0.0
+        timeout = retry.attempt_timeout(call.policy, history.repeats + 1, self.deadline.left())
+        if watched:
+            ports.events.sending(call, history.attempts, self._route.endpoint, timeout)
+        if self.admission is not None:
+            self.admission.sent()
+        response = yield from send(call, timeout, self._metadata(), late)
+        outcome = self._outcome(response)
+        if not isinstance(outcome, Failure):
+            if self.admission is not None:
+                self.admission.answered()
+            if watched:
+                self._report(outcome.first if type(outcome) is Opened else outcome, ports.clock() - started)
+            if late is not None:
+                self._accepted(outcome)
+        return outcome
+
+    def _metadata(self) -> Metadata:
+        """What goes with an attempt: the service learns of a repetition as from its official clients."""
+        call, attempts = self.call, self.history.attempts
+        metadata = call.metadata + self.authorization if self.authorization else call.metadata
+        return metadata if attempts == 1 else (*metadata, ("x-retry-attempt", str(attempts - 1)))
+
+    def _outcome(self, response: Any) -> Any:
+        """The response, or the `Failure` that it stands for."""
+        endpoint, attempts = self._route.endpoint, self.history.attempts
+        if type(response) is RpcStatus:
+            return classify(
+                response, self.call, endpoint=endpoint, send_limit=self._route.send_limit, attempts=attempts
+            )
         answer = response.first if type(response) is Opened else response
-        if told:
-            calls_log.answered(self.call, answer, self._clock() - started)
         if type(answer) is Unreadable:
-            raise unreadable(answer, self.call, self.way.endpoint, self.number)
+            return unreadable(answer, self.call, endpoint=endpoint, attempts=attempts)
         return response
 
-    def connect(self, cause: BaseException | None = None) -> Flow[float | None]:
-        """Wait until the call's channel is connected; gives the seconds that are left.
+    def _decide(self, failure: Failure) -> Verdict:
+        call, history = self.call, self.history
+        history.failed(failure, call.policy.kind)
+        verdict = retry.decide(
+            call.policy,
+            history,
+            left=self.deadline.left(),
+            jitter=self.ports.jitter(),
+            resubmit=call.resubmit,
+            replayable=not getattr(call.request, "used_up", False),
+            queued=self.admission is not None,
+            renewable=self.ports.authorizer is not None and call.needs_token,
+        )
+        if self.admission is not None:
+            if verdict.action is Action.REQUEUE or (failure.cause is Cause.QUOTA and failure.quota):
+                self.admission.refused()
+            else:
+                self.admission.release()
+        self._report(None, 0.0, failure, verdict)
+        return verdict
+
+    def _final(self) -> Verdict:
+        return Verdict(Action.FAIL if self.history.unsure is None else Action.AMBIGUOUS)
+
+    def _fail(self, error: Exception, verdict: Verdict) -> NoReturn:
+        """Raise the error of the call; a generation that may have run is never said not to have."""
+        unsure = self.history.unsure
+        if verdict.action is Action.AMBIGUOUS and unsure is not None:
+            raise ambiguous(unsure.error, self.history.attempts) from error
+        raise error
+
+    def _report(
+        self, answer: Any, seconds: float, failure: Failure | None = None, verdict: Verdict | None = None
+    ) -> None:
+        error = None if failure is None else failure.error
+        outcome = Outcome(self.history.attempts, self._route.endpoint, seconds, answer, error)
+        self.ports.events.attempt(self.call, outcome, verdict)
+
+    def _accepted(self, operation: Any) -> None:
+        """Report an operation that the service accepted: from here on its id can be found again.
 
         Raises:
-            UnavailableError: It is not in time; nothing was sent (any more).
+            ResultError: The service gave no id.
         """
-        connected = yield from ready(self.call, self.left())
-        if not connected:
-            raise UnavailableError(
-                f"no connection within {self.call.timeout:g} s, nothing was {'started' if self.number else 'sent'}",
-                method=self.call.method.path,
-                endpoint=self.way.endpoint,
-                client_request_id=self.call.client_request_id,
-                attempts=self.number,
-                operation_id=self.call.operation_id,
-            ) from cause
-        return self.left()
+        if not operation.id:
+            raise no_result("the service accepted the request and gave no operation id", self.call)
+        self.ports.events.accepted(self.call, operation)
 
-    def pause(self, failure: CallError) -> Flow[None]:
-        """Wait before the next attempt.
-
-        Raises:
-            CallError: The failure itself, where there is to be none: all are used up, the time is over before, or
-                the service asked for none.
-        """
-        pause = retry.pause_before(self.number + 1, failure)
-        left = self.left()
-        replayed = not isinstance(self.call.request, (RequestStream, AsyncRequestStream))
-        late = pause is None or (left is not None and left <= pause)
-        if self.number >= retry.ATTEMPTS or late or not replayed:
-            raise failure
-        assert pause is not None
-        calls_log.again(self.call, failure, pause)
-        yield from sleep(pause)
-
-    def proves_nothing_started(self, failure: CallError) -> bool:
-        """Whether a refusal came from the service, before it started anything.
-
-        With a channel of the host's own, RESOURCE_EXHAUSTED may be the channel's, for an answer over its limit: there
-        it takes metadata of the other side's to show that it spoke.
-        """
-        refused = failure.code in retry.SUBMIT_RETRIED and not isinstance(failure, MessageTooLargeError)
-        return refused and (self.way.own or self._heard)
+    def _late(self, response: Any) -> None:
+        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it."""
+        outcome = self._outcome(response)
+        error = outcome.error if isinstance(outcome, Failure) else None
+        if error is None and outcome.id:
+            self.ports.events.accepted(self.call, outcome)
+            return
+        report = Outcome(self.history.attempts, self._route.endpoint, 0.0, None, error, late=True)
+        self.ports.events.attempt(self.call, report, None)
 
 
-def read(attempts: Attempts) -> Flow[Any]:
-    """Send a call that may be repeated; after a failure to reach the service, once it is connected again.
+_NOWHERE: Final = Route("")
 
-    Raises:
-        CallError: The last attempt's failure.
+
+def broken_stream(status: RpcStatus, call: Call[Any, Any], route: Route) -> Exception:
+    """The error of a stream that fails after its first message.
+
+    A completion that was not asked for as a stream leaves its caller without any text, so that it may have run in vain;
+    of another stream the caller has the messages so far, and gets the call's own error.
     """
-    timeout = attempts.left()
-    while True:
-        try:
-            return (yield from attempts.send(retry.attempt_timeout(attempts.number + 1, timeout)))
-        except CallError as failure:
-            if failure.code not in retry.READ_RETRIED or isinstance(failure, MessageTooLargeError):
-                raise
-            last = failure
-        yield from attempts.pause(last)
-        unreachable = last.code is Code.UNAVAILABLE
-        timeout = (yield from attempts.connect(last)) if unreachable else attempts.left()
+    failure = classify(status, call, endpoint=route.endpoint, send_limit=route.send_limit, attempts=1)
+    whole = call.policy.kind is Kind.GENERATION and not call.request.completion_options.stream
+    if not whole or retry.TABLE[failure.cause][call.policy.kind] is not Action.AMBIGUOUS:
+        return failure.error
+    error = ambiguous(failure.error, 1)
+    error.__cause__ = failure.error
+    return error
 
 
-def look(attempts: Attempts) -> Flow[Any]:
-    """Send a Get a single time, at once: when it is sent again is the scheduler's business.
-
-    Raises:
-        CallError: It failed.
-        OperationResultError: The answer does not parse.
-    """
-    try:
-        return (yield from attempts.send(attempts.left()))
-    except ResultError as error:
-        raise OperationResultError(attempts.call.operation_id, str(error)) from error
-
-
-def once(attempts: Attempts) -> Flow[Any]:
-    """Connect, then send a call a single time.
-
-    Raises:
-        CallError: It failed.
-    """
-    timeout = yield from attempts.connect()
-    return (yield from attempts.send(timeout))
-
-
-def generate(attempts: Attempts) -> Flow[Any]:
-    """Connect, then send a call that starts something billed; again only after a refusal that proves it did not.
-
-    Raises:
-        CallError: The service refused it.
-        AmbiguousSubmitError: It failed after it may have reached the service, and the caller did not say `resubmit`.
-    """
-    unsure: CallError | None = None
-    try:
-        while True:
-            timeout = yield from attempts.connect()
-            try:
-                return (yield from attempts.send(timeout))
-            except CallError as failure:
-                last = failure
-            if last.code in retry.SUBMIT_AMBIGUOUS:
-                unsure = last
-                if not attempts.call.resubmit:
-                    raise last
-            elif not attempts.proves_nothing_started(last):
-                raise last
-            yield from attempts.pause(last)
-    except (CallError, QuotaWaitError) as failure:
-        if unsure is None:
-            raise
-        # However the last attempt ended, an earlier one may have started something.
-        raise _ambiguous(unsure, attempts.number) from failure
-
-
-def raise_broken(error: grpc.RpcError, call: Call[Any, Any], way: Way) -> NoReturn:
-    """Raise the failure of a stream that had begun.
-
-    Raises:
-        AmbiguousSubmitError: It is a completion that was not asked for as a stream: its caller has no text of it.
-        CallError: It is another.
-    """
-    failure = call_error(error, call, way.endpoint, 1)
-    failure = too_large(failure, call, way.send_limit) or failure
-    whole = retry.kind_of(call.method) is retry.Kind.GENERATION and not call.request.completion_options.stream
-    if not whole or failure.code not in retry.SUBMIT_AMBIGUOUS:
-        raise failure from error
-    failure.__cause__ = error
-    raise _ambiguous(failure, failure.attempts) from failure
-
-
-def _ambiguous(failure: CallError, attempts: int) -> AmbiguousSubmitError:
+def ambiguous(failure: Exception, attempts: int) -> AmbiguousSubmitError:
+    """The error of a generation that may have run, from the failure that left it open."""
+    assert isinstance(failure, CallError)
     kind = SubmitTimeoutError if failure.code is Code.DEADLINE_EXCEEDED else AmbiguousSubmitError
     return kind(
         failure.message,
@@ -243,5 +314,14 @@ def _ambiguous(failure: CallError, attempts: int) -> AmbiguousSubmitError:
         method=failure.method,
         endpoint=failure.endpoint,
         client_request_id=failure.client_request_id,
+        request_id=failure.request_id,
+        server_trace_id=failure.server_trace_id,
         attempts=attempts,
+        operation_id=failure.operation_id,
+        hint=failure.hint,
     )
+
+
+def no_result(text: str, call: Call[Any, Any]) -> ResultError:
+    """The error of an answer without a result, with the ids of its call."""
+    return ResultError(text, method=call.method.path, attempts=1, **call.ids._asdict())

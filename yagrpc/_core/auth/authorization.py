@@ -1,7 +1,4 @@
-"""How calls are authorized: what is put into their metadata, and that what was refused is sent once more.
-
-A token that the service refuses as UNAUTHENTICATED is renewed, and the call repeated, submits included: the refusal
-proves that nothing was started.
+"""How calls are authorized: what is put into their metadata, and another of it after a refusal.
 
 Rules: no I/O. Only where credentials change: those that are fixed are put into the metadata when a call is made.
 """
@@ -9,21 +6,17 @@ Rules: no I/O. Only where credentials change: those that are fixed are put into 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
 from yagrpc._core.flow import Flow
 from yagrpc.credentials import Credentials
 from yagrpc.credentials.base import SecretText
-from yagrpc.errors import AmbiguousSubmitError, CallError, ConfigError, UnauthenticatedError, YagrpcError
+from yagrpc.errors import ConfigError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._core.auth.tokens import Tokens
-    from yagrpc._core.flow import Call
-    from yagrpc._core.send import Clock
-
-ResponseT = TypeVar("ResponseT")
+    from yagrpc._core.call.call import Call, Metadata
+    from yagrpc._core.deadline import Deadline
 
 _SENT: Final = re.compile(r"[ -~]+")
 
@@ -34,88 +27,55 @@ class Authorizer:
     Args:
         tokens: Keeps the token, where credentials have one that is obtained.
         folder_id: The client's folder, which goes along with a user account's token.
-        clock: Tells passed time, in seconds.
     """
 
-    def __init__(self, tokens: Tokens, folder_id: str | None, clock: Clock) -> None:
+    def __init__(self, tokens: Tokens, folder_id: str | None) -> None:
         self.tokens = tokens
         self._folder_id = folder_id
-        self._clock = clock
 
-    def authorized(self, call: Call[Any, Any], send: Callable[[], Flow[ResponseT]]) -> Flow[ResponseT]:
-        """Authorize a call and send it; once more where the service refuses a token that can be renewed.
+    def authorize(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Metadata]:
+        """What authorizes a call, as metadata to be added to its own; a key that its caller gave is left out.
 
         Args:
             call: The call.
-            send: Makes the flow that sends it, within the call's timeout.
+            deadline: Until when a token is waited for.
 
         Raises:
-            YagrpcError: There is no token, or the call failed.
+            YagrpcError: It can't be obtained.
         """
-        deadline = None if call.timeout is None else self._clock() + call.timeout
-        yield from self.authorize(call)
-        self._shorten(call, deadline)
-        try:
-            return (yield from send())
-        except UnauthenticatedError as error:
-            self._shorten(call, deadline)
-            if not (yield from self.renew(call, error)):
-                raise
-            before = error.attempts
-        self._shorten(call, deadline)
-        try:
-            return (yield from send())
-        except (CallError, AmbiguousSubmitError) as failure:
-            failure.attempts += before
-            raise
-
-    def authorize(self, call: Call[Any, Any]) -> Flow[None]:
-        """Put what authorizes it into a call's metadata, where the client puts anything there.
-
-        Raises:
-            YagrpcError: It can't be had.
-        """
-        if call.authorization is None:
-            return
-        authorization = yield from self.tokens.current(call)
+        authorization = yield from self.tokens.current(call, deadline)
         if authorization is None:
             authorization = asked(self.tokens.credentials)
-        ours = self._pairs(call.authorization)
-        call.metadata = tuple(pair for pair in call.metadata if pair not in ours)
-        call.authorization = authorization or ""
-        if authorization:
-            taken = {key for key, _ in call.metadata}
-            call.metadata += tuple(pair for pair in self._pairs(authorization) if pair[0] not in taken)
+        pairs = credential_pairs(self.tokens.credentials, authorization, self._folder_id)
+        given = {key for key, _ in call.metadata}
+        return tuple(pair for pair in pairs if pair[0] not in given)
 
-    def renew(self, call: Call[Any, Any], error: UnauthenticatedError) -> Flow[bool]:
-        """After a refusal: get another token and put it into the call; gives whether there is another.
+    def renew(
+        self, call: Call[Any, Any], refused: Metadata, error: YagrpcError, deadline: Deadline
+    ) -> Flow[Metadata | None]:
+        """Another authorization than one that was refused; `None` where there is no other.
 
         Args:
-            call: What was refused.
+            call: The call that was refused.
+            refused: What authorized it, as `authorize` gave it.
             error: The refusal.
+            deadline: Until when a token is waited for.
 
         Raises:
-            YagrpcError: A new token can't be had.
+            YagrpcError: A new token can't be obtained.
         """
-        refused = call.authorization
-        if not refused or isinstance(call.request, (RequestStream, AsyncRequestStream)):
-            return False  # the requests of a stream are used up
-        yield from self.tokens.renew(call, refused, error)
-        yield from self.authorize(call)
-        return call.authorization != refused
-
-    def _pairs(self, authorization: str) -> tuple[tuple[str, str], ...]:
-        return credential_pairs(self.tokens.credentials, authorization, self._folder_id)
-
-    def _shorten(self, call: Call[Any, Any], deadline: float | None) -> None:
-        if deadline is not None:
-            call.timeout = max(0.0, deadline - self._clock())
+        before = next((str(value) for key, value in refused if key == "authorization"), "")
+        if not before:
+            return None
+        yield from self.tokens.renew(call, before, error, deadline)
+        after = yield from self.authorize(call, deadline)
+        return None if after == refused else after
 
 
 def credential_pairs(
     credentials: Credentials, authorization: str | None, folder_id: str | None
 ) -> tuple[tuple[str, str], ...]:
-    """The metadata that a credential makes: with a user account's goes the folder, with no other."""
+    """The metadata that a credential makes: the folder goes with a user account's, and with no other."""
     if not authorization:
         return ()
     pairs = (("authorization", SecretText(authorization)),)
@@ -123,7 +83,7 @@ def credential_pairs(
 
 
 def asked(credentials: Credentials) -> str | None:
-    """What credentials authorize a call with, checked: they may be anybody's code.
+    """What credentials authorize a call with, checked: a user may have written them.
 
     Raises:
         ConfigError: They failed, or gave what can't be sent.

@@ -1,36 +1,44 @@
 """The exchange of a credential that is never sent itself for an IAM token: a call like any other.
 
-Rules: no I/O; whether it is repeated is decided as for every call that reads.
+Rules: no I/O; whether the call is repeated is decided as for every call that reads.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from yagrpc import _pb, methods
+from yagrpc import _pb
 from yagrpc.credentials import AccessToken
-from yagrpc.credentials.base import FETCH_TIMEOUT
 
 if TYPE_CHECKING:
-    from yagrpc._core.client import ClientCore
+    from yagrpc._core.deadline import Clock
     from yagrpc._core.flow import Flow
 
 
-def exchange(core: ClientCore, identity: dict[str, str]) -> Flow[AccessToken]:
-    """Exchange an identity, a field of `CreateIamTokenRequest`, for a token.
+def exchange(identity: dict[str, str], send: Callable[[Any], Flow[Any]], wall: Clock) -> Flow[AccessToken]:
+    """Exchange an identity for a token.
+
+    Args:
+        identity: A field of `CreateIamTokenRequest`, with its value.
+        send: Sends such a request, and gives the answer.
+        wall: Gives the time, in seconds since the epoch.
 
     Raises:
         CallError: The IAM service refused, or could not be reached.
         ConfigError: What it gave is no token.
     """
     request = _pb.iam_token_service_pb2.CreateIamTokenRequest(**identity)
-    call = core.call(methods.IamTokenService.Create, request, {}, FETCH_TIMEOUT)
-    response: _pb.iam_token_service_pb2.CreateIamTokenResponse = yield from core.flow(call)
+    response: _pb.iam_token_service_pb2.CreateIamTokenResponse = yield from send(request)
     end = response.expires_at
     known = response.HasField("expires_at")
-    return AccessToken(response.iam_token, end.seconds + end.nanos / 1e9 - core.wall() if known else None)
+    return AccessToken(response.iam_token, end.seconds + end.nanos / 1e9 - wall() if known else None)
 
 
-def audience(core: ClientCore) -> str:
-    """Whom a service account's key signs for: the URL of the exchange (documented)."""
-    return f"https://{core.endpoint_of(methods.IamTokenService.Create).removesuffix(':443')}/iam/v1/tokens"
+def audience(endpoint: str) -> str:
+    """The party that a service account's key signs for: the URL of the exchange (documented).
+
+    Args:
+        endpoint: Where the IAM service is served, `host:port`.
+    """
+    return f"https://{endpoint.removesuffix(':443')}/iam/v1/tokens"

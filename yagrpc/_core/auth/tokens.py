@@ -26,11 +26,11 @@ from yagrpc.credentials import (
     ObtainedCredentials,
 )
 from yagrpc.credentials.base import FETCH_TIMEOUT, bearer
-from yagrpc.errors import CallError, ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
+from yagrpc.errors import CallError, ConfigError, UnavailableError, YagrpcError
 
 if TYPE_CHECKING:
-    from yagrpc._core.flow import Call
-    from yagrpc._core.send import Clock
+    from yagrpc._core.call.call import Call
+    from yagrpc._core.deadline import Clock, Deadline
 
 RENEWED_AFTER: Final = 3600.0
 """Seconds of age at which a token is renewed at the latest: the documented advice."""
@@ -74,8 +74,9 @@ class Tokens:
         credentials: Where it comes from.
         exchange: Exchanges an identity (a field of `CreateIamTokenRequest`) for a token.
         audience: Gives whom a signed identity is made for.
-        clock: Tells passed time, in seconds.
-        wall: Tells the time, in seconds since the epoch.
+        clock: Gives passed time, in seconds.
+        wall: Gives the time, in seconds since the epoch.
+        jitter: Gives what a pause is multiplied by, about 1.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Tokens:
         audience: Callable[[], str],
         clock: Clock,
         wall: Clock,
+        jitter: Callable[[], float],
     ) -> None:
         self.credentials = credentials
         self.held: Held | None = None
@@ -93,13 +95,15 @@ class Tokens:
         self._audience = audience
         self._clock = clock
         self._wall = wall
+        self._jitter = jitter
         self._failure: tuple[float, YagrpcError] | None = None
 
-    def current(self, call: Call[Any, Any]) -> Flow[str | None]:
+    def current(self, call: Call[Any, Any], deadline: Deadline) -> Flow[str | None]:
         """The `authorization` of now, obtained first where no token lives; `None` where nothing has to be obtained.
 
         Args:
-            call: What it is for: its timeout bounds the wait, and its errors tell of it.
+            call: What it is for; its errors have the call's ids.
+            deadline: Until when a token is waited for.
 
         Raises:
             YagrpcError: There is no token.
@@ -111,19 +115,20 @@ class Tokens:
             if now >= held.due and self._recent(PAUSE) is None:
                 yield from share(_KEY, lambda: self._obtain(held), wait=False)
             return held.authorization
-        failure = yield from self._obtained(call, held)
+        failure = yield from self._obtained(call, held, deadline)
         held = self.held
         if failure is not None and (held is None or self._wall() >= held.end):
             raise _about(failure, call)
         return None if held is None else held.authorization
 
-    def renew(self, call: Call[Any, Any], refused: str, error: UnauthenticatedError) -> Flow[None]:
+    def renew(self, call: Call[Any, Any], refused: str, error: YagrpcError, deadline: Deadline) -> Flow[None]:
         """Obtain another token than one that was refused, unless somebody has.
 
         Args:
             call: What was refused.
             refused: Its `authorization`.
             error: The refusal.
+            deadline: Until when a token is waited for.
 
         Raises:
             YagrpcError: There is none; the refusal is its cause.
@@ -132,20 +137,22 @@ class Tokens:
         if held is None or held.authorization != refused:
             return
         log.info("a token was refused, it is renewed (client request id %s)", call.client_request_id)
-        failure = yield from self._obtained(call, held)
+        failure = yield from self._obtained(call, held, deadline)
         if failure is not None:
             raise _about(failure, call) from error
 
-    def _obtained(self, call: Call[Any, Any], held: Held | None) -> Flow[YagrpcError | None]:
+    def _obtained(
+        self, call: Call[Any, Any], held: Held | None, deadline: Deadline
+    ) -> Flow[YagrpcError | None]:
         """Obtain a token other than the one held, or wait while somebody does; gives why there is none."""
         failure = self._recent(FAILURE_KEPT)
         if failure is not None:
             return failure
         try:
-            return (yield from share(_KEY, lambda: self._obtain(held), call.timeout))
+            return (yield from share(_KEY, lambda: self._obtain(held), deadline.left()))
         except TimeoutError:
             return UnavailableError(
-                f"no IAM token from {self.credentials!r} within {call.timeout:g} s, nothing was sent",
+                f"no IAM token from {self.credentials!r} within {deadline.seconds:g} s, nothing was sent",
                 method=call.method.path,
                 client_request_id=call.client_request_id,
                 attempts=0,
@@ -183,7 +190,7 @@ class Tokens:
             try:
                 return (yield from block(lambda: credentials.fetch(FETCH_TIMEOUT)))
             except (UnavailableError, OSError):
-                pause = retry.backoff(attempt)
+                pause = retry.backoff(attempt) * self._jitter()
             yield from sleep(pause)
         return (yield from block(lambda: credentials.fetch(FETCH_TIMEOUT)))
 

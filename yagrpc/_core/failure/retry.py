@@ -1,35 +1,26 @@
-"""Which failures are tried again, and when: one table for both shells.
+"""Which failed attempts are followed by another, and when: ONE table, and the function that reads it.
 
-| kind of call            | sent again on                                                       | otherwise |
-| ----------------------- | ------------------------------------------------------------------- | --------- |
-| read (starts nothing)   | UNAVAILABLE, RESOURCE_EXHAUSTED, INTERNAL, ABORTED, a hung attempt  | its error |
-| generation (is billed)  | RESOURCE_EXHAUSTED that the service itself sent, before any answer  | its error, or `AmbiguousSubmitError` where the generation may have started |
-| any other               | nothing                                                             | its error |
-
-Rules: reading twice is free, generating twice is billed twice; whatever is not known to be a read is never repeated
-on a guess. What a failure proves is read from its status, from where it came and from what was seen before it, never
-from its text.
+Reading twice is free, generating twice is billed twice: a generation is repeated only where it is proved that nothing
+was started (see `status`), or where its caller said `resubmit=True`. The tables of docs/reliability.md are printed from
+`decide`.
 
 gRPC has retries of its own, which know nothing of this table: every channel that a client opens has them turned off
-(`grpc.enable_retries=0`), the transparent ones included, which send a request again when the other side says that it
-never looked at it. They would be right where the other side tells the truth, and uncounted in any case.
-"""  # noqa: E501
+(`grpc.enable_retries=0`), the transparent ones included.
+
+Rules: pure: neither a clock nor random numbers; the jitter is handed in.
+"""
 
 from __future__ import annotations
 
 import enum
-import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from yagrpc.errors import Code
-from yagrpc.method import OperationMethod
+from yagrpc._core.call.policy import Kind
+from yagrpc._core.failure.status import Cause, Failure
+from yagrpc.errors import CallError, Code, MessageTooLargeError, YagrpcError
 
 if TYPE_CHECKING:
-    from yagrpc._core.flow import AnyMethod
-    from yagrpc.errors import CallError
-
-ATTEMPTS: Final = 5
-"""Attempts of one call at most, the first included."""
+    from yagrpc._core.call.policy import Policy
 
 READ_ATTEMPT: Final = 15.0
 """Seconds for the first attempt of a read, doubled with each; the last has all that is left. A request that hangs
@@ -38,87 +29,148 @@ would use up the whole timeout otherwise."""
 LONGEST_HINT: Final = 30.0
 """Seconds that a pause asked for by the service is kept to at most: a wrong hint must not hang a call."""
 
-READ_RETRIED: Final = frozenset(
-    {Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.ABORTED, Code.DEADLINE_EXCEEDED}
-)
-"""Statuses on which a read is sent again, while it has time left."""
+FIRST_PAUSE: Final = 0.2
+LONGEST_PAUSE: Final = 5.0
+"""Seconds before the second attempt, and at most; the pauses between double."""
 
-SUBMIT_RETRIED: Final = frozenset({Code.RESOURCE_EXHAUSTED})
-"""Statuses on which a generation is sent again: the quota is checked before anything starts."""
-
-SUBMIT_AMBIGUOUS: Final = frozenset(
-    {
-        Code.CANCELLED,
-        Code.UNKNOWN,
-        Code.DEADLINE_EXCEEDED,
-        Code.ABORTED,
-        Code.INTERNAL,
-        Code.UNAVAILABLE,
-        Code.DATA_LOSS,
-    }
-)
-"""Statuses after which a generation that was sent may have started: a lost reply looks the same."""
-
-_FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 5.0
-
-_MODELS: Final = "/yandex.cloud.ai.foundation_models.v1."
-_READS: Final = frozenset(
-    {
-        f"{_MODELS}TokenizerService/Tokenize",
-        f"{_MODELS}TokenizerService/TokenizeCompletion",
-        f"{_MODELS}EmbeddingsService/TextEmbedding",
-        f"{_MODELS}text_classification.TextClassificationService/Classify",
-        f"{_MODELS}text_classification.TextClassificationService/FewShotClassify",
-        "/yandex.cloud.operation.OperationService/Cancel",
-        "/yandex.cloud.iam.v1.IamTokenService/Create",
-    }
-)
-"""Methods that are not `GET` in REST and yet start nothing when repeated."""
-
-_GENERATIONS: Final = frozenset({f"{_MODELS}TextGenerationService/Completion"})
-"""Methods that generate, besides all that give an operation."""
+PASSING: Final = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.ABORTED})
+"""Statuses that may pass, so that a read that may have run is sent again."""
 
 
-class Kind(enum.Enum):
-    """What sending a call twice means."""
+class Action(enum.Enum):
+    """What follows a failed attempt."""
 
-    READ = "read"
-    GENERATION = "generation"
-    OTHER = "other"
-
-
-def kind_of(method: AnyMethod) -> Kind:
-    """The row of the table that a method belongs to."""
-    if method.path in _READS or (method.http is not None and method.http.verb == "GET"):
-        return Kind.READ
-    if isinstance(method, OperationMethod) or method.path in _GENERATIONS:
-        return Kind.GENERATION
-    return Kind.OTHER
+    FAIL = "its error"
+    AMBIGUOUS = "AmbiguousSubmitError"
+    RETRY = "sent again after a pause"
+    REQUEUE = "sent again once there is a slot under the quota"
+    RENEW = "sent again with a new token"
 
 
-def attempt_timeout(attempt: int, left: float | None) -> float | None:
-    """Seconds for one attempt of a read (the first is 1), of those that are left for the call."""
-    if attempt >= ATTEMPTS:
-        return left
-    mine = READ_ATTEMPT * 2.0 ** (attempt - 1)
-    return mine if left is None else min(mine, left)
+TABLE: Final[dict[Cause, dict[Kind, Action]]] = {
+    Cause.QUOTA: {Kind.READ: Action.RETRY, Kind.GENERATION: Action.RETRY, Kind.OTHER: Action.FAIL},
+    Cause.UNAUTHENTICATED: dict.fromkeys(Kind, Action.RENEW),
+    Cause.HUNG: {Kind.READ: Action.RETRY, Kind.GENERATION: Action.AMBIGUOUS, Kind.OTHER: Action.FAIL},
+    Cause.MAY_HAVE_RUN: {Kind.READ: Action.RETRY, Kind.GENERATION: Action.AMBIGUOUS, Kind.OTHER: Action.FAIL},
+    Cause.CLOSED: {Kind.READ: Action.FAIL, Kind.GENERATION: Action.AMBIGUOUS, Kind.OTHER: Action.FAIL},
+    Cause.NO_CONNECTION: dict.fromkeys(Kind, Action.FAIL),
+    Cause.REFUSED: dict.fromkeys(Kind, Action.FAIL),
+    Cause.TOO_LARGE: dict.fromkeys(Kind, Action.FAIL),
+    Cause.UNREADABLE: dict.fromkeys(Kind, Action.FAIL),
+}
+"""What follows, by the cause and by what sending the call twice means, before the limits that `decide` adds."""
+
+
+class History:
+    """What has happened to one call: its attempts and their failures, counted in one place.
+
+    Attributes:
+        attempts: How often it was sent.
+        repeats: How many of those followed a pause.
+        renewed: Whether it was sent again with a new token.
+        unsure: The first failure after which it may have run; however a later attempt ends, it still may.
+        last: The failure of the last attempt.
+    """
+
+    __slots__ = ("attempts", "last", "renewed", "repeats", "unsure")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.repeats = 0
+        self.renewed = False
+        self.unsure: Failure | None = None
+        self.last: Failure | None = None
+
+    def failed(self, failure: Failure, kind: Kind) -> None:
+        """Take note of a failed attempt."""
+        self.last = failure
+        if self.unsure is None and TABLE[failure.cause][kind] is Action.AMBIGUOUS:
+            self.unsure = failure
+
+
+class Verdict(NamedTuple):
+    """What follows a failed attempt.
+
+    Args:
+        action: What.
+        pause: Seconds to wait first.
+    """
+
+    action: Action
+    pause: float = 0.0
+
+
+def decide(
+    policy: Policy,
+    history: History,
+    *,
+    left: float | None,
+    jitter: float = 1.0,
+    resubmit: bool = False,
+    replayable: bool = True,
+    queued: bool = False,
+    renewable: bool = True,
+) -> Verdict:
+    """What follows the last failed attempt of a call.
+
+    Args:
+        policy: The facts about its rpc.
+        history: Its attempts and failures.
+        left: Seconds that are left of its timeout; `None` for no limit.
+        jitter: What a pause of ours is multiplied by, about 1.
+        resubmit: Whether its caller accepts that it is billed twice.
+        replayable: Whether its request can be sent again: a stream of requests is used up.
+        queued: Whether the client has a queue for a quota of this call.
+        renewable: Whether the client obtains the credential of this call, and can obtain another.
+    """
+    failure = history.last
+    assert failure is not None
+    action = TABLE[failure.cause][policy.kind]
+    passes = failure.cause is not Cause.MAY_HAVE_RUN or policy.kind is not Kind.READ or failure.code in PASSING
+    if action is Action.AMBIGUOUS and resubmit and failure.cause is not Cause.CLOSED:
+        action = Action.RETRY
+    final = Verdict(Action.FAIL if history.unsure is None else Action.AMBIGUOUS)
+    if action is Action.RENEW:
+        return Verdict(Action.RENEW) if renewable and replayable and not history.renewed else final
+    if action is not Action.RETRY or not passes or not replayable:
+        return final
+    hint = failure.error.retry_after if isinstance(failure.error, CallError) else None
+    if hint is None and queued and failure.quota and policy.attempts > 1:
+        return Verdict(Action.REQUEUE)
+    if hint is not None and hint < 0:
+        return final
+    pause = min(hint, LONGEST_HINT) if hint is not None else backoff(history.repeats + 2) * jitter
+    late = left is not None and left <= pause
+    return final if history.repeats + 1 >= policy.attempts or late else Verdict(Action.RETRY, pause)
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait before an attempt (2 is the first repetition): doubling, jittered by a fifth."""
-    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (attempt - 2))
-    return pause * random.uniform(0.8, 1.2)
+    """Seconds to wait before an attempt (2 is the first repetition), doubling, without jitter."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 2, 30))
 
 
-def pause_before(attempt: int, error: CallError) -> float | None:
-    """Seconds to wait before an attempt; `None` where the service wants no other. Its own hint wins, up to a limit.
+def attempt_timeout(policy: Policy, attempt: int, left: float | None) -> float | None:
+    """Seconds for one attempt, of those that are left for the call.
 
     Args:
-        attempt: Which.
-        error: How the attempt before failed.
+        policy: The facts about its rpc.
+        attempt: Which; the first is 1.
+        left: Seconds that are left; `None` for no limit.
     """
-    hint = error.retry_after
-    if hint is not None:
-        return None if hint < 0 else min(hint, LONGEST_HINT)
-    return backoff(attempt)
+    if policy.kind is not Kind.READ or attempt >= policy.attempts:
+        return left
+    limit = READ_ATTEMPT * 2.0 ** (attempt - 1)
+    return limit if left is None else min(limit, left)
+
+
+FINAL_GET_FAILURES: Final = frozenset(
+    {Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.UNAUTHENTICATED}
+)
+"""Statuses of a Get that end the wait for an operation; after all others it is polled again."""
+
+
+def ends_wait(error: YagrpcError) -> bool:
+    """Whether the failure of a Get ends the wait for its operation."""
+    if isinstance(error, MessageTooLargeError) or not isinstance(error, CallError):
+        return True
+    return error.code in FINAL_GET_FAILURES

@@ -10,8 +10,7 @@ import math
 from collections import deque
 from typing import Final
 
-IN_HAND: Final = 0.02
-"""Part of the quota left unused, for jitter on the way: how the service counts is not documented."""
+from yagrpc._core.quota.windows import IN_HAND
 
 MARGIN: Final = 0.01
 """Seconds by which the quota's window is taken to be longer, for the same reason."""

@@ -9,10 +9,12 @@ on sets and deques, since a slot may be given back by the garbage collector, in 
 from __future__ import annotations
 
 import math
-import threading
 from collections import deque
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from yagrpc._core.call.policy import POLICIES
 from yagrpc._core.quota.windows import Gauge, Slot, Window
 from yagrpc.config import Quota
 from yagrpc.errors import ClientClosedError
@@ -22,24 +24,11 @@ LONGEST_PAUSE: Final = 60.0
 
 _FIRST_PAUSE: Final = 1.0
 
-_MODELS: Final = "/yandex.cloud.ai.foundation_models.v1."
-_GATES: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
-    (("TextGenerationService/Completion",), ("concurrent_completions",)),
-    (("TextGenerationAsyncService/Completion",), ("submit_per_second", "submit_per_hour")),
-    (("TokenizerService/Tokenize", "TokenizerService/TokenizeCompletion"), ("tokenize_per_second",)),
-    (("EmbeddingsService/TextEmbedding",), ("embeddings_per_second",)),
-    (
-        (
-            "text_classification.TextClassificationService/Classify",
-            "text_classification.TextClassificationService/FewShotClassify",
-        ),
-        ("classification_per_second",),
-    ),
-    (("image_generation.ImageGenerationAsyncService/Generate",), ("images_per_minute", "images_per_day")),
-)
-"""Which methods share which quotas."""
-
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
+
+
+MakeLock: TypeAlias = Callable[[], AbstractContextManager[Any]]
+"""Makes a reentrant lock."""
 
 
 class Limit(NamedTuple):
@@ -76,13 +65,15 @@ class Gate:
     """What the calls that share quotas pass, one after the other.
 
     Args:
-        limits: The quotas; each call takes a slot of every one.
+        *limits: The quotas; each call takes a slot of every one.
+        make_lock: Makes a reentrant lock.
     """
 
-    def __init__(self, *limits: Window | Gauge) -> None:
+    def __init__(self, *limits: Window | Gauge, make_lock: MakeLock) -> None:
         self.limits = limits
         self._queue: deque[Slot] = deque()
-        self._lock = threading.RLock()
+        self._make_lock = make_lock
+        self._lock = make_lock()
         self._counts = any(isinstance(limit, Gauge) for limit in limits)
         self._paused_until = -math.inf
         self._refused = 0
@@ -120,7 +111,7 @@ class Gate:
                 limit.use(slot)
             slot.queued = False
             self._queue.popleft()
-            self._rouse()
+            self._notify_head()
             return None
 
     def bound(self, slot: Slot, now: float) -> tuple[str, float]:
@@ -140,7 +131,7 @@ class Gate:
         with self._lock:
             slot.answered = min(slot.answered, now)
             self._refused = 0
-            self._rouse()
+            self._notify_head()
 
     def refused(self, slot: Slot, now: float) -> None:
         """The service refused it, as the quota is used up, by whomever: nothing leaves for a while."""
@@ -152,7 +143,7 @@ class Gate:
             if self._paused_until <= now:  # of those that were under way together, one counts
                 self._paused_until = now + min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused, 16))
                 self._refused += 1
-            self._rouse()
+            self._notify_head()
 
     def give_back(self, slot: Slot) -> None:
         """The call has ended, or is not to be sent any more: its place goes to the next."""
@@ -162,56 +153,59 @@ class Gate:
             if slot.queued:
                 slot.queued = False
                 self._queue.remove(slot)
-                slot.rouse()
+                slot.notify()
             elif self._counts:  # the service has a slot again
                 self._paused_until = -math.inf
-            self._rouse()
+            self._notify_head()
 
     def close(self) -> None:
         """End every wait."""
         with self._lock:
             self._closed = True
             for slot in list(self._queue):
-                slot.rouse()
+                slot.notify()
 
     def forked(self) -> None:
         """In a forked child: whoever holds the lock is the parent's, and what is collected here gives slots back."""
-        self._lock = threading.RLock()
+        self._lock = self._make_lock()
 
-    def _rouse(self) -> None:
-        """Have the head of the queue look again."""
+    def _notify_head(self) -> None:
+        """Have the head of the queue check again."""
         try:
             head = self._queue[0]
         except IndexError:
             return
-        head.rouse()
+        head.notify()
 
 
 class Gates:
-    """A client's gates, by method.
+    """A client's gates: calls of the same quotas share one.
 
     Args:
         quota: The quotas; `None` for none.
+        make_lock: Makes a reentrant lock.
     """
 
-    def __init__(self, quota: Quota | None) -> None:
+    def __init__(self, quota: Quota | None, make_lock: MakeLock) -> None:
         given = {} if quota is None else quota._asdict()
-        self._gates: dict[str, Gate] = {}
-        for paths, names in _GATES:
-            if limits := [_limit(name, given[name]) for name in names if given.get(name) is not None]:
-                gate = Gate(*limits)
-                self._gates.update({_MODELS + path: gate for path in paths})
-        self.of = self._gates.get
-        """The gate of a method, by its path; `None` where nothing limits it."""
+        self._gates: dict[tuple[str, ...], Gate] = {}
+        for names in {policy.quotas: None for policy in POLICIES.values()}:
+            limits = [_limit(name, given[name]) for name in names if given.get(name) is not None]
+            if limits:
+                self._gates[names] = Gate(*limits, make_lock=make_lock)
+
+    def of(self, quotas: tuple[str, ...]) -> Gate | None:
+        """The gate of some quotas; `None` where nothing limits them."""
+        return self._gates.get(quotas)
 
     def close(self) -> None:
         """End every wait for a slot."""
-        for gate in set(self._gates.values()):
+        for gate in self._gates.values():
             gate.close()
 
     def forked(self) -> None:
         """In a forked child: renew the locks of what is the parent's."""
-        for gate in set(self._gates.values()):
+        for gate in self._gates.values():
             gate.forked()
 
     def used(self, now: float, gets: Limit) -> Limits:
@@ -223,7 +217,7 @@ class Gates:
         """
         found = {
             limit.name: Limit(limit.limit, used := limit.used(now), limit.size - used, len(gate))
-            for gate in set(self._gates.values())
+            for gate in self._gates.values()
             for limit in gate.limits
         }
         nothing = Limit(None, 0, None, 0)

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from yagrpc._core.polling.pace import IN_HAND
+IN_HAND: Final = 0.02
+"""Part of a rate left unused, for jitter on the way: how the service counts is not documented."""
 
 ANSWER_GRACE: Final = 1.0
 """Seconds after its departure by which a call is taken to have been counted, though its answer is not there yet."""
@@ -39,8 +40,8 @@ class Slot:
         self.wake: Callable[[], object] | None = None
         self.woken = False
 
-    def rouse(self) -> None:
-        """Have whoever waits look again; one who is about to wait will not."""
+    def notify(self) -> None:
+        """Have the call that waits check again; one that is about to wait does not wait."""
         self.woken = True
         if (wake := self.wake) is not None:
             wake()

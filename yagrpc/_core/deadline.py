@@ -1,0 +1,45 @@
+"""Until when a call may take, as one object.
+
+Rules: a deadline is made once, when a call starts, and never changes; whatever has a shorter limit of its own takes a
+tightened one, and the call's own stays as it was given. No clock of its own: the caller hands one in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Clock: TypeAlias = Callable[[], float]
+"""Gives a time in seconds."""
+
+
+class Deadline:
+    """A time limit that started when it was made.
+
+    Args:
+        seconds: How long, as it was given; `None` for no limit.
+        clock: Gives passed time, in seconds.
+    """
+
+    __slots__ = ("_at", "_clock", "seconds")
+
+    def __init__(self, seconds: float | None, clock: Clock) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._at = None if seconds is None else clock() + seconds
+
+    def left(self) -> float | None:
+        """Seconds that are left, 0 or more; `None` for no limit."""
+        return None if self._at is None else max(0.0, self._at - self._clock())
+
+    def left_at(self, now: float) -> float:
+        """Seconds that are left at a time of the deadline's clock, perhaps below 0; infinity for no limit."""
+        return float("inf") if self._at is None else self._at - now
+
+    def tightened(self, seconds: float | None) -> Deadline:
+        """A deadline of its own, at most so many seconds from now, and never later than this one."""
+        left = self.left()
+        return Deadline(left if seconds is None else seconds if left is None else min(left, seconds), self._clock)
+
+    def __repr__(self) -> str:
+        return "<Deadline: none>" if self.seconds is None else f"<Deadline: {self.left():.3g} of {self.seconds:g} s>"
