@@ -120,12 +120,11 @@ class Completions(Generic[OperationT]):
         """The error that says which are not done in time."""
         late = [operation.id for operation in waiting]
         which = "it is" if len(late) == 1 else f"it and {len(late) - 1} more of {len(self.operations)} are"
+        them, ids = ("it is", "its id") if len(late) == 1 else ("they are", "their ids")
         text = (
-            f"{which} not done within {self._timeout:g} s; what is not goes on, and can be waited for again by its id"
+            f"{which} not done within {self._timeout:g} s; {them} still running, and can be waited for again by {ids}"
         )
-        error = OperationTimeoutError(late[0], text)
-        error.operation_ids = tuple(late)
-        return error
+        return OperationTimeoutError(late[0], text, operation_ids=tuple(late))
 
 
 def as_completed(operations: Iterable[OperationT], timeout: float | None = None) -> Completions[OperationT]:

@@ -24,8 +24,8 @@ from yagrpc.errors import (
     ClientClosedError,
     Code,
     ConfigError,
+    Context,
     DeadlineExceededError,
-    MessageTooLargeError,
     OperationError,
     OperationFailedError,
     OperationResultError,
@@ -37,7 +37,7 @@ from yagrpc.errors import (
     YagrpcError,
 )
 
-CALL = {
+CALL: dict[str, Any] = {
     "message": "it failed",
     "details": ({"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "req"},),
     "method": "/package.Service/Rpc",
@@ -77,13 +77,12 @@ def example(kind: type[YagrpcError]) -> Any:
         "quota": "submit_per_second",
         "seconds": 7.5,
         "timeout": 2.5,
+        "operation_ids": ("d7q", "d7r"),
     }
-    if not any("__init__" in vars(base) for base in kind.__mro__ if base.__module__ == errors.__name__):
-        return kind("something is wrong")
-    if kind is MessageTooLargeError:
-        context = {name: value for name, value in CALL.items() if name not in ("message", "details")}
-        return kind(values["size"], values["limit"], values["option"], **context)
-    return kind(**{name: values[name] for name in inspect.signature(kind).parameters})
+    parameters = dict(inspect.signature(kind).parameters)
+    assert parameters.popitem()[0] == "context"
+    own = {name: values[name] for name in parameters}
+    return kind(**{name: values[name] for name in Context.__optional_keys__} | own)
 
 
 every_class = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
@@ -200,8 +199,7 @@ def test_the_text_is_one_line_and_tells_the_attributes(kind: type[YagrpcError]) 
     error = example(kind)
     assert len(str(error).splitlines()) == 1
     for name in ("operation_id", "client_request_id", "endpoint", "method", "hint"):
-        if hasattr(error, name):
-            assert getattr(error, name) in str(error)
+        assert getattr(error, name) in str(error)
     assert type(error).__name__ in repr(error)
 
 
@@ -220,11 +218,12 @@ def test_the_texts() -> None:
     )
     assert str(errors.NotFoundError("no")) == "NOT_FOUND: no"
     assert str(example(AmbiguousSubmitError)) == (
-        "the submit may or may not have been accepted (ABORTED: it failed); sending it again may be billed twice "
-        "(method /package.Service/Rpc, endpoint host:443, client request id client, attempts 3)"
+        "the submit may or may not have been accepted (ABORTED: it failed); sending it again may be billed twice; "
+        "look at the quota (operation d7q, method /package.Service/Rpc, endpoint host:443, request id req, "
+        "server trace id trace, client request id client, attempts 3)"
     )
     assert str(ClientClosedError()) == "the client is closed"
-    assert str(ClientClosedError("d7q")) == "the client is closed while operation d7q was waited for; it goes on"
+    assert str(ClientClosedError("d7q")) == "the client is closed; operation d7q is still running"
     assert str(OperationError("d7q", "odd")) == "operation d7q: odd"
     assert str(OperationFailedError("d7q", "odd", code=99)) == "operation d7q failed: status 99: odd"
     assert str(RequestError("a.b", "c", "d")) == "a.b is 'c': d"

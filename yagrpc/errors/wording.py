@@ -5,17 +5,17 @@ Rules: standard library only; nothing here raises, whatever the value is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 
-def with_context(text: str, known: Mapping[str, object]) -> str:
-    """A message, and in brackets what else is known; what is empty is left out."""
-    told = ", ".join(f"{name} {value}" for name, value in known.items() if value != "")
-    return f"{text} ({told})" if told else text
+def in_brackets(text: str, known: Iterable[tuple[str, object]]) -> str:
+    """A text in one line, and in brackets the names and values that are known."""
+    listed = ", ".join(f"{name} {value}" for name, value in known)
+    return " ".join((f"{text} ({listed})" if listed else text).splitlines())
 
 
 def shortened(value: object) -> str:
-    """A value as it is told in one line, cut where it is long."""
+    """A value as an error shows it: in one line, cut where it is long."""
     try:
         text = " ".join(repr(value).splitlines())
     except Exception:  # a repr is anybody's code; even an int has none where its digits are too many

@@ -1,0 +1,32 @@
+"""The error of a client that is closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from yagrpc.errors.base import YagrpcError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from yagrpc.errors.base import CallContext
+
+__all__ = ["ClientClosedError"]
+
+
+class ClientClosedError(YagrpcError):
+    """The client was closed before a call, or during a wait for an operation.
+
+    Args:
+        operation_id: The operation of the wait, if any; closing the client does not stop it.
+        **context: As for any `YagrpcError`.
+    """
+
+    _summarized: ClassVar[tuple[str, ...]] = ("operation_id",)
+
+    def __init__(self, operation_id: str = "", **context: Unpack[CallContext]) -> None:
+        super().__init__("the client is closed", operation_id=operation_id, **context)
+
+    def _summary(self) -> str:
+        running = f"; operation {self.operation_id} is still running" if self.operation_id else ""
+        return f"{self.message}{running}"
