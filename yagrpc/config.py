@@ -152,6 +152,11 @@ def resolve_endpoints(
     return Endpoints(endpoint or one, operation_endpoint or one, one, one, plaintext=True), False
 
 
+def logs_texts(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the logs show requests and answers whole: `YAGRPC_LOG_TEXTS=1`."""
+    return environment.get("YAGRPC_LOG_TEXTS") == "1"
+
+
 def check_given_endpoint(name: str, address: str, *, plaintext: bool) -> None:
     """Check an endpoint that the caller gave.
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import warnings
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from yagrpc import _pb, config, methods
+from yagrpc import _pb, methods
 from yagrpc._aio.poller import AsyncPoller
 from yagrpc._aio.transport import AsyncTransport
-from yagrpc._core.call.requests import AsyncRequestStream
-from yagrpc._core.client import MODEL, ClientCore, check_operation_id
+from yagrpc._core.call.requests import AsyncRequestStream, check_operation_id
+from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, completion_type, itself, result_type_of
 from yagrpc._grpc.fork import renew_after_fork
-from yagrpc._grpc.options import host_channels
+from yagrpc._grpc.options import ChannelOptions, host_channels
+from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import CallError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from yagrpc._aio.operation import AsyncOperation
     from yagrpc._aio.stream import AsyncStream
     from yagrpc._core.call.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._core.events import Events
     from yagrpc._core.quota.gates import Limits
     from yagrpc.credentials import Credentials
     from yagrpc.messages import MessagesInput
@@ -63,6 +63,7 @@ class AsyncClient:
         quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
+        events: Objects derived from `yagrpc.Events`, which learn what happens to calls and operations: one, or several.
 
     Raises:
         ConfigError: Settings are missing or cannot work; nothing is sent before the first call.
@@ -89,8 +90,11 @@ class AsyncClient:
         quota: Quota | None = Quota(),
         polling: Polling = Polling(),
         data_logging: bool | None = None,
+        events: Events | Iterable[Events] | None = None,
     ) -> None:
+        options = ChannelOptions(channel_options)
         self._core = ClientCore(
+            RUNTIME,
             folder_id=folder_id,
             credentials=credentials,
             model=model,
@@ -102,10 +106,11 @@ class AsyncClient:
             quota=quota,
             polling=polling,
             data_logging=data_logging,
-            channel_options=channel_options,
+            events=events,
+            send_limit=options.send_limit,
             host_channels=host_channels(channel, operation_channel),
         )
-        self._transport = AsyncTransport(self._core, channel, operation_channel, interceptors)
+        self._transport = AsyncTransport(self._core, options, channel, operation_channel, interceptors)
         self._pollers = {self._transport.moves: AsyncPoller(self._core, self._transport)}
         renew_after_fork(self)
 
@@ -184,8 +189,7 @@ class AsyncClient:
         request, calling = self._core.completion_request(messages, parameters)
         method = methods.TextGenerationAsyncService.Completion
         call = self._core.call(method, request, calling)
-        proto = await self._transport.run(self._core.flow(call))
-        self._core.submitted(call, proto)
+        proto = await self._transport.run(self._core.send(call))
         return AsyncOperation(self, proto, completion_type(), self._core.clock(), call.ids)
 
     @overload
@@ -338,23 +342,18 @@ class AsyncClient:
     ) -> AsyncStream[ItemT]:
         from yagrpc._aio.stream import AsyncStream
 
-        call = self._core.call(method, request, parameters, config.COMPLETION_TIMEOUT)
+        call = self._core.call(method, request, parameters)
         return AsyncStream(self._core, self._transport, call, make)
 
     async def _call(self, method: Any, request: Any, parameters: CallParameters) -> Any:
         # What a plain method gives is its message, which has no room for ids.
         named = isinstance(method, OperationMethod)
-        call = self._core.call(method, request, parameters, named=named)
-        try:
-            response = await self._transport.run(self._core.flow(call))
-        except (CallError, asyncio.CancelledError):
-            self._core.raise_request_error(call)
-            raise
+        call = self._core.call(method, request, parameters, wants_ids=named)
+        response = await self._transport.run(self._core.send(call))
         if not isinstance(method, OperationMethod):
             return response
         from yagrpc._aio.operation import AsyncOperation
 
-        self._core.submitted(call, response)
         return AsyncOperation(self, response, result_type_of(method), self._core.clock(), call.ids)
 
     async def _made(
@@ -366,10 +365,10 @@ class AsyncClient:
     ) -> ResultT:
         """The result of a unary call, with the ids of the call."""
         call = self._core.call(method, request, calling)
-        return self._core.made(make, await self._transport.run(self._core.flow(call)), call)
+        return self._core.result(make, await self._transport.run(self._core.send(call)), call)
 
     async def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
         request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)
-        call = self._core.call(methods.OperationService.Cancel, request, parameters, operation_id=operation_id)
-        proto: _pb.operation_pb2.Operation = await self._transport.run(self._core.flow(call))
+        call = self._core.call(methods.OperationService.Cancel, request, parameters, operation_id)
+        proto: _pb.operation_pb2.Operation = await self._transport.run(self._core.send(call))
         return proto

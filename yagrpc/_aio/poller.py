@@ -7,10 +7,12 @@ wait. A waiter that is cancelled leaves the others, and the Get that they share,
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
+from yagrpc._core.client import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_LOOK, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
@@ -35,7 +37,7 @@ class AsyncPoller:
         self._core = core
         self._clock = core.clock
         self._transport = transport
-        self._scheduler = Scheduler(core.quota, core.polling)
+        self._scheduler = Scheduler(core.quota, core.polling, core.runtime)
         self._gets: set[asyncio.Task[None]] = set()
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
@@ -106,10 +108,14 @@ class AsyncPoller:
         if self._closed:
             raise ClientClosedError(operation.id)
         watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        if watch.context is None:  # its Gets belong to the trace of the first who waits for it
+            watch.context = contextvars.copy_context()
         operation.watch = watch
         if self._task is None or self._task.done():
             self._wake = asyncio.Event()
-            self._task = asyncio.get_running_loop().create_task(self._run(self._wake), name="yagrpc-poller")
+            loop = asyncio.get_running_loop()
+            # In an empty context: it works for all who wait, and not for the one who came first.
+            self._task = contextvars.Context().run(loop.create_task, self._run(self._wake), name="yagrpc-poller")
         self._hasten()
         return watch
 
@@ -148,7 +154,8 @@ class AsyncPoller:
         loop = asyncio.get_running_loop()
         while len(self._scheduler):
             while (watch := self._scheduler.take(self._clock())) is not None:
-                get = loop.create_task(self._get(watch), name=f"yagrpc-get-{watch.operation_id}")
+                assert watch.context is not None
+                get = watch.context.run(loop.create_task, self._get(watch), name=f"yagrpc-get-{watch.operation_id}")
                 self._gets.add(get)
                 get.add_done_callback(self._gets.discard)
             now = self._clock()
@@ -164,11 +171,11 @@ class AsyncPoller:
     async def _get(self, watch: Watch) -> None:
         outcome: _pb.operation_pb2.Operation | YagrpcError
         try:
-            outcome = await self._transport.run(self._core.look(self._core.get_call(watch.operation_id)))
+            outcome = await self._transport.run(self._core.poll(self._core.get_call(watch.operation_id)))
         except asyncio.CancelledError:
             outcome = ClientClosedError(watch.operation_id)
-        except Exception as error:  # whatever it is, those who wait are told
-            outcome = self._core.get_failure(error, watch.operation_id)
+        except Exception as error:  # whatever it is, those who wait get it
+            outcome = poll_failure(error, watch.operation_id)
         if isinstance(outcome, YagrpcError):
             self._scheduler.failed(watch, outcome, self._clock())
         else:

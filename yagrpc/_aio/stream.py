@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import grpc
-import grpc.aio
-
-from yagrpc.errors import YagrpcError
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.flow import END
 
 if TYPE_CHECKING:
-    from yagrpc._aio.transport import AsyncTransport
+    from yagrpc._aio.transport import AsyncTransport, Responses
+    from yagrpc._core.call.call import Call
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.flow import Call
     from yagrpc.ids import RequestIds
 
 ItemT = TypeVar("ItemT")
@@ -24,9 +21,9 @@ ItemT = TypeVar("ItemT")
 class AsyncStream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `async with` block, or `close()`, ends the call.
 
-    Nothing is sent before the first message is asked for; after an error the stream is over, and where a task that
-    waited for a message was cancelled. `last` is the message last given, also then: of a streamed completion, all the
-    text so far. A stream that is collected gives its place under the quota back.
+    Nothing is sent before the first message is asked for. After an error the stream is over, and so it is where a task
+    that waited for a message was cancelled. `last` is the last message, also then: of a streamed completion, all the text
+    so far. A stream that is collected releases its slot under the quota.
     """
 
     def __init__(
@@ -38,7 +35,7 @@ class AsyncStream(Generic[ItemT]):
         self._call = call
         self._make = make
         self._opening = False
-        self._responses: Any = None
+        self._responses: Responses | None = None
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[ItemT]:
@@ -46,7 +43,7 @@ class AsyncStream(Generic[ItemT]):
 
     @property
     def ids(self) -> RequestIds:
-        """What names the call; the service's part is there with the first message."""
+        """The ids of the call; the service's part is there with the first message."""
         return self._call.ids
 
     async def __anext__(self) -> ItemT:
@@ -54,35 +51,24 @@ class AsyncStream(Generic[ItemT]):
             raise StopAsyncIteration
         if self._responses is None:
             if self._opening:
-                raise RuntimeError("another task waits for the first message of this stream: it is not sent twice")
+                raise RuntimeError("the first message of this stream is being waited for: it is not sent twice")
             self._opening = True
         try:
-            response = await (self._open() if self._responses is None else self._responses.read())
-            if response is not grpc.aio.EOF:
-                self.last = self._core.made(self._make, response, self._call)
+            message = await (self._open() if self._responses is None else self._responses.read())
+            if not isinstance(message, RpcStatus) and message is not END:
+                self.last = self._core.result(self._make, message, self._call)
                 return self.last
-        except asyncio.CancelledError as error:
-            if self._closed:  # our own close, from another task
+        except BaseException as error:
+            if self._closed and isinstance(error, Exception):  # by another task
                 raise StopAsyncIteration from None
-            self._end()  # gRPC has ended it with the task
-            self._core.raise_request_error(self._call)
-            if isinstance(ended := self._transport.ended(error), grpc.RpcError):
-                self._core.raise_broken(ended, self._call)
-            raise
-        except (grpc.RpcError, YagrpcError) as error:
-            if self._closed:
-                raise StopAsyncIteration from None
-            self._end()
-            if isinstance(error, YagrpcError):
-                self._core.raise_request_error(self._call)
-                raise
-            self._core.raise_broken(error, self._call)
-        except Exception:
-            if self._responses is None:  # it may have been sent, so it is not sent again
+            if isinstance(error, Exception) or self._responses is None or self._responses.ended:
                 self._end()
             raise
+        if self._closed or message is END:
+            self._end()
+            raise StopAsyncIteration
         self._end()
-        raise StopAsyncIteration
+        raise self._core.broken(message, self._call)
 
     def only(self) -> ItemT:
         """The last message of a stream that has been read to its end.
@@ -107,10 +93,11 @@ class AsyncStream(Generic[ItemT]):
         await self.close()
 
     async def _open(self) -> Any:
-        """Send the request; gives the first message, or gRPC's end mark."""
-        self._responses, first = await self._transport.run(self._core.flow(self._call))
-        return first
+        """Send the request; gives the first message, or `END`."""
+        opened = await self._transport.run(self._core.send(self._call))
+        self._responses = opened.responses
+        return opened.first
 
     def _end(self) -> None:
         self._closed = True
-        self._call.end()
+        self._call.cancel()

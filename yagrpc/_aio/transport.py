@@ -1,7 +1,8 @@
-"""Channels of the asyncio client, and the driver that carries flows out on them.
+"""Channels of the asyncio client, and the driver that runs flows on them.
 
 Rules: a channel is opened at the first call that needs it, in the event loop of that call; one that the host service
-gave is used and never closed. Cancelling the task cancels the rpc that it awaits, and nothing else.
+gave is used and never closed. Cancelling a task cancels the rpc that it awaits, and nothing else; a submit is not
+cancelled but completed in the background, since the service may accept it all the same. Closing ends every wait.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import grpc.aio
 
 from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
+from yagrpc._core.call.call import AnyMethod, Call
 from yagrpc._core.call.metadata import request_ids
-from yagrpc._core.client import ClientCore, told
-from yagrpc._core.flow import MULTICALLABLES, AnyMethod, Block, Effect, Flow, Opened, Ready, Send, Share, Sleep, Wait
-from yagrpc._grpc import fork as forking
-from yagrpc._grpc.deserializers import reader
-from yagrpc._grpc.options import grpc_options
-from yagrpc.errors import ClientClosedError, ConfigError
+from yagrpc._core.client import ClientCore, request_error
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
+from yagrpc._grpc import fork
+from yagrpc._grpc.deserializers import deserializer
+from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
+from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.status import multicallable, status_of
+from yagrpc.errors import ClientClosedError, Code, ConfigError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
@@ -33,6 +38,7 @@ class AsyncTransport:
 
     Args:
         core: The client's settings.
+        options: Options of the channels that are opened here.
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Given to every channel that is opened here; a host's channel has its own.
@@ -44,6 +50,7 @@ class AsyncTransport:
     def __init__(
         self,
         core: ClientCore,
+        options: ChannelOptions,
         channel: grpc.aio.Channel | None,
         operation_channel: grpc.aio.Channel | None,
         interceptors: Sequence[Any],
@@ -52,13 +59,14 @@ class AsyncTransport:
             raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
         self._core = core
         self._interceptors = interceptors
-        self._options = grpc_options(core.options)
+        self._options = options
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._opened: list[grpc.aio.Channel] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closed = False
-        self._sleeping: set[asyncio.Future[None]] = set()
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._left: set[asyncio.Task[Any]] = set()
         self._sharing = AsyncSharing(self.run)
         self._refusal: ConfigError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,10 +74,10 @@ class AsyncTransport:
         """How often it has come into another event loop."""
 
     def enter_loop(self) -> None:
-        """Take note of the event loop that runs: connections of one that runs no longer are of no use in another.
+        """Take note of the event loop that runs: connections of one that no longer runs are of no use in another.
 
         Raises:
-            ConfigError: The other one runs still.
+            ConfigError: The other one still runs.
         """
         loop = asyncio.get_running_loop()
         if loop is self._loop:
@@ -86,14 +94,14 @@ class AsyncTransport:
         self._abandon()
         self._loop = None
         self.moves += 1
-        self._refusal = forking.refusal()
+        self._refusal = fork.refusal()
 
     def leaked(self) -> bool:
         """Whether channels are open that `close` would have closed."""
         return bool(self._opened) and not self._closed
 
     async def run(self, flow: Flow[ResultT]) -> ResultT:
-        """Carry a flow out, and give what it returns."""
+        """Run a flow, and give what it returns."""
         self.enter_loop()
         try:
             effect = next(flow)
@@ -101,44 +109,188 @@ class AsyncTransport:
                 try:
                     if type(effect) is Send:  # here, not one coroutine further: it is what every call does
                         call = effect.call
-                        rpc: Any = self.callable(call.method)(
-                            call.request, timeout=effect.timeout, metadata=effect.metadata
-                        )
-                        call.begun(rpc)
-                        if not call.named or isinstance(call.method, ClientStreamMethod):
+                        rpc: Any = self._start(effect)
+                        if effect.late is not None:
+                            outcome = await self._submit(rpc, effect, effect.late)
+                        elif not call.wants_ids or isinstance(call.method, ClientStreamMethod):
                             outcome = await rpc
                         elif isinstance(call.method, (StreamMethod, BidiStreamMethod)):
-                            outcome = Opened(rpc, await rpc.read())
-                            call.ids = request_ids(call.client_request_id, await rpc.initial_metadata())
+                            outcome = await self._open(rpc, call)
                         else:
-                            outcome = await rpc
-                            initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
-                            call.ids = request_ids(call.client_request_id, initial, trailing)
+                            outcome = await _named(rpc, call)
                     else:
                         outcome = await self._perform(effect)
+                except grpc.RpcError as error:
+                    effect = flow.send(status_of(error, closed=self._closed))
                 except asyncio.CancelledError as error:
-                    effect = flow.throw(self.ended(error) if type(effect) is Send else error)
+                    ended = self._ended(effect.call) if type(effect) is Send else None
+                    effect = flow.throw(error) if ended is None else flow.send(ended)
                 except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(told(error, effect))
+                    effect = flow.throw(error)
                 else:
                     effect = flow.send(outcome)
         except StopIteration as stop:
             result: ResultT = stop.value
             return result
 
-    def ended(self, error: asyncio.CancelledError) -> BaseException:
-        """What a call under way ended with: closing a channel cancels it, as cancelling the task does.
+    async def close(self) -> None:
+        """End all calls and waits, and close the channels that were opened here.
 
-        Before Python 3.11 a task does not tell whether it is being cancelled: there a closed client is the reason.
+        Submits whose callers have left get a moment to complete.
         """
-        cancelling = getattr(asyncio.current_task(), "cancelling", None)
-        if not self._closed or (cancelling is not None and cancelling()):
-            return error
-        nothing = grpc.aio.Metadata()
-        return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, nothing, nothing, details="the client was closed")
+        self._closed = True
+        self._core.gates.close()
+        for waiting in self._waiting:
+            _set(waiting)
+        left = [task for task in self._left if task.get_loop() is asyncio.get_running_loop()]
+        if left:
+            await asyncio.wait(left, timeout=CLOSE_GRACE)
+        opened, self._opened = self._opened, []
+        self._channels.clear()
+        self._callables.clear()
+        await self._sharing.close()
+        for channel in opened:
+            await channel.close()
 
-    def callable(self, method: AnyMethod) -> Callable[..., Any]:
-        """GRPC's multicallable of a method.
+    # Sending
+
+    def _start(self, effect: Send) -> Any:
+        """Start an rpc; it runs from here on."""
+        call = effect.call
+        timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
+        try:
+            rpc = self._callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
+        except grpc.aio.UsageError as error:
+            if self._is_closed(call.method):
+                raise ClientClosedError from error
+            raise
+        call.started(rpc)
+        return rpc
+
+    async def _submit(self, rpc: Any, effect: Send, late: Callable[[Any], object]) -> Any:
+        """Wait for the answer to a submit; where its caller leaves, the answer is waited for in the background."""
+        task = asyncio.get_running_loop().create_task(self._answer(rpc, effect.call), name="yagrpc-submit")
+        try:
+            done, _ = await asyncio.wait([task], timeout=effect.timeout)
+        except asyncio.CancelledError:
+            self._leave(task, late)
+            raise
+        if done:
+            return task.result()
+        self._leave(task, late)
+        return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    async def _answer(self, rpc: Any, call: Call[Any, Any]) -> Any:
+        try:
+            return await _named(rpc, call)
+        except grpc.RpcError as error:
+            return status_of(error, closed=self._closed)
+        except asyncio.CancelledError:
+            if (ended := self._ended(call)) is None:
+                raise
+            return ended
+
+    def _leave(self, task: asyncio.Task[Any], late: Callable[[Any], object]) -> None:
+        self._left.add(task)
+
+        def done(task: asyncio.Task[Any]) -> None:
+            self._left.discard(task)
+            cancelled = RpcStatus(Code.CANCELLED, "the event loop ended")
+            late(cancelled if task.cancelled() else task.exception() or task.result())
+
+        task.add_done_callback(done)
+
+    async def _open(self, rpc: Any, call: Call[Any, Any]) -> Opened:
+        responses = Responses(self, rpc, call)
+        first = await rpc.read()
+        call.ids = request_ids(call.client_request_id, await rpc.initial_metadata())
+        return Opened(responses, END if first is grpc.aio.EOF else first)
+
+    def _ended(self, call: Call[Any, Any]) -> RpcStatus | None:
+        """How an rpc ended that gRPC raised CancelledError for; `None` where the task itself is being cancelled.
+
+        Closing a channel or a stream cancels its rpcs, and so does a stream of requests that fails. Before Python 3.11 a
+        task does not show whether it is being cancelled: there whatever was closed is the reason.
+        """
+        if request_error(call) is not None:
+            return RpcStatus(Code.CANCELLED, "the stream of requests failed")
+        cancelling = getattr(asyncio.current_task(), "cancelling", None)
+        if cancelling is not None and cancelling():
+            return None
+        if self._closed or call.cancelled:
+            return RpcStatus(Code.CANCELLED, "the client was closed", closed=self._closed)
+        return None
+
+    # Other effects
+
+    async def _perform(self, effect: Effect) -> Any:
+        if isinstance(effect, Connect):
+            return await self._connect(effect)
+        if isinstance(effect, Wait):
+            return await self._wait(effect)
+        if isinstance(effect, Share):
+            return await self._sharing.share(effect)
+        if isinstance(effect, Block):
+            return await in_thread(effect.function)
+        assert isinstance(effect, Sleep)
+        return await self._until(asyncio.get_running_loop().create_future(), effect.seconds)
+
+    async def _connect(self, effect: Connect) -> bool:
+        channel = self._channel(effect.call.method)
+        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return True
+        ready = asyncio.ensure_future(channel.channel_ready())
+        try:
+            return await self._until(ready, effect.timeout)
+        finally:
+            ready.cancel()
+
+    async def _wait(self, effect: Wait) -> None:
+        """Wait until something is woken, perhaps by a destructor in another thread."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # a loop that is closed has nobody who waits
+                loop.call_soon_threadsafe(_set, woken)
+
+        effect.waiter.wake = wake
+        try:
+            if not effect.waiter.woken:
+                await self._until(woken, effect.seconds)
+        finally:
+            effect.waiter.wake = None
+
+    async def _until(self, future: asyncio.Future[Any], timeout: float | None) -> bool:
+        """Wait for a future, for some seconds at most; gives whether it is done.
+
+        Raises:
+            ClientClosedError: The client was closed meanwhile.
+        """
+        closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(closing)
+        try:
+            done, _ = await asyncio.wait([future, closing], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiting.discard(closing)
+        if self._closed:
+            raise ClientClosedError
+        return future in done
+
+    # Channels
+
+    def _abandon(self) -> None:
+        """Forget what can't be closed from here any longer."""
+        fork.keep(*self._opened, *self._callables.values())
+        self._opened = []
+        self._channels = {}
+        self._callables = {}
+        self._waiting = set()
+        self._left = set()
+        self._sharing = AsyncSharing(self.run)
+
+    def _callable(self, method: AnyMethod) -> Callable[..., Any]:
+        """The multicallable of a method.
 
         Raises:
             ClientClosedError: The client is closed.
@@ -150,67 +302,9 @@ class AsyncTransport:
             found = self._callables[method] = self._make(method)
         return found
 
-    async def close(self) -> None:
-        """End all calls, and close the channels that were opened here."""
-        self._closed = True
-        self._core.gates.close()
-        for sleeping in self._sleeping:
-            _set(sleeping)
-        opened, self._opened = self._opened, []
-        self._channels.clear()
-        self._callables.clear()
-        await self._sharing.close()
-        for channel in opened:
-            await channel.close()
-
-    async def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Ready):
-            return await self._ready(effect)
-        if isinstance(effect, Wait):
-            return await _wait(effect)
-        if isinstance(effect, Share):
-            return await self._sharing.share(effect)
-        if isinstance(effect, Block):
-            return await in_thread(effect.function)
-        assert isinstance(effect, Sleep)
-        return await self._sleep(effect)
-
-    async def _sleep(self, effect: Sleep) -> None:
-        closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleeping.add(closing)
-        try:
-            await asyncio.wait([closing], timeout=effect.seconds)
-        finally:
-            self._sleeping.discard(closing)
-        if self._closed:
-            raise ClientClosedError
-
-    async def _ready(self, effect: Ready) -> bool:
-        channel = self._channel(effect.call.method)
-        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
-            return True
-        try:
-            await asyncio.wait_for(channel.channel_ready(), effect.timeout)
-        except asyncio.TimeoutError:
-            return False
-        return True
-
-    def _abandon(self) -> None:
-        """Forget what can't be closed from here any longer."""
-        forking.keep(*self._opened, *self._callables.values())
-        self._opened = []
-        self._channels = {}
-        self._callables = {}
-        self._sleeping = set()
-        self._sharing = AsyncSharing(self.run)
-
     def _make(self, method: AnyMethod) -> Callable[..., Any]:
-        channel = self._channel(method)
-        found: Callable[..., Any] = getattr(channel, MULTICALLABLES[type(method)])(
-            method.path,
-            request_serializer=method.request_type.SerializeToString,
-            response_deserializer=reader(method, self._core.message_limits.receive),
-        )
+        deserialize = deserializer(method, self._options.receive_limit)
+        found: Callable[..., Any] = multicallable(self._channel(method), method, deserialize)
         if isinstance(method, ClientStreamMethod):
             return upload(found)
         return bidirectional(found) if isinstance(method, BidiStreamMethod) else found
@@ -221,41 +315,78 @@ class AsyncTransport:
         if self._refusal is not None:
             raise self._refusal
         endpoint = self._core.endpoint_of(method)
-        role = self._core.role_of(method)
+        role = self._core.channel_of(method)
         given = self._given[role]
         key = role if given is not None else endpoint
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = given if given is not None else self._open(endpoint)
+            channel = self._channels[key] = given if given is not None else self._dial(endpoint)
         return channel
 
-    def _open(self, endpoint: str) -> grpc.aio.Channel:
+    def _dial(self, endpoint: str) -> grpc.aio.Channel:
+        options = self._options.for_grpc
         if self._core.endpoints.plaintext:
-            channel = grpc.aio.insecure_channel(endpoint, self._options, interceptors=self._interceptors)
+            channel = grpc.aio.insecure_channel(endpoint, options, interceptors=self._interceptors)
         else:
             credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
-            channel = grpc.aio.secure_channel(endpoint, credentials, self._options, interceptors=self._interceptors)
+            channel = grpc.aio.secure_channel(endpoint, credentials, options, interceptors=self._interceptors)
         self._opened.append(channel)
         return channel
 
-
-async def _wait(effect: Wait) -> None:
-    """Wait for a slot to be roused, perhaps by a destructor in another thread."""
-    loop = asyncio.get_running_loop()
-    roused: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        with contextlib.suppress(RuntimeError):  # a loop that is closed has nobody who waits
-            loop.call_soon_threadsafe(_set, roused)
-
-    effect.slot.wake = wake
-    try:
-        if not effect.slot.woken:
-            await asyncio.wait([roused], timeout=effect.seconds)
-    finally:
-        effect.slot.wake = None
+    def _is_closed(self, method: AnyMethod) -> bool:
+        """Whether a method's channel is closed, by its host or by us."""
+        if self._closed:
+            return True
+        try:
+            self._channel(method).get_state()
+        except grpc.aio.UsageError:
+            return True
+        return False
 
 
-def _set(future: asyncio.Future[None]) -> None:
+class Responses:
+    """The messages of a stream after its first.
+
+    Args:
+        transport: Whose.
+        rpc: gRPC's call.
+        call: Ours.
+    """
+
+    __slots__ = ("_call", "_rpc", "_transport")
+
+    def __init__(self, transport: AsyncTransport, rpc: Any, call: Call[Any, Any]) -> None:
+        self._transport = transport
+        self._rpc = rpc
+        self._call = call
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more messages come."""
+        return bool(self._rpc.done())
+
+    async def read(self) -> Any:
+        """The next message, `END`, or the `RpcStatus` that the stream failed with."""
+        transport = self._transport
+        try:
+            message = await self._rpc.read()
+        except grpc.RpcError as error:
+            return status_of(error, closed=transport._closed)
+        except asyncio.CancelledError:
+            if (ended := transport._ended(self._call)) is None:
+                raise
+            return ended
+        return END if message is grpc.aio.EOF else message
+
+
+async def _named(rpc: Any, call: Call[Any, Any]) -> Any:
+    """The answer of a unary call, whose ids are kept in the call."""
+    answer = await rpc
+    initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
+    call.ids = request_ids(call.client_request_id, initial, trailing)
+    return answer
+
+
+def _set(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_result(None)

@@ -1,81 +1,76 @@
-"""What both clients are made of: settings, and requests turned into calls and flows.
+"""The composition root of both clients: settings become the parts that a call needs, and arguments become calls.
 
-Rules: no I/O; the environment is read here, once, when a client is made. A shell adds channels, waiting and nothing
-else.
+Rules: no I/O, no clock, no threads and no random numbers: `Runtime` hands them in. The environment is read here, once,
+when a client is made. What happens to a call is in `send`; what a shell adds is channels and waiting.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
-
-import grpc
-import grpc.aio
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from yagrpc import _pb, config, methods
-from yagrpc._core import calls_log
-from yagrpc._core import send as sending
 from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
-from yagrpc._core.call.metadata import given_metadata, new_request_id
-from yagrpc._core.call.parameters import CallParameters, CompletionParameters, ModelParameters
+from yagrpc._core.call.call import AnyMethod, Call, Metadata
+from yagrpc._core.call.metadata import given_metadata
+from yagrpc._core.call.parameters import (
+    CALL_PARAMETERS,
+    CallParameters,
+    CompletionParameters,
+    ModelParameters,
+    checked_timeout,
+)
+from yagrpc._core.call.policy import Policy, policy_of
 from yagrpc._core.call.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.endpoints import Directory
-from yagrpc._core.flow import AnyMethod, Block, Call, Effect, Flow, Metadata
-from yagrpc._core.outage import Outage
+from yagrpc._core.events import Events, hub_of
+from yagrpc._core.failure.status import RpcStatus, Unreadable, unreadable
 from yagrpc._core.quota.gates import Gates, Limit, Limits
-from yagrpc._core.routes import Route, route_of
-from yagrpc._grpc.deserializers import Unreadable, result_error, unreadable
-from yagrpc._grpc.options import MessageLimits, merged_options
+from yagrpc._core.send import Route, broken_stream, no_result, send_call
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
+from yagrpc.credentials.base import FETCH_TIMEOUT
 from yagrpc.errors import (
+    CallError,
     ClientClosedError,
     ConfigError,
     OperationError,
+    OperationResultError,
     RequestError,
     ResultError,
     YagrpcError,
 )
-from yagrpc.ids import Answer
+from yagrpc.ids import Answer, new_request_id
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from yagrpc._core.deadline import Deadline
+    from yagrpc._core.flow import Flow
+    from yagrpc._core.runtime import Runtime
     from yagrpc.messages import MessagesInput
 
-RequestT = TypeVar("RequestT", bound="Message")
 ResultT = TypeVar("ResultT")
 
 MODEL: Final = "yandexgpt"
 """The model where none is given."""
 
-LONGEST_TIMEOUT: Final = 10 * 365 * 24 * 3600.0
-"""Seconds; what is longer overflows the clocks of gRPC and of threads, and is taken for this."""
-
-_CALL_PARAMETERS: Final = frozenset(CallParameters.__annotations__)
-_WITHOUT_CREDENTIALS: Final = frozenset(
-    {
-        "/yandex.cloud.iam.v1.IamTokenService/Create",
-        "/yandex.cloud.endpoint.ApiEndpointService/Get",
-        "/yandex.cloud.endpoint.ApiEndpointService/List",
-    }
-)
-"""Calls that the service documents as unauthenticated."""
-
-log = logging.getLogger("yagrpc")
-log.addHandler(logging.NullHandler())
-operations_log = logging.getLogger("yagrpc.operations")
-
 
 class ClientCore:
-    """One client's settings, and the flows of its calls. The arguments are those of `yagrpc.Client`."""
+    """One client's parts, and the calls and flows that it makes of them.
+
+    Args:
+        runtime: Clocks, random numbers and locks.
+        send_limit: The largest request that the client's own channels send, in bytes; -1 for any.
+        host_channels: The endpoints, of `Policy.endpoint`, that have a channel of the host's.
+        **settings: The arguments of `yagrpc.Client` of the same names.
+    """
 
     def __init__(
         self,
+        runtime: Runtime,
         *,
         folder_id: str | None,
         credentials: Credentials | str | None,
@@ -88,7 +83,8 @@ class ClientCore:
         quota: Quota | None,
         polling: Polling,
         data_logging: bool | None,
-        channel_options: Iterable[tuple[str, Any]] = (),
+        events: Events | Iterable[Events] | None = None,
+        send_limit: int = config.MESSAGE_LIMIT,
         host_channels: Iterable[str] = (),
     ) -> None:
         config.check_kinds(quota, polling, endpoints)
@@ -103,39 +99,32 @@ class ClientCore:
             self.folder_id = self.folder_id or "emulator"
         else:
             self.credentials = resolve_credentials(credentials)
+        self.runtime = runtime
+        self.clock = runtime.clock
         self.model = model
         self.quota = quota
-        self.gates = Gates(quota)
-        self._routes: dict[AnyMethod, Route] = {}
         self.polling = polling
         self.data_logging = data_logging
-        self.clock = time.monotonic
-        self.options = merged_options(channel_options)
-        self.message_limits = MessageLimits(self.options)
-        self.host_channels = frozenset(host_channels)
-        self.outage = Outage()
-        self.wall = time.time
-        self.authorizer: Authorizer | None = None
+        self.events = hub_of(events, texts=config.logs_texts())
+        self.gates = Gates(quota, runtime.make_lock)
+        self.routes: dict[AnyMethod, Route] = {}
+        self._policies: dict[AnyMethod, Policy] = {}
+        self._send_limit = send_limit
+        self._host_channels = frozenset(host_channels)
         self._fixed_pairs: tuple[tuple[str, str], ...] = ()
+        self.authorizer: Authorizer | None = None
         if self.credentials.fixed:
             self._fixed_pairs = credential_pairs(self.credentials, asked(self.credentials), self.folder_id)
         else:
             tokens = Tokens(
                 self.credentials,
-                exchange=lambda identity: exchange(self, identity),
-                audience=lambda: audience(self),
+                exchange=lambda identity: exchange(identity, self._send_identity, self.runtime.wall),
+                audience=lambda: audience(self.endpoint_of(methods.IamTokenService.Create)),
                 clock=lambda: self.clock(),
-                wall=lambda: self.wall(),
+                wall=lambda: self.runtime.wall(),
+                jitter=self.jitter,
             )
-            self.authorizer = Authorizer(tokens, self.folder_id, lambda: self.clock())
-
-    def endpoint_of(self, method: AnyMethod) -> str:
-        """Where a method is served, as `host:port`.
-
-        Raises:
-            ConfigError: Its endpoint is not known (yet: `flow` and `connection` look it up).
-        """
-        return self.directory.address(method.service)
+            self.authorizer = Authorizer(tokens, self.folder_id)
 
     def completion_request(
         self, messages: MessagesInput, parameters: CompletionParameters, *, stream: bool = False
@@ -164,10 +153,9 @@ class ClientCore:
         method: AnyMethod,
         request: Message | RequestStream | AsyncRequestStream,
         parameters: CallParameters,
-        timeout: float | None = config.SUBMIT_TIMEOUT,
         operation_id: str = "",
         *,
-        named: bool = True,
+        wants_ids: bool = True,
     ) -> Call[Any, Any]:
         """A call of a method, with its metadata.
 
@@ -175,9 +163,8 @@ class ClientCore:
             method: Which rpc.
             request: Its request, or the stream of them; a message of another pool is taken by its full name.
             parameters: What the caller gave.
-            timeout: Seconds, where the caller gave none.
             operation_id: The operation that it is about, for its errors.
-            named: Whether the ids of its answer will be read.
+            wants_ids: Whether the ids of its answer will be read.
 
         Raises:
             RequestError: The request is another message, or a parameter can't be sent.
@@ -186,105 +173,62 @@ class ClientCore:
         usual = type(request) is method.request_type and method.path != ASYNC_COMPLETION
         if not usual and not isinstance(request, (RequestStream, AsyncRequestStream)):
             request = checked_request(method, request)
+        policy = self._policies.get(method) or self._policies.setdefault(method, policy_of(method))
+        timeout = policy.timeout
+        client_request_id, resubmit = "", False
         if parameters:
-            if not parameters.keys() <= _CALL_PARAMETERS:
-                unknown = min(parameters.keys() - _CALL_PARAMETERS)
+            if not parameters.keys() <= CALL_PARAMETERS:
+                unknown = min(parameters.keys() - CALL_PARAMETERS)
                 raise TypeError(f"{method.name}() got an unexpected keyword argument {unknown!r}")
             timeout = checked_timeout(parameters.get("timeout", timeout))
-        client_request_id = parameters.get("request_id") or new_request_id()
-        metadata = self._metadata(method, parameters, client_request_id)
-        resubmit = bool(parameters.get("resubmit", False))
-        named = named or calls_log.wanted()
-        awaited = self.authorizer is not None and method.path not in _WITHOUT_CREDENTIALS
-        given = awaited and any(key == "authorization" for key, _ in metadata)
-        authorization = "" if awaited and not given else None
-        return Call(method, request, timeout, metadata, client_request_id, operation_id, authorization, resubmit, named)
+            client_request_id, resubmit = parameters.get("request_id", ""), bool(parameters.get("resubmit", False))
+        client_request_id = client_request_id or new_request_id()
+        metadata = self._metadata(policy, parameters, client_request_id)
+        needs_token = self.authorizer is not None and policy.credential
+        if needs_token and any(key == "authorization" for key, _ in metadata):
+            needs_token = False
+        wants_ids = wants_ids or self.events.wants_attempts
+        return Call(
+            method,
+            policy,
+            request,
+            timeout,
+            metadata,
+            client_request_id,
+            operation_id,
+            needs_token,
+            resubmit,
+            wants_ids,
+        )
 
-    def flow(self, call: Call[Any, Any]) -> Flow[Any]:
-        """The flow that a call of its kind needs; of a method that streams responses it opens the stream."""
-        if self.authorizer is not None and call.authorization is not None:
-            return self.authorizer.authorized(call, lambda: self._flow(call))
-        return self._flow(call)
-
-    def look(self, call: Call[Any, Any]) -> Flow[_pb.operation_pb2.Operation]:
-        """The flow of one Get of the scheduler's."""
-        if self.authorizer is not None and call.authorization is not None:
-            flow = self.authorizer.authorized(call, lambda: sending.look(self._attempts(call)))
-        else:
-            flow = sending.look(self._attempts(call))
-        return self.outage.watched(flow)
-
-    def _flow(self, call: Call[Any, Any]) -> Flow[Any]:
-        route = self._routes.get(call.method) or self._route(call.method)
-        if route is None:
-            return self._found(call)
-        return route.flow(call, self.clock)
-
-    def _route(self, method: AnyMethod) -> Route | None:
-        """How calls of a method go, kept for the next; `None` while its endpoint is not known."""
-        if not self.directory.knows(method.service):
-            return None
-        route = self._routes[method] = route_of(method, self._way(method), self.gates)
-        return route
-
-    def forked(self) -> None:
-        """In a forked child: the places in the queues, and the locks, are the parent's."""
-        self.gates.forked()
-        self.gates = Gates(self.quota)
-        self._routes = {}
-
-    def limits(self, gets: tuple[float | None, int, int | None, int]) -> Limits:
-        """What is used of each quota, and what is left; that of Gets is the scheduler's."""
-        return self.gates.used(self.clock(), Limit(*gets))
-
-    def _attempts(self, call: Call[Any, Any]) -> sending.Attempts:
-        return sending.Attempts(call, self._way(call.method), self.clock)
-
-    def _way(self, method: AnyMethod) -> sending.Way:
-        own = self.role_of(method) not in self.host_channels
-        return sending.Way(self.endpoint_of(method), self.message_limits.send if own else -1, own)
-
-    def _found(self, call: Call[Any, Any]) -> Flow[Any]:
-        deadline = None if call.timeout is None else self.clock() + call.timeout
-        yield from self._discover(call)
-        if deadline is not None:
-            call.timeout = max(0.0, deadline - self.clock())
-        return (yield from self._flow(call))
-
-    def _discover(self, call: Call[Any, Any]) -> Flow[None]:
-        """Ask for the endpoints of all services, once, and find the call's among them.
-
-        Raises:
-            ConfigError: It is not there.
-            CallError: The discovery itself failed.
-        """
-        if not self.directory.discovered:
-            request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
-            timeout: CallParameters = {"timeout": call.timeout, "request_id": call.client_request_id}
-            listing = self.call(methods.ApiEndpointService.List, request, timeout)
-            response = yield from sending.read(self._attempts(listing))
-            self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
-        self.directory.address(call.method.service)
+    def send(self, call: Call[Any, Any]) -> Flow[Any]:
+        """The flow of a call; of a method that streams responses it opens the stream."""
+        return send_call(call, self)
 
     def get_call(self, operation_id: str) -> Call[Any, _pb.operation_pb2.Operation]:
-        """The call that looks at an operation; the scheduler decides when, and what its failure means."""
+        """The call that polls an operation, sent once: the scheduler decides when the next one is."""
         request = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id)
-        return self.call(methods.OperationService.Get, request, {}, config.GET_TIMEOUT, operation_id, named=False)
+        call = self.call(methods.OperationService.Get, request, {}, operation_id, wants_ids=False)
+        call.policy = call.policy._replace(attempts=1)
+        return call
 
-    def get_failure(self, error: Exception, operation_id: str) -> YagrpcError:
-        """A failure to look at an operation, as one of ours: whatever it was, those who wait are told."""
-        failure = told(error)
-        if isinstance(failure, ConfigError):
-            unknown = ConfigError(f"operation {operation_id} goes on, but can't be looked at: {failure}")
-            unknown.__cause__ = failure.__cause__ or failure
-            return unknown
-        if isinstance(failure, YagrpcError):
-            return failure
-        unsent = OperationError(operation_id, f"its Get could not be sent: {error}")
-        unsent.__cause__ = error
-        return unsent
+    def poll(self, call: Call[Any, _pb.operation_pb2.Operation]) -> Flow[_pb.operation_pb2.Operation]:
+        """The flow of one Get of the scheduler.
 
-    def made(self, make: Callable[[Any], ResultT], answer: Any, call: Call[Any, Any]) -> ResultT:
+        Raises:
+            YagrpcError: It failed; those who wait for the operation learn of it, whatever it was.
+        """
+        try:
+            operation: _pb.operation_pb2.Operation = yield from send_call(call, self)
+        except Exception as error:
+            failure = poll_failure(error, call.operation_id)
+            if not isinstance(failure, ClientClosedError):
+                self.events.polled(call.operation_id, failure)
+            raise failure from failure.__cause__
+        self.events.polled(call.operation_id, operation)
+        return operation
+
+    def result(self, make: Callable[[Any], ResultT], answer: Any, call: Call[Any, Any]) -> ResultT:
         """What the caller gets for a message, with the ids of its call.
 
         Raises:
@@ -292,55 +236,78 @@ class ClientCore:
             ResultError: It does not parse, or holds no result.
         """
         if isinstance(answer, Unreadable):
-            raise unreadable(answer, call, self.endpoint_of(call.method), 1)
+            raise unreadable(answer, call, endpoint=self.endpoint_of(call.method), attempts=1).error
         try:
             result = make(answer)
         except ResultError as error:
-            error.client_request_id = call.client_request_id
-            raise
+            raise error.with_context(method=call.method.path, attempts=1, **call.ids._asdict())
         if isinstance(result, Answer):
             result.ids = call.ids
         return result
 
     def no_answer(self, call: Call[Any, Any]) -> ResultError:
         """The error of a call that ended well, without an answer."""
-        return result_error("the service answered without a completion", call)
+        return no_result("the service answered without a completion", call)
 
-    def raise_broken(self, error: grpc.RpcError, call: Call[Any, Any]) -> NoReturn:
-        """Raise the failure of a stream that had begun, or what went wrong in the caller's own stream of requests."""
-        self.raise_request_error(call)
-        sending.raise_broken(error, call, self._way(call.method))
+    def broken(self, status: RpcStatus, call: Call[Any, Any]) -> Exception:
+        """The error of a stream that fails after its first message: the caller's own stream of requests comes first."""
+        error = request_error(call)
+        return broken_stream(status, call, self.routes[call.method]) if error is None else error
 
-    def raise_request_error(self, call: Call[Any, Any]) -> None:
-        """Raise what went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
-        if isinstance(call.request, (RequestStream, AsyncRequestStream)) and call.request.error is not None:
-            raise call.request.error
-
-    def role_of(self, method: AnyMethod) -> str:
-        """Which of the host's channels serves a method, `operation` or `model`; or `iam`, which none does."""
-        if method.service.startswith("yandex.cloud.iam."):
-            return "iam"
-        return "operation" if method.service.startswith("yandex.cloud.operation.") else "model"
-
-    def submitted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
-        """Record that an operation was accepted: from here on its id can be found again in the log.
+    def find_route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
+        """Where the calls of a method go, kept for the next; endpoint discovery is asked where that is not known.
 
         Raises:
-            ResultError: The service gave no id.
+            ConfigError: No endpoint is known.
+            CallError: The discovery itself failed.
         """
-        if not operation.id:
-            raise result_error("the service accepted the request and gave no operation id", call)
-        operations_log.info(
-            "operation %s accepted by %s (client request id %s)",
-            operation.id,
-            call.method.service,
-            call.client_request_id,
-            extra={"operation_id": operation.id, "client_request_id": call.client_request_id},
-        )
+        method = call.method
+        if not self.directory.knows(method.service) and not self.directory.discovered:
+            request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
+            parameters: CallParameters = {"timeout": deadline.left(), "request_id": call.client_request_id}
+            listing = self.call(methods.ApiEndpointService.List, request, parameters)
+            response = yield from send_call(listing, self)
+            self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
+        own = self.channel_of(method) not in self._host_channels
+        limit = self._send_limit if own else -1
+        route = Route(self.endpoint_of(method), limit, self.gates.of(call.policy.quotas))
+        self.routes[method] = route
+        return route
 
-    def _metadata(self, method: AnyMethod, parameters: CallParameters, client_request_id: str) -> Metadata:
+    def endpoint_of(self, method: AnyMethod) -> str:
+        """Where a method is served, as `host:port`.
+
+        Raises:
+            ConfigError: Its endpoint is not known (yet: a call looks for it).
+        """
+        return self.directory.address(method.service)
+
+    def channel_of(self, method: AnyMethod) -> str:
+        """Which of the host's channels serves a method: `operation` or `model`; or `iam`, which none does."""
+        endpoint = (self._policies.get(method) or policy_of(method)).endpoint
+        return endpoint if endpoint in ("operation", "iam") else "model"
+
+    def jitter(self) -> float:
+        """What a pause is multiplied by: a fifth more or less."""
+        return self.runtime.uniform(0.8, 1.2)
+
+    def limits(self, gets: tuple[float | None, int, int | None, int]) -> Limits:
+        """What is used of each quota, and what is left; the quota of Gets is the scheduler's."""
+        return self.gates.used(self.clock(), Limit(*gets))
+
+    def forked(self) -> None:
+        """In a forked child: the places in the queues, and the locks, are the parent's."""
+        self.gates.forked()
+        self.gates = Gates(self.quota, self.runtime.make_lock)
+        self.routes = {}
+
+    def _send_identity(self, request: Any) -> Flow[Any]:
+        parameters: CallParameters = {"timeout": FETCH_TIMEOUT}
+        return send_call(self.call(methods.IamTokenService.Create, request, parameters), self)
+
+    def _metadata(self, policy: Policy, parameters: CallParameters, client_request_id: str) -> Metadata:
         ours: Metadata = (("x-client-request-id", client_request_id),)
-        if self._fixed_pairs and method.path not in _WITHOUT_CREDENTIALS:
+        if self._fixed_pairs and policy.credential:
             ours += self._fixed_pairs
         logging_wanted = parameters.get("data_logging", self.data_logging) if parameters else self.data_logging
         if logging_wanted is not None:
@@ -352,48 +319,35 @@ class ClientCore:
         return (*(pair for pair in ours if pair[0] not in taken), *given)
 
 
-def told(error: BaseException, effect: Effect | None = None) -> BaseException:
-    """What a shell raises for an effect, with gRPC's two ways to say that a channel is closed made ours.
-
-    They have no class of their own, and an interceptor or what a `Block` runs is anybody's code: so gRPC's word for it
-    has to be there, and a `Block` is left alone.
-    """
-    if isinstance(effect, Block) or isinstance(error, YagrpcError):
-        return error
-    if isinstance(error, (ValueError, grpc.aio.UsageError)) and "closed" in str(error):
-        closed = ClientClosedError()
-        closed.__cause__ = error
-        return closed
-    return error
+def request_error(call: Call[Any, Any]) -> Exception | None:
+    """What went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
+    return call.request.error if isinstance(call.request, (RequestStream, AsyncRequestStream)) else None
 
 
-def check_operation_id(operation_id: str) -> str:
-    """An operation's id, checked for what can be sent.
-
-    Raises:
-        RequestError: It is empty or no printable text; the shape of ids is not documented, so nothing else is checked.
-    """
-    text = isinstance(operation_id, str) and operation_id.isprintable() and operation_id == operation_id.strip()
-    if not text or not operation_id:
-        raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
-    return operation_id
+def poll_failure(error: Exception, operation_id: str) -> YagrpcError:
+    """Why a Get failed, as an error of ours with the operation's id."""
+    if isinstance(error, (CallError, OperationError)):
+        return error.with_context(operation_id=operation_id)
+    if isinstance(error, ClientClosedError):
+        return ClientClosedError(operation_id)
+    if isinstance(error, ConfigError):
+        failure: YagrpcError = ConfigError(
+            f"operation {operation_id} is still running, but can't be polled: {error}", operation_id=operation_id
+        )
+        failure.__cause__ = error.__cause__ or error
+        return failure
+    if isinstance(error, ResultError) and not isinstance(error, OperationResultError):
+        failure = OperationResultError(operation_id, str(error))
+    elif isinstance(error, YagrpcError):
+        return error.with_context(operation_id=operation_id)
+    else:
+        failure = OperationError(operation_id, f"its Get could not be sent: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _split(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], CallParameters]:
     """Parameters that shape the request, and those of the call."""
-    shaping = {key: value for key, value in parameters.items() if key not in _CALL_PARAMETERS}
-    calling: Any = {key: value for key, value in parameters.items() if key in _CALL_PARAMETERS}
+    shaping = {key: value for key, value in parameters.items() if key not in CALL_PARAMETERS}
+    calling: Any = {key: value for key, value in parameters.items() if key in CALL_PARAMETERS}
     return shaping, calling
-
-
-def checked_timeout(timeout: float | None) -> float | None:
-    """A timeout, checked.
-
-    Raises:
-        RequestError: It is neither seconds nor `None`.
-    """
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-        raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
-    return min(timeout, LONGEST_TIMEOUT)

@@ -16,12 +16,23 @@ from yagrpc.errors import ConfigError
 if TYPE_CHECKING:
     from yagrpc.config import Endpoints
 
-_MODEL_SERVICES: Final = tuple(
-    f"yandex.cloud.ai.{name}" for name in ("batch_inference", "dataset", "foundation_models", "tuning")
-)
-"""Packages that the model endpoint serves (the first by its documentation, all by the official SDK's map)."""
+ENDPOINTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (f"yandex.cloud.ai.{name}" for name in ("batch_inference", "dataset", "foundation_models", "tuning")), "model"
+    ),
+    "yandex.cloud.operation": "operation",
+    "yandex.cloud.iam": "iam",
+    "yandex.cloud.endpoint": "discovery",
+}
+"""Which endpoint, of `config.Endpoints`, serves the packages that every client knows, by the beginning of a service's
+full name (the model endpoint: the first by its documentation, all four by the official SDK's map)."""
 
 _VERSION: Final = re.compile(r"v\d+\w*")
+
+
+def served_by(service: str) -> str:
+    """Which endpoint of every client serves a service; empty where its address has to be found."""
+    return next((endpoint for name, endpoint in ENDPOINTS.items() if service.startswith(f"{name}.")), "")
 
 
 class Directory:
@@ -41,10 +52,7 @@ class Directory:
             config.check_given_endpoint(f"endpoints[{name!r}]", address, plaintext=endpoints.plaintext)
         self._plaintext = endpoints.plaintext
         self._known = {
-            **dict.fromkeys(_MODEL_SERVICES, endpoints.model),
-            "yandex.cloud.operation": endpoints.operation,
-            "yandex.cloud.iam": endpoints.iam,
-            "yandex.cloud.endpoint": endpoints.discovery,
+            **{name: getattr(endpoints, endpoint) for name, endpoint in ENDPOINTS.items()},
             **given,
         }
         self._fallback = endpoints.model
@@ -63,11 +71,6 @@ class Directory:
     def knows(self, service: str) -> bool:
         """Whether a service's address can be told without asking."""
         return self._plaintext or self._address(service) is not None
-
-    def resolved(self, service: str) -> str | None:
-        """Where a service is; `None` where discovery has to be asked."""
-        found = self._resolved.get(service) or self._address(service)
-        return self._fallback if found is None and self._plaintext else found
 
     def address(self, service: str) -> str:
         """Where a service is, as `host:port`.

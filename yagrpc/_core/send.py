@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 from yagrpc._core.call.policy import Kind
+from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
 from yagrpc._core.deadline import Clock, Deadline
 from yagrpc._core.events import Hub, Outcome
 from yagrpc._core.failure import retry
@@ -61,8 +62,10 @@ class Ports(Protocol):
     authorizer: Authorizer | None
     events: Hub
 
-    def route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
-        """Where a call goes, discovered first where that is not known."""
+    routes: dict[AnyMethod, Route]
+
+    def find_route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
+        """Where a call goes that is not in `routes` yet; asks endpoint discovery where that has to be found."""
         ...
 
 
@@ -116,7 +119,7 @@ class _Attempts:
         call, ports, history = self.call, self.ports, self.history
         if ports.authorizer is not None and call.needs_token:
             self.authorization = yield from ports.authorizer.authorize(call, self.deadline)
-        self._route = yield from ports.route(call, self.deadline)
+        self._route = ports.routes.get(call.method) or (yield from ports.find_route(call, self.deadline))
         if self._route.gate is not None:
             self.admission = call.held = Admission(self._route.gate, ports.clock, ports.events)
         connects = call.policy.kind is not Kind.READ
@@ -236,7 +239,7 @@ class _Attempts:
             left=self.deadline.left(),
             jitter=self.ports.jitter(),
             resubmit=call.resubmit,
-            replayable=not getattr(call.request, "used_up", False),
+            replayable=not isinstance(call.request, (RequestStream, AsyncRequestStream)),
             queued=self.admission is not None,
             renewable=self.ports.authorizer is not None and call.needs_token,
         )
@@ -253,9 +256,13 @@ class _Attempts:
 
     def _fail(self, error: Exception, verdict: Verdict) -> NoReturn:
         """Raise the error of the call; a generation that may have run is never said not to have."""
-        unsure = self.history.unsure
+        unsure, last = self.history.unsure, self.history.last
+        if isinstance(self.call.request, (RequestStream, AsyncRequestStream)) and self.call.request.error is not None:
+            raise self.call.request.error  # gRPC only cancels the call
         if verdict.action is Action.AMBIGUOUS and unsure is not None:
             raise ambiguous(unsure.error, self.history.attempts) from error
+        if last is not None and last.cause is Cause.CLOSED:
+            raise ClientClosedError(self.call.operation_id) from error
         raise error
 
     def _report(

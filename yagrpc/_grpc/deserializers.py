@@ -1,4 +1,4 @@
-"""Answers as they come off the wire: read, or told why they can't be.
+"""Answers as they come off the wire, measured and parsed.
 
 gRPC answers a message over its own limit with RESOURCE_EXHAUSTED, just as the service answers a quota that is used up,
 and nothing but the text tells the two apart (1.68 to 1.85, both APIs). So the channels that a client opens have that
@@ -10,42 +10,20 @@ Rules: a deserializer never raises: gRPC would log its traceback and drop what i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from yagrpc._grpc.options import RECEIVE_OPTION, SEND_OPTION
-from yagrpc.errors import CallError, Code, MessageTooLargeError, ResultError, YagrpcError
+from yagrpc._core.failure.status import Unreadable
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from yagrpc._core.flow import AnyMethod, Call
-
-_SIZES: Final = re.compile(r"(?P<sent>Sent)? message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)")
-"""How gRPC words a message over a limit; read to say more, never to decide that something may be sent again."""
+    from yagrpc._core.call.call import AnyMethod
 
 
-class Unreadable:
-    """An answer that can't be read.
-
-    Args:
-        size: Its size in bytes.
-        limit: The limit that it is over, in bytes; `None` where it does not parse.
-        reason: Why it does not parse.
-    """
-
-    __slots__ = ("limit", "reason", "size")
-
-    def __init__(self, size: int, limit: int | None, reason: str = "") -> None:
-        self.size = size
-        self.limit = limit
-        self.reason = reason
-
-
-def reader(method: AnyMethod, limit: int) -> Callable[[bytes], Any]:
-    """A deserializer of a method's answers.
+def deserializer(method: AnyMethod, limit: int) -> Callable[[bytes], Any]:
+    """A deserializer of a method's answers: it gives the message, or an `Unreadable`.
 
     Args:
         method: Whose.
@@ -54,7 +32,7 @@ def reader(method: AnyMethod, limit: int) -> Callable[[bytes], Any]:
     kind: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type
     parse: Callable[[bytes], Message] = kind.FromString
 
-    def read(data: bytes) -> Any:
+    def deserialize(data: bytes) -> Any:
         if -1 < limit < len(data):
             return Unreadable(len(data), limit)
         try:
@@ -62,50 +40,4 @@ def reader(method: AnyMethod, limit: int) -> Callable[[bytes], Any]:
         except Exception as error:  # protobuf's DecodeError, whose module is not loaded for this line
             return Unreadable(len(data), None, " ".join(str(error).split()))
 
-    return read
-
-
-def unreadable(answer: Unreadable, call: Call[Any, Any], endpoint: str, attempts: int) -> YagrpcError:
-    """The error of an answer that can't be read."""
-    if answer.limit is not None:
-        return MessageTooLargeError(
-            answer.size, answer.limit, RECEIVE_OPTION, **_context(call, endpoint, attempts, call.ids.request_id)
-        )
-    text = f"the answer to {call.method.path} does not parse ({answer.size} bytes: {answer.reason})"
-    return result_error(text, call)
-
-
-def result_error(text: str, call: Call[Any, Any]) -> ResultError:
-    """The error of an answer without a result, with the id of its call."""
-    error = ResultError(text)
-    error.client_request_id = call.client_request_id
-    return error
-
-
-def too_large(failure: CallError, call: Call[Any, Any], send_limit: int) -> MessageTooLargeError | None:
-    """The error that RESOURCE_EXHAUSTED really is, where a size and no quota is meant; `None` where a quota is.
-
-    A request over the limit of a channel of our own is known by its size. With a channel of the host's only gRPC's
-    wording tells, so an answer that is too large is called what it is, but see `proves_nothing_started`.
-    """
-    if failure.code is not Code.RESOURCE_EXHAUSTED:
-        return None
-    context = _context(call, failure.endpoint, failure.attempts, failure.request_id)
-    size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0
-    if -1 < send_limit < size:
-        return MessageTooLargeError(size, send_limit, SEND_OPTION, **context)
-    if (found := _SIZES.search(failure.message)) and not failure.message.startswith("SERVER"):
-        option = SEND_OPTION if found["sent"] else RECEIVE_OPTION
-        return MessageTooLargeError(int(found["size"]), int(found["limit"]), option, **context)
-    return None
-
-
-def _context(call: Call[Any, Any], endpoint: str, attempts: int, request_id: str) -> dict[str, Any]:
-    return {
-        "method": call.method.path,
-        "endpoint": endpoint,
-        "request_id": request_id,
-        "client_request_id": call.client_request_id,
-        "attempts": attempts,
-        "operation_id": call.operation_id,
-    }
+    return deserialize

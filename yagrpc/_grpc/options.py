@@ -10,11 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from yagrpc import config
+from yagrpc._core.failure.status import RECEIVE_OPTION, SEND_OPTION
 from yagrpc._version import __version__
 from yagrpc.errors import ConfigError
-
-RECEIVE_OPTION: Final = "grpc.max_receive_message_length"
-SEND_OPTION: Final = "grpc.max_send_message_length"
 
 USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -39,46 +37,40 @@ asked more often than it likes: a silent call is left alone for over 230 s with 
 """
 
 
-class MessageLimits:
-    """The sizes of messages that a client's channels take, in bytes; -1 for any.
+class ChannelOptions:
+    """The options of the channels that a client opens: yagrpc's own, and the caller's in their place.
 
     Args:
-        options: The options of the channels, which it reads the limits from.
-    """
+        given: Pairs of an option's name and its value.
 
-    __slots__ = ("receive", "send")
-
-    def __init__(self, options: Iterable[tuple[str, Any]]) -> None:
-        given = dict(options)
-        self.receive: int = given[RECEIVE_OPTION]
-        self.send: int = given[SEND_OPTION]
-
-
-def merged_options(given: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Channel options: yagrpc's own, and the caller's in their place (of two equal keys gRPC takes the first).
+    Attributes:
+        send_limit: The largest request that is sent, in bytes; -1 for any.
+        receive_limit: The largest answer that is taken, in bytes; -1 for any. The deserializers keep it, not gRPC.
+        for_grpc: The options for gRPC itself.
 
     Raises:
         ConfigError: They are no pairs of a name and a value, or a limit is no number.
     """
-    merged: dict[str, Any] = dict(DEFAULT_OPTIONS)
-    try:
-        merged.update(given)
-    except (TypeError, ValueError):
-        raise ConfigError("channel_options takes pairs such as ('grpc.keepalive_time_ms', 20000)") from None
-    if not all(isinstance(key, str) for key in merged):
-        raise ConfigError("channel_options takes pairs whose first part is a name, such as 'grpc.keepalive_time_ms'")
-    for key in (RECEIVE_OPTION, SEND_OPTION):
-        if not isinstance(merged[key], int):
-            raise ConfigError(f"channel option {key!r} is {merged[key]!r}: it takes bytes, or -1 for no limit")
-    return list(merged.items())
 
+    __slots__ = ("for_grpc", "receive_limit", "send_limit")
 
-def grpc_options(options: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """The options for gRPC itself, which is to take answers of any size: `replies` measures them."""
-    return [(key, -1 if key == RECEIVE_OPTION else value) for key, value in options]
+    def __init__(self, given: Iterable[tuple[str, Any]]) -> None:
+        merged: dict[str, Any] = dict(DEFAULT_OPTIONS)  # of two equal keys gRPC takes the first
+        try:
+            merged.update(given)
+        except (TypeError, ValueError):
+            raise ConfigError("channel_options takes pairs such as ('grpc.keepalive_time_ms', 20000)") from None
+        if not all(isinstance(key, str) for key in merged):
+            raise ConfigError("channel_options takes pairs that begin with a name, such as 'grpc.keepalive_time_ms'")
+        for key in (RECEIVE_OPTION, SEND_OPTION):
+            if not isinstance(merged[key], int):
+                raise ConfigError(f"channel option {key!r} is {merged[key]!r}: it takes bytes, or -1 for no limit")
+        self.send_limit: int = merged[SEND_OPTION]
+        self.receive_limit: int = merged[RECEIVE_OPTION]
+        self.for_grpc = [*{**merged, RECEIVE_OPTION: -1}.items()]
 
 
 def host_channels(channel: object, operation_channel: object) -> set[str]:
-    """The roles that channels of the host's own play."""
+    """The endpoints, of `Policy.endpoint`, that have a channel of the host's own."""
     given = {"model": channel, "operation": operation_channel}
-    return {role for role, one in given.items() if one is not None}
+    return {endpoint for endpoint, one in given.items() if one is not None}

@@ -1,4 +1,4 @@
-"""What the blocking client does without keeping its caller waiting: shared flows, and flows carried on by callbacks.
+"""What the blocking client does beside its callers: shared flows, and functions in threads of their own.
 
 Rules: a shared flow has a thread of its own, a daemon that ends with it, so that one who waits may give up, be
 interrupted or time out without harm to the others. A thread that was lost over a fork is not waited for.
@@ -13,16 +13,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, wait
 from typing import Any
 
-from yagrpc._core.client import told
-from yagrpc._core.flow import Effect, Flow, Share
+from yagrpc._core.flow import Flow, Share
 from yagrpc.errors import ClientClosedError
 
 
 class Sharing:
-    """Flows that are carried out once for all who ask for them meanwhile.
+    """Flows that run once for all who ask for them meanwhile.
 
     Args:
-        run: Carries a flow out, blocking.
+        run: Runs a flow, blocking.
     """
 
     def __init__(self, run: Callable[[Flow[Any]], Any]) -> None:
@@ -32,36 +31,26 @@ class Sharing:
         self._closed = False
 
     def share(self, effect: Share) -> Any:
-        """Join in a flow, or begin it; gives what it returns, or `None` without waiting.
+        """Join a flow, or start it; gives what it returns, or `None` without waiting.
 
         Raises:
-            TimeoutError: It goes on after the effect's timeout.
+            TimeoutError: It still runs after the effect's timeout.
+            ClientClosedError: The client is closed.
         """
-        future = self.future(effect)
-        if not effect.wait:
-            return None
-        if not wait([future], effect.timeout).done:
-            raise TimeoutError
-        return future.result()
-
-    def future(self, effect: Share) -> Future[Any]:
-        """The future of a flow, begun where nobody has; done at once where the effect does not wait for it."""
         key = effect.key, os.getpid()
         with self._lock:
             if self._closed:
                 raise ClientClosedError
             future = self._running.get(key)
             if future is None:
-                future = self._running[key] = Future()
-                thread = threading.Thread(
-                    target=self._carry_out, args=(key, effect, future), name=f"yagrpc-{effect.key}", daemon=True
-                )
-                thread.start()
-        if effect.wait:
-            return future
-        unwaited: Future[Any] = Future()
-        unwaited.set_result(None)
-        return unwaited
+                future = Future[Any]()
+                in_thread(lambda: self._carry_out(key, effect, future), f"yagrpc-{effect.key}")
+                self._running[key] = future  # after the thread: there may be no room for one more
+        if not effect.wait:
+            return None
+        if not wait([future], effect.timeout).done:
+            raise TimeoutError
+        return future.result()
 
     def close(self) -> None:
         """Wait for nothing any longer: those who do get a `ClientClosedError`."""
@@ -75,53 +64,20 @@ class Sharing:
         returned, failure = None, None
         try:
             returned = self._run(effect.make())
-        except BaseException as error:  # those who wait are told
+        except BaseException as error:  # those who wait get it
             failure = error
         with self._lock:
-            del self._running[key]
+            self._running.pop(key, None)
         _settle(future, returned, failure)
 
 
-def carry_on(flow: Flow[Any], begin: Callable[[Effect], Any], done: Callable[[Any], None]) -> None:
-    """Carry a flow on from one callback to the next.
+def in_thread(function: Callable[[], object], name: str) -> None:
+    """Call a function in a daemon thread of its own.
 
-    Args:
-        flow: Which.
-        begin: Begins an effect, and gives its future.
-        done: Called once, with what the flow returned, or raised.
+    Raises:
+        RuntimeError: There is no room for one more thread, or the interpreter ends.
     """
-
-    def step(resume: Callable[[], Effect]) -> None:
-        while True:
-            try:
-                effect = resume()
-            except StopIteration as stop:
-                done(stop.value)
-                return
-            except Exception as error:
-                done(error)
-                return
-            try:
-                future = begin(effect)
-            except Exception as error:  # whatever it is, the flow decides
-                resume = _throwing(flow, error)
-                continue
-            future.add_done_callback(lambda ended: step(lambda: _resumed(flow, ended)))
-            return
-
-    step(lambda: next(flow))
-
-
-def _resumed(flow: Flow[Any], ended: Any) -> Effect:
-    try:
-        outcome = ended.result()
-    except BaseException as error:  # a call that was cancelled, too
-        return flow.throw(told(error))
-    return flow.send(outcome)
-
-
-def _throwing(flow: Flow[Any], error: Exception) -> Callable[[], Effect]:
-    return lambda: flow.throw(told(error))
+    threading.Thread(target=function, name=name, daemon=True).start()
 
 
 def _settle(future: Future[Any], returned: Any = None, error: BaseException | None = None) -> None:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from yagrpc import _pb, config, methods
-from yagrpc._core.call.requests import RequestStream
-from yagrpc._core.client import MODEL, ClientCore, check_operation_id
+from yagrpc import _pb, methods
+from yagrpc._core.call.requests import RequestStream, check_operation_id
+from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, completion_type, itself, result_type_of
 from yagrpc._grpc import fork as forking
-from yagrpc._grpc.options import host_channels
+from yagrpc._grpc.options import ChannelOptions, host_channels
+from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._sync.poller import Poller
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import CallError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from yagrpc._core.call.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._core.events import Events
     from yagrpc._core.quota.gates import Limits
     from yagrpc._sync.operation import Operation
     from yagrpc._sync.stream import Stream
@@ -62,6 +63,7 @@ class Client:
         quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
         polling: How often one operation is looked at.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
+        events: Objects derived from `yagrpc.Events`, which learn what happens to calls and operations: one, or several.
 
     Raises:
         ConfigError: Settings are missing or cannot work; nothing is sent before the first call.
@@ -88,8 +90,11 @@ class Client:
         quota: Quota | None = Quota(),
         polling: Polling = Polling(),
         data_logging: bool | None = None,
+        events: Events | Iterable[Events] | None = None,
     ) -> None:
+        options = ChannelOptions(channel_options)
         self._core = ClientCore(
+            RUNTIME,
             folder_id=folder_id,
             credentials=credentials,
             model=model,
@@ -101,10 +106,11 @@ class Client:
             quota=quota,
             polling=polling,
             data_logging=data_logging,
-            channel_options=channel_options,
+            events=events,
+            send_limit=options.send_limit,
             host_channels=host_channels(channel, operation_channel),
         )
-        self._transport = Transport(self._core, channel, operation_channel, interceptors)
+        self._transport = Transport(self._core, options, channel, operation_channel, interceptors)
         self._poller = Poller(self._core, self._transport)
         forking.renew_after_fork(self)
 
@@ -175,8 +181,7 @@ class Client:
         request, calling = self._core.completion_request(messages, parameters)
         method = methods.TextGenerationAsyncService.Completion
         call = self._core.call(method, request, calling)
-        proto = self._transport.run(self._core.flow(call))
-        self._core.submitted(call, proto)
+        proto = self._transport.run(self._core.send(call))
         return Operation(self, proto, completion_type(), self._core.clock(), call.ids)
 
     @overload
@@ -292,17 +297,12 @@ class Client:
             return self._stream(method, request, parameters, itself)
         # What a plain method gives is its message, which has no room for ids.
         named = isinstance(method, OperationMethod)
-        call = self._core.call(method, request, parameters, named=named)
-        try:
-            response = self._transport.run(self._core.flow(call))
-        except CallError:
-            self._core.raise_request_error(call)
-            raise
+        call = self._core.call(method, request, parameters, wants_ids=named)
+        response = self._transport.run(self._core.send(call))
         if not isinstance(method, OperationMethod):
             return response
         from yagrpc._sync.operation import Operation
 
-        self._core.submitted(call, response)
         return Operation(self, response, result_type_of(method), self._core.clock(), call.ids)
 
     @property
@@ -340,7 +340,7 @@ class Client:
     ) -> Stream[ItemT]:
         from yagrpc._sync.stream import Stream
 
-        call = self._core.call(method, request, parameters, config.COMPLETION_TIMEOUT)
+        call = self._core.call(method, request, parameters)
         return Stream(self._core, self._transport, call, make)
 
     def _made(
@@ -352,10 +352,10 @@ class Client:
     ) -> ResultT:
         """The result of a unary call, with the ids of the call."""
         call = self._core.call(method, request, calling)
-        return self._core.made(make, self._transport.run(self._core.flow(call)), call)
+        return self._core.result(make, self._transport.run(self._core.send(call)), call)
 
     def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
         request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)
-        call = self._core.call(methods.OperationService.Cancel, request, parameters, operation_id=operation_id)
-        proto: _pb.operation_pb2.Operation = self._transport.run(self._core.flow(call))
+        call = self._core.call(methods.OperationService.Cancel, request, parameters, operation_id)
+        proto: _pb.operation_pb2.Operation = self._transport.run(self._core.send(call))
         return proto

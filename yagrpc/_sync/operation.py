@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from yagrpc import _pb, config
-from yagrpc._core.client import checked_timeout
+from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.view import MetadataT, OperationView, ResultT, ResultType
 from yagrpc.ids import NO_IDS, RequestIds
 

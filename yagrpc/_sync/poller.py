@@ -8,6 +8,7 @@ wait: callbacks have another thread, which ends with the last of them.
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import math
 import threading
@@ -15,9 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from yagrpc import _pb, config
+from yagrpc._core.client import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_LOOK, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
@@ -42,7 +42,7 @@ class Poller:
         self._core = core
         self._clock = core.clock
         self._transport = transport
-        self._scheduler = Scheduler(core.quota, core.polling)
+        self._scheduler = Scheduler(core.quota, core.polling, core.runtime)
         self._lock = threading.Lock()
         self._waiting: dict[threading.Condition, None] = {}
         self._leader: threading.Condition | None = None
@@ -161,6 +161,8 @@ class Poller:
         if self._closed:
             raise ClientClosedError(operation.id)
         watch = operation.watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
+        if watch.context is None:  # its Gets belong to the trace of the first who waits for it
+            watch.context = contextvars.copy_context()
         self._wake_leader_if_due()
         return watch
 
@@ -230,19 +232,16 @@ class Poller:
 
     def _send(self, watch: Watch) -> None:
         try:
-            flow = self._core.look(self._core.get_call(watch.operation_id))
-        except Exception as error:  # whatever it is, those who wait are told
-            self._returned(watch, self._core.get_failure(error, watch.operation_id))
-        else:
-            self._transport.start(flow, lambda outcome: self._returned(watch, self._outcome(watch, outcome)))
+            flow = self._core.poll(self._core.get_call(watch.operation_id))
+        except Exception as error:  # whatever it is, those who wait get it
+            self._returned(watch, poll_failure(error, watch.operation_id))
+            return
+        assert watch.context is not None
+        watch.context.run(self._transport.start, flow, lambda outcome: self._came_back(watch, outcome))
 
-    def _outcome(self, watch: Watch, outcome: Any) -> _pb.operation_pb2.Operation | YagrpcError:
-        if isinstance(outcome, grpc.FutureCancelledError):
-            return ClientClosedError(watch.operation_id)
-        if isinstance(outcome, Exception):  # whatever it is, those who wait are told
-            return self._core.get_failure(outcome, watch.operation_id)
-        operation: _pb.operation_pb2.Operation = outcome
-        return operation
+    def _came_back(self, watch: Watch, outcome: Any) -> None:
+        failed = isinstance(outcome, Exception)
+        self._returned(watch, poll_failure(outcome, watch.operation_id) if failed else outcome)
 
     def _returned(self, watch: Watch, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
         with self._lock:

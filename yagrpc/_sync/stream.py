@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import grpc
-
+from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END
-from yagrpc.errors import YagrpcError
 
 if TYPE_CHECKING:
+    from yagrpc._core.call.call import Call
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.flow import Call
-    from yagrpc._sync.transport import Transport
+    from yagrpc._sync.transport import Responses, Transport
     from yagrpc.ids import RequestIds
 
 ItemT = TypeVar("ItemT")
@@ -23,9 +21,8 @@ ItemT = TypeVar("ItemT")
 class Stream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `with` block, or `close()`, ends the call.
 
-    Nothing is sent before the first message is asked for; after an error the stream is over. `last` is the message last
-    given, also then: of a streamed completion, all the text so far. A stream that is collected gives its place under
-    the quota back.
+    Nothing is sent before the first message is asked for. After an error the stream is over. `last` is the last message, also then: of a streamed completion, all the text
+    so far. A stream that is collected releases its slot under the quota.
     """
 
     def __init__(
@@ -37,7 +34,7 @@ class Stream(Generic[ItemT]):
         self._call = call
         self._make = make
         self._opening = False
-        self._responses: Any = None
+        self._responses: Responses | None = None
         self._closed = False
 
     def __iter__(self) -> Iterator[ItemT]:
@@ -45,7 +42,7 @@ class Stream(Generic[ItemT]):
 
     @property
     def ids(self) -> RequestIds:
-        """What names the call; the service's part is there with the first message."""
+        """The ids of the call; the service's part is there with the first message."""
         return self._call.ids
 
     def __next__(self) -> ItemT:
@@ -53,27 +50,24 @@ class Stream(Generic[ItemT]):
             raise StopIteration
         if self._responses is None:
             if self._opening:
-                raise RuntimeError("another thread waits for the first message of this stream: it is not sent twice")
+                raise RuntimeError("the first message of this stream is being waited for: it is not sent twice")
             self._opening = True
         try:
-            response = self._open() if self._responses is None else next(self._responses)
-            self.last = self._core.made(self._make, response, self._call)
-            return self.last
-        except StopIteration:
-            self.close()
-            raise
-        except (grpc.RpcError, YagrpcError) as error:
-            if self._closed:  # our own close, from another thread
+            message = self._open() if self._responses is None else self._responses.read()
+            if not isinstance(message, RpcStatus) and message is not END:
+                self.last = self._core.result(self._make, message, self._call)
+                return self.last
+        except BaseException as error:
+            if self._closed and isinstance(error, Exception):  # by another thread
                 raise StopIteration from None
-            self.close()
-            if isinstance(error, YagrpcError):
-                self._core.raise_request_error(self._call)
-                raise
-            self._core.raise_broken(error, self._call)
-        except BaseException:
-            if self._responses is None:  # it may have been sent, so it is not sent again
-                self.close()
+            if isinstance(error, Exception) or self._responses is None or self._responses.ended:
+                self._end()
             raise
+        if self._closed or message is END:
+            self._end()
+            raise StopIteration
+        self._end()
+        raise self._core.broken(message, self._call)
 
     def only(self) -> ItemT:
         """The last message of a stream that has been read to its end.
@@ -87,8 +81,7 @@ class Stream(Generic[ItemT]):
 
     def close(self) -> None:
         """End the call; the service stops generating. Closing twice does nothing."""
-        self._closed = True
-        self._call.end()
+        self._end()
 
     def __enter__(self) -> Stream[ItemT]:
         return self
@@ -99,12 +92,11 @@ class Stream(Generic[ItemT]):
         self.close()
 
     def _open(self) -> Any:
-        """Send the request; gives the first message.
+        """Send the request; gives the first message, or `END`."""
+        opened = self._transport.run(self._core.send(self._call))
+        self._responses = opened.responses
+        return opened.first
 
-        Raises:
-            StopIteration: There is none.
-        """
-        self._responses, first = self._transport.run(self._core.flow(self._call))
-        if first is END:
-            raise StopIteration
-        return first
+    def _end(self) -> None:
+        self._closed = True
+        self._call.cancel()

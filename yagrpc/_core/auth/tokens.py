@@ -141,9 +141,7 @@ class Tokens:
         if failure is not None:
             raise _about(failure, call) from error
 
-    def _obtained(
-        self, call: Call[Any, Any], held: Held | None, deadline: Deadline
-    ) -> Flow[YagrpcError | None]:
+    def _obtained(self, call: Call[Any, Any], held: Held | None, deadline: Deadline) -> Flow[YagrpcError | None]:
         """Obtain a token other than the one held, or wait while somebody does; gives why there is none."""
         failure = self._recent(FAILURE_KEPT)
         if failure is not None:

@@ -5,7 +5,6 @@ Rules: a value that may be a secret is never told; gRPC's own refusal of metadat
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -14,12 +13,11 @@ from yagrpc.errors import RequestError
 from yagrpc.ids import RequestIds
 
 if TYPE_CHECKING:
+    from yagrpc._core.call.call import Metadata
     from yagrpc._core.call.parameters import CallParameters
-    from yagrpc._core.flow import Metadata
 
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]*")
-_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 def given_metadata(parameters: CallParameters) -> Metadata:
@@ -79,29 +77,3 @@ def _check_pair(field: str, key: object, value: object) -> None:
     elif not isinstance(value, str) or not _VALUE.fullmatch(value):
         # The value may be a secret, so it is not told.
         raise RequestError(field, key, "its value has to be printable ASCII text")
-
-
-def new_request_id() -> str:
-    """A random UUID, of version 4.
-
-    They are made many at a time: one alone, between two calls, costs several times as much. The module `uuid` would
-    double that, and take 2 ms to import.
-    """
-    while True:
-        try:
-            return _ids.pop()
-        except IndexError:
-            digits = os.urandom(16 * _AT_ONCE).hex()
-            _ids.extend([_uuid(digits[start : start + 32]) for start in range(0, len(digits), 32)])
-
-
-def _uuid(digits: str) -> str:
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
-
-
-_AT_ONCE: Final = 64
-_ids: list[str] = []
-"""Ids that nobody has used yet; a process that is forked makes its own."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ids.clear)

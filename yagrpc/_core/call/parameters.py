@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+from yagrpc.errors import RequestError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message as ProtoMessage
@@ -58,3 +60,23 @@ class CompletionParameters(ModelParameters, total=False):
     """Whether the answer is to be a JSON object; ask for JSON in the text as well."""
     json_schema: Mapping[str, Any] | None
     """The JSON schema that the answer is to follow."""
+
+
+CALL_PARAMETERS: Final = frozenset(CallParameters.__annotations__)
+"""The names of what every call takes."""
+
+LONGEST_TIMEOUT: Final = 10 * 365 * 24 * 3600.0
+"""Seconds; what is longer overflows the clocks of gRPC and of threads, and this is taken instead."""
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """A timeout, checked.
+
+    Raises:
+        RequestError: It is neither seconds nor `None`.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
+    return min(timeout, LONGEST_TIMEOUT)

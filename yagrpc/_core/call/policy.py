@@ -11,6 +11,7 @@ import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from yagrpc import config
+from yagrpc._core.endpoints import served_by
 from yagrpc.method import BidiStreamMethod, OperationMethod, StreamMethod
 
 if TYPE_CHECKING:
@@ -80,24 +81,12 @@ POLICIES: Final[dict[str, Policy]] = {
 }
 """The rows, by the full gRPC path."""
 
-ENDPOINTS: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        (f"yandex.cloud.ai.{name}" for name in ("batch_inference", "dataset", "foundation_models", "tuning")), "model"
-    ),
-    "yandex.cloud.operation": "operation",
-    "yandex.cloud.iam": "iam",
-    "yandex.cloud.endpoint": "discovery",
-}
-"""Which endpoint serves the packages that every client knows, by the beginning of a service's full name (the model
-endpoint: the first by its documentation, all four by the official SDK's map)."""
-
 
 def policy_of(method: AnyMethod) -> Policy:
     """The facts about an rpc: its row, or what its method table lets one conclude."""
     row = POLICIES.get(method.path)
     if row is not None:
         return row
-    endpoint = next((found for name, found in ENDPOINTS.items() if method.service.startswith(f"{name}.")), "")
     kind = Kind.OTHER
     if isinstance(method, OperationMethod):
         kind = Kind.GENERATION
@@ -105,4 +94,4 @@ def policy_of(method: AnyMethod) -> Policy:
         kind = Kind.READ
     streamed = isinstance(method, (StreamMethod, BidiStreamMethod))
     timeout = config.COMPLETION_TIMEOUT if streamed else config.SUBMIT_TIMEOUT
-    return Policy(kind, timeout=timeout, endpoint=endpoint)
+    return Policy(kind, timeout=timeout, endpoint=served_by(method.service))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from yagrpc import _pb
-    from yagrpc._core.flow import AnyMethod
+    from yagrpc._core.call.call import AnyMethod
 
 ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
 """A method whose requests are checked for more than their class."""
@@ -35,6 +35,18 @@ def checked_request(method: AnyMethod, request: Message) -> Message:
         remedy = "asynchronous mode has no stream: leave it out, or use completion_stream"
         raise RequestError("completion_options.stream", True, remedy)
     return request
+
+
+def check_operation_id(operation_id: str) -> str:
+    """An operation's id, checked for what can be sent.
+
+    Raises:
+        RequestError: It is empty or no printable text; the shape of ids is not documented, so nothing else is checked.
+    """
+    text = isinstance(operation_id, str) and operation_id.isprintable() and operation_id == operation_id.strip()
+    if not text or not operation_id:
+        raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
+    return operation_id
 
 
 def check_completion(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:

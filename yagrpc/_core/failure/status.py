@@ -164,9 +164,7 @@ def unreadable(answer: Unreadable, call: Call[Any, Any], *, endpoint: str, attem
     """What an answer that cannot be read means: the service answered, so that it has run."""
     context = _context(call, endpoint, attempts)
     if answer.limit is not None:
-        return Failure(
-            Cause.UNREADABLE, MessageTooLargeError(answer.size, answer.limit, RECEIVE_OPTION, **context)
-        )
+        return Failure(Cause.UNREADABLE, MessageTooLargeError(answer.size, answer.limit, RECEIVE_OPTION, **context))
     text = f"the answer to {call.method.path} does not parse ({answer.size} bytes: {answer.reason})"
     return Failure(Cause.UNREADABLE, ResultError(text, **context))
 

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import enum
 import logging
-import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
-from yagrpc import _pb, config
-from yagrpc._core.failure.status import status_details
+from yagrpc import _pb
+from yagrpc._core.failure.details import status_details
 from yagrpc._core.polling.watch import own_copy
 from yagrpc.errors import (
-    CallError,
     Code,
-    MessageTooLargeError,
     OperationCancelledError,
-    OperationExpiredError,
     OperationFailedError,
-    OperationNotFoundError,
     OperationResultError,
     ResultError,
     YagrpcError,
@@ -48,17 +43,6 @@ log = logging.getLogger("yagrpc.operations")
 
 ResultT = TypeVar("ResultT")
 ContraT = TypeVar("ContraT", contravariant=True)
-
-FINAL_GET_FAILURES: Final = frozenset(
-    {
-        Code.NOT_FOUND,
-        Code.PERMISSION_DENIED,
-        Code.INVALID_ARGUMENT,
-        Code.UNIMPLEMENTED,
-        Code.UNAUTHENTICATED,
-    }
-)
-"""Statuses of a Get that end the wait; all others pass, and are waited out."""
 
 
 class OperationStatus(enum.Enum):
@@ -271,42 +255,6 @@ class OperationView(Generic[ResultT, MetadataT]):
             future.set_result(self._outcome())
         except Exception as error:
             future.set_exception(error)
-
-
-def get_failure(error: CallError, latest: _pb.operation_pb2.Operation, *, believed: bool) -> tuple[YagrpcError, bool]:
-    """What a failed Get means for those who wait, and whether it ends the wait.
-
-    Args:
-        error: How the Get failed.
-        latest: The operation as last seen.
-        believed: Whether NOT_FOUND is: right after a submit it is not.
-    """
-    if error.code is not Code.NOT_FOUND:
-        return error, error.code in FINAL_GET_FAILURES or isinstance(error, MessageTooLargeError)
-    failure: OperationNotFoundError
-    age = time.time() - latest.created_at.seconds if latest.HasField("created_at") else 0.0
-    if age > config.RESULT_LIFETIME:
-        text = f"probably deleted: it was created {age / 86400:.1f} days ago, and results are kept for 3"
-        failure = OperationExpiredError(error.operation_id, text)
-    else:
-        failure = OperationNotFoundError(error.operation_id, f"the service knows no such operation ({error.message})")
-    failure.__cause__ = error
-    return failure, believed
-
-
-def created_ago(operation: _pb.operation_pb2.Operation) -> float:
-    """Seconds since an operation was created; 0 where the service does not tell, or its clock is ahead."""
-    if not operation.HasField("created_at"):
-        return 0.0
-    return max(0.0, time.time() - operation.created_at.seconds)
-
-
-def time_taken(operation: _pb.operation_pb2.Operation) -> float | None:
-    """Seconds from an operation's creation to its end, to whole ones; `None` where the service does not tell."""
-    if not (operation.HasField("created_at") and operation.HasField("modified_at")):
-        return None
-    taken = operation.modified_at.seconds - operation.created_at.seconds
-    return taken if taken > 0 else None
 
 
 def _failure(operation: _pb.operation_pb2.Operation) -> YagrpcError:

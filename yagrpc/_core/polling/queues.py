@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import heapq
 import math
-import random
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from yagrpc._core.polling.hazard import EDGES, Hazard
@@ -60,13 +60,15 @@ class Queues:
 
     Args:
         hazard: What is known of when operations end.
-        polling: How often one operation is looked at.
+        polling: How often one operation is polled.
+        uniform: Gives a random number between two.
 
     Attributes:
         longest: Seconds after which an operation is looked at whatever the hazard says.
     """
 
-    def __init__(self, hazard: Hazard, polling: Polling) -> None:
+    def __init__(self, hazard: Hazard, polling: Polling, uniform: Callable[[float, float], float]) -> None:
+        self._uniform = uniform
         self._hazard = hazard
         self._polling = polling
         self._queues: dict[int, Queue] = {}  # by the bin of the age when last seen; those never seen apart
@@ -76,7 +78,7 @@ class Queues:
 
     def add(self, watch: Watch, now: float) -> None:
         """Let a watch wait behind those that were last seen at about its age."""
-        watch.slack = 1.0 - JITTER * random.random()
+        watch.slack = self._uniform(1.0 - JITTER, 1.0)
         watch.version, watch.due = -1, math.inf  # computed once it is the first of its queue
         key = bisect_right(EDGES, watch.ran_at) if watch.looks else -bisect_right(EDGES, now - watch.since)
         queue = self._queues.get(key)

@@ -17,17 +17,18 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from yagrpc import config
-from yagrpc._core.operation.view import created_ago, get_failure, time_taken
 from yagrpc._core.polling.hazard import Hazard
 from yagrpc._core.polling.pace import Pace
 from yagrpc._core.polling.queues import Queues, append, remove
+from yagrpc._core.polling.reading import created_ago, time_taken, wait_failure
 from yagrpc._core.polling.watch import Watch
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import CallError, ResourceExhaustedError, YagrpcError
+from yagrpc.errors import ResourceExhaustedError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc import _pb
     from yagrpc._core.polling.queues import Queue
+    from yagrpc._core.runtime import Runtime
 
 REFUSED_PAUSE: Final = 1.0
 """Seconds before another look after the quota refused one: the quota's own window."""
@@ -59,18 +60,16 @@ class Scheduler:
 
     Args:
         quota: How many Gets a second may be sent; `None` for no limit.
-        polling: How often one operation is looked at.
-
-    Raises:
-        ConfigError: One of their numbers can't be kept to.
+        polling: How often one operation is polled.
+        runtime: Gives the time of the wall, and random numbers.
     """
 
-    def __init__(self, quota: Quota | None, polling: Polling) -> None:
-        config.check_pacing(quota, polling)
+    def __init__(self, quota: Quota | None, polling: Polling, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._pace = Pace(None if quota is None else quota.get_per_second)
         self._polling = polling
         self._hazard = Hazard()
-        self._queues = Queues(self._hazard, polling)
+        self._queues = Queues(self._hazard, polling, runtime.uniform)
         self._watches: dict[str, Watch] = {}
         self._asked: Queue = OrderedDict()  # somebody wants a look at once
         self._again: Queue = OrderedDict()  # the last look failed, or there was none and the age is not known
@@ -191,10 +190,8 @@ class Scheduler:
 
     def failed(self, watch: Watch, error: YagrpcError, now: float) -> None:
         """A Get failed; most failures pass, and the operation is looked at again, before others of its age."""
-        if isinstance(error, CallError):
-            watch.last_error, final = get_failure(error, watch.latest, believed=now >= watch.not_found_until)
-        else:
-            watch.last_error, final = error, True
+        believed = now >= watch.not_found_until
+        watch.last_error, final = wait_failure(error, watch.latest, self._runtime.wall(), believed=believed)
         if final:
             watch.failure = watch.last_error
         refused = isinstance(error, ResourceExhaustedError)
@@ -266,7 +263,7 @@ class Scheduler:
         """Learn when an operation ended, or that it still ran when the Get was sent."""
         if watch.attached and not watch.latest.done:
             watch.attached = False
-            watch.since = min(watch.since, now - created_ago(watch.latest))
+            watch.since = min(watch.since, now - created_ago(watch.latest, self._runtime.wall()))
         if not watch.latest.done:
             age = max(watch.ran_at, watch.sent - watch.since)
             self._hazard.lived(watch.ran_at, age)

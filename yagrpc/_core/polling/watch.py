@@ -14,6 +14,7 @@ from yagrpc.errors import OperationTimeoutError, YagrpcError
 
 if TYPE_CHECKING:
     from collections import OrderedDict
+    from contextvars import Context
 
     from yagrpc import _pb
 
@@ -47,10 +48,12 @@ class Watch:
         due: When it is worth a look, as of `version`; after a failure, when it is looked at again.
         reach: The reach of the hazard at the age at which it was last known to run, as of `version`.
         version: Of which reading of the hazard these are.
+        context: What its Gets run in: the context of the first who waits for it, set by the shell.
     """
 
     __slots__ = (
         "attached",
+        "context",
         "due",
         "failure",
         "failures",
@@ -99,6 +102,7 @@ class Watch:
         self.due = now
         self.reach = 0.0
         self.version = -1
+        self.context: Context | None = None
 
     @property
     def ended(self) -> bool:

@@ -88,9 +88,7 @@ class Admission:
         if slot is not None:
             self._gate.give_back(slot)
 
-    def _wait(
-        self, call: Call[Any, Any], slot: Slot, deadline: Deadline, refusal: YagrpcError | None
-    ) -> Flow[None]:
+    def _wait(self, call: Call[Any, Any], slot: Slot, deadline: Deadline, refusal: YagrpcError | None) -> Flow[None]:
         started = now = self._clock()
         reported = False
         while (seconds := self._gate.take(slot, now)) is not None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from yagrpc._core.call.policy import POLICIES
 from yagrpc._core.quota.windows import Gauge, Slot, Window
+from yagrpc._core.runtime import MakeLock
 from yagrpc.config import Quota
 from yagrpc.errors import ClientClosedError
 
@@ -25,10 +24,6 @@ LONGEST_PAUSE: Final = 60.0
 _FIRST_PAUSE: Final = 1.0
 
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
-
-
-MakeLock: TypeAlias = Callable[[], AbstractContextManager[Any]]
-"""Makes a reentrant lock."""
 
 
 class Limit(NamedTuple):

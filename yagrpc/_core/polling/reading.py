@@ -1,0 +1,53 @@
+"""What the scheduler reads from the outcome of a Get: ages, durations, and what a failure means for those who wait.
+
+Rules: no clock of its own: the caller passes the time of the wall, in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yagrpc import config
+from yagrpc._core.failure.retry import ends_wait
+from yagrpc.errors import CallError, Code, OperationExpiredError, OperationNotFoundError, YagrpcError
+
+if TYPE_CHECKING:
+    from yagrpc import _pb
+
+
+def wait_failure(
+    error: YagrpcError, latest: _pb.operation_pb2.Operation, wall: float, *, believed: bool
+) -> tuple[YagrpcError, bool]:
+    """What a failed Get means for those who wait, and whether it ends the wait.
+
+    Args:
+        error: How the Get failed.
+        latest: The operation as last seen.
+        wall: The time, in seconds since the epoch.
+        believed: Whether NOT_FOUND is believed: right after a submit it is not.
+    """
+    if not isinstance(error, CallError) or error.code is not Code.NOT_FOUND:
+        return error, ends_wait(error)
+    failure: OperationNotFoundError
+    age = wall - latest.created_at.seconds if latest.HasField("created_at") else 0.0
+    if age > config.RESULT_LIFETIME:
+        text = f"probably deleted: it was created {age / 86400:.1f} days ago, and results are kept for 3"
+        failure = OperationExpiredError(error.operation_id, text)
+    else:
+        failure = OperationNotFoundError(error.operation_id, f"the service knows no such operation ({error.message})")
+    failure.with_context(**error.context)
+    failure.__cause__ = error
+    return failure, believed
+
+
+def created_ago(operation: _pb.operation_pb2.Operation, wall: float) -> float:
+    """Seconds since an operation was created; 0 where the service gives no time, or its clock is ahead."""
+    return max(0.0, wall - operation.created_at.seconds) if operation.HasField("created_at") else 0.0
+
+
+def time_taken(operation: _pb.operation_pb2.Operation) -> float | None:
+    """Seconds from an operation's creation to its end, to whole ones; `None` where the service gives no times."""
+    if not (operation.HasField("created_at") and operation.HasField("modified_at")):
+        return None
+    taken = operation.modified_at.seconds - operation.created_at.seconds
+    return taken if taken > 0 else None
