@@ -12,8 +12,8 @@ import pytest
 
 import yagrpc
 from yagrpc.cli import main
-from yagrpc.cli.failures import about, report, submitting
-from yagrpc.cli.output import print_json, print_text
+from yagrpc.cli.io.failures import about, report, submitting
+from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.errors import Code
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def test_an_encoding_that_is_not_unicode_gets_escapes(monkeypatch: pytest.Monkey
 
 
 def test_standard_input_that_is_closed_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from yagrpc.cli.inputs import read_text
+    from yagrpc.cli.io.inputs import read_text
 
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(click.ClickException, match="standard input: closed"):

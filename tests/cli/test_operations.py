@@ -13,7 +13,7 @@ import pytest
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc.cli.render import operation_json, to_json
+from yagrpc.cli.io.render import operation_json, to_json
 from yagrpc.emulator import Emulator, Failure, paths
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from yagrpc import Chunk, _pb
-from yagrpc.cli.failures import report
-from yagrpc.cli.growing import GrowingText
-from yagrpc.cli.output import print_text, waiting
+from yagrpc.cli.io.failures import report
+from yagrpc.cli.io.growing import GrowingText
+from yagrpc.cli.io.output import print_text, waiting
 from yagrpc.emulator import Emulator
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from yagrpc.cli.failures import InterruptedByUser, report
+from yagrpc.cli.io.failures import InterruptedByUser, report
 
 __all__ = ["Group", "Program"]
 

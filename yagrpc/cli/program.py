@@ -8,14 +8,17 @@ from __future__ import annotations
 import click
 
 from yagrpc._version import __version__
-from yagrpc.cli.calls import completion, stream, submit, tokenize
-from yagrpc.cli.doctor import doctor
-from yagrpc.cli.emulate import emulator
-from yagrpc.cli.generate import generate
+from yagrpc.cli.commands.call import call
+from yagrpc.cli.commands.completion import completion
+from yagrpc.cli.commands.doctor import doctor
+from yagrpc.cli.commands.emulator import emulator
+from yagrpc.cli.commands.generate import generate
+from yagrpc.cli.commands.operation import operation
+from yagrpc.cli.commands.stream import stream
+from yagrpc.cli.commands.submit import submit
+from yagrpc.cli.commands.tokenize import tokenize
 from yagrpc.cli.groups import NAME, Program
-from yagrpc.cli.operations import operation
 from yagrpc.cli.options import examples
-from yagrpc.cli.raw import call
 
 __all__ = ["cli"]
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yagrpc.cli.connection import Connection, connected
-from yagrpc.cli.failures import about, submitting
-from yagrpc.cli.inputs import parse_request
-from yagrpc.cli.options import examples
-from yagrpc.cli.output import print_json, print_text
-from yagrpc.cli.render import to_json
+from yagrpc.cli.io.failures import about, submitting
+from yagrpc.cli.io.inputs import parse_request
+from yagrpc.cli.io.output import print_json, print_text
+from yagrpc.cli.io.render import to_json
+from yagrpc.cli.options import Connection, connected, examples
 
 if TYPE_CHECKING:
     from yagrpc._core.flow import AnyMethod

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from yagrpc.errors import Code, OperationResultError, ResultError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from yagrpc import Operation, _pb
-    from yagrpc.results import Completion
 
-__all__ = ["note_status", "operation_json", "summary", "to_json"]
+__all__ = ["operation_json", "summary", "to_json"]
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -80,17 +77,3 @@ def summary(operation: Operation[Any]) -> str:
     elif operation.description:
         told.append(operation.description)
     return "  ".join(told)
-
-
-def note_status(completion: Completion) -> None:
-    """Say on stderr if an answer is not simply finished."""
-    from yagrpc.results import CompletionStatus
-
-    notes = {
-        CompletionStatus.TRUNCATED_FINAL: "the answer was cut at its limit of tokens",
-        CompletionStatus.CONTENT_FILTER: "the answer was stopped by the service's content filter",
-        CompletionStatus.TOOL_CALLS: "the answer is tool calls, not text; JSON shows them",
-    }
-    for status, note in notes.items():
-        if completion.status == status:
-            click.echo(f"yagrpc: note: {note}", err=True)

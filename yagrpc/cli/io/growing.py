@@ -6,7 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from yagrpc.cli.output import is_terminal, write
+from yagrpc.cli.io.output import is_terminal, write
 
 if TYPE_CHECKING:
     from yagrpc.results import Chunk

@@ -6,10 +6,9 @@ from typing import Final
 
 import click
 
-from yagrpc.cli.connection import Connection, connected
-from yagrpc.cli.failures import FAILED, USAGE
-from yagrpc.cli.options import examples, json_option
-from yagrpc.cli.output import print_json, print_text
+from yagrpc.cli.io.failures import FAILED, USAGE
+from yagrpc.cli.io.output import print_json, print_text
+from yagrpc.cli.options import Connection, connected, examples, json_option
 
 __all__ = ["doctor"]
 
@@ -29,7 +28,7 @@ def doctor(connection: Connection, as_json: bool) -> None:
     and each endpoint for something that is free of charge; it generates nothing. No secret is shown. Exit codes: 0 all
     is well, 1 something does not work, 2 something is not set up.
     """
-    from yagrpc.cli.examination import examine  # with gRPC, which takes long to import and help needs not
+    from yagrpc.cli.checks import examine  # with gRPC, which takes long to import and help needs not
 
     findings, versions = examine(connection, _SECONDS if connection.timeout is None else connection.timeout)
     if as_json:

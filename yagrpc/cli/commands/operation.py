@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yagrpc.cli.connection import Connection, connected
-from yagrpc.cli.failures import about
 from yagrpc.cli.groups import Group
-from yagrpc.cli.options import examples, json_option
-from yagrpc.cli.output import print_json, print_text, waiting
-from yagrpc.cli.render import note_status, operation_json, summary
-from yagrpc.errors import OperationError
+from yagrpc.cli.io.failures import about
+from yagrpc.cli.io.output import print_json, print_text
+from yagrpc.cli.io.render import operation_json, summary
+from yagrpc.cli.io.results import deliver
+from yagrpc.cli.options import Connection, connected, examples, json_option
 
 if TYPE_CHECKING:
     from yagrpc import Operation
 
-__all__ = ["deliver", "operation"]
+__all__ = ["operation"]
 
 
 @click.group(cls=Group, epilog=examples("yagrpc operation get d7q...", "yagrpc operation wait d7q... --timeout 600"))
@@ -67,34 +66,6 @@ def cancel(connection: Connection, operation_id: str, as_json: bool) -> None:
         found = client.operation(operation_id)
         found.cancel(**connection.calling())
     _show(found, as_json)
-
-
-def deliver(awaited: Operation[Any], timeout: float | None, *, as_json: bool) -> None:
-    """Wait for an operation of a text completion, and print its text or, as JSON, all of it.
-
-    As JSON, an operation that failed is printed too, before the failure is raised, and one that has another result
-    than a completion is as good as any.
-    """
-    from yagrpc import methods
-    from yagrpc.results import Completion
-
-    # Loaded before anything is waited for: an interrupt in the middle of an import leaves warnings behind.
-    _ = methods.OperationService.Get.request_type
-    try:
-        with waiting(f"waiting for operation {awaited.id}"):
-            result = awaited.result(timeout)
-    except OperationError:
-        if as_json and awaited.proto.done:
-            print_json(operation_json(awaited.proto))
-            if awaited.proto.HasField("response"):
-                return
-        raise
-    if as_json:
-        print_json(operation_json(awaited.proto))
-        return
-    answer = result if isinstance(result, Completion) else Completion(result)
-    print_text(answer.text)
-    note_status(answer)
 
 
 def _show(found: Operation[Any], as_json: bool) -> None:

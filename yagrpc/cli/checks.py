@@ -25,7 +25,7 @@ from yagrpc.errors import CallError, Code, ConfigError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc import Client
-    from yagrpc.cli.connection import Connection
+    from yagrpc.cli.options import Connection
 
 __all__ = ["Finding", "examine"]
 

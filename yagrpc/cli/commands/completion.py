@@ -1,0 +1,48 @@
+"""`yagrpc completion`: an answer, printed when it is complete."""
+
+from __future__ import annotations
+
+import click
+
+from yagrpc.cli.io.output import print_json, print_text, waiting
+from yagrpc.cli.io.render import to_json
+from yagrpc.cli.io.results import note_status
+from yagrpc.cli.options import (
+    COMPLETION_TIMEOUT,
+    Connection,
+    Generation,
+    Prompt,
+    completion_parameters,
+    connected,
+    examples,
+    generating,
+    json_option,
+    prompted,
+)
+
+__all__ = ["completion"]
+
+
+@click.command(
+    epilog=examples(
+        "yagrpc completion 'To be, or not to be' --system 'Translate into Russian'",
+        "git diff | yagrpc completion --model yandexgpt/rc --system 'Write a commit message' -",
+    )
+)
+@prompted
+@generating
+@json_option("Print the whole response as JSON, as the REST API has it.")
+@connected(COMPLETION_TIMEOUT)
+def completion(connection: Connection, prompt: Prompt, generation: Generation, as_json: bool) -> None:
+    """Generate an answer and print it.
+
+    The prompt is TEXT (several words are joined by spaces), '-' for standard input, or --file.
+    """
+    text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
+    with connection.client() as client, waiting("waiting for the answer"):
+        answer = client.completion(text, **parameters)
+    if as_json:
+        print_json(to_json(answer.proto))
+    else:
+        print_text(answer.text)
+        note_status(answer)

@@ -1,0 +1,60 @@
+"""`yagrpc stream`: an answer, printed while it is generated."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import click
+
+from yagrpc.cli.io.growing import GrowingText
+from yagrpc.cli.io.output import print_json, waiting
+from yagrpc.cli.io.render import to_json
+from yagrpc.cli.io.results import note_status
+from yagrpc.cli.options import (
+    COMPLETION_TIMEOUT,
+    Connection,
+    Generation,
+    Prompt,
+    completion_parameters,
+    connected,
+    examples,
+    generating,
+    json_option,
+    prompted,
+)
+from yagrpc.errors import ResultError
+
+__all__ = ["stream"]
+
+
+@click.command(
+    epilog=examples(
+        "yagrpc stream 'Tell me a story'",
+        "yagrpc stream --json --file question.txt | jq .usage.totalTokens",
+    )
+)
+@prompted
+@generating
+@json_option("Print every message of the stream as JSON, one on a line; each repeats the text so far.")
+@connected(COMPLETION_TIMEOUT)
+def stream(connection: Connection, prompt: Prompt, generation: Generation, as_json: bool) -> None:
+    """Generate an answer and print it as it grows.
+
+    The service may change text that it has given before. A terminal then gets the text anew, in its place; in a
+    pipe, which gets only what is new otherwise, the whole text begins again on a new line.
+    """
+    text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
+    with connection.client() as client, client.completion_stream(text, **parameters) as chunks:
+        with waiting("waiting for the answer"):
+            first = next(chunks, None)
+        if first is None:
+            raise ResultError("the service answered without a completion")
+        if as_json:
+            for chunk in chain((first,), chunks):
+                print_json(to_json(chunk.proto), one_line=True)
+            return
+        last = first
+        with GrowingText() as growing:
+            for last in chain((first,), chunks):
+                growing.show(last)
+        note_status(last)
