@@ -1,6 +1,7 @@
-"""The `yagrpc` command put together.
+"""The `yagrpc` program: the group of all commands.
 
-Rules: this module and those it imports load neither gRPC nor protobuf, so that help and mistakes come at once.
+Rules: this module and the modules that it imports load neither gRPC nor protobuf, so that help and usage errors are
+quick.
 """
 
 from __future__ import annotations
@@ -8,16 +9,8 @@ from __future__ import annotations
 import click
 
 from yagrpc._version import __version__
-from yagrpc.cli.commands.call import call
-from yagrpc.cli.commands.completion import completion
-from yagrpc.cli.commands.doctor import doctor
-from yagrpc.cli.commands.emulator import emulator
-from yagrpc.cli.commands.generate import generate
-from yagrpc.cli.commands.operation import operation
-from yagrpc.cli.commands.stream import stream
-from yagrpc.cli.commands.submit import submit
-from yagrpc.cli.commands.tokenize import tokenize
-from yagrpc.cli.groups import NAME, Program
+from yagrpc.cli import commands
+from yagrpc.cli.groups import NAME, CommandModules, Program
 from yagrpc.cli.options import examples
 
 __all__ = ["cli"]
@@ -25,6 +18,7 @@ __all__ = ["cli"]
 
 @click.group(
     cls=Program,
+    commands=CommandModules(commands),
     epilog=examples(
         "yagrpc completion 'To be, or not to be' --system 'Translate into Russian'",
         "yagrpc submit --request body.json",
@@ -42,7 +36,3 @@ def cli() -> None:
     Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the request or operation
     failed, 2 usage or configuration, 3 timed out, 130 interrupted.
     """
-
-
-for command in (completion, stream, submit, operation, tokenize, call, doctor, emulator, generate):
-    cli.add_command(command)
