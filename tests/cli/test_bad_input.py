@@ -23,11 +23,11 @@ ASKING = ("completion", "stream", "submit")
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "There is no prompt: give TEXT, '-' for standard input, or --file PATH (see 'yagrpc {} --help')"),
+        ([], "The prompt is missing: give TEXT, '-' for standard input, or --file PATH (see 'yagrpc {} --help')"),
         ([""], "The prompt is empty (see 'yagrpc {} --help')"),
         ([" ", "\n"], "The prompt is empty (see 'yagrpc {} --help')"),
         (["-"], "The prompt is empty (see 'yagrpc {} --help')"),
-        (["hi", "--file", "-"], "Give the prompt as TEXT or by --file, not both (see 'yagrpc {} --help')"),
+        (["hi", "--file", "-"], "Give the prompt as TEXT or with --file, not both (see 'yagrpc {} --help')"),
         (["--file", "/nonexistent/prompt"], "/nonexistent/prompt: No such file or directory"),
         (["--file", "/"], "/: Is a directory"),
         (["hi", "--model", "a/b/c"], "model is 'a/b/c': it takes NAME, NAME/BRANCH, or a whole URI with '://'"),

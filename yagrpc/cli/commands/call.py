@@ -11,7 +11,7 @@ from yagrpc.cli.io.failures import about, submitting
 from yagrpc.cli.io.inputs import parse_request
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import to_json
-from yagrpc.cli.options import Connection, connected, examples
+from yagrpc.cli.options import Connection, connection_options, examples
 
 if TYPE_CHECKING:
     from yagrpc._core.flow import AnyMethod
@@ -29,7 +29,7 @@ __all__ = ["call"]
 @click.argument("method", required=False)
 @click.option("--request", "source", metavar="PATH", help="A file with the request in JSON, or '-'.  [default: {}]")
 @click.option("--list", "listed", is_flag=True, help="List all methods, with their paths, and call none.")
-@connected("Seconds to wait.  [default: 60; of a stream 180]")
+@connection_options("Seconds to wait.  [default: 60; of a stream 180]")
 def call(connection: Connection, method: str | None, source: str | None, listed: bool) -> None:
     """Call any METHOD: Service/Method, or a full gRPC path.
 
@@ -53,16 +53,16 @@ def _call(connection: Connection, method: Any, request: Any) -> None:
 
     with connection.client() as client:
         if isinstance(method, StreamMethod):
-            with client.call(method, request, **connection.calling()) as responses:
+            with client.call(method, request, **connection.call_parameters()) as responses:
                 for response in responses:
                     print_json(to_json(response), one_line=True)
         elif isinstance(method, OperationMethod):
             with submitting():
-                operation = client.call(method, request, **connection.calling())
+                operation = client.call(method, request, **connection.call_parameters())
             with about(operation.id):
                 print_json(to_json(operation.proto))
         else:
-            print_json(to_json(client.call(method, request, **connection.calling())))
+            print_json(to_json(client.call(method, request, **connection.call_parameters())))
 
 
 def _methods() -> dict[str, AnyMethod]:

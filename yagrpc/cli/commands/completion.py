@@ -8,16 +8,16 @@ from yagrpc.cli.io.output import print_json, print_text, waiting
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.io.results import note_status
 from yagrpc.cli.options import (
-    COMPLETION_TIMEOUT,
+    COMPLETION_TIMEOUT_HELP,
     Connection,
     Generation,
     Prompt,
     completion_parameters,
-    connected,
+    connection_options,
     examples,
-    generating,
+    generation_options,
     json_option,
-    prompted,
+    prompt_options,
 )
 
 __all__ = ["completion"]
@@ -29,10 +29,10 @@ __all__ = ["completion"]
         "git diff | yagrpc completion --model yandexgpt/rc --system 'Write a commit message' -",
     )
 )
-@prompted
-@generating
+@prompt_options
+@generation_options
 @json_option("Print the whole response as JSON, as the REST API has it.")
-@connected(COMPLETION_TIMEOUT)
+@connection_options(COMPLETION_TIMEOUT_HELP)
 def completion(connection: Connection, prompt: Prompt, generation: Generation, as_json: bool) -> None:
     """Generate an answer and print it.
 

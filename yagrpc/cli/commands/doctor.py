@@ -8,7 +8,7 @@ import click
 
 from yagrpc.cli.io.failures import FAILED, USAGE
 from yagrpc.cli.io.output import print_json, print_text
-from yagrpc.cli.options import Connection, connected, examples, json_option
+from yagrpc.cli.options import Connection, connection_options, examples, json_option
 
 __all__ = ["doctor"]
 
@@ -20,7 +20,7 @@ _SECONDS: Final = 5.0
     epilog=examples("yagrpc doctor", "yagrpc doctor --json", "yagrpc doctor --folder-id b1g... --timeout 20")
 )
 @json_option("Print the findings as JSON.")
-@connected("Seconds that each answer may take.  [default: 5]", request_id=False)
+@connection_options("Seconds that each answer may take.  [default: 5]", request_id=False)
 def doctor(connection: Connection, as_json: bool) -> None:
     """Tell what is set up, and whether it works.
 

@@ -11,7 +11,7 @@ from yagrpc.cli.io.failures import about
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import operation_json, summary
 from yagrpc.cli.io.results import deliver
-from yagrpc.cli.options import Connection, connected, examples, json_option
+from yagrpc.cli.options import Connection, connection_options, examples, json_option
 
 if TYPE_CHECKING:
     from yagrpc import Operation
@@ -27,7 +27,7 @@ def operation() -> None:
 @operation.command(epilog=examples("yagrpc operation get d7q...", "yagrpc operation get d7q... --json | jq .done"))
 @click.argument("operation_id", metavar="ID")
 @json_option("Print the operation as JSON, its response included, as the REST API has it.")
-@connected("Seconds to wait for the answer.  [default: 10]", request_id=False)
+@connection_options("Seconds to wait for the answer.  [default: 10]", request_id=False)
 def get(connection: Connection, operation_id: str, as_json: bool) -> None:
     """Ask once how an operation is, and print that in one line."""
     timeout = {} if connection.timeout is None else {"timeout": connection.timeout}
@@ -41,7 +41,7 @@ def get(connection: Connection, operation_id: str, as_json: bool) -> None:
 )
 @click.argument("operation_id", metavar="ID")
 @json_option("Print the operation as JSON, its response included, in place of the text.")
-@connected("Seconds to wait; 0 is one look.  [default: for ever]", request_id=False)
+@connection_options("Seconds to wait; 0 is one look.  [default: for ever]", request_id=False)
 def wait(connection: Connection, operation_id: str, as_json: bool) -> None:
     """Wait until an operation is done, and print its text.
 
@@ -56,7 +56,7 @@ def wait(connection: Connection, operation_id: str, as_json: bool) -> None:
 @operation.command(epilog=examples("yagrpc operation cancel d7q..."))
 @click.argument("operation_id", metavar="ID")
 @json_option("Print the operation as JSON, as the REST API has it.")
-@connected("Seconds to wait for the answer.  [default: 60]")
+@connection_options("Seconds to wait for the answer.  [default: 60]")
 def cancel(connection: Connection, operation_id: str, as_json: bool) -> None:
     """Ask the service to stop an operation, and print how it is then.
 
@@ -64,7 +64,7 @@ def cancel(connection: Connection, operation_id: str, as_json: bool) -> None:
     """
     with connection.client() as client:
         found = client.operation(operation_id)
-        found.cancel(**connection.calling())
+        found.cancel(**connection.call_parameters())
     _show(found, as_json)
 
 

@@ -11,16 +11,16 @@ from yagrpc.cli.io.output import print_json, waiting
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.io.results import note_status
 from yagrpc.cli.options import (
-    COMPLETION_TIMEOUT,
+    COMPLETION_TIMEOUT_HELP,
     Connection,
     Generation,
     Prompt,
     completion_parameters,
-    connected,
+    connection_options,
     examples,
-    generating,
+    generation_options,
     json_option,
-    prompted,
+    prompt_options,
 )
 from yagrpc.errors import ResultError
 
@@ -33,10 +33,10 @@ __all__ = ["stream"]
         "yagrpc stream --json --file question.txt | jq .usage.totalTokens",
     )
 )
-@prompted
-@generating
+@prompt_options
+@generation_options
 @json_option("Print every message of the stream as JSON, one on a line; each repeats the text so far.")
-@connected(COMPLETION_TIMEOUT)
+@connection_options(COMPLETION_TIMEOUT_HELP)
 def stream(connection: Connection, prompt: Prompt, generation: Generation, as_json: bool) -> None:
     """Generate an answer and print it as it grows.
 

@@ -17,11 +17,11 @@ from yagrpc.cli.options import (
     Generation,
     Prompt,
     completion_parameters,
-    connected,
+    connection_options,
     examples,
-    generating,
+    generation_options,
     json_option,
-    prompted,
+    prompt_options,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ __all__ = ["submit"]
         "id=$(yagrpc submit --id --file question.txt); yagrpc operation wait $id",
     )
 )
-@prompted
-@generating
+@prompt_options
+@generation_options
 @click.option(
     "--request",
     "source",
@@ -48,7 +48,7 @@ __all__ = ["submit"]
 @click.option("--id", "only_id", is_flag=True, help="Print the operation's id alone.")
 @click.option("--wait", is_flag=True, help="Wait until it is done, and print the text.")
 @json_option("With --wait: print the whole operation, its response included, in place of the text.")
-@connected("Seconds to wait, with --wait for submit and result together.  [default: 60 for the submit]")
+@connection_options("Seconds to wait, with --wait for submit and result together.  [default: 60 for the submit]")
 def submit(
     connection: Connection,
     prompt: Prompt,
@@ -94,7 +94,7 @@ def _submitted(
         request = parse_request(_pb.text_generation_service_pb2.CompletionRequest, source)
         check_completion(request)
         with submitting(), waiting("submitting"):
-            return client.call(methods.TextGenerationAsyncService.Completion, request, **connection.calling())
+            return client.call(methods.TextGenerationAsyncService.Completion, request, **connection.call_parameters())
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
     with submitting(), waiting("submitting"):
         return client.completion_async(text, **parameters)

@@ -8,7 +8,7 @@ import click
 
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import to_json
-from yagrpc.cli.options import Connection, Prompt, connected, examples, json_option, prompted
+from yagrpc.cli.options import Connection, Prompt, connection_options, examples, json_option, prompt_options
 
 if TYPE_CHECKING:
     from yagrpc import ModelParameters
@@ -22,18 +22,18 @@ __all__ = ["tokenize"]
         "yagrpc tokenize --completion --system 'Translate into Russian' --file question.txt",
     )
 )
-@prompted
+@prompt_options
 @click.option("--completion", "whole", is_flag=True, help="Count as a whole request: what its input is billed as.")
 @click.option("--system", metavar="TEXT", help="With --completion: a system message, put before the prompt.")
 @json_option("Print the tokens themselves as JSON, as the REST API has it.")
-@connected("Seconds to wait.  [default: 60]")
+@connection_options("Seconds to wait.  [default: 60]")
 def tokenize(connection: Connection, prompt: Prompt, whole: bool, system: str | None, as_json: bool) -> None:
     """Print how many tokens a text has; free of charge."""
     if system is not None and not whole:
         raise click.UsageError("--system is a part of whole requests: give --completion too.")
     text = prompt.text()
     with connection.client() as client:
-        parameters: ModelParameters = {**prompt.modelling(), **connection.calling()}
+        parameters: ModelParameters = {**prompt.model_parameters(), **connection.call_parameters()}
         if whole:
             tokens = client.tokenize_completion(text, system=system, **parameters)
         else:
