@@ -80,8 +80,8 @@ def test_a_schema_and_an_object_are_one_too_many(command: Command, emulator: Emu
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["hi", "--id", "--wait"], "--id prints the id alone"),
-        (["hi", "--id", "--json"], "--id prints the id alone"),
+        (["hi", "--id", "--wait"], "--id prints only the id: remove --wait and --json"),
+        (["hi", "--id", "--json"], "--id prints only the id: remove --wait and --json"),
         (["hi", "--request", "-"], "--request is the whole request"),
         (["--request", "-", "--file", "-"], "--request is the whole request"),
         (["--request", "-", "--model", "yandexgpt"], "--request is the whole request"),
@@ -96,7 +96,7 @@ def test_options_that_exclude_each_other_are_told(
 
 
 def test_a_system_message_is_no_part_of_a_text(command: Command, emulator: Emulator) -> None:
-    assert command.fails(2, "tokenize", "hi", "--system", "x").startswith("--system is a part of whole requests")
+    assert command.fails(2, "tokenize", "hi", "--system", "x").startswith("--system needs --completion")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_request_that_is_none_is_told_by_file_and_field(
 
 def test_a_request_that_is_not_utf_8_is_told(command: Command, emulator: Emulator) -> None:
     line = command.fails(2, "submit", "--request", "-", stdin='{"modelUri": "привет"}'.encode("koi8-r"))
-    assert line == "standard input: not UTF-8, from byte 14 on"
+    assert line == "standard input: not UTF-8 at byte 14"
     assert not emulator.calls
 
 
@@ -223,7 +223,7 @@ def test_a_wait_tells_why_nothing_was_seen(command: Command, nowhere: str, monke
     assert command.fails(1, "operation", "get", "d7q", "--timeout", "10").startswith("UNAVAILABLE: ")
     line = command.fails(3, "operation", "wait", "d7q", "--timeout", "0.05")
     assert line.startswith("operation d7q: not done within 0.05 s")
-    assert "the last look at it failed: UNAVAILABLE" in line
+    assert "the last poll failed: UNAVAILABLE" in line
 
 
 def test_a_call_that_takes_too_long_is_a_timeout(command: Command, slow: Emulator) -> None:

@@ -96,7 +96,7 @@ def test_completion_prints_the_response_as_json(command: Command, emulator: Emul
 def test_an_answer_that_was_cut_is_noted(command: Command, emulator: Emulator) -> None:
     ran = command("completion", "hi", "--max-tokens", "1")
     assert (ran.code, ran.out) == (0, "You\n")
-    assert ran.err == "yagrpc: note: the answer was cut at its limit of tokens\n"
+    assert ran.err == "yagrpc: note: the answer was cut off at its limit of tokens\n"
 
 
 def test_stream_gives_a_pipe_the_text_as_it_grows(command: Command, emulator: Emulator) -> None:
@@ -123,7 +123,7 @@ def test_stream_gives_a_pipe_a_revised_text_anew(command: Command, scripted: Cal
     scripted(revised)
     ran = command("stream", "hi")
     assert (ran.code, ran.out) == (0, "To be, or\nTo sleep.\n")
-    assert ran.err == "yagrpc: note: the answer was stopped by the service's content filter\n"
+    assert ran.err == "yagrpc: note: the service's content filter stopped the answer\n"
 
 
 def test_a_stream_that_breaks_keeps_what_came(command: Command, scripted: Callable[[Responses], None]) -> None:

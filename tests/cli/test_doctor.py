@@ -48,21 +48,21 @@ def test_an_emulator_of_the_environment_is_well(look: Any, emulator: Emulator) -
     for name in ("discovery", "iam", "model", "operation"):
         assert found[name]["state"] == "ok"
         assert found[name]["text"].startswith(f"{emulator.address} answers (plaintext, ")
-    assert found["clock"]["text"] == "it can't be told whether it is right: the answer has no date"
+    assert found["clock"]["text"] == "not checked: the answer has no date"
     assert "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion" not in emulator.calls
 
 
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        ({"YC_API_KEY": "AQVNx"}, "ApiKey(...) from YC_API_KEY; it is good until it is revoked"),
+        ({"YC_API_KEY": "AQVNx"}, "ApiKey(...) from YC_API_KEY; it is valid until it expires or is revoked"),
         (
             {"YC_IAM_TOKEN": "t1.x"},
-            "IamToken(...) from YC_IAM_TOKEN; it is good for 12 hours at most, and is not renewed",
+            "IamToken(...) from YC_IAM_TOKEN; it is valid for at most 12 hours, and not renewed",
         ),
-        ({"YC_OAUTH_TOKEN": "y0_x"}, "OAuthToken(...) from YC_OAUTH_TOKEN; its token is good until "),
-        ({"PATH": "yc"}, "YcCli(profile=None) from this machine; its token is good for 12 hours at most, and renewed"),
-        ({"YC_TOKEN": "t1.x"}, "IamToken(...) from this machine; its token is asked for every call"),
+        ({"YC_OAUTH_TOKEN": "y0_x"}, "OAuthToken(...) from YC_OAUTH_TOKEN; its token is valid until "),
+        ({"PATH": "yc"}, "YcCli(profile=None) from this machine; its token is valid for at most 12 hours, and renewed"),
+        ({"YC_TOKEN": "t1.x"}, "IamToken(...) from this machine; its token is read for every call"),
     ],
 )
 def test_it_tells_what_is_used_and_until_when(
@@ -82,7 +82,7 @@ def test_it_tells_what_is_used_and_until_when(
     assert found["credentials"]["text"].startswith(told)
     assert found["model"]["state"] == "ok"
     if "YC_OAUTH_TOKEN" in environment:
-        assert "(12.0 h), and renewed before" in found["credentials"]["text"]
+        assert "(12.0 h), and renewed before that" in found["credentials"]["text"]
 
 
 def test_a_legacy_credential_is_noted(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_what_is_not_set_up_is_told(look: Any, emulator: Emulator, monkeypatch: 
     assert found["folder"]["state"] == found["credentials"]["state"] == "not set"
     assert "set YC_FOLDER_ID" in found["folder"]["remedy"]
     assert found["credentials"]["text"].startswith("no credentials: ")
-    assert found["model"]["text"] == "not asked, and neither is the operation service"
+    assert found["model"]["text"] == "not checked, nor is the operation service"
     assert found["discovery"]["state"] == "ok"
 
 
@@ -142,8 +142,8 @@ def test_no_network_is_told_in_time(programs: Programs, nowhere: str) -> None:
     found = {each["about"]: each for each in json.loads(ran.out)["findings"]}
     for name in ("discovery", "iam", "model", "operation"):
         assert found[name]["state"] == "failed"
-        assert found[name]["remedy"].startswith("look at the network")
-    assert found["clock"]["text"] == "it can't be told whether it is right: discovery does not answer"
+        assert found[name]["remedy"].startswith("check the network")
+    assert found["clock"]["text"] == "not checked: discovery does not answer"
 
 
 def test_an_emulator_that_is_not_there_is_told(programs: Programs, nowhere: str) -> None:
@@ -151,7 +151,7 @@ def test_an_emulator_that_is_not_there_is_told(programs: Programs, nowhere: str)
     assert ran.code == 1
     remedies = {each["about"]: each["remedy"] for each in json.loads(ran.out)["findings"] if each["state"] == "failed"}
     assert set(remedies) == {"discovery", "iam", "model", "operation"}
-    assert {remedy.partition(":")[0] for remedy in remedies.values()} == {"start the emulator there"}
+    assert {remedy.partition(":")[0] for remedy in remedies.values()} == {"start the emulator at that address"}
 
 
 @pytest.fixture
@@ -184,9 +184,9 @@ def dated() -> Iterator[Callable[[float | str], str]]:
 @pytest.mark.parametrize(
     ("offset", "state", "told"),
     [
-        (0.0, "ok", "it agrees with the service's within 60 s"),
-        (3600.0, "failed", "s behind the service's"),
-        (-3600.0, "failed", "s ahead of the service's"),
+        (0.0, "ok", "within 60 s of the service's clock"),
+        (3600.0, "failed", "s behind the service's clock"),
+        (-3600.0, "failed", "s ahead of the service's clock"),
         ("yesterday", "note", "the answer has no date"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 import yagrpc
 from yagrpc.cli import main
-from yagrpc.cli.io.failures import about, report, submitting
+from yagrpc.cli.io.failures import report, reporting_id, submitting
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.errors import Code
 
@@ -54,11 +54,11 @@ def test_a_bug_is_not_hidden() -> None:
         report(ZeroDivisionError())
 
 
-def test_an_interrupt_tells_what_is_at_stake(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Exception, match="d7q") as caught, about("d7q"):
+def test_an_interrupt_reports_the_id_or_the_possible_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exception, match="d7q") as caught, reporting_id("d7q"):
         raise KeyboardInterrupt
     assert report(caught.value) == 130
-    expected = "yagrpc: interrupted; operation d7q goes on; get its result with: yagrpc operation wait d7q\n"
+    expected = "yagrpc: interrupted; operation d7q is not cancelled; get its result with: yagrpc operation wait d7q\n"
     assert capsys.readouterr().err == expected
     with pytest.raises(Exception, match="may be billed twice") as caught, submitting():
         raise KeyboardInterrupt
@@ -66,14 +66,14 @@ def test_an_interrupt_tells_what_is_at_stake(capsys: pytest.CaptureFixture[str])
 
 
 def test_an_error_of_the_operations_own_is_left_alone() -> None:
-    with pytest.raises(yagrpc.OperationTimeoutError), about("d7q"):
+    with pytest.raises(yagrpc.OperationTimeoutError), reporting_id("d7q"):
         raise yagrpc.OperationTimeoutError("d7q", "not done")
 
 
 def test_output_that_is_lost_tells_the_id(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", None)
-        with pytest.raises(Exception, match="d7q") as caught, about("d7q"):
+        with pytest.raises(Exception, match="d7q") as caught, reporting_id("d7q"):
             print_json({})
         assert report(caught.value) == 1
     assert "operation d7q could not be written: [Errno 9] standard output is closed" in capsys.readouterr().err

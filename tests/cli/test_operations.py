@@ -97,7 +97,7 @@ def test_an_answer_of_tool_calls_is_noted(command: Command, emulate: Callable[..
     emulate(duration=0, replies={"hi": reply})
     ran = command("operation", "wait", submitted(command))
     assert (ran.code, ran.out) == (0, "\n")
-    assert ran.err == "yagrpc: note: the answer is tool calls, not text; JSON shows them\n"
+    assert ran.err == "yagrpc: note: the answer is tool calls, not text; --json prints them\n"
 
 
 def test_an_answer_without_a_result_is_a_failure(command: Command, emulate: Callable[..., Emulator]) -> None:
@@ -127,11 +127,11 @@ def test_an_operation_of_a_known_type_is_unpacked() -> None:
 def test_what_has_no_form_in_json_is_told() -> None:
     operation = Operation(id="d7q")
     operation.created_at.seconds = 2**60
-    with pytest.raises(yagrpc.OperationResultError, match="d7q: it has no form in JSON"):
+    with pytest.raises(yagrpc.OperationResultError, match="d7q: the service's answer can't be written as JSON"):
         operation_json(operation)
     struct = _pb.struct_pb2.Struct()
     struct.fields["x"].number_value = math.inf
-    with pytest.raises(yagrpc.ResultError, match="no form in JSON"):
+    with pytest.raises(yagrpc.ResultError, match="the answer can't be written as JSON"):
         to_json(struct)
 
 

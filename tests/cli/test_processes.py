@@ -167,7 +167,7 @@ def test_ctrl_c_tells_the_id(
     assert (process.returncode, out) == (130, "")
     seen = terminal.rest()
     assert seen.endswith(
-        f"yagrpc: interrupted; operation {operation_id} goes on; "
+        f"yagrpc: interrupted; operation {operation_id} is not cancelled; "
         f"get its result with: yagrpc operation wait {operation_id}\r\n"
     )
     assert "Traceback" not in seen
@@ -181,7 +181,7 @@ def test_ctrl_c_in_a_submit_tells_what_is_not_known(
     terminal.until("submitting")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert "may or may not have been accepted" in terminal.rest()
+    assert "the service may have accepted the request" in terminal.rest()
 
 
 def test_ctrl_c_in_a_completion_is_one_line(programs: Programs, slow: Emulator, terminal: Terminal) -> None:

@@ -29,10 +29,10 @@ __all__ = ["cli"]
 def cli() -> None:
     """Yandex Cloud Foundation Models (YandexGPT, AI Studio) over gRPC.
 
-    Credentials come from the environment, such as YC_API_KEY, or from the machine; so does the folder, YC_FOLDER_ID.
-    'yagrpc doctor' tells what is found, and whether it works. With YAGRPC_EMULATOR_HOST everything goes to an
-    emulator (see 'yagrpc emulator').
+    Credentials come from the environment, such as YC_API_KEY, or from this machine; the folder comes from
+    YC_FOLDER_ID. 'yagrpc doctor' shows what is found, and whether it works. If YAGRPC_EMULATOR_HOST is set, all calls
+    go to that emulator (see 'yagrpc emulator').
 
     Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the request or operation
-    failed, 2 usage or configuration, 3 timed out, 130 interrupted.
+    failed, 2 wrong usage or configuration, 3 timed out, 130 interrupted.
     """

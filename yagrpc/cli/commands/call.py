@@ -1,20 +1,23 @@
-"""`yagrpc call`: any method of the service, with a request and a response in JSON."""
+"""`yagrpc call`: calls any method of the service, with request and response in JSON."""
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from yagrpc.cli.io.failures import about, submitting
+from yagrpc.cli.io.failures import reporting_id, submitting
 from yagrpc.cli.io.inputs import parse_request
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import to_json
+from yagrpc.cli.io.results import print_operation
 from yagrpc.cli.options import Connection, connection_options, examples
 
 if TYPE_CHECKING:
-    from yagrpc._core.flow import AnyMethod
+    from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+
+    Method: TypeAlias = UnaryMethod[Any, Any] | StreamMethod[Any, Any] | OperationMethod[Any, Any, Any]
 
 __all__ = ["call"]
 
@@ -27,28 +30,34 @@ __all__ = ["call"]
     )
 )
 @click.argument("method", required=False)
-@click.option("--request", "source", metavar="PATH", help="A file with the request in JSON, or '-'.  [default: {}]")
-@click.option("--list", "listed", is_flag=True, help="List all methods, with their paths, and call none.")
-@connection_options("Seconds to wait.  [default: 60; of a stream 180]")
+@click.option(
+    "--request",
+    "source",
+    metavar="PATH",
+    help="A file with the request in JSON, or '-' for standard input.  [default: {}]",
+)
+@click.option("--list", "listed", is_flag=True, help="List all methods with their paths, and call nothing.")
+@connection_options("Seconds to wait.  [default: 60; for a stream 180]")
 def call(connection: Connection, method: str | None, source: str | None, listed: bool) -> None:
     """Call any METHOD: Service/Method, or a full gRPC path.
 
-    The response is printed as JSON: of a stream each message on a line, of a long-running method its operation.
+    The command prints the response as JSON: of a stream, one message on each line; of a long-running method, its
+    operation.
     """
     known = _methods()
     if listed:
         width = max(map(len, known))
-        for name, one in known.items():
-            print_text(f"{name:{width}}  {one.path}")
+        for name, each in known.items():
+            print_text(f"{name:{width}}  {each.path}")
         return
     if method is None:
-        raise click.ClickException("There is no METHOD: see 'yagrpc call --list'.")
+        raise click.ClickException("METHOD is missing: see 'yagrpc call --list'.")
     found = _find(method, known)
     request = found.request_type() if source is None else parse_request(found.request_type, source)
     _call(connection, found, request)
 
 
-def _call(connection: Connection, method: Any, request: Any) -> None:
+def _call(connection: Connection, method: Method, request: Any) -> None:
     from yagrpc.method import OperationMethod, StreamMethod
 
     with connection.client() as client:
@@ -59,14 +68,14 @@ def _call(connection: Connection, method: Any, request: Any) -> None:
         elif isinstance(method, OperationMethod):
             with submitting():
                 operation = client.call(method, request, **connection.call_parameters())
-            with about(operation.id):
-                print_json(to_json(operation.proto))
+            with reporting_id(operation.id):
+                print_operation(operation)
         else:
             print_json(to_json(client.call(method, request, **connection.call_parameters())))
 
 
-def _methods() -> dict[str, AnyMethod]:
-    """All methods by `Service/Method`."""
+def _methods() -> dict[str, Method]:
+    """All methods, by their short names `Service/Method`."""
     from yagrpc import methods
     from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
 
@@ -79,8 +88,8 @@ def _methods() -> dict[str, AnyMethod]:
     }
 
 
-def _find(name: str, known: dict[str, AnyMethod]) -> AnyMethod:
-    """The method of a name, short or full."""
+def _find(name: str, known: dict[str, Method]) -> Method:
+    """Find a method by its short name or its path."""
     full = {method.path.removeprefix("/"): method for method in known.values()}
     wanted = name.removeprefix("/")
     found = known.get(wanted) or full.get(wanted)
@@ -88,4 +97,4 @@ def _find(name: str, known: dict[str, AnyMethod]) -> AnyMethod:
         return found
     close = difflib.get_close_matches(wanted, [*known, *full], n=3, cutoff=0.7)
     remedy = f"did you mean {' or '.join(close)}?" if close else "see 'yagrpc call --list'"
-    raise click.ClickException(f"There is no method {name!r}: {remedy}")
+    raise click.ClickException(f"Unknown method {name!r}: {remedy}")

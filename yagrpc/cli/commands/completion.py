@@ -1,12 +1,12 @@
-"""`yagrpc completion`: an answer, printed when it is complete."""
+"""`yagrpc completion`: prints an answer when it is complete."""
 
 from __future__ import annotations
 
 import click
 
-from yagrpc.cli.io.output import print_json, print_text, waiting
+from yagrpc.cli.io.output import print_json, waiting
 from yagrpc.cli.io.render import to_json
-from yagrpc.cli.io.results import note_status
+from yagrpc.cli.io.results import print_answer
 from yagrpc.cli.options import (
     COMPLETION_TIMEOUT_HELP,
     Connection,
@@ -31,12 +31,12 @@ __all__ = ["completion"]
 )
 @prompt_options
 @generation_options
-@json_option("Print the whole response as JSON, as the REST API has it.")
+@json_option("Print the whole response as JSON, as the REST API does.")
 @connection_options(COMPLETION_TIMEOUT_HELP)
 def completion(connection: Connection, prompt: Prompt, generation: Generation, as_json: bool) -> None:
     """Generate an answer and print it.
 
-    The prompt is TEXT (several words are joined by spaces), '-' for standard input, or --file.
+    The prompt is TEXT (several words are joined with spaces), '-' for standard input, or --file.
     """
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
     with connection.client() as client, waiting("waiting for the answer"):
@@ -44,5 +44,4 @@ def completion(connection: Connection, prompt: Prompt, generation: Generation, a
     if as_json:
         print_json(to_json(answer.proto))
     else:
-        print_text(answer.text)
-        note_status(answer)
+        print_answer(answer)

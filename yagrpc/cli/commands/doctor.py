@@ -1,4 +1,4 @@
-"""`yagrpc doctor`: what is set up on this machine, whether it works, and what to do where it does not."""
+"""`yagrpc doctor`: checks the set-up of this machine, and says what to do if something does not work."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from yagrpc.cli.options import Connection, connection_options, examples, json_op
 
 __all__ = ["doctor"]
 
-_SECONDS: Final = 5.0
-"""How long each answer may take; all are asked for at once."""
+_TIMEOUT: Final = 5.0
+"""Seconds that each answer may take by default; all requests are sent at once."""
 
 
 @click.command(
@@ -22,18 +22,18 @@ _SECONDS: Final = 5.0
 @json_option("Print the findings as JSON.")
 @connection_options("Seconds that each answer may take.  [default: 5]", request_id=False)
 def doctor(connection: Connection, as_json: bool) -> None:
-    """Tell what is set up, and whether it works.
+    """Check what is set up, and whether it works.
 
-    It looks at credentials, folder, endpoints and clock, and says what to do. It asks for a token where one is needed,
-    and each endpoint for something that is free of charge; it generates nothing. No secret is shown. Exit codes: 0 all
-    is well, 1 something does not work, 2 something is not set up.
+    The command checks credentials, folder, endpoints and clock, and says what to do. It gets a token if one is needed,
+    and sends each endpoint a request that is free of charge; it generates nothing, and shows no secret. Exit codes: 0
+    everything works, 1 something does not work, 2 something is not set up.
     """
-    from yagrpc.cli.checks import examine  # with gRPC, which takes long to import and help needs not
+    from yagrpc.cli.checks import run_checks  # this loads gRPC, which is slow and which help does not need
 
-    findings, versions = examine(connection, _SECONDS if connection.timeout is None else connection.timeout)
+    findings, versions = run_checks(connection, _TIMEOUT if connection.timeout is None else connection.timeout)
     if as_json:
-        well = all(found.well for found in findings)
-        print_json({"ok": well, "findings": [found._asdict() for found in findings], "versions": versions})
+        ok = all(found.ok for found in findings)
+        print_json({"ok": ok, "findings": [found._asdict() for found in findings], "versions": versions})
     else:
         print_text("; ".join(f"{name} {version}" for name, version in versions.items()))
         for found in findings:

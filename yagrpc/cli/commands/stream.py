@@ -1,4 +1,4 @@
-"""`yagrpc stream`: an answer, printed while it is generated."""
+"""`yagrpc stream`: prints an answer while the model generates it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ __all__ = ["stream"]
 )
 @prompt_options
 @generation_options
-@json_option("Print every message of the stream as JSON, one on a line; each repeats the text so far.")
+@json_option("Print every message of the stream as JSON, one on a line; each has the whole text so far.")
 @connection_options(COMPLETION_TIMEOUT_HELP)
 def stream(connection: Connection, prompt: Prompt, generation: Generation, as_json: bool) -> None:
-    """Generate an answer and print it as it grows.
+    """Generate an answer and print it while it grows.
 
-    The service may change text that it has given before. A terminal then gets the text anew, in its place; in a
-    pipe, which gets only what is new otherwise, the whole text begins again on a new line.
+    The service may change text that it has already sent. A terminal then shows the new text in place of the old one.
+    A pipe gets the whole text again, on a new line.
     """
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
     with connection.client() as client, client.completion_stream(text, **parameters) as chunks:

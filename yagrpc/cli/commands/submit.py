@@ -1,4 +1,4 @@
-"""`yagrpc submit`: a request in asynchronous mode."""
+"""`yagrpc submit`: starts an operation in the service's asynchronous mode."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yagrpc.cli.io.failures import about, submitting
+from yagrpc.cli.io.failures import reporting_id, submitting
 from yagrpc.cli.io.inputs import parse_request
-from yagrpc.cli.io.output import print_json, print_text, waiting
-from yagrpc.cli.io.render import operation_json
-from yagrpc.cli.io.results import deliver
+from yagrpc.cli.io.output import print_text, waiting
+from yagrpc.cli.io.results import print_operation, wait_and_print
 from yagrpc.cli.options import (
     Connection,
     Generation,
@@ -43,12 +42,14 @@ __all__ = ["submit"]
     "--request",
     "source",
     metavar="PATH",
-    help="Send the request in this file, or '-': the JSON body of the service's REST guide. Without a prompt.",
+    help="A file with the whole request, or '-': the JSON body of the service's REST guide. It replaces the prompt.",
 )
-@click.option("--id", "only_id", is_flag=True, help="Print the operation's id alone.")
-@click.option("--wait", is_flag=True, help="Wait until it is done, and print the text.")
-@json_option("With --wait: print the whole operation, its response included, in place of the text.")
-@connection_options("Seconds to wait, with --wait for submit and result together.  [default: 60 for the submit]")
+@click.option("--id", "only_id", is_flag=True, help="Print only the operation's id.")
+@click.option("--wait", is_flag=True, help="Wait until the operation is done, and print its text.")
+@json_option("With --wait: print the whole operation with its response, not only the text.")
+@connection_options(
+    "Seconds to wait; with --wait, for the submit and the result together.  [default: 60 for the submit]"
+)
 def submit(
     connection: Connection,
     prompt: Prompt,
@@ -58,33 +59,33 @@ def submit(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Submit a request, to be answered later.
+    """Submit a request; the answer comes later.
 
-    That is the service's asynchronous mode, at half the price. The operation is printed as JSON. Its result is kept
-    for three days, and its id is the only way to it. A request is never submitted twice.
+    This is the service's asynchronous mode, at half the price. The command prints the operation as JSON. The service
+    keeps the result for three days; to get it, you need the operation's id. A request is never submitted twice.
     """
     if only_id and (wait or as_json):
-        raise click.UsageError("--id prints the id alone: leave --wait and --json out.")
+        raise click.UsageError("--id prints only the id: remove --wait and --json.")
     if source is not None and (prompt.given or generation.given):
-        raise click.UsageError("--request is the whole request: leave the prompt and its options out.")
+        raise click.UsageError("--request is the whole request: remove the prompt and its options.")
     started = time.monotonic()
     with connection.client() as client:
-        operation = _submitted(client, connection, prompt, generation, source)
-        with about(operation.id):
+        operation = _submit(client, connection, prompt, generation, source)
+        with reporting_id(operation.id):
             if only_id:
                 print_text(operation.id)
             elif not wait:
-                print_json(operation_json(operation.proto))
+                print_operation(operation)
             else:
-                # At once, whatever happens to this process later: nothing else keeps the id.
+                # Before the wait, since this process may be killed: nothing else keeps the id.
                 click.echo(f"yagrpc: operation {operation.id} accepted", err=True)
-                left = connection.timeout
-                if left is not None:
-                    left = max(0.0, left - (time.monotonic() - started))
-                deliver(operation, left, as_json=as_json)
+                remaining = connection.timeout
+                if remaining is not None:
+                    remaining = max(0.0, remaining - (time.monotonic() - started))
+                wait_and_print(operation, remaining, as_json=as_json)
 
 
-def _submitted(
+def _submit(
     client: Client, connection: Connection, prompt: Prompt, generation: Generation, source: str | None
 ) -> Operation[Any]:
     from yagrpc import _pb, methods

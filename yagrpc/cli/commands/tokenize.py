@@ -1,4 +1,4 @@
-"""`yagrpc tokenize`: how many tokens a text has."""
+"""`yagrpc tokenize`: counts the tokens of a text."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["tokenize"]
     )
 )
 @prompt_options
-@click.option("--completion", "whole", is_flag=True, help="Count as a whole request: what its input is billed as.")
+@click.option("--completion", "whole", is_flag=True, help="Count the whole input of a completion, as it is billed.")
 @click.option("--system", metavar="TEXT", help="With --completion: a system message, put before the prompt.")
-@json_option("Print the tokens themselves as JSON, as the REST API has it.")
+@json_option("Print the tokens as JSON, as the REST API does.")
 @connection_options("Seconds to wait.  [default: 60]")
 def tokenize(connection: Connection, prompt: Prompt, whole: bool, system: str | None, as_json: bool) -> None:
-    """Print how many tokens a text has; free of charge."""
+    """Count the tokens of a text; free of charge."""
     if system is not None and not whole:
-        raise click.UsageError("--system is a part of whole requests: give --completion too.")
+        raise click.UsageError("--system needs --completion: a text alone has no system message.")
     text = prompt.text()
     with connection.client() as client:
         parameters: ModelParameters = {**prompt.model_parameters(), **connection.call_parameters()}

@@ -1,1 +1,1 @@
-"""What commands read, print, and report."""
+"""What commands read and print, and how they report failures."""
