@@ -113,7 +113,7 @@ def test_stream_prints_every_message_as_json(command: Command, emulator: Emulato
     assert lines[-1]["alternatives"][0]["status"] == "ALTERNATIVE_STATUS_FINAL"
 
 
-def test_stream_gives_a_pipe_a_revised_text_anew(command: Command, scripted: Callable[[Responses], None]) -> None:
+def test_stream_gives_a_pipe_a_revised_text_again(command: Command, scripted: Callable[[Responses], None]) -> None:
     def revised(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         yield saying("To be")
         yield saying("To be, or")
@@ -152,7 +152,7 @@ def test_submit_prints_the_operation_as_the_rest_guide_does(command: Command, sl
     assert slow.calls == {paths.COMPLETION_ASYNC: 1}
 
 
-def test_submit_prints_the_id_alone(command: Command, slow: Emulator) -> None:
+def test_submit_prints_only_the_id(command: Command, slow: Emulator) -> None:
     operation_id = command.done("submit", "hi", "--id").removesuffix("\n")
     assert json.loads(command.done("operation", "get", operation_id, "--json"))["id"] == operation_id
 

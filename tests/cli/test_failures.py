@@ -1,4 +1,4 @@
-"""How failures are told: exit codes, lines, and output that can't be written."""
+"""How failures are reported: exit codes, lines, and output that can't be written."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_an_interrupt_reports_the_id_or_the_possible_cost(capsys: pytest.Capture
     assert report(caught.value) == 130
 
 
-def test_an_error_of_the_operations_own_is_left_alone() -> None:
+def test_an_error_that_has_the_id_is_not_changed() -> None:
     with pytest.raises(yagrpc.OperationTimeoutError), reporting_id("d7q"):
         raise yagrpc.OperationTimeoutError("d7q", "not done")
 
 
-def test_output_that_is_lost_tells_the_id(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_output_reports_the_id(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", None)
         with pytest.raises(Exception, match="d7q") as caught, reporting_id("d7q"):
@@ -89,7 +89,7 @@ def test_an_encoding_that_is_not_unicode_gets_escapes(monkeypatch: pytest.Monkey
     assert raw.getvalue() == b'\xe9 \\u043f\n{"a": "\\u00e9"}\n'
 
 
-def test_standard_input_that_is_closed_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_that_is_closed_is_reported(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from yagrpc.cli.io.inputs import read_text
 
     monkeypatch.setattr(sys, "stdin", None)
@@ -120,7 +120,7 @@ def test_a_broken_extra_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -
         main()
 
 
-def test_an_interrupt_while_modules_load_is_told(
+def test_an_interrupt_while_modules_load_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Interrupted:

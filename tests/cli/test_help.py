@@ -87,7 +87,7 @@ def test_the_package_never_imports_the_command() -> None:
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
-def test_a_missing_extra_is_told_in_one_line(missing: str) -> None:
+def test_a_missing_extra_is_reported_in_one_line(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from yagrpc.cli import main; main()"
     ran = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, encoding="utf-8", check=False)
     assert (ran.returncode, ran.stdout) == (2, "")

@@ -28,7 +28,7 @@ def submitted(command: Command, text: str = "hi") -> str:
     return command.done("submit", text, "--id").rstrip("\n")
 
 
-def test_get_tells_how_an_operation_is_in_one_line(command: Command, slow: Emulator) -> None:
+def test_get_prints_the_state_of_an_operation_in_one_line(command: Command, slow: Emulator) -> None:
     operation_id = submitted(command)
     line = command.done("operation", "get", operation_id, "--timeout", "20")
     expected = rf"{operation_id}  running  created {TIME}  modified {TIME}  Async GPT Completion\n"
@@ -124,7 +124,7 @@ def test_an_operation_of_a_known_type_is_unpacked() -> None:
     }
 
 
-def test_what_has_no_form_in_json_is_told() -> None:
+def test_a_value_that_json_can_not_express_is_reported() -> None:
     operation = Operation(id="d7q")
     operation.created_at.seconds = 2**60
     with pytest.raises(yagrpc.OperationResultError, match="d7q: the service's answer can't be written as JSON"):

@@ -72,7 +72,7 @@ def test_waiting_is_silent_elsewhere(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_interrupt_begins_a_line_of_its_own(terminal: Terminal) -> None:
+def test_an_interrupt_is_reported_on_its_own_line(terminal: Terminal) -> None:
     with terminal.as_output():
         assert report(KeyboardInterrupt()) == 130
     assert terminal.rest() == "\r\nyagrpc: interrupted\r\n"

@@ -40,7 +40,7 @@ def get(connection: Connection, operation_id: str, as_json: bool) -> None:
     epilog=examples("yagrpc operation wait d7q... > answer.txt", "yagrpc operation wait d7q... --timeout 600 --json")
 )
 @click.argument("operation_id", metavar="ID")
-@json_option("Print the whole operation with its response as JSON, not only the text.")
+@json_option("Print the whole operation with its response as JSON, instead of its text.")
 @connection_options("Seconds to wait; 0 polls once.  [default: no limit]", request_id=False)
 def wait(connection: Connection, operation_id: str, as_json: bool) -> None:
     """Wait until an operation is done, and print its text.

@@ -46,7 +46,7 @@ __all__ = ["submit"]
 )
 @click.option("--id", "only_id", is_flag=True, help="Print only the operation's id.")
 @click.option("--wait", is_flag=True, help="Wait until the operation is done, and print its text.")
-@json_option("With --wait: print the whole operation with its response, not only the text.")
+@json_option("With --wait: print the whole operation with its response, instead of its text.")
 @connection_options(
     "Seconds to wait; with --wait, for the submit and the result together.  [default: 60 for the submit]"
 )
