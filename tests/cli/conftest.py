@@ -28,7 +28,7 @@ from yagrpc.cli.program import cli
 from yagrpc.emulator import Emulator
 
 LIMIT_SECONDS = 60.0
-"""For one program: far more than any takes, so that one which hangs is ended."""
+"""For one program: far more than any needs, so that only one that hangs is killed."""
 
 APART: Any = {"mix_stderr": False} if "mix_stderr" in signature(click.testing.CliRunner).parameters else {}
 """Keeps stdout and stderr apart, which click does by itself from its version 8.2 on."""
@@ -48,34 +48,34 @@ class Command:
     """Runs the command in this process."""
 
     def __call__(self, *arguments: str, stdin: str | bytes | None = None) -> Ran:
-        """Run it; an exception that it should not end with is raised here."""
+        """Run it; an exception that is a bug is raised here."""
         ran = click.testing.CliRunner(**APART).invoke(cli, arguments, input=stdin)
         if ran.exception is not None and not isinstance(ran.exception, SystemExit):
             raise ran.exception
         return Ran(ran.exit_code, ran.stdout, ran.stderr)
 
     def done(self, *arguments: str, stdin: str | bytes | None = None) -> str:
-        """Run what has to succeed in silence; gives its output."""
+        """Run a command that has to succeed without a message; returns its output."""
         ran = self(*arguments, stdin=stdin)
         assert (ran.code, ran.err) == (0, "")
         return ran.out
 
     def fails(self, code: int, *arguments: str, stdin: str | bytes | None = None) -> str:
-        """Run what has to fail with one line and nothing else; gives that line."""
+        """Run a command that has to fail with one line and nothing else; returns that line."""
         ran = self(*arguments, stdin=stdin)
         assert (ran.code, ran.out) == (code, ""), ran
         return one_line(ran.err)
 
 
 class Programs:
-    """Runs the command as a process of its own; what still runs at the end of the test is killed."""
+    """Runs the command as a separate process; a process that still runs at the end of the test is killed."""
 
     def __init__(self) -> None:
         self.command = [sys.executable, "-W", "error", "-m", "yagrpc"]
         self._started: list[subprocess.Popen[str]] = []
 
     def __call__(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ran:
-        """Run it to its end."""
+        """Run it until it ends."""
         ran = subprocess.run(
             [*self.command, *arguments],
             env={**os.environ, **environment},
@@ -102,7 +102,7 @@ class Programs:
         return process
 
     def end(self) -> None:
-        """Kill what still runs."""
+        """Kill the processes that still run."""
         for process in self._started:
             process.kill()
             process.wait()
@@ -120,7 +120,7 @@ class Terminal:
         self._seen = b""
 
     def until(self, pattern: str) -> str:
-        """Wait for something to be written; gives all so far."""
+        """Wait until a text is written; returns everything so far."""
         while not re.search(pattern, self._seen.decode("utf-8", "replace")):
             readable, _, _ = select.select([self._screen], [], [], LIMIT_SECONDS)
             assert readable, f"{pattern} was not written, but {self._seen!r}"
@@ -131,7 +131,7 @@ class Terminal:
     def as_output(self) -> Iterator[None]:
         """Make it the stdout and stderr of this process.
 
-        Not in a fixture: pytest sets both anew before the test itself.
+        Not in a fixture: pytest sets both again before the test itself.
         """
         with (
             pytest.MonkeyPatch.context() as patched,
@@ -144,14 +144,14 @@ class Terminal:
             yield
 
     def rest(self) -> str:
-        """All that was written, once nobody can write any more."""
+        """Everything that was written; the end for writers is closed."""
         if self.device >= 0:
             os.close(self.device)
             self.device = -1
         try:
             while more := os.read(self._screen, 65536):
                 self._seen += more
-        except OSError:  # how Linux tells that the last writer has gone
+        except OSError:  # Linux reports so that the last writer has closed it
             pass
         return self._seen.decode("utf-8", "replace")
 
@@ -190,7 +190,7 @@ def terminal() -> Iterator[Terminal]:
 
 @pytest.fixture
 def emulate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Emulator]]:
-    """Starts an emulator, to which everything goes then."""
+    """Starts an emulator, which all later calls go to."""
     started: list[Emulator] = []
 
     def start(**options: Any) -> Emulator:
@@ -240,7 +240,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Responses], 
 
 @pytest.fixture
 def nowhere() -> Iterator[str]:
-    """An endpoint on loopback that is taken, so that nobody else gets it, and does not answer."""
+    """An endpoint on loopback that does not answer; its port is in use, so that no other program gets it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"

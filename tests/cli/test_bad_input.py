@@ -21,13 +21,13 @@ ASKING = ("completion", "stream", "submit")
 
 @pytest.mark.parametrize("name", [*ASKING, "tokenize"])
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
-        ([], "There is no prompt: give TEXT, '-' for standard input, or --file PATH (see 'yagrpc {} --help')"),
+        ([], "The prompt is missing: give TEXT, '-' for standard input, or --file PATH (see 'yagrpc {} --help')"),
         ([""], "The prompt is empty (see 'yagrpc {} --help')"),
         ([" ", "\n"], "The prompt is empty (see 'yagrpc {} --help')"),
         (["-"], "The prompt is empty (see 'yagrpc {} --help')"),
-        (["hi", "--file", "-"], "Give the prompt as TEXT or by --file, not both (see 'yagrpc {} --help')"),
+        (["hi", "--file", "-"], "Give the prompt as TEXT or with --file, not both (see 'yagrpc {} --help')"),
         (["--file", "/nonexistent/prompt"], "/nonexistent/prompt: No such file or directory"),
         (["--file", "/"], "/: Is a directory"),
         (["hi", "--model", "a/b/c"], "model is 'a/b/c': it takes NAME, NAME/BRANCH, or a whole URI with '://'"),
@@ -42,16 +42,16 @@ ASKING = ("completion", "stream", "submit")
         (["hi", "--request-id", "a\nb"], "request_id is 'a\\nb': it takes printable ASCII text"),
     ],
 )
-def test_a_wrong_argument_is_told(
-    command: Command, emulator: Emulator, name: str, arguments: list[str], told: str
+def test_a_wrong_argument_is_reported(
+    command: Command, emulator: Emulator, name: str, arguments: list[str], expected: str
 ) -> None:
-    assert command.fails(2, name, *arguments, stdin="").startswith(told.format(name))
+    assert command.fails(2, name, *arguments, stdin="").startswith(expected.format(name))
     assert not emulator.calls
 
 
 @pytest.mark.parametrize("name", ASKING)
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["--temperature", "2"], "temperature is 2.0: it takes a number from 0 to 1"),
         (["--temperature", "nan"], "temperature is nan: it takes a number from 0 to 1"),
@@ -64,43 +64,43 @@ def test_a_wrong_argument_is_told(
         (["--json-schema", "-"], "standard input: not JSON: "),
     ],
 )
-def test_a_wrong_option_of_the_generation_is_told(
-    command: Command, emulator: Emulator, name: str, arguments: list[str], told: str
+def test_a_wrong_option_of_the_generation_is_reported(
+    command: Command, emulator: Emulator, name: str, arguments: list[str], expected: str
 ) -> None:
-    assert command.fails(2, name, "hi", *arguments, stdin="").startswith(told)
+    assert command.fails(2, name, "hi", *arguments, stdin="").startswith(expected)
     assert not emulator.calls
 
 
-def test_a_schema_and_an_object_are_one_too_many(command: Command, emulator: Emulator) -> None:
+def test_a_schema_and_an_object_exclude_each_other(command: Command, emulator: Emulator) -> None:
     line = command.fails(2, "completion", "hi", "--json-object", "--json-schema", "-", stdin="{}")
     assert "give json_object or json_schema, not both" in line
     assert not emulator.calls
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
-        (["hi", "--id", "--wait"], "--id prints the id alone"),
-        (["hi", "--id", "--json"], "--id prints the id alone"),
+        (["hi", "--id", "--wait"], "--id prints only the id: remove --wait and --json"),
+        (["hi", "--id", "--json"], "--id prints only the id: remove --wait and --json"),
         (["hi", "--request", "-"], "--request is the whole request"),
         (["--request", "-", "--file", "-"], "--request is the whole request"),
         (["--request", "-", "--model", "yandexgpt"], "--request is the whole request"),
         (["--request", "-", "--temperature", "0.5"], "--request is the whole request"),
     ],
 )
-def test_options_that_exclude_each_other_are_told(
-    command: Command, emulator: Emulator, arguments: list[str], told: str
+def test_options_that_exclude_each_other_are_reported(
+    command: Command, emulator: Emulator, arguments: list[str], expected: str
 ) -> None:
-    assert command.fails(2, "submit", *arguments, stdin="{}").startswith(told)
+    assert command.fails(2, "submit", *arguments, stdin="{}").startswith(expected)
     assert not emulator.calls
 
 
-def test_a_system_message_is_no_part_of_a_text(command: Command, emulator: Emulator) -> None:
-    assert command.fails(2, "tokenize", "hi", "--system", "x").startswith("--system is a part of whole requests")
+def test_a_system_message_needs_a_whole_request(command: Command, emulator: Emulator) -> None:
+    assert command.fails(2, "tokenize", "hi", "--system", "x").startswith("--system needs --completion")
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ("", "not JSON: Expecting value"),
         ("modelUri: x", "not JSON: Expecting value"),
@@ -117,24 +117,24 @@ def test_a_system_message_is_no_part_of_a_text(command: Command, emulator: Emula
         ('{"completionOptions": {"stream": "yes"}}', "completionOptions.stream: "),
     ],
 )
-def test_a_request_that_is_none_is_told_by_file_and_field(
-    command: Command, emulator: Emulator, tmp_path: Path, content: str, told: str
+def test_a_wrong_request_is_reported_with_file_and_field(
+    command: Command, emulator: Emulator, tmp_path: Path, content: str, expected: str
 ) -> None:
     path = tmp_path / "body.json"
     path.write_text(content)
-    assert command.fails(2, "submit", "--request", str(path)).startswith(f"{path}: {told}")
-    assert command.fails(2, "submit", "--request", "-", stdin=content).startswith(f"standard input: {told}")
+    assert command.fails(2, "submit", "--request", str(path)).startswith(f"{path}: {expected}")
+    assert command.fails(2, "submit", "--request", "-", stdin=content).startswith(f"standard input: {expected}")
     assert not emulator.calls
 
 
-def test_a_request_that_is_not_utf_8_is_told(command: Command, emulator: Emulator) -> None:
+def test_a_request_that_is_not_utf_8_is_reported(command: Command, emulator: Emulator) -> None:
     line = command.fails(2, "submit", "--request", "-", stdin='{"modelUri": "привет"}'.encode("koi8-r"))
-    assert line == "standard input: not UTF-8, from byte 14 on"
+    assert line == "standard input: not UTF-8 at byte 14"
     assert not emulator.calls
 
 
 @pytest.mark.parametrize("levels", [45, 90, 500])
-def test_what_is_nested_too_deeply_is_told(command: Command, emulator: Emulator, levels: int) -> None:
+def test_a_request_that_is_nested_too_deeply_is_reported(command: Command, emulator: Emulator, levels: int) -> None:
     deep = '{"a":' * levels + "1" + "}" * levels
     content = f'{{"jsonSchema": {{"schema": {deep}}}}}'
     line = command.fails(2, "submit", "--request", "-", stdin=content)
@@ -143,7 +143,7 @@ def test_what_is_nested_too_deeply_is_told(command: Command, emulator: Emulator,
     assert not emulator.calls
 
 
-def test_a_schema_that_is_nested_too_deeply_is_told(command: Command, emulator: Emulator) -> None:
+def test_a_schema_that_is_nested_too_deeply_is_reported(command: Command, emulator: Emulator) -> None:
     deep = '{"a":' * 500 + "1" + "}" * 500
     line = command.fails(2, "completion", "hi", "--json-schema", "-", stdin=deep)
     assert line == "standard input: nested too deeply"
@@ -151,7 +151,7 @@ def test_a_schema_that_is_nested_too_deeply_is_told(command: Command, emulator: 
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "expected"),
     [
         ({"messages": []}, "messages is []: at least one message is needed"),
         ({"messages": [{"role": "boss", "text": "hi"}]}, "messages[0].role is 'boss': it takes one of system, user"),
@@ -162,10 +162,10 @@ def test_a_schema_that_is_nested_too_deeply_is_told(command: Command, emulator: 
     ],
 )
 def test_a_request_that_the_service_would_refuse_is_not_sent(
-    command: Command, emulator: Emulator, body: Path, changed: dict[str, Any], told: str
+    command: Command, emulator: Emulator, body: Path, changed: dict[str, Any], expected: str
 ) -> None:
     request = {**json.loads(body.read_text(encoding="utf-8")), **changed}
-    assert command.fails(2, "submit", "--request", "-", stdin=json.dumps(request)).startswith(told)
+    assert command.fails(2, "submit", "--request", "-", stdin=json.dumps(request)).startswith(expected)
     assert not emulator.calls
 
 
@@ -185,13 +185,15 @@ def test_an_operation_needs_an_id_that_is_known(command: Command, emulator: Emul
     assert "d7qnone" in command.fails(1, "operation", name, "d7qnone")
 
 
-def test_no_credentials_are_told(command: Command) -> None:
+def test_no_credentials_are_reported(command: Command) -> None:
     line = command.fails(2, "completion", "hi", "--folder-id", "b1g")
     assert line.startswith("no credentials: ")
     assert "YC_API_KEY" in line
 
 
-def test_a_credential_with_a_newline_is_told_but_not_shown(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_credential_with_a_newline_is_reported_but_not_shown(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("YC_API_KEY", "AQVNsecret\n")
     line = command.fails(2, "completion", "hi", "--folder-id", "b1g")
     assert "white space" in line
@@ -209,7 +211,7 @@ def test_plaintext_needs_an_endpoint(command: Command) -> None:
 
 
 @pytest.mark.parametrize("name", [*ASKING, "tokenize"])
-def test_an_endpoint_that_does_not_answer_is_told(
+def test_an_endpoint_that_does_not_answer_is_reported(
     command: Command, nowhere: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("YAGRPC_EMULATOR_HOST", nowhere)
@@ -218,12 +220,14 @@ def test_an_endpoint_that_does_not_answer_is_told(
     assert nowhere in line
 
 
-def test_a_wait_tells_why_nothing_was_seen(command: Command, nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_without_an_answer_reports_the_last_failure(
+    command: Command, nowhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("YAGRPC_EMULATOR_HOST", nowhere)
     assert command.fails(1, "operation", "get", "d7q", "--timeout", "10").startswith("UNAVAILABLE: ")
     line = command.fails(3, "operation", "wait", "d7q", "--timeout", "0.05")
     assert line.startswith("operation d7q: not done within 0.05 s")
-    assert "the last look at it failed: UNAVAILABLE" in line
+    assert "the last poll failed: UNAVAILABLE" in line
 
 
 def test_a_call_that_takes_too_long_is_a_timeout(command: Command, slow: Emulator) -> None:
@@ -244,7 +248,7 @@ def test_a_refusal_is_a_failure(command: Command, emulate: Callable[..., Emulato
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["--host", "192.0.2.1"], "the emulator listens on loopback only, not on '192.0.2.1'"),
         (["--port", "70000"], "Invalid value for '--port': 70000 is not in the range"),
@@ -260,12 +264,12 @@ def test_a_refusal_is_a_failure(command: Command, emulate: Callable[..., Emulato
         (["--replies", "json:__doc__"], "'json:__doc__': the module json has no function __doc__"),
     ],
 )
-def test_a_wrong_option_of_the_emulator_is_told(command: Command, arguments: list[str], told: str) -> None:
-    assert command.fails(2, "emulator", *arguments).startswith(told)
+def test_a_wrong_option_of_the_emulator_is_reported(command: Command, arguments: list[str], expected: str) -> None:
+    assert command.fails(2, "emulator", *arguments).startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ("[", "not JSON: Expecting value"),
         ('[{"method": "/a.B/C", "request": {}, "responses": []}]', "entry 1: method: there is no '/a.B/C'"),
@@ -275,10 +279,12 @@ def test_a_wrong_option_of_the_emulator_is_told(command: Command, arguments: lis
         ),
     ],
 )
-def test_a_file_that_is_no_recording_is_told(command: Command, tmp_path: Path, content: str, told: str) -> None:
+def test_a_file_that_is_not_a_recording_is_reported(
+    command: Command, tmp_path: Path, content: str, expected: str
+) -> None:
     file = tmp_path / "calls.json"
     file.write_text(content)
-    assert command.fails(2, "emulator", "--recording", str(file)).startswith(f"{file}: {told}")
+    assert command.fails(2, "emulator", "--recording", str(file)).startswith(f"{file}: {expected}")
 
 
 def test_replies_come_from_one_place(command: Command, tmp_path: Path) -> None:
@@ -287,7 +293,7 @@ def test_replies_come_from_one_place(command: Command, tmp_path: Path) -> None:
     assert line.startswith("replies come from --script or from --replies, not from both")
 
 
-def test_a_module_of_replies_that_breaks_is_told(
+def test_a_module_of_replies_that_breaks_is_reported(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "breaking_replies.py").write_text("1 / 0")
@@ -296,13 +302,15 @@ def test_a_module_of_replies_that_breaks_is_told(
     assert line.startswith("'breaking_replies:answer' can't be imported: ZeroDivisionError: division by zero")
 
 
-def test_a_wrong_credential_to_accept_is_told_but_not_shown(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_credential_to_accept_is_reported_but_not_shown(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("YAGRPC_EMULATOR_ACCEPT", "hush")
     line = command.fails(2, "emulator")
     assert line.startswith("an accepted credential is written as it is sent")
     assert "hush" not in line
 
 
-def test_an_unknown_command_is_told(command: Command) -> None:
+def test_an_unknown_command_is_reported(command: Command) -> None:
     assert command.fails(2, "bogus") == "No such command 'bogus' (see 'yagrpc --help')"
     assert command.fails(2, "operation", "bogus") == "No such command 'bogus' (see 'yagrpc operation --help')"

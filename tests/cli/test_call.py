@@ -51,11 +51,11 @@ def test_all_methods_are_listed(command: Command) -> None:
     assert {name.partition("/")[0] for name, _ in lines} == set(dir(methods))
 
 
-def test_an_unknown_method_is_told_with_those_that_are_like_it(command: Command, emulator: Emulator) -> None:
+def test_an_unknown_method_is_reported_with_similar_names(command: Command, emulator: Emulator) -> None:
     line = command.fails(2, "call", "TokenizerService/Tokenise")
-    assert line.startswith("There is no method 'TokenizerService/Tokenise': did you mean TokenizerService/Tokenize")
+    assert line.startswith("Unknown method 'TokenizerService/Tokenise': did you mean TokenizerService/Tokenize")
     path = "/yandex.cloud.operation.OperationService/Gett"
     assert "yandex.cloud.operation.OperationService/Get" in command.fails(2, "call", path)
-    assert command.fails(2, "call", "zzz") == "There is no method 'zzz': see 'yagrpc call --list'"
-    assert command.fails(2, "call") == "There is no METHOD: see 'yagrpc call --list'."
+    assert command.fails(2, "call", "zzz") == "Unknown method 'zzz': see 'yagrpc call --list'"
+    assert command.fails(2, "call") == "METHOD is missing: see 'yagrpc call --list'."
     assert not emulator.calls

@@ -96,7 +96,7 @@ def test_completion_prints_the_response_as_json(command: Command, emulator: Emul
 def test_an_answer_that_was_cut_is_noted(command: Command, emulator: Emulator) -> None:
     ran = command("completion", "hi", "--max-tokens", "1")
     assert (ran.code, ran.out) == (0, "You\n")
-    assert ran.err == "yagrpc: note: the answer was cut at its limit of tokens\n"
+    assert ran.err == "yagrpc: note: the answer was cut off at its limit of tokens\n"
 
 
 def test_stream_gives_a_pipe_the_text_as_it_grows(command: Command, emulator: Emulator) -> None:
@@ -113,7 +113,7 @@ def test_stream_prints_every_message_as_json(command: Command, emulator: Emulato
     assert lines[-1]["alternatives"][0]["status"] == "ALTERNATIVE_STATUS_FINAL"
 
 
-def test_stream_gives_a_pipe_a_revised_text_anew(command: Command, scripted: Callable[[Responses], None]) -> None:
+def test_stream_gives_a_pipe_a_revised_text_again(command: Command, scripted: Callable[[Responses], None]) -> None:
     def revised(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         yield saying("To be")
         yield saying("To be, or")
@@ -123,7 +123,7 @@ def test_stream_gives_a_pipe_a_revised_text_anew(command: Command, scripted: Cal
     scripted(revised)
     ran = command("stream", "hi")
     assert (ran.code, ran.out) == (0, "To be, or\nTo sleep.\n")
-    assert ran.err == "yagrpc: note: the answer was stopped by the service's content filter\n"
+    assert ran.err == "yagrpc: note: the service's content filter stopped the answer\n"
 
 
 def test_a_stream_that_breaks_keeps_what_came(command: Command, scripted: Callable[[Responses], None]) -> None:
@@ -152,7 +152,7 @@ def test_submit_prints_the_operation_as_the_rest_guide_does(command: Command, sl
     assert slow.calls == {paths.COMPLETION_ASYNC: 1}
 
 
-def test_submit_prints_the_id_alone(command: Command, slow: Emulator) -> None:
+def test_submit_prints_only_the_id(command: Command, slow: Emulator) -> None:
     operation_id = command.done("submit", "hi", "--id").removesuffix("\n")
     assert json.loads(command.done("operation", "get", operation_id, "--json"))["id"] == operation_id
 

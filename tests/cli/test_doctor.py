@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def look(command: Command) -> Callable[..., tuple[int, dict[str, dict[str, str]]]]:
+def check(command: Command) -> Callable[..., tuple[int, dict[str, dict[str, str]]]]:
     """Runs it; gives its exit code, and its findings by what they are about."""
 
     def run(*arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
         ran = command("doctor", "--json", *arguments)
         assert ran.err == ""
-        told = json.loads(ran.out)
-        assert told["ok"] is (ran.code == 0)
-        assert told["versions"]["grpcio"] == grpc.__version__
-        return ran.code, {found["about"]: found for found in told["findings"]}
+        report = json.loads(ran.out)
+        assert report["ok"] is (ran.code == 0)
+        assert report["versions"]["grpcio"] == grpc.__version__
+        return ran.code, {found["about"]: found for found in report["findings"]}
 
     return run
 
@@ -41,32 +41,32 @@ def at(emulator: Emulator) -> tuple[str, ...]:
     return ("--endpoint", emulator.address, "--plaintext", "--folder-id", "b1g")
 
 
-def test_an_emulator_of_the_environment_is_well(look: Any, emulator: Emulator) -> None:
-    code, found = look()
+def test_an_emulator_in_the_environment_passes_all_checks(check: Any, emulator: Emulator) -> None:
+    code, found = check()
     assert code == 0
     assert found["credentials"]["text"] == "none: YAGRPC_EMULATOR_HOST is set"
     for name in ("discovery", "iam", "model", "operation"):
         assert found[name]["state"] == "ok"
         assert found[name]["text"].startswith(f"{emulator.address} answers (plaintext, ")
-    assert found["clock"]["text"] == "it can't be told whether it is right: the answer has no date"
+    assert found["clock"]["text"] == "not checked: the answer has no date"
     assert "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion" not in emulator.calls
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "expected"),
     [
-        ({"YC_API_KEY": "AQVNx"}, "ApiKey(...) from YC_API_KEY; it is good until it is revoked"),
+        ({"YC_API_KEY": "AQVNx"}, "ApiKey(...) from YC_API_KEY; it is valid until it expires or is revoked"),
         (
             {"YC_IAM_TOKEN": "t1.x"},
-            "IamToken(...) from YC_IAM_TOKEN; it is good for 12 hours at most, and is not renewed",
+            "IamToken(...) from YC_IAM_TOKEN; it is valid for at most 12 hours, and not renewed",
         ),
-        ({"YC_OAUTH_TOKEN": "y0_x"}, "OAuthToken(...) from YC_OAUTH_TOKEN; its token is good until "),
-        ({"PATH": "yc"}, "YcCli(profile=None) from this machine; its token is good for 12 hours at most, and renewed"),
-        ({"YC_TOKEN": "t1.x"}, "IamToken(...) from this machine; its token is asked for every call"),
+        ({"YC_OAUTH_TOKEN": "y0_x"}, "OAuthToken(...) from YC_OAUTH_TOKEN; its token is valid until "),
+        ({"PATH": "yc"}, "YcCli(profile=None) from this machine; its token is valid for at most 12 hours, and renewed"),
+        ({"YC_TOKEN": "t1.x"}, "IamToken(...) from this machine; its token is read for every call"),
     ],
 )
-def test_it_tells_what_is_used_and_until_when(
-    look: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], told: str
+def test_credentials_are_reported_with_source_and_validity(
+    check: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], expected: str
 ) -> None:
     command = tmp_path / "yc"
     command.write_text("#!/bin/sh\necho t1.x\n")
@@ -77,12 +77,12 @@ def test_it_tells_what_is_used_and_until_when(
     with Emulator(auth="present") as emulator:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        code, found = look(*at(emulator))
+        code, found = check(*at(emulator))
     assert code == 0
-    assert found["credentials"]["text"].startswith(told)
+    assert found["credentials"]["text"].startswith(expected)
     assert found["model"]["state"] == "ok"
     if "YC_OAUTH_TOKEN" in environment:
-        assert "(12.0 h), and renewed before" in found["credentials"]["text"]
+        assert "(12.0 h), and renewed before that" in found["credentials"]["text"]
 
 
 def test_a_legacy_credential_is_noted(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,65 +93,65 @@ def test_a_legacy_credential_is_noted(command: Command, monkeypatch: pytest.Monk
     assert "-> OAuth tokens are being retired" in text
 
 
-def test_a_refused_credential_is_told_with_its_likely_cause(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_credential_is_reported_with_its_likely_cause(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YC_API_KEY", "AQVNx")
     with Emulator(auth={"Api-Key other"}) as emulator:
-        code, found = look(*at(emulator))
+        code, found = check(*at(emulator))
     assert code == 1
     assert found["model"]["state"] == found["operation"]["state"] == "failed"
     assert "its scope is too narrow" in found["model"]["text"]
     assert found["iam"]["state"] == "ok"
 
 
-def test_what_is_not_set_up_is_told(look: Any, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_set_up_is_reported(check: Any, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YAGRPC_EMULATOR_HOST")
-    code, found = look("--endpoint", emulator.address, "--plaintext")
+    code, found = check("--endpoint", emulator.address, "--plaintext")
     assert code == 2
     assert found["folder"]["state"] == found["credentials"]["state"] == "not set"
     assert "set YC_FOLDER_ID" in found["folder"]["remedy"]
     assert found["credentials"]["text"].startswith("no credentials: ")
-    assert found["model"]["text"] == "not asked, and neither is the operation service"
+    assert found["model"]["text"] == "not checked, nor is the operation service"
     assert found["discovery"]["state"] == "ok"
 
 
-def test_settings_that_can_not_work_are_told(look: Any) -> None:
-    code, found = look("--endpoint", "nonsense")
+def test_wrong_settings_are_reported(check: Any) -> None:
+    code, found = check("--endpoint", "nonsense")
     assert code == 2
     assert found["settings"]["text"].startswith("endpoint is 'nonsense'")
 
 
-def test_a_source_of_tokens_that_fails_is_told(look: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_source_of_tokens_that_fails_is_reported(check: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("YC_SERVICE_ACCOUNT_KEY_FILE", str(tmp_path / "none.json"))
     with Emulator() as emulator:
-        code, found = look(*at(emulator))
+        code, found = check(*at(emulator))
         assert code == 2
         assert "none.json' can't be read: No such file" in found["credentials"]["text"]
         monkeypatch.delenv("YC_SERVICE_ACCOUNT_KEY_FILE")
         monkeypatch.setenv("YC_OAUTH_TOKEN", "y0_" + "x" * 5000)
-        code, found = look(*at(emulator))
+        code, found = check(*at(emulator))
         assert code == 1
         assert found["credentials"]["text"].startswith("OAuthToken(...) from YC_OAUTH_TOKEN: INVALID_ARGUMENT")
 
 
-def test_no_network_is_told_in_time(programs: Programs, nowhere: str) -> None:
-    began = time.monotonic()
+def test_an_endpoint_that_does_not_answer_is_reported_within_the_timeout(programs: Programs, nowhere: str) -> None:
+    start = time.monotonic()
     connection = ("--endpoint", nowhere, "--plaintext", "--folder-id", "b1g", "--timeout", "1")
     ran = programs("doctor", "--json", *connection, YC_API_KEY="AQVNx")
     assert ran.code == 1
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - start < 50
     found = {each["about"]: each for each in json.loads(ran.out)["findings"]}
     for name in ("discovery", "iam", "model", "operation"):
         assert found[name]["state"] == "failed"
-        assert found[name]["remedy"].startswith("look at the network")
-    assert found["clock"]["text"] == "it can't be told whether it is right: discovery does not answer"
+        assert found[name]["remedy"].startswith("check the network")
+    assert found["clock"]["text"] == "not checked: discovery does not answer"
 
 
-def test_an_emulator_that_is_not_there_is_told(programs: Programs, nowhere: str) -> None:
+def test_an_emulator_that_does_not_run_is_reported(programs: Programs, nowhere: str) -> None:
     ran = programs("doctor", "--json", "--timeout", "1", YAGRPC_EMULATOR_HOST=nowhere)
     assert ran.code == 1
     remedies = {each["about"]: each["remedy"] for each in json.loads(ran.out)["findings"] if each["state"] == "failed"}
     assert set(remedies) == {"discovery", "iam", "model", "operation"}
-    assert {remedy.partition(":")[0] for remedy in remedies.values()} == {"start the emulator there"}
+    assert {remedy.partition(":")[0] for remedy in remedies.values()} == {"start the emulator at that address"}
 
 
 @pytest.fixture
@@ -182,18 +182,18 @@ def dated() -> Iterator[Callable[[float | str], str]]:
 
 
 @pytest.mark.parametrize(
-    ("offset", "state", "told"),
+    ("offset", "state", "expected"),
     [
-        (0.0, "ok", "it agrees with the service's within 60 s"),
-        (3600.0, "failed", "s behind the service's"),
-        (-3600.0, "failed", "s ahead of the service's"),
+        (0.0, "ok", "within 60 s of the service's clock"),
+        (3600.0, "failed", "s behind the service's clock"),
+        (-3600.0, "failed", "s ahead of the service's clock"),
         ("yesterday", "note", "the answer has no date"),
     ],
 )
 def test_a_clock_is_compared_with_the_services(
-    look: Any, dated: Any, monkeypatch: pytest.MonkeyPatch, offset: float | str, state: str, told: str
+    check: Any, dated: Any, monkeypatch: pytest.MonkeyPatch, offset: float | str, state: str, expected: str
 ) -> None:
     monkeypatch.setenv("YC_API_KEY", "AQVNx")
-    _, found = look("--endpoint", dated(offset), "--plaintext", "--folder-id", "b1g", "--timeout", "5")
+    _, found = check("--endpoint", dated(offset), "--plaintext", "--folder-id", "b1g", "--timeout", "5")
     assert found["clock"]["state"] == state
-    assert told in found["clock"]["text"]
+    assert expected in found["clock"]["text"]

@@ -1,4 +1,4 @@
-"""How failures are told: exit codes, lines, and output that can't be written."""
+"""How failures are reported: exit codes, lines, and output that can't be written."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 import yagrpc
 from yagrpc.cli import main
-from yagrpc.cli.failures import about, report, submitting
-from yagrpc.cli.output import print_json, print_text
+from yagrpc.cli.io.failures import report, reporting_id, submitting
+from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.errors import Code
 
 if TYPE_CHECKING:
@@ -54,26 +54,26 @@ def test_a_bug_is_not_hidden() -> None:
         report(ZeroDivisionError())
 
 
-def test_an_interrupt_tells_what_is_at_stake(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Exception, match="d7q") as caught, about("d7q"):
+def test_an_interrupt_reports_the_id_or_the_possible_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exception, match="d7q") as caught, reporting_id("d7q"):
         raise KeyboardInterrupt
     assert report(caught.value) == 130
-    expected = "yagrpc: interrupted; operation d7q goes on; get its result with: yagrpc operation wait d7q\n"
+    expected = "yagrpc: interrupted; operation d7q is not cancelled; get its result with: yagrpc operation wait d7q\n"
     assert capsys.readouterr().err == expected
     with pytest.raises(Exception, match="may be billed twice") as caught, submitting():
         raise KeyboardInterrupt
     assert report(caught.value) == 130
 
 
-def test_an_error_of_the_operations_own_is_left_alone() -> None:
-    with pytest.raises(yagrpc.OperationTimeoutError), about("d7q"):
+def test_an_error_that_has_the_id_is_not_changed() -> None:
+    with pytest.raises(yagrpc.OperationTimeoutError), reporting_id("d7q"):
         raise yagrpc.OperationTimeoutError("d7q", "not done")
 
 
-def test_output_that_is_lost_tells_the_id(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_output_reports_the_id(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", None)
-        with pytest.raises(Exception, match="d7q") as caught, about("d7q"):
+        with pytest.raises(Exception, match="d7q") as caught, reporting_id("d7q"):
             print_json({})
         assert report(caught.value) == 1
     assert "operation d7q could not be written: [Errno 9] standard output is closed" in capsys.readouterr().err
@@ -89,8 +89,8 @@ def test_an_encoding_that_is_not_unicode_gets_escapes(monkeypatch: pytest.Monkey
     assert raw.getvalue() == b'\xe9 \\u043f\n{"a": "\\u00e9"}\n'
 
 
-def test_standard_input_that_is_closed_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from yagrpc.cli.inputs import read_text
+def test_standard_input_that_is_closed_is_reported(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from yagrpc.cli.io.inputs import read_text
 
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(click.ClickException, match="standard input: closed"):
@@ -120,7 +120,7 @@ def test_a_broken_extra_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -
         main()
 
 
-def test_an_interrupt_while_modules_load_is_told(
+def test_an_interrupt_while_modules_load_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Interrupted:

@@ -41,7 +41,7 @@ FINE = 'syntax = "proto3"; message Fine {}'
 
 
 @pytest.mark.parametrize(
-    ("proto", "package", "more", "told"),
+    ("proto", "package", "more", "expected"),
     [
         ('syntax = "proto3";\nmessage {', "stubs", [], "a.proto:2:9: Expected message name."),
         ('syntax = "proto3"; message A { Nope nope = 1; }', "stubs", [], 'a.proto:1:32: "Nope" is not defined.'),
@@ -57,7 +57,7 @@ FINE = 'syntax = "proto3"; message Fine {}'
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_the_old_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proto: str, package: str, more: list[str], told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proto: str, package: str, more: list[str], expected: str
 ) -> None:
     pytest.importorskip("grpc_tools", reason="the extra codegen is not installed")
     monkeypatch.chdir(tmp_path)
@@ -75,7 +75,7 @@ def test_a_mistake_is_one_line_and_leaves_the_old_output(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("yagrpc: ")
     assert done.stderr.count("\n") == 1
-    assert told in done.stderr
+    assert expected in done.stderr
     assert contents(tmp_path) == before | {"proto/a.proto": proto.encode()}
 
 
@@ -84,7 +84,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_what_is_in_the_way_goes_when_forced(tmp_path: Path) -> None:
+def test_force_replaces_files_of_others(tmp_path: Path) -> None:
     pytest.importorskip("grpc_tools", reason="the extra codegen is not installed")
     (tmp_path / "out/stubs").mkdir(parents=True)
     (tmp_path / "out/stubs/mine.txt").write_text("by hand", "utf-8")
@@ -94,7 +94,7 @@ def test_what_is_in_the_way_goes_when_forced(tmp_path: Path) -> None:
     assert not (tmp_path / "out/stubs/mine.txt").exists()
 
 
-def test_a_missing_extra_is_told_with_what_mends_it(tmp_path: Path) -> None:
+def test_a_missing_extra_is_reported_with_its_remedy(tmp_path: Path) -> None:
     done = generate("--proto", PROTOS, "--out", tmp_path, "--package", "stubs", SERVICE, hide="grpc_tools")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -13,7 +13,7 @@ import pytest
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc.cli.render import operation_json, to_json
+from yagrpc.cli.io.render import operation_json, to_json
 from yagrpc.emulator import Emulator, Failure, paths
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def submitted(command: Command, text: str = "hi") -> str:
     return command.done("submit", text, "--id").rstrip("\n")
 
 
-def test_get_tells_how_an_operation_is_in_one_line(command: Command, slow: Emulator) -> None:
+def test_get_prints_the_state_of_an_operation_in_one_line(command: Command, slow: Emulator) -> None:
     operation_id = submitted(command)
     line = command.done("operation", "get", operation_id, "--timeout", "20")
     expected = rf"{operation_id}  running  created {TIME}  modified {TIME}  Async GPT Completion\n"
@@ -97,7 +97,7 @@ def test_an_answer_of_tool_calls_is_noted(command: Command, emulate: Callable[..
     emulate(duration=0, replies={"hi": reply})
     ran = command("operation", "wait", submitted(command))
     assert (ran.code, ran.out) == (0, "\n")
-    assert ran.err == "yagrpc: note: the answer is tool calls, not text; JSON shows them\n"
+    assert ran.err == "yagrpc: note: the answer is tool calls, not text; --json prints them\n"
 
 
 def test_an_answer_without_a_result_is_a_failure(command: Command, emulate: Callable[..., Emulator]) -> None:
@@ -124,14 +124,14 @@ def test_an_operation_of_a_known_type_is_unpacked() -> None:
     }
 
 
-def test_what_has_no_form_in_json_is_told() -> None:
+def test_a_value_that_json_can_not_express_is_reported() -> None:
     operation = Operation(id="d7q")
     operation.created_at.seconds = 2**60
-    with pytest.raises(yagrpc.OperationResultError, match="d7q: it has no form in JSON"):
+    with pytest.raises(yagrpc.OperationResultError, match="d7q: the service's answer can't be written as JSON"):
         operation_json(operation)
     struct = _pb.struct_pb2.Struct()
     struct.fields["x"].number_value = math.inf
-    with pytest.raises(yagrpc.ResultError, match="no form in JSON"):
+    with pytest.raises(yagrpc.ResultError, match="the answer can't be written as JSON"):
         to_json(struct)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_emulator_tells_its_address_and_ends_when_told(programs: Programs, number: int) -> None:
+def test_the_emulator_prints_its_address_and_ends_by_a_signal(programs: Programs, number: int) -> None:
     emulator = programs.start("emulator", "--duration", "0", "--seed", "7")
     address = emulator.stdout.readline().strip()
     assert emulator.stderr.readline().endswith(f"export YAGRPC_EMULATOR_HOST={address}\n")
@@ -33,7 +33,7 @@ def test_the_emulator_tells_its_address_and_ends_when_told(programs: Programs, n
     assert emulator.returncode == 0
 
 
-def test_a_port_that_is_taken_is_told(programs: Programs, emulator: Emulator, command: Command) -> None:
+def test_a_port_that_is_taken_is_reported(programs: Programs, emulator: Emulator, command: Command) -> None:
     port = emulator.address.rpartition(":")[2]
     ran = programs("emulator", "--port", port)
     assert (ran.code, ran.out) == (2, "")
@@ -43,7 +43,7 @@ def test_a_port_that_is_taken_is_told(programs: Programs, emulator: Emulator, co
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "code", "told"),
+    ("arguments", "environment", "code", "expected"),
     [
         ([], {}, 0, ""),
         (["--auth", "present"], {}, 1, "yagrpc: UNAUTHENTICATED"),
@@ -58,23 +58,23 @@ def test_the_emulator_takes_its_options(
     arguments: list[str],
     environment: dict[str, str],
     code: int,
-    told: str,
+    expected: str,
 ) -> None:
-    """It runs in this process; a thread asks it something, and tells the process to end it."""
+    """The emulator runs in this process; a thread calls it, and then sends this process a signal that ends it."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     reading, writing = os.pipe()
-    asked = []
+    results = []
 
-    def ask(lines: IO[str]) -> None:
+    def call(lines: IO[str]) -> None:
         if address := lines.readline().strip():
             try:
-                asked.append(programs("completion", "hi", YAGRPC_EMULATOR_HOST=address))
+                results.append(programs("completion", "hi", YAGRPC_EMULATOR_HOST=address))
             finally:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with open(reading, encoding="utf-8") as lines:
-        thread = threading.Thread(target=ask, args=(lines,))
+        thread = threading.Thread(target=call, args=(lines,))
         thread.start()
         with open(writing, "w", encoding="utf-8") as out:
             monkeypatch.setattr(sys, "stdout", out)
@@ -83,9 +83,9 @@ def test_the_emulator_takes_its_options(
             monkeypatch.undo()
         thread.join()
     assert caught.value.code == 0
-    (ran,) = asked
+    (ran,) = results
     assert ran.code == code
-    assert ran.err.startswith(told)
+    assert ran.err.startswith(expected)
 
 
 def test_the_emulator_answers_as_a_function_says(
@@ -117,7 +117,7 @@ def test_the_emulator_plays_a_recording(programs: Programs, tmp_path: Path) -> N
     assert emulator.wait(timeout=60) == 0
 
 
-def test_the_emulator_tells_where_its_authority_is(programs: Programs) -> None:
+def test_the_emulator_prints_the_path_of_its_certificate(programs: Programs) -> None:
     emulator = programs.start("emulator", "--tls", "--folder", "b1gmine")
     address, ca_file = (emulator.stdout.readline().strip() for _ in range(2))
     roots = Path(ca_file).read_bytes()
@@ -154,7 +154,7 @@ def test_the_rest_guide_works_as_commands(programs: Programs, emulator: Emulator
 
 
 @pytest.mark.parametrize("arguments", [["operation", "wait", "{}"], ["submit", "again", "--wait"]])
-def test_ctrl_c_tells_the_id(
+def test_ctrl_c_reports_the_id(
     programs: Programs, slow: Emulator, command: Command, terminal: Terminal, arguments: list[str]
 ) -> None:
     operation_id = command.done("submit", "hi", "--id").rstrip("\n")
@@ -167,13 +167,13 @@ def test_ctrl_c_tells_the_id(
     assert (process.returncode, out) == (130, "")
     seen = terminal.rest()
     assert seen.endswith(
-        f"yagrpc: interrupted; operation {operation_id} goes on; "
+        f"yagrpc: interrupted; operation {operation_id} is not cancelled; "
         f"get its result with: yagrpc operation wait {operation_id}\r\n"
     )
     assert "Traceback" not in seen
 
 
-def test_ctrl_c_in_a_submit_tells_what_is_not_known(
+def test_ctrl_c_in_a_submit_reports_that_the_outcome_is_unknown(
     programs: Programs, nowhere: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("YAGRPC_EMULATOR_HOST", nowhere)
@@ -181,7 +181,7 @@ def test_ctrl_c_in_a_submit_tells_what_is_not_known(
     terminal.until("submitting")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert "may or may not have been accepted" in terminal.rest()
+    assert "the service may have accepted the request" in terminal.rest()
 
 
 def test_ctrl_c_in_a_completion_is_one_line(programs: Programs, slow: Emulator, terminal: Terminal) -> None:

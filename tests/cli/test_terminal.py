@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from yagrpc import Chunk, _pb
-from yagrpc.cli.failures import report
-from yagrpc.cli.growing import GrowingText
-from yagrpc.cli.output import print_text, waiting
+from yagrpc.cli.io.failures import report
+from yagrpc.cli.io.growing import GrowingText
+from yagrpc.cli.io.output import print_text, waiting
 from yagrpc.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_waiting_is_silent_elsewhere(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_interrupt_begins_a_line_of_its_own(terminal: Terminal) -> None:
+def test_an_interrupt_is_reported_on_its_own_line(terminal: Terminal) -> None:
     with terminal.as_output():
         assert report(KeyboardInterrupt()) == 130
     assert terminal.rest() == "\r\nyagrpc: interrupted\r\n"

@@ -1,8 +1,8 @@
 """The `yagrpc` command.
 
-Rules: the rest of the package never imports this one, and this module imports nothing that may be missing: click
-and rich are an extra. Results go to stdout and everything else to stderr; credentials come from the environment
-only, since other users of a machine can read its command lines.
+Rules: the rest of the package never imports this package. This module imports nothing that may be missing: click and
+rich are an extra. Results go to stdout, everything else to stderr. Credentials come from the environment only, since
+other users of a machine can read its command lines.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def main() -> None:
                 raise
             print("the yagrpc command needs click and rich: pip install 'yagrpc[cli]'", file=sys.stderr)
             sys.exit(2)
-        # gRPC's own log would come between the lines of ours; every failure reaches us as an exception anyway.
+        # gRPC's own log would appear between the command's lines; every failure is an exception anyway.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from yagrpc.cli.program import cli
 
         cli.main()
-    except KeyboardInterrupt:  # while modules were imported; later ones are the command's own
+    except KeyboardInterrupt:  # while modules are imported; Program reports later interrupts
         print("yagrpc: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,28 +1,62 @@
-"""Groups of commands: without a command they show their help, as a mistake."""
+"""Groups of commands, and where their commands come from."""
 
 from __future__ import annotations
 
+import pkgutil
 import sys
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final, NoReturn
 
 import click
 
-from yagrpc.cli.failures import InterruptedByUser, report
+from yagrpc.cli.io.failures import InterruptedByUser, report
 
-__all__ = ["Group", "Program"]
+__all__ = ["NAME", "CommandModules", "Group", "Program"]
 
-NAME = "yagrpc"
+NAME: Final = "yagrpc"
+"""The name of the program, as its help and its errors show it."""
+
+
+class CommandModules(Mapping[str, click.Command]):
+    """The commands of a package by name: each module is a command, imported when that command is looked up.
+
+    The module `embed_text` holds the command `embed-text` as its attribute `embed_text`. Modules with a leading
+    underscore are no commands.
+
+    Args:
+        package: The package; its folder is listed at each use.
+    """
+
+    def __init__(self, package: ModuleType) -> None:
+        self._package = package
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in set(self):
+            raise KeyError(name)
+        module = name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"{self._package.__name__}.{module}"), module)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        for module in pkgutil.iter_modules(self._package.__path__):
+            if not module.name.startswith("_"):
+                yield module.name.replace("_", "-")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class Group(click.Group):
-    """A group that is nothing by itself."""
+    """A group of commands that does nothing without one of them: it then shows its help on stderr, and fails."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # click's own help for a group without a command went to stdout, with exit code 0, before its version 8.2.
+        # Before its version 8.2, click's own help for a group without a command went to stdout, with exit code 0.
         super().__init__(*args, **{**kwargs, "no_args_is_help": False})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the group's own arguments; without any, show the help and end."""
+        """Parse the group's own arguments; if there are none, show the help and end."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
@@ -30,10 +64,10 @@ class Group(click.Group):
 
 
 class Program(Group):
-    """The whole command, whose failures end the process with one line and an exit code."""
+    """The whole program: a failure of any command ends the process with one line and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run it; the arguments are those of `click.Command.main`."""
+        """Run the program; the arguments are those of `click.Command.main`."""
         kwargs["standalone_mode"] = False
         kwargs["prog_name"] = NAME
         try:
@@ -43,7 +77,7 @@ class Program(Group):
         sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an interrupt is reported in our words, not in click's."""
+        """Run the command; an interrupt is reported in yagrpc's words, not in click's."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -1,30 +1,48 @@
-"""The options of prompts and of their answers, and the objects that they become.
+"""The options that several commands share, and the objects that commands take them as.
 
-Rules: as for a connection: what is not given is not passed on, and what the client checks is not checked here.
+Rules: an option that is not given is not passed on, so that the client's own default holds; what the client checks is
+not checked here. There is no option for a credential: other users of a machine can read its command lines.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from yagrpc.cli.inputs import read_json, read_text
+from yagrpc.cli.io.inputs import read_json, read_text
 
 if TYPE_CHECKING:
-    from yagrpc import CompletionParameters, ModelParameters
+    from yagrpc import CallParameters, Client, CompletionParameters, ModelParameters
 
-__all__ = ["Generation", "Prompt", "examples", "generating", "json_option", "prompted", "with_options"]
+__all__ = [
+    "COMPLETION_TIMEOUT_HELP",
+    "Connection",
+    "Generation",
+    "Prompt",
+    "completion_parameters",
+    "connection_options",
+    "examples",
+    "generation_options",
+    "json_option",
+    "prompt_options",
+]
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+COMPLETION_TIMEOUT_HELP: Final = "Seconds to wait for the whole answer.  [default: 180]"
+
+MAX_TIMEOUT: Final = 10_000_000.0
+"""The longest timeout in seconds, 115 days: far above the three days for which results are kept, and far below what
+overflows a clock."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The prompt as the command line gives it."""
+    """The prompt, and the model that answers it."""
 
     words: tuple[str, ...]
     file: str | None
@@ -32,20 +50,20 @@ class Prompt:
 
     @property
     def given(self) -> bool:
-        """Whether there is any of it."""
-        return bool(self.words or self.file is not None or self.model is not None)
+        """Whether any of these options is given."""
+        return self != Prompt((), None, None)
 
     def text(self) -> str:
-        """The prompt itself.
+        """Read the prompt.
 
         Raises:
-            click.UsageError: There is none, or two.
-            click.ClickException: A file can't be read.
+            click.UsageError: There is no prompt, or there are two.
+            click.ClickException: The file can't be read.
         """
         if self.words and self.file is not None:
-            raise click.UsageError("Give the prompt as TEXT or by --file, not both.")
+            raise click.UsageError("Give the prompt as TEXT or with --file, not both.")
         if not self.words and self.file is None:
-            raise click.UsageError("There is no prompt: give TEXT, '-' for standard input, or --file PATH.")
+            raise click.UsageError("The prompt is missing: give TEXT, '-' for standard input, or --file PATH.")
         if self.file is not None:
             text = read_text(self.file)
         else:
@@ -54,31 +72,14 @@ class Prompt:
             raise click.UsageError("The prompt is empty.")
         return text
 
-    def modelling(self) -> ModelParameters:
-        """Which model, if that is given."""
+    def model_parameters(self) -> ModelParameters:
+        """The model as a parameter of a call, if it is given."""
         return {} if self.model is None else {"model": self.model}
-
-
-def prompted(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a prompt; it takes them as `prompt`."""
-
-    @functools.wraps(function)
-    def command(*args: Any, words: tuple[str, ...], file: str | None, model: str | None, **kwargs: Any) -> None:
-        function(*args, prompt=Prompt(words, file, model), **kwargs)
-
-    return with_options(
-        command,
-        click.argument("words", metavar="[TEXT]...", nargs=-1),
-        click.option("--file", metavar="PATH", help="Read the prompt from a file (UTF-8), or from '-'."),
-        click.option(
-            "--model", metavar="NAME", help="NAME, NAME/BRANCH, or a whole URI with '://'.  [default: yandexgpt]"
-        ),
-    )
 
 
 @dataclass(frozen=True)
 class Generation:
-    """How an answer is to be generated."""
+    """How an answer is generated."""
 
     system: str | None
     temperature: float | None
@@ -89,17 +90,17 @@ class Generation:
 
     @property
     def given(self) -> bool:
-        """Whether anything of it is said."""
+        """Whether any of these options is given."""
         return self != Generation(None, None, None, None, False, None)
 
     def parameters(self) -> CompletionParameters:
-        """What is given of it, as parameters of a completion.
+        """The options that are given, as parameters of a completion.
 
         Raises:
-            click.ClickException: The schema's file can't be read.
+            click.ClickException: The file with the schema can't be read.
         """
         schema = None if self.json_schema is None else read_json(self.json_schema)
-        named: Any = {
+        values: Any = {
             "system": self.system,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
@@ -107,49 +108,167 @@ class Generation:
             "json_object": self.json_object or None,
             "json_schema": schema,
         }
-        given: Any = {name: value for name, value in named.items() if value is not None}
+        given: Any = {name: value for name, value in values.items() if value is not None}
         parameters: CompletionParameters = given
         return parameters
 
 
-def generating(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a generation; it takes them as `generation`."""
+@dataclass(frozen=True)
+class Connection:
+    """Which endpoints are called, and with which settings."""
 
-    @functools.wraps(function)
-    def command(*args: Any, **kwargs: Any) -> None:
-        generation = Generation(**{name: kwargs.pop(name) for name in Generation.__dataclass_fields__})
-        function(*args, generation=generation, **kwargs)
+    folder_id: str | None
+    endpoint: str | None
+    operation_endpoint: str | None
+    plaintext: bool
+    timeout: float | None
+    data_logging: bool | None
+    request_id: str | None = None
 
-    return with_options(
-        command,
-        click.option("--system", metavar="TEXT", help="A system message, put before the prompt."),
-        click.option("--temperature", type=float, help="From 0 to 1.  [default: the service's, 0.3]"),
-        click.option("--max-tokens", type=int, help="The longest answer, in tokens."),
+    def client(self) -> Client:
+        """A client with these settings, and with credentials from the environment."""
+        from yagrpc import Client  # this loads gRPC, which is slow and which help does not need
+
+        return Client(
+            folder_id=self.folder_id,
+            endpoint=self.endpoint,
+            operation_endpoint=self.operation_endpoint,
+            plaintext=self.plaintext,
+            data_logging=self.data_logging,
+        )
+
+    def call_parameters(self) -> CallParameters:
+        """The options that are given, as parameters of a call."""
+        given: CallParameters = {}
+        if self.timeout is not None:
+            given["timeout"] = self.timeout
+        if self.request_id is not None:
+            given["request_id"] = self.request_id
+        return given
+
+
+def completion_parameters(connection: Connection, prompt: Prompt, generation: Generation) -> CompletionParameters:
+    """All parameters of a completion that are given.
+
+    Raises:
+        click.ClickException: The file with the schema can't be read.
+    """
+    return {**generation.parameters(), **prompt.model_parameters(), **connection.call_parameters()}
+
+
+def prompt_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a prompt; the command takes them as `prompt`."""
+    return _as_one_object(
+        function,
+        "prompt",
+        Prompt,
+        click.argument("words", metavar="[TEXT]...", nargs=-1),
+        click.option("--file", metavar="PATH", help="Read the prompt from a file (UTF-8); '-' is standard input."),
         click.option(
-            "--reasoning-mode",
-            type=click.Choice(["DISABLED", "ENABLED_HIDDEN"], case_sensitive=False),
-            metavar="DISABLED|ENABLED_HIDDEN",
-            help="Whether the model reasons first, at the price of more tokens.",
-        ),
-        click.option("--json-object", is_flag=True, help="Make the answer a JSON object; ask for it in the text too."),
-        click.option(
-            "--json-schema", metavar="PATH", help="A file with the JSON schema that the answer has to follow."
+            "--model", metavar="NAME", help="NAME, NAME/BRANCH, or a whole URI with '://'.  [default: yandexgpt]"
         ),
     )
 
 
+def generation_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a generation; the command takes them as `generation`."""
+    return _as_one_object(
+        function,
+        "generation",
+        Generation,
+        click.option("--system", metavar="TEXT", help="A system message, put before the prompt."),
+        click.option("--temperature", type=float, help="From 0 to 1.  [default: the service's, 0.3]"),
+        click.option("--max-tokens", type=int, help="The maximum length of the answer, in tokens."),
+        click.option(
+            "--reasoning-mode",
+            type=click.Choice(["DISABLED", "ENABLED_HIDDEN"], case_sensitive=False),
+            metavar="DISABLED|ENABLED_HIDDEN",
+            help="Whether the model reasons before it answers; reasoning costs more tokens.",
+        ),
+        click.option(
+            "--json-object", is_flag=True, help="Make the answer a JSON object; ask for JSON in the prompt too."
+        ),
+        click.option("--json-schema", metavar="PATH", help="A file with the JSON schema that the answer must follow."),
+    )
+
+
+def connection_options(timeout_help: str, *, request_id: bool = True) -> Decorator:
+    """Give a command the options of a connection; the command takes them as `connection`.
+
+    Args:
+        timeout_help: What the timeout covers, and its default.
+        request_id: Whether the command sends a request id that the user may choose.
+    """
+    options = [
+        click.option("--folder-id", metavar="ID", help="The folder of short model names.  [default: YC_FOLDER_ID]"),
+        click.option(
+            "--endpoint", metavar="HOST:PORT", help="The model service's endpoint.  [default: Yandex Cloud's]"
+        ),
+        click.option(
+            "--operation-endpoint",
+            metavar="HOST:PORT",
+            help="The operation service's endpoint.  [default: Yandex Cloud's]",
+        ),
+        click.option("--plaintext", is_flag=True, help="Connect without TLS; only to loopback."),
+        click.option("--timeout", type=float, callback=_seconds, metavar="SECONDS", help=timeout_help),
+        click.option(
+            "--no-data-logging",
+            "data_logging",
+            is_flag=True,
+            callback=_unless_set,
+            help="Ask the service not to store requests and answers.",
+        ),
+    ]
+    if request_id:
+        text = "The request's id, sent as x-client-request-id.  [default: a new UUID]"
+        options.append(click.option("--request-id", metavar="ID", help=text))
+    return lambda function: _as_one_object(function, "connection", Connection, *options)
+
+
 def json_option(text: str) -> Decorator:
-    """The option that makes a command's output JSON; the command takes it as `as_json`."""
+    """The option --json; the command takes it as `as_json`.
+
+    Args:
+        text: What the command prints with this option.
+    """
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
 def examples(*lines: str) -> str:
-    """The epilog of a command: examples, each on its line as it stands."""
+    """The end of a command's help: examples, one on a line."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
-def with_options(command: Callable[..., None], *options: Decorator) -> Callable[..., None]:
-    """A command with several options, shown in its help in their order."""
+def _as_one_object(
+    function: Callable[..., None], name: str, kind: Callable[..., Any], *options: Decorator
+) -> Callable[..., None]:
+    """Give a command several options, in their order in its help; the command takes them as one object.
+
+    Args:
+        function: The command.
+        name: The parameter of the command that takes the object.
+        kind: The dataclass of the object; its fields are named as the options are.
+        options: The options.
+    """
+    names: set[str] = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        own = {option: values.pop(option) for option in names & values.keys()}
+        function(**{name: kind(**own)}, **values)
+
+    decorated: Callable[..., None] = command
     for option in reversed(options):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= MAX_TIMEOUT:  # written so that NaN is refused too
+        raise click.BadParameter(f"{value} is not a number of seconds from 0 to {MAX_TIMEOUT:.0f}.", ctx, param)
+    return value
+
+
+def _unless_set(ctx: click.Context, param: click.Parameter, value: bool) -> bool | None:
+    """The setting that a flag `--no-...` turns off; without the flag, it is not given."""
+    return False if value else None

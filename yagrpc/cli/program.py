@@ -1,6 +1,7 @@
-"""The `yagrpc` command put together.
+"""The `yagrpc` program: the group of all commands.
 
-Rules: this module and those it imports load neither gRPC nor protobuf, so that help and mistakes come at once.
+Rules: this module and the modules that it imports load neither gRPC nor protobuf, so that help and usage errors are
+quick.
 """
 
 from __future__ import annotations
@@ -8,20 +9,16 @@ from __future__ import annotations
 import click
 
 from yagrpc._version import __version__
-from yagrpc.cli.calls import completion, stream, submit, tokenize
-from yagrpc.cli.doctor import doctor
-from yagrpc.cli.emulate import emulator
-from yagrpc.cli.generate import generate
-from yagrpc.cli.groups import NAME, Program
-from yagrpc.cli.operations import operation
+from yagrpc.cli import commands
+from yagrpc.cli.groups import NAME, CommandModules, Program
 from yagrpc.cli.options import examples
-from yagrpc.cli.raw import call
 
 __all__ = ["cli"]
 
 
 @click.group(
     cls=Program,
+    commands=CommandModules(commands),
     epilog=examples(
         "yagrpc completion 'To be, or not to be' --system 'Translate into Russian'",
         "yagrpc submit --request body.json",
@@ -32,14 +29,10 @@ __all__ = ["cli"]
 def cli() -> None:
     """Yandex Cloud Foundation Models (YandexGPT, AI Studio) over gRPC.
 
-    Credentials come from the environment, such as YC_API_KEY, or from the machine; so does the folder, YC_FOLDER_ID.
-    'yagrpc doctor' tells what is found, and whether it works. With YAGRPC_EMULATOR_HOST everything goes to an
-    emulator (see 'yagrpc emulator').
+    Credentials come from the environment, such as YC_API_KEY, or from this machine; the folder comes from
+    YC_FOLDER_ID. 'yagrpc doctor' shows what is found, and whether it works. If YAGRPC_EMULATOR_HOST is set, all calls
+    go to that emulator (see 'yagrpc emulator').
 
     Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the request or operation
-    failed, 2 usage or configuration, 3 timed out, 130 interrupted.
+    failed, 2 wrong usage or configuration, 3 timed out, 130 interrupted.
     """
-
-
-for command in (completion, stream, submit, operation, tokenize, call, doctor, emulator, generate):
-    cli.add_command(command)

@@ -1,4 +1,4 @@
-"""`yagrpc generate`: the code generator, for any tree of Yandex Cloud protos."""
+"""`yagrpc generate`: generates a typed package from any tree of Yandex Cloud protos."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ __all__ = ["generate"]
     multiple=True,
     required=True,
     metavar="DIR",
-    help="A folder that import paths start from; may be given several times.",
+    help="A folder that import paths start from; you can give several.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="The folder that the package is made in; one of an earlier run is replaced.",
+    help="The folder to write the package to; the package of an earlier run is replaced.",
 )
-@click.option("--package", required=True, metavar="NAME", help="The package's name; dots make a nested one.")
-@click.option("--force", is_flag=True, help="Replace a folder that holds files which the generator did not write.")
+@click.option(
+    "--package", required=True, metavar="NAME", help="The package's name; a name with dots is a nested package."
+)
+@click.option("--force", is_flag=True, help="Replace the folder even if it has files that the generator did not write.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 def generate(roots: tuple[Path, ...], out: Path, package: str, force: bool, files: tuple[str, ...]) -> None:
     """Generate a typed package from protos.
 
-    It has messages, stubs, servicers, method tables, and a descriptor pool of its own; client.call takes its methods.
-    FILE is named as it is imported (yandex/cloud/...), and its imports are followed. Without any, all below the
-    folders are generated.
+    The package has messages, stubs, servicers, method tables, and its own descriptor pool; client.call takes its
+    methods. Name each FILE by its import path (yandex/cloud/...); the files that it imports are included. Without
+    FILE, all protos in the folders are generated.
     """
     from yagrpc.codegen import GenerateError
     from yagrpc.codegen import generate as run

@@ -1,6 +1,6 @@
-"""What a command reads: texts and JSON from files and standard input, and requests made of JSON.
+"""What a command reads: text and JSON from files and standard input, and request messages from JSON.
 
-Rules: whatever can't be read is a `click.ClickException` that names the file and, in JSON, the place.
+Rules: input that can't be read is a `click.ClickException` that names the file and, in JSON, the field.
 """
 
 from __future__ import annotations
@@ -19,40 +19,46 @@ __all__ = ["parse_request", "read_json", "read_text"]
 
 MessageT = TypeVar("MessageT", bound="Message")
 
-LEVELS: Final = 100
-"""How deeply JSON may be nested: as deeply as protobuf reads messages, whose JSON it nests at least as deeply."""
+MAX_DEPTH: Final = 100
+"""How deeply JSON may be nested: protobuf reads messages of this depth, and their JSON is at least as deep."""
 
 _IN_FIELD: Final = re.compile(r"Failed to parse (\w+) field: (.*)")
-"""How protobuf begins its messages about a field, once for every level."""
+"""The start of protobuf's messages about a field, repeated for every level."""
 
 
 def read_text(source: str) -> str:
-    """The text of a file, or of standard input for `-`; UTF-8. A newline at its end is the file's, not the text's.
+    """Read text, in UTF-8. A newline at the end belongs to the file, not to the text.
+
+    Args:
+        source: The path of a file, or `-` for standard input.
 
     Raises:
-        click.ClickException: It can't be read, or is not UTF-8.
+        click.ClickException: The source can't be read, or is not UTF-8.
     """
     name = _name(source)
     try:
-        # A byte order mark, as some editors write it, is no part of the text either.
+        # The byte order mark, which some editors write, does not belong to the text either.
         text = _read(source).decode("utf-8-sig")
     except OSError as error:
         raise click.ClickException(f"{name}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise click.ClickException(f"{name}: not UTF-8, from byte {error.start} on") from error
+        raise click.ClickException(f"{name}: not UTF-8 at byte {error.start}") from error
     return text.removesuffix("\n").removesuffix("\r")
 
 
 def read_json(source: str) -> dict[str, Any]:
-    """The JSON object in a file, or on standard input for `-`.
+    """Read a JSON object.
+
+    Args:
+        source: The path of a file, or `-` for standard input.
 
     Raises:
-        click.ClickException: It can't be read, or is not a JSON object.
+        click.ClickException: The source can't be read, or is not a JSON object.
     """
     name = _name(source)
     try:
-        value = json.loads(read_text(source), object_pairs_hook=_without_repetition)
-        if _deeper(value, LEVELS):
+        value = json.loads(read_text(source), object_pairs_hook=_with_unique_keys)
+        if _is_deeper(value, MAX_DEPTH):
             raise RecursionError
     except RecursionError as error:
         raise click.ClickException(f"{name}: nested too deeply") from error
@@ -64,14 +70,14 @@ def read_json(source: str) -> dict[str, Any]:
 
 
 def parse_request(message_type: type[MessageT], source: str) -> MessageT:
-    """A request message from proto JSON, as the service's REST API takes it.
+    """Read a request message from proto JSON, the form that the service's REST API takes.
 
     Args:
         message_type: The request's class.
-        source: A file, or `-`.
+        source: The path of a file, or `-` for standard input.
 
     Raises:
-        click.ClickException: It can't be read, or is no such request.
+        click.ClickException: The source can't be read, or is not a request of this class.
     """
     from google.protobuf import json_format
     from google.protobuf.message import DecodeError
@@ -79,10 +85,10 @@ def parse_request(message_type: type[MessageT], source: str) -> MessageT:
     value = read_json(source)
     try:
         request = json_format.ParseDict(value, message_type())
-        # What is nested more deeply than protobuf reads can be written all the same.
+        # protobuf also writes messages that are nested more deeply than it reads.
         return message_type.FromString(request.SerializeToString())
     except json_format.ParseError as error:
-        raise click.ClickException(f"{_name(source)}: {_place(error)}") from error
+        raise click.ClickException(f"{_name(source)}: {_message(error)}") from error
     except DecodeError as error:
         raise click.ClickException(f"{_name(source)}: nested too deeply for a request") from error
 
@@ -91,7 +97,7 @@ def _read(source: str) -> bytes:
     if source != "-":
         with open(source, "rb") as file:
             return file.read()
-    if sys.stdin is None:  # that is how Python starts where stdin is closed
+    if sys.stdin is None:  # Python starts so when stdin is closed
         raise OSError("closed")
     return sys.stdin.buffer.read()
 
@@ -100,23 +106,23 @@ def _name(source: str) -> str:
     return "standard input" if source == "-" else source
 
 
-def _deeper(value: object, levels: int) -> bool:
-    """Whether a JSON value is nested more deeply than so many levels."""
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether a JSON value is nested more deeply than a number of levels."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(levels == 0 or _deeper(one, levels - 1) for one in inner)
+    return any(levels == 0 or _is_deeper(each, levels - 1) for each in inner)
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; one key twice, of which protobuf would silently take the second, is a mistake."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a key that is given twice is an error, since protobuf would silently take the second value."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-    return made
+    return value
 
 
-def _place(error: Exception) -> str:
-    """Protobuf's message with the path of the field in front."""
+def _message(error: Exception) -> str:
+    """Protobuf's message, with the path of the field first."""
     text = " ".join(str(error).split())
     path = []
     while match := _IN_FIELD.fullmatch(text):

@@ -1,7 +1,7 @@
-"""What `yagrpc doctor` looks at: settings, credentials, endpoints, clock.
+"""What `yagrpc doctor` checks: settings, credentials, endpoints, clock.
 
-Rules: nothing is generated, and nothing costs anything. What a finding tells is made of names, lifetimes, addresses
-and the service's own messages, never of a secret. Everything has a timeout, and all endpoints are asked at once.
+Rules: no check generates text or costs money. A finding shows names, lifetimes, addresses and the service's own
+messages, never a secret. Every request has a timeout, and all endpoints are called at once.
 """
 
 from __future__ import annotations
@@ -25,29 +25,34 @@ from yagrpc.errors import CallError, Code, ConfigError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc import Client
-    from yagrpc.cli.connection import Connection
+    from yagrpc.cli.options import Connection
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "run_checks"]
 
 ALLOWED_OFFSET: Final = 60.0
-"""Seconds by which a clock may differ: tokens are signed and kept by it."""
+"""Seconds by which this machine's clock may differ: tokens are signed and renewed by it."""
 
 _PACKAGES: Final = ("grpcio", "protobuf", "googleapis-common-protos", "pyjwt", "cryptography", "click")
 
-_NOTHING: Final = "yagrpcdoctor00000000"
-"""The id of an operation that there is not."""
+_UNKNOWN_ID: Final = "yagrpcdoctor00000000"
+"""The id of an operation that does not exist."""
 
-_UNREACHED: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.UNKNOWN, Code.CANCELLED})
+_NO_ANSWER: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.UNKNOWN, Code.CANCELLED})
+
+
+_NO_CODES: Final[frozenset[Code]] = frozenset()
+_EXCHANGE_REFUSED: Final = frozenset({Code.INVALID_ARGUMENT, Code.UNAUTHENTICATED})
+"""How the service refuses to exchange an empty request for a token: an endpoint that answers so works."""
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
-        about: What.
+        about: What was checked.
         state: `ok`, `note`, `failed`, or `not set`.
         text: What was found.
-        remedy: What to do, if anything.
+        remedy: What to do; empty if nothing has to be done.
     """
 
     about: str
@@ -56,16 +61,16 @@ class Finding(NamedTuple):
     remedy: str = ""
 
     @property
-    def well(self) -> bool:
-        """Whether nothing has to be done."""
+    def ok(self) -> bool:
+        """Whether everything works, perhaps with a note."""
         return self.state in ("ok", "note")
 
 
-def examine(connection: Connection, timeout: float) -> tuple[list[Finding], dict[str, str]]:
-    """Look at everything.
+def run_checks(connection: Connection, timeout: float) -> tuple[list[Finding], dict[str, str]]:
+    """Run all checks.
 
     Args:
-        connection: How clients are made here.
+        connection: The settings of the client that is checked.
         timeout: Seconds that each answer may take.
 
     Returns:
@@ -77,7 +82,7 @@ def examine(connection: Connection, timeout: float) -> tuple[list[Finding], dict
         return [Finding("settings", "not set", str(error))], _versions()
     with client:
         findings = [_folder(client), *_credentials(client, timeout)]
-        findings += _endpoints(client, timeout, authorized=all(found.well for found in findings))
+        findings += _endpoints(client, timeout, authorized=all(found.ok for found in findings))
     return findings, _versions()
 
 
@@ -99,13 +104,13 @@ def _folder(client: Client) -> Finding:
 
 
 def _emulated(client: Client) -> bool:
-    """Whether everything goes to an emulator that the environment names: no command has `NoCredentials` otherwise."""
+    """Whether all calls go to the emulator that the environment names: only then has a command `NoCredentials`."""
     used = client._core.credentials
     return bool(os.environ.get("YAGRPC_EMULATOR_HOST")) and used.fixed and used.authorization() is None
 
 
 def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
-    """What is used, from where, and until when; obtains a token where one is needed."""
+    """Which credentials are used, where they come from, and how long they are valid; gets a token if one is needed."""
     core = client._core
     if _emulated(client):
         yield Finding("credentials", "ok", "none: YAGRPC_EMULATOR_HOST is set")
@@ -115,10 +120,8 @@ def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
         yield Finding("credentials", "note", f"{core.credentials!r} from {source}", OAUTH_IS_RETIRED)
     if core.authorizer is None:
         token = source == "YC_IAM_TOKEN"
-        until = (
-            "for 12 hours at most, and is not renewed" if token else "until it is revoked, or its expiry if it has one"
-        )
-        yield Finding("credentials", "ok", f"{core.credentials!r} from {source}; it is good {until}")
+        validity = "for at most 12 hours, and not renewed" if token else "until it expires or is revoked"
+        yield Finding("credentials", "ok", f"{core.credentials!r} from {source}; it is valid {validity}")
         return
     call = core.call(methods.OperationService.Get, _get_request(), {"timeout": max(timeout, 1.0)})
     try:
@@ -129,92 +132,93 @@ def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
         yield Finding("credentials", "failed", f"{core.authorizer.tokens.credentials!r} from {source}: {error}")
     else:
         used, held = core.authorizer.tokens.credentials, core.authorizer.tokens.held
-        until = "asked for every call"
+        validity = "read for every call"
         if held is not None:
-            until = _good_for(held.end - core.wall()) if held.told else "good for 12 hours at most, and renewed hourly"
-        yield Finding("credentials", "ok", f"{used!r} from {source}; its token is {until}")
+            known = held.told
+            validity = _validity(held.end - core.wall()) if known else "valid for at most 12 hours, and renewed hourly"
+        yield Finding("credentials", "ok", f"{used!r} from {source}; its token is {validity}")
 
 
-def _good_for(seconds: float) -> str:
+def _validity(seconds: float) -> str:
     end = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(time.time() + seconds))
-    return f"good until {end} ({seconds / 3600:.1f} h), and renewed before"
+    return f"valid until {end} ({seconds / 3600:.1f} h), and renewed before that"
 
 
 def _endpoints(client: Client, timeout: float, *, authorized: bool) -> list[Finding]:
-    """Whether each endpoint answers, and what by the service's clock the time is."""
+    """Whether each endpoint answers, and whether the clocks agree."""
     tokenize = _pb.text_generation_service_pb2.TokenizeRequest(
         model_uri=f"gpt://{client._core.folder_id}/yandexgpt", text="a"
     )
-    asked: list[tuple[str, Any, Any, frozenset[Code]]] = [
-        ("discovery", methods.ApiEndpointService.List, _pb.api_endpoint_service_pb2.ListApiEndpointsRequest(), _NONE),
-        ("iam", methods.IamTokenService.Create, _pb.iam_token_service_pb2.CreateIamTokenRequest(), _EMPTY),
+    requests: list[tuple[str, Any, Any, frozenset[Code]]] = [
+        (
+            "discovery",
+            methods.ApiEndpointService.List,
+            _pb.api_endpoint_service_pb2.ListApiEndpointsRequest(),
+            _NO_CODES,
+        ),
+        ("iam", methods.IamTokenService.Create, _pb.iam_token_service_pb2.CreateIamTokenRequest(), _EXCHANGE_REFUSED),
     ]
     if authorized:
-        asked += [
-            ("model", methods.TokenizerService.Tokenize, tokenize, _NONE),
+        requests += [
+            ("model", methods.TokenizerService.Tokenize, tokenize, _NO_CODES),
             ("operation", methods.OperationService.Get, _get_request(), frozenset({Code.NOT_FOUND})),
         ]
-    with ThreadPoolExecutor(len(asked) + 1) as pool:
+    with ThreadPoolExecutor(len(requests) + 1) as pool:
         clock = pool.submit(_clock, client, timeout)
-        answers = [pool.submit(_endpoint, client, timeout, *each) for each in asked]
+        answers = [pool.submit(_endpoint, client, timeout, *each) for each in requests]
         findings = [answer.result() for answer in answers]
         if not authorized:
-            remedy = "they are asked once credentials and folder are there"
-            findings.append(Finding("model", "note", "not asked, and neither is the operation service", remedy))
+            remedy = "set up credentials and folder first"
+            findings.append(Finding("model", "note", "not checked, nor is the operation service", remedy))
         return [*findings, clock.result()]
-
-
-_NONE: Final[frozenset[Code]] = frozenset()
-_EMPTY: Final = frozenset({Code.INVALID_ARGUMENT, Code.UNAUTHENTICATED})
-"""How an exchange of nothing is refused by what answers."""
 
 
 def _endpoint(
     client: Client, timeout: float, name: str, method: Any, request: Any, expected: frozenset[Code]
 ) -> Finding:
     address = client._core.endpoint_of(method)
-    began = time.monotonic()
+    start = time.monotonic()
     try:
         client.call(method, request, timeout=timeout)
     except CallError as error:
         if error.code not in expected:
-            return Finding(name, "failed", str(error), _remedy(client) if error.code in _UNREACHED else "")
+            return Finding(name, "failed", str(error), _remedy(client) if error.code in _NO_ANSWER else "")
     except YagrpcError as error:
         return Finding(name, "failed", str(error))
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     security = "plaintext" if client._core.endpoints.plaintext else "TLS"
     return Finding(name, "ok", f"{address} answers ({security}, {seconds * 1000:.0f} ms)")
 
 
 def _remedy(client: Client) -> str:
-    """What to do where an endpoint does not answer."""
+    """What to do if an endpoint does not answer."""
     if _emulated(client):
-        return "start the emulator there: yagrpc emulator --port PORT; or unset YAGRPC_EMULATOR_HOST"
-    return "look at the network: name server, firewall, proxy, and the roots that TLS trusts"
+        return "start the emulator at that address: yagrpc emulator --port PORT; or unset YAGRPC_EMULATOR_HOST"
+    return "check the network: DNS, firewall, proxy, and the root certificates of TLS"
 
 
 def _clock(client: Client, timeout: float) -> Finding:
-    """This machine's clock against the date in an answer's headers, where there is one."""
+    """Compare this machine's clock with the date in the headers of an answer, if there is a date."""
     method = methods.ApiEndpointService.List
     request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
-    ask: Callable[..., Any] = client._transport.callable(method).with_call  # type: ignore[attr-defined]
+    request_with_call: Callable[..., Any] = client._transport.callable(method).with_call  # type: ignore[attr-defined]
     try:
-        began = time.time()
-        _, answered = ask(request, timeout=timeout)
-        here = (began + time.time()) / 2
+        start = time.time()
+        _, call = request_with_call(request, timeout=timeout)
+        here = (start + time.time()) / 2
     except grpc.RpcError:
-        return Finding("clock", "note", "it can't be told whether it is right: discovery does not answer")
-    headers = {key: value for key, value in answered.initial_metadata() or ()}  # noqa: C416
+        return Finding("clock", "note", "not checked: discovery does not answer")
+    headers = {key: value for key, value in call.initial_metadata() or ()}  # noqa: C416
     try:
         offset = here - parsedate_to_datetime(str(headers["date"])).timestamp()
     except (KeyError, ValueError, TypeError):
-        return Finding("clock", "note", "it can't be told whether it is right: the answer has no date")
+        return Finding("clock", "note", "not checked: the answer has no date")
     if abs(offset) <= ALLOWED_OFFSET:
-        return Finding("clock", "ok", f"it agrees with the service's within {ALLOWED_OFFSET:.0f} s")
+        return Finding("clock", "ok", f"within {ALLOWED_OFFSET:.0f} s of the service's clock")
     side = "ahead of" if offset > 0 else "behind"
-    text = f"it is {abs(offset):.0f} s {side} the service's: tokens are signed and kept by it"
-    return Finding("clock", "failed", text, "set it, best by NTP")
+    text = f"{abs(offset):.0f} s {side} the service's clock: tokens are signed and renewed by this machine's clock"
+    return Finding("clock", "failed", text, "set the clock, best by NTP")
 
 
 def _get_request() -> _pb.operation_service_pb2.GetOperationRequest:
-    return _pb.operation_service_pb2.GetOperationRequest(operation_id=_NOTHING)
+    return _pb.operation_service_pb2.GetOperationRequest(operation_id=_UNKNOWN_ID)

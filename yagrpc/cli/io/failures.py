@@ -1,4 +1,4 @@
-"""How a command fails: the exit code and the one line on stderr of every failure."""
+"""How a command reports a failure: one line on stderr, and an exit code."""
 
 from __future__ import annotations
 
@@ -20,21 +20,31 @@ from yagrpc.errors import (
     YagrpcError,
 )
 
-__all__ = ["EXIT_CODES", "FAILED", "INTERRUPTED", "TIMED_OUT", "USAGE", "about", "report", "submitting"]
+__all__ = [
+    "EXIT_CODES",
+    "FAILED",
+    "INTERRUPTED",
+    "TIMED_OUT",
+    "USAGE",
+    "InterruptedByUser",
+    "report",
+    "reporting_id",
+    "submitting",
+]
 
 FAILED: Final = 1
 USAGE: Final = 2
 TIMED_OUT: Final = 3
 INTERRUPTED: Final = 130
-"""128 and the number of SIGINT, as shells have it."""
+"""128 + the number of SIGINT, as shells report it."""
 
 
 class InterruptedByUser(Exception):
-    """Ctrl-C, with what the user should know."""
+    """Ctrl-C, with a message that says what it means for the request."""
 
 
 class OutputLostError(Exception):
-    """The output could not be written, with what it would have told."""
+    """The output could not be written; the message has the operation's id, which the output would have shown."""
 
 
 EXIT_CODES: Final[Mapping[type[BaseException], int]] = {
@@ -52,17 +62,20 @@ EXIT_CODES: Final[Mapping[type[BaseException], int]] = {
     OutputLostError: FAILED,
     OSError: FAILED,
 }
-"""The exit code of each exception; of several that fit, the first holds. All others are bugs, and show as such."""
+"""The exit code of each exception: the first class that fits. Any other exception is a bug, and has its traceback."""
 
 
 def report(error: BaseException) -> int:
-    """Say on stderr, in one line, how the command failed.
+    """Write one line to stderr that says why the command failed.
+
+    Args:
+        error: What the command raised.
 
     Returns:
         The exit code.
 
     Raises:
-        BaseException: The error itself, where it is none that a command may fail with.
+        BaseException: The error itself, if it is a bug: an error that `EXIT_CODES` does not have.
     """
     code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), None)
     if code is None:
@@ -71,31 +84,43 @@ def report(error: BaseException) -> int:
         click.echo(err=True)  # the terminal has written ^C
     click.echo(f"yagrpc: {' '.join(_message(error).split())}", err=True)
     if isinstance(error, (OSError, OutputLostError)):
-        _forget_output()
+        _discard_output()
     return code
 
 
 @contextlib.contextmanager
-def about(operation_id: str) -> Iterator[None]:
-    """Make sure that the id is told if what follows is interrupted, or can't be written: nothing else keeps it."""
+def reporting_id(operation_id: str) -> Iterator[None]:
+    """Report the operation's id if the block is interrupted or can't write its output: nothing else keeps the id.
+
+    Args:
+        operation_id: The id of an operation that the service has accepted.
+
+    Raises:
+        InterruptedByUser: Ctrl-C was pressed in the block.
+        OutputLostError: The block could not write its output.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        remedy = f"operation {operation_id} goes on; get its result with: yagrpc operation wait {operation_id}"
-        raise InterruptedByUser(f"interrupted; {remedy}") from None
+        remedy = f"get its result with: yagrpc operation wait {operation_id}"
+        raise InterruptedByUser(f"interrupted; operation {operation_id} is not cancelled; {remedy}") from None
     except YagrpcError:
-        raise  # some are also OSError, and they tell the id themselves
+        raise  # some are also OSError, and have the id in their own message
     except OSError as error:
         raise OutputLostError(f"the output of operation {operation_id} could not be written: {error}") from error
 
 
 @contextlib.contextmanager
 def submitting() -> Iterator[None]:
-    """Say what an interrupt means while a submit is on its way."""
+    """Report what an interrupt means while a request is submitted.
+
+    Raises:
+        InterruptedByUser: Ctrl-C was pressed in the block.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        text = "interrupted; the submit may or may not have been accepted, and sending it again may be billed twice"
+        text = "interrupted; the service may have accepted the request, and a second submit may be billed twice"
         raise InterruptedByUser(text) from None
 
 
@@ -105,19 +130,19 @@ def _message(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, OperationTimeoutError) and error.__cause__ is not None:
-        return f"{error}; the last look at it failed: {error.__cause__}"
+        return f"{error}; the last poll failed: {error.__cause__}"
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return "interrupted"
     return str(error)
 
 
-def _forget_output() -> None:
-    """Drop what can't be written, so that the interpreter does not try it again, and complain, when it ends."""
-    if sys.stdout is None:  # that is how Python starts where stdout is closed
+def _discard_output() -> None:
+    """Discard what can't be written, so that the interpreter does not write it again, and fail, when it ends."""
+    if sys.stdout is None:  # Python starts so when stdout is closed
         return
     try:
         sys.stdout.flush()
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

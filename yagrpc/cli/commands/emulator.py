@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from yagrpc.cli.io.output import print_text
 from yagrpc.cli.options import examples
-from yagrpc.cli.output import print_text
 
 if TYPE_CHECKING:
     from yagrpc.emulator import QuotaModel

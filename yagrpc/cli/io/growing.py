@@ -1,4 +1,4 @@
-"""A text on stdout that grows, and may change while it does."""
+"""Text on stdout that is written while the model generates it, and that may still change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from yagrpc.cli.output import is_terminal, write
+from yagrpc.cli.io.output import is_terminal, write
 
 if TYPE_CHECKING:
     from yagrpc.results import Chunk
@@ -15,19 +15,19 @@ __all__ = ["GrowingText"]
 
 
 class GrowingText:
-    """A text that is written as it grows; leaving the `with` block ends its line.
+    """A text that is written while it grows; the end of the `with` block ends its line.
 
-    Where text already written has changed, a terminal gets it anew in the same place, if it is still on the screen;
-    elsewhere the whole text begins again on a new line.
+    If text that is already written changes, a terminal shows the new text in the same place, as long as the old one
+    is still on the screen. Anything else, such as a pipe, gets the whole text again on a new line.
     """
 
     def __init__(self) -> None:
         self._shown = ""
 
     def show(self, chunk: Chunk) -> None:
-        """Write what a chunk adds."""
+        """Write what a chunk adds to the text."""
         if chunk.revised:
-            self._start_again()
+            self._restart()
             write(chunk.text)
         else:
             write(chunk.delta)
@@ -40,7 +40,7 @@ class GrowingText:
         if self._shown:
             write("\n")
 
-    def _start_again(self) -> None:
+    def _restart(self) -> None:
         if is_terminal(sys.stdout):
             columns, lines = shutil.get_terminal_size()
             rows = _rows(self._shown, columns)
@@ -52,7 +52,7 @@ class GrowingText:
 
 
 def _rows(text: str, columns: int) -> int:
-    """How many rows of a terminal below its first a text ends."""
+    """The number of rows of a terminal between the first and the last row of a text."""
     from rich.cells import cell_len
 
     wrapped = sum(max(0, cell_len(line.expandtabs(8)) - 1) // columns for line in text.split("\n"))

@@ -1,10 +1,8 @@
-"""What the service says, as JSON and as lines for people."""
+"""Messages of the service as JSON, and an operation as one line for people."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from yagrpc.errors import Code, OperationResultError, ResultError
 
@@ -12,16 +10,15 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from yagrpc import Operation, _pb
-    from yagrpc.results import Completion
 
-__all__ = ["note_status", "operation_json", "summary", "to_json"]
+__all__ = ["operation_json", "summary", "to_json"]
 
 
 def to_json(message: Message) -> dict[str, Any]:
     """A message as proto JSON: the body that the service's REST API would answer with.
 
     Raises:
-        ResultError: It holds what JSON has no form for, e.g. a number that is infinite.
+        ResultError: The message has a value that JSON can't express, such as an infinite number.
     """
     from google.protobuf import json_format
 
@@ -32,22 +29,22 @@ def to_json(message: Message) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = json_format.MessageToDict(message, descriptor_pool=_pb.POOL)
     except (json_format.Error, TypeError, ValueError) as error:
-        raise ResultError(f"the answer has no form in JSON: {error}") from error
+        raise ResultError(f"the answer can't be written as JSON: {error}") from error
     return plain
 
 
 def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
-    """An operation as the service's REST API shows it: proto JSON, with `done` also where it is false.
+    """An operation as the service's REST API shows it: proto JSON, with `done` even if it is false.
 
-    A response that is of no known type, or has no form in JSON, keeps its bytes, in base64.
+    A response of an unknown type, or one that JSON can't express, is shown as its bytes in base64.
 
     Raises:
-        OperationResultError: A time of it is none.
+        OperationResultError: A time of the operation is out of range.
     """
     from google.protobuf import json_format
 
     from yagrpc import _pb
-    from yagrpc._core.failure.status import status_details
+    from yagrpc._core.failure.details import status_details
 
     head = _pb.operation_pb2.Operation()
     head.CopyFrom(proto)
@@ -56,7 +53,7 @@ def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = {**json_format.MessageToDict(head), "done": proto.done}
     except (json_format.Error, ValueError) as error:
-        raise OperationResultError(proto.id, f"it has no form in JSON: {error}") from error
+        raise OperationResultError(proto.id, f"the service's answer can't be written as JSON: {error}") from error
     if proto.HasField("metadata"):
         (plain["metadata"],) = status_details([proto.metadata])
     if proto.HasField("error"):
@@ -68,29 +65,15 @@ def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
 
 
 def summary(operation: Operation[Any]) -> str:
-    """An operation in one line: id, status, times (UTC), what it is or how it failed."""
-    told = [operation.id, operation.status.value]
+    """An operation in one line: id, status, times (UTC), and its description or its error."""
+    parts = [operation.id, operation.status.value]
     for name, moment in (("created", operation.created_at), ("modified", operation.modified_at)):
         if moment is not None:
-            told.append(f"{name} {moment:%Y-%m-%dT%H:%M:%SZ}")
+            parts.append(f"{name} {moment:%Y-%m-%dT%H:%M:%SZ}")
     if operation.proto.HasField("error"):
         code = Code.of(operation.proto.error.code)
         name = code.name if isinstance(code, Code) else str(code)
-        told.append(f"{name}: {' '.join(operation.proto.error.message.split())}")
+        parts.append(f"{name}: {' '.join(operation.proto.error.message.split())}")
     elif operation.description:
-        told.append(operation.description)
-    return "  ".join(told)
-
-
-def note_status(completion: Completion) -> None:
-    """Say on stderr if an answer is not simply finished."""
-    from yagrpc.results import CompletionStatus
-
-    notes = {
-        CompletionStatus.TRUNCATED_FINAL: "the answer was cut at its limit of tokens",
-        CompletionStatus.CONTENT_FILTER: "the answer was stopped by the service's content filter",
-        CompletionStatus.TOOL_CALLS: "the answer is tool calls, not text; JSON shows them",
-    }
-    for status, note in notes.items():
-        if completion.status == status:
-            click.echo(f"yagrpc: note: {note}", err=True)
+        parts.append(operation.description)
+    return "  ".join(parts)

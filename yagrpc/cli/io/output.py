@@ -1,7 +1,7 @@
-"""What a command writes, and what a terminal shows meanwhile.
+"""What a command writes to stdout, and the progress that a terminal shows while the command waits.
 
-Rules: results go to stdout exactly as they are, but for a terminal, which gets no control characters: a model's
-text must not be able to command it. What shows that a command is waiting appears on terminals only.
+Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no control characters, since a
+model's text must not control it. Progress is shown on terminals only.
 """
 
 from __future__ import annotations
@@ -20,27 +20,39 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def write(text: str) -> None:
-    """Write to stdout, at once.
+    """Write text to stdout, and flush it.
 
     Raises:
-        OSError: It can't be written.
+        OSError: stdout can't be written, or is closed.
     """
-    if sys.stdout is None:  # that is how Python starts where stdout is closed
+    if sys.stdout is None:  # Python starts so when stdout is closed
         raise OSError(errno.EBADF, "standard output is closed")
     encoding = sys.stdout.encoding or "utf-8"
-    # Where the encoding is not Unicode, an escape is better than no answer.
+    # If the encoding lacks a character, an escape sequence is better than no answer.
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     sys.stdout.write(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text) if is_terminal(sys.stdout) else text)
     sys.stdout.flush()
 
 
 def print_text(text: str) -> None:
-    """Write a text and a newline to stdout."""
+    """Write a text and a newline to stdout.
+
+    Raises:
+        OSError: stdout can't be written, or is closed.
+    """
     write(f"{text}\n")
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
-    """Write a JSON value to stdout, on one line or indented for people."""
+    """Write a JSON value to stdout.
+
+    Args:
+        value: The value.
+        one_line: Whether the value takes one line; otherwise it is indented for people.
+
+    Raises:
+        OSError: stdout can't be written, or is closed.
+    """
     encoding = sys.stdout.encoding if sys.stdout is not None else None
     unicode = (encoding or "utf-8").lower().startswith("utf")
     print_text(json.dumps(value, ensure_ascii=not unicode, indent=None if one_line else 2))
@@ -48,7 +60,7 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
 
 @contextlib.contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Show on a terminal that something is waited for, and for how long; elsewhere nothing."""
+    """Show on a terminal, if stderr is one, what the command waits for and since how long."""
     if not is_terminal(sys.stderr):
         yield
         return
@@ -63,5 +75,5 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream is there, and is a terminal."""
+    """Whether a stream is open and is a terminal."""
     return stream is not None and stream.isatty()

@@ -1,0 +1,100 @@
+"""`yagrpc call`: calls any method of the service, with request and response in JSON."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from yagrpc.cli.io.failures import reporting_id, submitting
+from yagrpc.cli.io.inputs import parse_request
+from yagrpc.cli.io.output import print_json, print_text
+from yagrpc.cli.io.render import to_json
+from yagrpc.cli.io.results import print_operation
+from yagrpc.cli.options import Connection, connection_options, examples
+
+if TYPE_CHECKING:
+    from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+
+    Method: TypeAlias = UnaryMethod[Any, Any] | StreamMethod[Any, Any] | OperationMethod[Any, Any, Any]
+
+__all__ = ["call"]
+
+
+@click.command(
+    epilog=examples(
+        "yagrpc call --list",
+        "yagrpc call TokenizerService/Tokenize --request body.json",
+        """echo '{"operationId": "d7q..."}' | yagrpc call OperationService/Get --request -""",
+    )
+)
+@click.argument("method", required=False)
+@click.option(
+    "--request",
+    "source",
+    metavar="PATH",
+    help="A file with the request in JSON, or '-' for standard input.  [default: {}]",
+)
+@click.option("--list", "listed", is_flag=True, help="List all methods with their paths, and call nothing.")
+@connection_options("Seconds to wait.  [default: 60; for a stream 180]")
+def call(connection: Connection, method: str | None, source: str | None, listed: bool) -> None:
+    """Call any METHOD: Service/Method, or a full gRPC path.
+
+    The command prints the response as JSON: of a stream, one message on each line; of a long-running method, its
+    operation.
+    """
+    known = _methods()
+    if listed:
+        width = max(map(len, known))
+        for name, each in known.items():
+            print_text(f"{name:{width}}  {each.path}")
+        return
+    if method is None:
+        raise click.ClickException("METHOD is missing: see 'yagrpc call --list'.")
+    found = _find(method, known)
+    request = found.request_type() if source is None else parse_request(found.request_type, source)
+    _call(connection, found, request)
+
+
+def _call(connection: Connection, method: Method, request: Any) -> None:
+    from yagrpc.method import OperationMethod, StreamMethod
+
+    with connection.client() as client:
+        if isinstance(method, StreamMethod):
+            with client.call(method, request, **connection.call_parameters()) as responses:
+                for response in responses:
+                    print_json(to_json(response), one_line=True)
+        elif isinstance(method, OperationMethod):
+            with submitting():
+                operation = client.call(method, request, **connection.call_parameters())
+            with reporting_id(operation.id):
+                print_operation(operation)
+        else:
+            print_json(to_json(client.call(method, request, **connection.call_parameters())))
+
+
+def _methods() -> dict[str, Method]:
+    """All methods, by their short names `Service/Method`."""
+    from yagrpc import methods
+    from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+
+    kinds = (UnaryMethod, StreamMethod, OperationMethod)
+    return {
+        f"{service}/{name}": method
+        for service in dir(methods)
+        for name, method in vars(getattr(methods, service)).items()
+        if isinstance(method, kinds)
+    }
+
+
+def _find(name: str, known: dict[str, Method]) -> Method:
+    """Find a method by its short name or its path."""
+    full = {method.path.removeprefix("/"): method for method in known.values()}
+    wanted = name.removeprefix("/")
+    found = known.get(wanted) or full.get(wanted)
+    if found is not None:
+        return found
+    close = difflib.get_close_matches(wanted, [*known, *full], n=3, cutoff=0.7)
+    remedy = f"did you mean {' or '.join(close)}?" if close else "see 'yagrpc call --list'"
+    raise click.ClickException(f"Unknown method {name!r}: {remedy}")

@@ -1,0 +1,60 @@
+"""`yagrpc stream`: prints an answer while the model generates it."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import click
+
+from yagrpc.cli.io.growing import GrowingText
+from yagrpc.cli.io.output import print_json, waiting
+from yagrpc.cli.io.render import to_json
+from yagrpc.cli.io.results import note_status
+from yagrpc.cli.options import (
+    COMPLETION_TIMEOUT_HELP,
+    Connection,
+    Generation,
+    Prompt,
+    completion_parameters,
+    connection_options,
+    examples,
+    generation_options,
+    json_option,
+    prompt_options,
+)
+from yagrpc.errors import ResultError
+
+__all__ = ["stream"]
+
+
+@click.command(
+    epilog=examples(
+        "yagrpc stream 'Tell me a story'",
+        "yagrpc stream --json --file question.txt | jq .usage.totalTokens",
+    )
+)
+@prompt_options
+@generation_options
+@json_option("Print every message of the stream as JSON, one on a line; each has the whole text so far.")
+@connection_options(COMPLETION_TIMEOUT_HELP)
+def stream(connection: Connection, prompt: Prompt, generation: Generation, as_json: bool) -> None:
+    """Generate an answer and print it while it grows.
+
+    The service may change text that it has already sent. A terminal then shows the new text in place of the old one.
+    A pipe gets the whole text again, on a new line.
+    """
+    text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
+    with connection.client() as client, client.completion_stream(text, **parameters) as chunks:
+        with waiting("waiting for the answer"):
+            first = next(chunks, None)
+        if first is None:
+            raise ResultError("the service answered without a completion")
+        if as_json:
+            for chunk in chain((first,), chunks):
+                print_json(to_json(chunk.proto), one_line=True)
+            return
+        last = first
+        with GrowingText() as growing:
+            for last in chain((first,), chunks):
+                growing.show(last)
+        note_status(last)
