@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from yagrpc import config
 from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.call.metadata import request_ids
@@ -38,7 +39,7 @@ class AsyncTransport:
         interceptors: Given to every channel that is opened here; a host's channel has its own.
 
     Raises:
-        ConfigError: Interceptors with nothing to put them on.
+        ConfigError: An interceptor is not one of `grpc.aio`'s, or there is no channel to put it on.
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class AsyncTransport:
         operation_channel: grpc.aio.Channel | None,
         interceptors: Sequence[Any],
     ) -> None:
-        if interceptors and channel is not None and operation_channel is not None:
+        self._interceptors = config.check_interceptors(interceptors, grpc.aio)
+        if self._interceptors and channel is not None and operation_channel is not None:
             raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
         self._core = core
-        self._interceptors = interceptors
         self._options = grpc_options(core.options)
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._opened: list[grpc.aio.Channel] = []

@@ -91,7 +91,7 @@ class ClientCore:
         channel_options: Iterable[tuple[str, Any]] = (),
         host_channels: Iterable[str] = (),
     ) -> None:
-        config.check_kinds(quota, polling, endpoints)
+        quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
         self.root_certificates = root_certificates
@@ -275,7 +275,8 @@ class ClientCore:
         """A failure to look at an operation, as one of ours: whatever it was, those who wait are told."""
         failure = told(error)
         if isinstance(failure, ConfigError):
-            unknown = ConfigError(f"operation {operation_id} goes on, but can't be looked at: {failure}")
+            text = f"the operation is still running, but its Get could not be sent: {failure.message}"
+            unknown = ConfigError(text, operation_id=operation_id).with_context(**failure.context)
             unknown.__cause__ = failure.__cause__ or failure
             return unknown
         if isinstance(failure, YagrpcError):
@@ -296,7 +297,7 @@ class ClientCore:
         try:
             result = make(answer)
         except ResultError as error:
-            error.client_request_id = call.client_request_id
+            error.with_context(method=call.method.path, **call.ids._asdict())
             raise
         if isinstance(result, Answer):
             result.ids = call.ids

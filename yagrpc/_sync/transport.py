@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
+from yagrpc import config
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore, told
 from yagrpc._core.flow import (
@@ -53,6 +54,9 @@ class Transport:
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Put around every channel, the host's included.
+
+    Raises:
+        ConfigError: An interceptor is not one of `grpc`'s.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class Transport:
         interceptors: Sequence[Any],
     ) -> None:
         self._core = core
-        self._interceptors = interceptors
+        self._interceptors = config.check_interceptors(interceptors, grpc)
         self._options = grpc_options(core.options)
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._lock = threading.Lock()

@@ -60,13 +60,9 @@ class Scheduler:
     Args:
         quota: How many Gets a second may be sent; `None` for no limit.
         polling: How often one operation is looked at.
-
-    Raises:
-        ConfigError: One of their numbers can't be kept to.
     """
 
     def __init__(self, quota: Quota | None, polling: Polling) -> None:
-        config.check_pacing(quota, polling)
         self._pace = Pace(None if quota is None else quota.get_per_second)
         self._polling = polling
         self._hazard = Hazard()
