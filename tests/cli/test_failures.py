@@ -58,7 +58,7 @@ def test_an_interrupt_tells_what_is_at_stake(capsys: pytest.CaptureFixture[str])
     with pytest.raises(Exception, match="d7q") as caught, about("d7q"):
         raise KeyboardInterrupt
     assert report(caught.value) == 130
-    expected = "yagrpc: interrupted; operation d7q goes on; get its result with: yagrpc operation wait d7q\n"
+    expected = "yagrpc: interrupted; operation d7q is still running; get its result with: yagrpc operation wait d7q\n"
     assert capsys.readouterr().err == expected
     with pytest.raises(Exception, match="may be billed twice") as caught, submitting():
         raise KeyboardInterrupt

@@ -237,11 +237,6 @@ def raise_broken(error: grpc.RpcError, call: Call[Any, Any], way: Way) -> NoRetu
 
 def _ambiguous(failure: CallError, attempts: int) -> AmbiguousSubmitError:
     kind = SubmitTimeoutError if failure.code is Code.DEADLINE_EXCEEDED else AmbiguousSubmitError
-    return kind(
-        failure.message,
-        code=failure.code,
-        method=failure.method,
-        endpoint=failure.endpoint,
-        client_request_id=failure.client_request_id,
-        attempts=attempts,
-    )
+    context = failure.context
+    context["attempts"] = attempts
+    return kind(failure.message, **context)

@@ -69,17 +69,22 @@ def unreadable(answer: Unreadable, call: Call[Any, Any], endpoint: str, attempts
     """The error of an answer that can't be read."""
     if answer.limit is not None:
         return MessageTooLargeError(
-            answer.size, answer.limit, RECEIVE_OPTION, **_context(call, endpoint, attempts, call.ids.request_id)
+            answer.size,
+            answer.limit,
+            RECEIVE_OPTION,
+            method=call.method.path,
+            endpoint=endpoint,
+            attempts=attempts,
+            operation_id=call.operation_id,
+            **call.ids._asdict(),
         )
     text = f"the answer to {call.method.path} does not parse ({answer.size} bytes: {answer.reason})"
-    return result_error(text, call)
+    return result_error(text, call).with_context(endpoint=endpoint)
 
 
 def result_error(text: str, call: Call[Any, Any]) -> ResultError:
-    """The error of an answer without a result, with the id of its call."""
-    error = ResultError(text)
-    error.client_request_id = call.client_request_id
-    return error
+    """The error of an answer without a result, with what is known of its call."""
+    return ResultError(text, method=call.method.path, operation_id=call.operation_id, **call.ids._asdict())
 
 
 def too_large(failure: CallError, call: Call[Any, Any], send_limit: int) -> MessageTooLargeError | None:
@@ -90,22 +95,10 @@ def too_large(failure: CallError, call: Call[Any, Any], send_limit: int) -> Mess
     """
     if failure.code is not Code.RESOURCE_EXHAUSTED:
         return None
-    context = _context(call, failure.endpoint, failure.attempts, failure.request_id)
     size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0
     if -1 < send_limit < size:
-        return MessageTooLargeError(size, send_limit, SEND_OPTION, **context)
+        return MessageTooLargeError(size, send_limit, SEND_OPTION, **failure.context)
     if (found := _SIZES.search(failure.message)) and not failure.message.startswith("SERVER"):
         option = SEND_OPTION if found["sent"] else RECEIVE_OPTION
-        return MessageTooLargeError(int(found["size"]), int(found["limit"]), option, **context)
+        return MessageTooLargeError(int(found["size"]), int(found["limit"]), option, **failure.context)
     return None
-
-
-def _context(call: Call[Any, Any], endpoint: str, attempts: int, request_id: str) -> dict[str, Any]:
-    return {
-        "method": call.method.path,
-        "endpoint": endpoint,
-        "request_id": request_id,
-        "client_request_id": call.client_request_id,
-        "attempts": attempts,
-        "operation_id": call.operation_id,
-    }

@@ -81,7 +81,7 @@ def about(operation_id: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        remedy = f"operation {operation_id} goes on; get its result with: yagrpc operation wait {operation_id}"
+        remedy = f"operation {operation_id} is still running; get its result with: yagrpc operation wait {operation_id}"
         raise InterruptedByUser(f"interrupted; {remedy}") from None
     except YagrpcError:
         raise  # some are also OSError, and they tell the id themselves

@@ -26,7 +26,7 @@ from yagrpc.credentials import (
     ObtainedCredentials,
 )
 from yagrpc.credentials.base import FETCH_TIMEOUT, bearer
-from yagrpc.errors import CallError, ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
+from yagrpc.errors import ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._core.flow import Call
@@ -218,6 +218,4 @@ def _about(failure: YagrpcError, call: Call[Any, Any]) -> YagrpcError:
     """A failure of one's own to raise: several may have waited for the token, and each raise writes into it."""
     mine = copy.copy(failure)
     mine.__cause__ = failure.__cause__
-    if isinstance(mine, CallError) and call.operation_id:
-        mine.operation_id = call.operation_id
-    return mine
+    return mine.with_context(operation_id=call.operation_id)

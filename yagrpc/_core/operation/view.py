@@ -244,12 +244,21 @@ class OperationView(Generic[ResultT, MetadataT]):
         Raises:
             YagrpcError: What went wrong.
         """
-        if self._failure is not None:
-            raise own_copy(self._failure)
-        result = self._type.unpack(self._proto)
+        try:
+            if self._failure is not None:
+                raise own_copy(self._failure)
+            result = self._type.unpack(self._proto)
+        except YagrpcError as error:
+            self._named(error)
+            raise
         if isinstance(result, Answer):
             result.ids = self.ids
         return result
+
+    def _named(self, error: YagrpcError) -> None:
+        """Give an error about the operation the ids of the call that submitted it, where it has none of its own."""
+        if not error.client_request_id:
+            error.with_context(**self.ids._asdict())
 
     def _told_once(self) -> ResultT:
         """The outcome; whoever asks once more after a failure to wait waits again."""
@@ -287,9 +296,10 @@ def get_failure(error: CallError, latest: _pb.operation_pb2.Operation, *, believ
     age = time.time() - latest.created_at.seconds if latest.HasField("created_at") else 0.0
     if age > config.RESULT_LIFETIME:
         text = f"probably deleted: it was created {age / 86400:.1f} days ago, and results are kept for 3"
-        failure = OperationExpiredError(error.operation_id, text)
+        failure = OperationExpiredError(error.operation_id, text).with_context(**error.context)
     else:
-        failure = OperationNotFoundError(error.operation_id, f"the service knows no such operation ({error.message})")
+        text = f"the service knows no such operation ({error.message})"
+        failure = OperationNotFoundError(error.operation_id, text).with_context(**error.context)
     failure.__cause__ = error
     return failure, believed
 
