@@ -289,6 +289,13 @@ def test_what_an_error_knows_stays() -> None:
     assert errors.UnavailableError("no").with_context(attempts=0).attempts == 0
 
 
+def test_an_attribute_that_was_emptied_is_not_known() -> None:
+    error = OperationError("d7q", "odd")
+    error.operation_id = ""
+    assert error.context == {}
+    assert error.with_context(operation_id="d8q").operation_id == "d8q"
+
+
 def test_the_context_of_one_error_is_that_of_another() -> None:
     cause = errors.UnavailableError("gone", **{**GIVEN, "code": Code.UNAVAILABLE})
     assert AmbiguousSubmitError(cause.message, **cause.context).context == cause.context
