@@ -7,12 +7,17 @@ cannot work is a `ConfigError` here, before anything is sent.
 from __future__ import annotations
 
 import math
+import operator
 import os
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc.errors import ConfigError
+from yagrpc.errors.wording import shortened
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 __all__ = ["Polling", "Quota"]
 
@@ -45,7 +50,7 @@ class Quota(NamedTuple):
 
     What all callers of a client send is kept below them: a call waits for its turn, first come, first served. The
     defaults are the documented default quotas ("Quotas and limits in AI Studio"). Support raises them; all clients
-    of one cloud share them.
+    of one cloud share them. Each number is above 0 and at most a billion.
 
     Args:
         get_per_second: `OperationService.Get` calls per second, all operations together.
@@ -71,12 +76,12 @@ class Quota(NamedTuple):
 
 
 class Polling(NamedTuple):
-    """How often one operation is looked at, in seconds; the quota bounds all of them together.
+    """How often one operation is polled, in seconds; the quota bounds all operations together.
 
     Args:
-        first: Until the first look.
-        shortest: Between two looks at a young operation.
-        longest: Between two looks at an old one.
+        first: Until the first Get; 0 sends it at once.
+        shortest: Between two Gets of a young operation; above 0.
+        longest: Between two Gets of an old operation; above 0.
     """
 
     first: float = 1.0
@@ -84,29 +89,108 @@ class Polling(NamedTuple):
     longest: float = 30.0
 
 
-def check_pacing(quota: Quota | None, polling: Polling) -> None:
-    """Check what paces the calls.
+def check_settings(
+    quota: object,
+    polling: object,
+    endpoints: object = None,
+    plaintext: object = False,
+    model: object = "yandexgpt",
+    data_logging: object = None,
+) -> tuple[Quota | None, Polling]:
+    """Check a client's settings, before anything is computed from them.
+
+    Returns:
+        The quota and the polling, their numbers as `int` or `float`, whatever kind of number was given.
 
     Raises:
-        ConfigError: A quota is no number above 0, or an interval none of 0 or more.
+        ConfigError: A setting is of the wrong kind, or a number is out of its range.
     """
-    if not isinstance(quota, (Quota, type(None))):
-        raise ConfigError(f"quota is {quota!r}: it takes a yagrpc.Quota, or None for no limits")
-    for name, limit in (quota or _NO_QUOTA)._asdict().items():
-        counted = name == "concurrent_completions"
-        if limit is not None and not (_is_number(limit) and limit > 0 and (not counted or isinstance(limit, int))):
-            takes = "a whole number of calls" if counted else f"calls per {name.rpartition('_')[2]}"
-            raise ConfigError(f"quota.{name} is {limit!r}: it takes {takes}, or None for no limit")
-    for name, seconds in polling._asdict().items():
-        if not (_is_number(seconds) and seconds >= 0):
-            raise ConfigError(f"polling.{name} is {seconds!r}: it takes seconds, 0 or more")
+    if not (quota is None or isinstance(quota, Quota)):
+        raise _refused("quota", quota, "a yagrpc.Quota, or None for no limits")
+    if not isinstance(polling, Polling):
+        raise _refused("polling", polling, "a yagrpc.Polling")
+    if endpoints is not None and not (
+        isinstance(endpoints, Mapping) and all(isinstance(name, str) for name in endpoints)
+    ):
+        raise _refused("endpoints", endpoints, "a dict of a service's name and host:port")
+    if not isinstance(plaintext, bool):
+        raise _refused("plaintext", plaintext, "True or False")
+    if not (isinstance(model, str) and model):
+        raise _refused("model", model, "a model's name, such as 'yandexgpt'")
+    if not (data_logging is None or isinstance(data_logging, bool)):
+        raise _refused("data_logging", data_logging, "True, False, or None for the service's default")
+    checked = None if quota is None else Quota(**{name: _limit(name, limit) for name, limit in quota._asdict().items()})
+    return checked, Polling(**{name: _interval(name, seconds) for name, seconds in polling._asdict().items()})
 
 
-_NO_QUOTA: Final = Quota(*[None] * len(Quota._fields))
+def check_interceptors(interceptors: Any, api: ModuleType) -> tuple[Any, ...]:
+    """Check the client interceptors of one of gRPC's two APIs.
+
+    Args:
+        interceptors: The interceptors that the caller gave.
+        api: The API: `grpc` or `grpc.aio`, which have classes of their own.
+
+    Returns:
+        The interceptors, also where an iterator was given.
+
+    Raises:
+        ConfigError: They are no sequence, or one of them is no interceptor of this API.
+    """
+    try:
+        given = tuple(interceptors)
+    except TypeError as error:
+        raise _refused("interceptors", interceptors, f"a sequence of {api.__name__} client interceptors") from error
+    kinds = tuple(getattr(api, f"{kind}ClientInterceptor") for kind in _INTERCEPTED)
+    for index, one in enumerate(given):
+        if not isinstance(one, kinds):
+            takes = f"an object of {api.__name__}'s UnaryUnaryClientInterceptor, or of one of its siblings"
+            raise _refused(f"interceptors[{index}]", one, takes)
+    return given
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _limit(name: str, limit: object) -> Any:
+    """A field of the quota: a number of calls, or `None`."""
+    if limit is None:
+        return None
+    counted = name == "concurrent_completions"
+    number = _number(limit, whole=counted)
+    if number is None or not 0 < number <= _MOST_CALLS:
+        takes = "a whole number of calls" if counted else f"calls per {name.rpartition('_')[2]}"
+        raise _refused(f"quota.{name}", limit, f"{takes}, above 0 and up to a billion, or None for no limit")
+    return number
+
+
+def _interval(name: str, seconds: object) -> float:
+    """A field of the polling: seconds."""
+    number = _number(seconds)
+    if name == "first":  # the first Get may follow at once
+        if number is None or number < 0:
+            raise _refused("polling.first", seconds, "seconds, 0 or more")
+    elif number is None or number <= 0:
+        raise _refused(f"polling.{name}", seconds, "seconds, above 0")
+    return number
+
+
+def _number(value: Any, *, whole: bool = False) -> int | float | None:
+    """A finite number as `int` or `float`, of whatever library it is; `None` for everything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = operator.index(value) if whole or hasattr(value, "__index__") else float(value.__float__())
+        return number if math.isfinite(number) else None
+    except Exception:  # a number's conversion is anybody's code; an int may be larger than any float
+        return None
+
+
+def _refused(name: str, value: object, takes: str) -> ConfigError:
+    return ConfigError(f"{name} is {shortened(value)}: it takes {takes}")
+
+
+_INTERCEPTED: Final = ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream")
+"""What the names of gRPC's classes of interceptors begin with."""
+
+_MOST_CALLS: Final = 1e9
+"""The largest number of a quota: more is a mistake, or means no limit."""
 
 
 class Endpoints(NamedTuple):
@@ -166,20 +250,6 @@ def check_given_endpoint(name: str, address: str, *, plaintext: bool) -> None:
     _check_address(name, address)
     if plaintext:
         _check_loopback(name, address, "leave plaintext out to use TLS")
-
-
-def check_kinds(quota: object, polling: object, endpoints: object) -> None:
-    """Check that settings are of the kind that they should be, before anything is read from them.
-
-    Raises:
-        ConfigError: One is not.
-    """
-    if quota is not None and not isinstance(quota, Quota):
-        raise ConfigError(f"quota is a {type(quota).__name__}: give yagrpc.Quota(...), or None for no limit")
-    if not isinstance(polling, Polling):
-        raise ConfigError(f"polling is a {type(polling).__name__}: give yagrpc.Polling(...)")
-    if endpoints is not None and not isinstance(endpoints, Mapping):
-        raise ConfigError(f"endpoints is a {type(endpoints).__name__}: give a dict of service and host:port")
 
 
 def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool) -> None:

@@ -58,7 +58,7 @@ def test_an_interrupt_reports_the_id_or_the_possible_cost(capsys: pytest.Capture
     with pytest.raises(Exception, match="d7q") as caught, reporting_id("d7q"):
         raise KeyboardInterrupt
     assert report(caught.value) == 130
-    expected = "yagrpc: interrupted; operation d7q is not cancelled; get its result with: yagrpc operation wait d7q\n"
+    expected = "yagrpc: interrupted; operation d7q is still running; get its result with: yagrpc operation wait d7q\n"
     assert capsys.readouterr().err == expected
     with pytest.raises(Exception, match="may be billed twice") as caught, submitting():
         raise KeyboardInterrupt

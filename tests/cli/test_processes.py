@@ -167,7 +167,7 @@ def test_ctrl_c_reports_the_id(
     assert (process.returncode, out) == (130, "")
     seen = terminal.rest()
     assert seen.endswith(
-        f"yagrpc: interrupted; operation {operation_id} is not cancelled; "
+        f"yagrpc: interrupted; operation {operation_id} is still running; "
         f"get its result with: yagrpc operation wait {operation_id}\r\n"
     )
     assert "Traceback" not in seen

@@ -391,20 +391,56 @@ def test_a_token_that_can_not_be_had_ends_the_wait(subject: Any, emulator: Emula
 def test_a_submit_that_may_have_been_accepted_is_not_sent_again(
     subject: Any, served: Any, code: grpc.StatusCode
 ) -> None:
-    served.start(completion_async=lambda request, context: context.abort(code, "after the work was done"))
+    def submit(request: Any, context: grpc.ServicerContext) -> Any:
+        context.set_trailing_metadata((("x-request-id", "req"), ("x-server-trace-id", "trace")))
+        context.abort(code, "after the work was done")
+
+    served.start(completion_async=submit)
     client = subject.client(endpoint=served.address, plaintext=True)
     with pytest.raises(yagrpc.AmbiguousSubmitError, match="may or may not") as caught:
         subject(client.completion_async("hello", request_id="r-7"))
     assert caught.value.client_request_id == "r-7"
-    assert isinstance(caught.value.__cause__, yagrpc.CallError)
+    assert (caught.value.request_id, caught.value.server_trace_id) == ("req", "trace")
+    cause = caught.value.__cause__
+    assert isinstance(cause, yagrpc.CallError)
+    assert caught.value.context == cause.context
     assert served.calls == ["completion_async"]
+
+
+def test_an_error_about_an_operation_has_the_ids_of_its_submit(subject: Any, served: Any) -> None:
+    def submit(request: Any, context: grpc.ServicerContext) -> Any:
+        context.set_trailing_metadata((("x-request-id", "req"), ("x-server-trace-id", "trace")))
+        return _pb.operation_pb2.Operation(id="op1")
+
+    def get(request: Any, context: grpc.ServicerContext) -> Any:
+        operation = _pb.operation_pb2.Operation(id="op1", done=failed.is_set())
+        if operation.done:
+            operation.error.code = grpc.StatusCode.INTERNAL.value[0]
+        return operation
+
+    failed = threading.Event()
+    client = subject.client(endpoint=served.start(completion_async=submit, get=get).address, plaintext=True)
+    operation = subject(client.completion_async("hello", request_id="r-7"))
+    ids = {"client_request_id": "r-7", "request_id": "req", "server_trace_id": "trace", "operation_id": "op1"}
+    with pytest.raises(yagrpc.OperationTimeoutError) as late:
+        subject(operation.result(timeout=0))
+    assert late.value.context == ids
+    failed.set()
+    with pytest.raises(yagrpc.OperationFailedError) as ended:
+        subject(operation.result(timeout=10))
+    assert ended.value.context == {**ids, "code": yagrpc.Code.INTERNAL}
+    subject(client.close())
+    with pytest.raises(yagrpc.ClientClosedError) as closed:
+        subject(client.operation("op1").result())
+    assert closed.value.context == {"operation_id": "op1"}  # another client may have submitted it
 
 
 def test_an_acceptance_without_an_id_is_told(subject: Any, served: Any) -> None:
     served.start(completion_async=lambda request, context: _pb.operation_pb2.Operation())
     client = subject.client(endpoint=served.address, plaintext=True)
-    with pytest.raises(yagrpc.ResultError, match="gave no operation id"):
-        subject(client.completion_async("hello"))
+    with pytest.raises(yagrpc.ResultError, match="gave no operation id") as caught:
+        subject(client.completion_async("hello", request_id="r-7"))
+    assert (caught.value.client_request_id, caught.value.method) == ("r-7", paths.COMPLETION_ASYNC)
 
 
 def test_a_submit_that_the_quota_refused_is_sent_again(subject: Any, served: Any) -> None:

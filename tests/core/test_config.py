@@ -1,17 +1,33 @@
-"""Endpoints and folder: what the arguments say, then the environment, and what cannot work."""
+"""Settings: what the arguments say, then the environment, and what cannot work."""
 
 from __future__ import annotations
 
 import inspect
 import ipaddress
+import math
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import yagrpc
 from yagrpc import config
-from yagrpc.config import Endpoints, Polling, Quota, is_loopback, resolve_endpoints, resolve_folder
+from yagrpc._core.polling.scheduler import Scheduler
+from yagrpc._core.quota.gates import Gates, Limit
+from yagrpc.config import (
+    Endpoints,
+    Polling,
+    Quota,
+    check_settings,
+    is_loopback,
+    resolve_endpoints,
+    resolve_folder,
+)
 from yagrpc.errors import ConfigError
 
 SERVICE = Endpoints(
@@ -301,3 +317,203 @@ def test_every_setting_is_documented() -> None:
     for settings in (Quota, Polling):
         document = inspect.getdoc(settings) or ""
         assert all(f"{name}: " in document for name in settings._fields)
+
+
+# Quota and polling
+
+
+class Whole:
+    """A whole number of another library, such as numpy's."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __index__(self) -> int:
+        return self.number
+
+
+class Real:
+    """A number of another library, such as numpy's."""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def __float__(self) -> float:
+        return self.number
+
+
+class Broken:
+    """A value whose conversion fails, such as an array of several numbers."""
+
+    def __float__(self) -> float:
+        raise TypeError("only arrays of size 1 can be converted")
+
+    def __repr__(self) -> str:
+        return "array([1.,\n 2.])"
+
+
+NO_NUMBERS = [True, False, "5", b"5", "", math.nan, math.inf, -math.inf, -1, -0.5, [5], object(), 1j, 10**400, Broken(),
+              Real(math.nan), Whole(-1)]  # fmt: skip
+"""What no field of `Quota` or `Polling` takes."""
+
+RATES = [name for name in Quota._fields if name != "concurrent_completions"]
+
+CLIENTS = pytest.mark.parametrize("client", [yagrpc.Client, yagrpc.AsyncClient])
+
+
+def paced(quota: Any = Quota(), polling: Any = Polling()) -> tuple[Quota | None, Polling]:
+    """What is made of the two settings."""
+    return check_settings(quota=quota, polling=polling)
+
+
+def rates(number: Any) -> Quota:
+    """A quota with one number for all rates."""
+    return Quota()._replace(**dict.fromkeys(RATES, number))
+
+
+@pytest.mark.parametrize("limit", [*NO_NUMBERS, 0, 0.0, -0.0, Whole(0), Real(0.0), 1e10, Decimal("NaN")], ids=repr)
+@pytest.mark.parametrize("name", Quota._fields)
+def test_a_quota_that_cannot_be_kept_is_refused_by_its_name(name: str, limit: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^quota\.{name} is .+: it takes .*, or None for no limit$") as caught:
+        paced(Quota(**{name: limit}))
+    unit = "a whole number of calls" if name == "concurrent_completions" else f"calls per {name.rpartition('_')[2]}"
+    assert f": it takes {unit}, above 0" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("limit", [1.5, 1.0, Real(1.0), Decimal(1)])
+def test_a_count_is_whole(limit: Any) -> None:
+    with pytest.raises(ConfigError, match=r"concurrent_completions is .+: it takes a whole number of calls"):
+        paced(Quota(concurrent_completions=limit))
+
+
+@pytest.mark.parametrize("quota", [50, "none", (50.0,), {}, Polling(), False])
+def test_a_quota_is_one(quota: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^quota is .+: it takes a yagrpc\.Quota, or None for no limits$"):
+        paced(quota)
+
+
+@pytest.mark.parametrize("seconds", [*NO_NUMBERS, None], ids=repr)
+@pytest.mark.parametrize("name", Polling._fields)
+def test_an_interval_that_is_none_is_refused_by_its_name(name: str, seconds: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^polling\.{name} is .+: it takes seconds, (0 or more|above 0)$"):
+        paced(polling=Polling()._replace(**{name: seconds}))
+
+
+def test_only_the_first_interval_may_be_0() -> None:
+    assert paced(polling=Polling(first=0))[1].first == 0
+    for name in ("shortest", "longest"):
+        with pytest.raises(ConfigError, match=rf"^polling\.{name} is 0: it takes seconds, above 0$"):
+            paced(polling=Polling()._replace(**{name: 0}))
+
+
+@pytest.mark.parametrize("polling", [None, 1.0, (1.0, 0.5, 30.0), {}, Quota()])
+def test_a_polling_is_one(polling: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^polling is .+: it takes a yagrpc\.Polling$"):
+        paced(polling=polling)
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [(5, 5), (5.5, 5.5), (Whole(5), 5), (Real(5.5), 5.5), (Decimal("5.5"), 5.5), (Fraction(11, 2), 5.5)],
+)
+def test_a_number_of_any_library_becomes_pythons_own(given: Any, number: float) -> None:
+    quota, polling = paced(rates(given), Polling(given, given, given))
+    assert quota == rates(number)
+    assert polling == Polling(number, number, number)
+    assert {type(getattr(quota, name)) for name in RATES} == {type(polling.first)} == {type(number)}
+
+
+def test_a_count_of_any_library_becomes_an_int() -> None:
+    quota, _ = paced(Quota(concurrent_completions=Whole(3)))  # type: ignore[arg-type]
+    assert quota is not None
+    assert type(quota.concurrent_completions) is int
+
+
+def test_no_quota_stays_none() -> None:
+    nothing = Quota(*[None] * len(Quota._fields))
+    assert paced(None)[0] is None
+    assert paced(nothing)[0] == nothing
+
+
+@given(rate=st.floats(5e-324, 1e9), count=st.integers(1, 10**9), seconds=st.floats(5e-324, 1e308))
+@example(rate=1e9, count=10**9, seconds=1e308)
+@example(rate=5e-324, count=1, seconds=5e-324)
+def test_whatever_passes_can_be_computed_with(rate: float, count: int, seconds: float) -> None:
+    quota, polling = paced(rates(rate)._replace(concurrent_completions=count), Polling(seconds, seconds, seconds))
+    gates, scheduler = Gates(quota), Scheduler(quota, polling)
+    gate = gates.of("/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion")
+    assert gate is not None
+    for now in (0.0, 1.0):
+        slot = gate.join()
+        gate.take(slot, now)
+        gate.bound(slot, now)
+        scheduler.take(now)
+        assert len(gates.used(now, Limit(*scheduler.gets(now)))) == len(Quota._fields)
+
+
+# All settings, by both clients
+
+
+@CLIENTS
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"quota": Quota(submit_per_second=0)}, "quota.submit_per_second is 0: it takes calls per second"),
+        ({"quota": Quota(submit_per_second="5")}, "quota.submit_per_second is '5': it takes calls per second"),  # type: ignore[arg-type]
+        ({"quota": Quota(submit_per_hour=0)}, "quota.submit_per_hour is 0: it takes calls per hour"),
+        ({"quota": Quota(get_per_second=math.nan)}, "quota.get_per_second is nan: it takes calls per second"),
+        ({"quota": 5}, "quota is 5: it takes a yagrpc.Quota"),
+        ({"polling": Polling(first=math.inf)}, "polling.first is inf: it takes seconds"),
+        ({"polling": None}, "polling is None: it takes a yagrpc.Polling"),
+        ({"plaintext": "no"}, "plaintext is 'no': it takes True or False"),
+        ({"plaintext": None}, "plaintext is None: it takes True or False"),
+        ({"plaintext": 1}, "plaintext is 1: it takes True or False"),
+        ({"model": None}, "model is None: it takes a model's name"),
+        ({"model": 5}, "model is 5: it takes a model's name"),
+        ({"model": ""}, "model is '': it takes a model's name"),
+        ({"data_logging": "no"}, "data_logging is 'no': it takes True, False, or None"),
+        ({"data_logging": 0}, "data_logging is 0: it takes True, False, or None"),
+        ({"endpoints": ["a:1"]}, "endpoints is ['a:1']: it takes a dict"),
+        ({"endpoints": {5: "a:1"}}, "endpoints is {5: 'a:1'}: it takes a dict"),
+        ({"interceptors": 5}, "interceptors is 5: it takes a sequence of grpc"),
+        ({"interceptors": None}, "interceptors is None: it takes a sequence of grpc"),
+        ({"interceptors": [print]}, "interceptors[0] is <built-in function print>: it takes an object of grpc"),
+        ({"interceptors": "no"}, "interceptors[0] is 'n': it takes an object of grpc"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused_by_its_name(client: Any, settings: Any, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        client(**{"folder_id": "b1g", "credentials": yagrpc.ApiKey("secret"), **settings})
+    assert str(caught.value).startswith(expected)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@CLIENTS
+def test_the_settings_are_checked_before_the_environment(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YAGRPC_EMULATOR_HOST", "nonsense")
+    monkeypatch.setenv("YC_FOLDER_ID", "no folder")
+    with pytest.raises(ConfigError, match="submit_per_second"):
+        client(quota=Quota(submit_per_second=0), endpoint="nonsense", credentials=5)
+
+
+def test_interceptors_are_those_of_the_clients_own_api() -> None:
+    for client, wrong in ((yagrpc.Client, AsyncCounting()), (yagrpc.AsyncClient, Counting)):
+        with pytest.raises(ConfigError, match=r"^interceptors\[0\] is .+: it takes an object of grpc"):
+            client(folder_id="b1g", credentials=yagrpc.ApiKey("secret"), interceptors=[wrong])
+
+
+class Counting(grpc.UnaryUnaryClientInterceptor):
+    """An interceptor of gRPC's blocking API."""
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Pass the call on."""
+        return continuation(client_call_details, request)
+
+
+class AsyncCounting(grpc.aio.UnaryUnaryClientInterceptor):
+    """An interceptor of gRPC's asyncio API."""
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Pass the call on."""
+        return await continuation(client_call_details, request)

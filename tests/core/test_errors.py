@@ -191,6 +191,149 @@ def test_an_error_crosses_processes() -> None:
     same(OperationFailedError("d7q", "no", code=Code.INTERNAL), caught)
 
 
+# The context
+
+
+DEFAULTS: dict[str, Any] = {
+    "code": None,
+    "method": "",
+    "endpoint": "",
+    "client_request_id": "",
+    "request_id": "",
+    "server_trace_id": "",
+    "attempts": 0,
+    "operation_id": "",
+    "hint": "",
+}
+
+GIVEN: dict[str, Any] = {
+    "code": Code.DATA_LOSS,
+    "method": "/p.S/R",
+    "endpoint": "host:1",
+    "client_request_id": "our id",
+    "request_id": "their id",
+    "server_trace_id": "their trace",
+    "attempts": 41,
+    "operation_id": "d9z",
+    "hint": "look again",
+}
+
+
+def plain(kind: type[YagrpcError], **context: Any) -> YagrpcError:
+    """An error of a class, with what its constructor needs, and a context."""
+    needed: dict[str, Any] = {
+        "message": "it failed",
+        "operation_id": "",
+        "field": "temperature",
+        "value": 7,
+        "allowed": "less",
+        "size": 2,
+        "limit": 1,
+        "option": "grpc.max_receive_message_length",
+        "quota": "get_per_second",
+        "seconds": 1.0,
+        "timeout": 1.0,
+    }
+    parameters = inspect.signature(kind).parameters.values()
+    wanted = {one.name for one in parameters if one.name == "message" or one.default is one.empty}
+    return kind(**{name: value for name, value in needed.items() if name in wanted} | context)
+
+
+def test_the_context_is_that_of_the_class_attributes() -> None:
+    assert Context.__optional_keys__ == set(DEFAULTS) == set(GIVEN)
+    assert {name: getattr(YagrpcError, name) for name in DEFAULTS} == DEFAULTS
+
+
+@every_class
+def test_an_error_has_every_attribute_and_stores_only_what_it_was_given(kind: type[YagrpcError]) -> None:
+    error = plain(kind)
+    assert error.message
+    assert not DEFAULTS.keys() & vars(error).keys()
+    fixed = {"code": kind.code, "attempts": 1 if issubclass(kind, CallError | AmbiguousSubmitError) else 0}
+    assert {name: getattr(error, name) for name in DEFAULTS} == {**DEFAULTS, **fixed}
+    empty = plain(kind, **{name: value for name, value in DEFAULTS.items() if name != "attempts"})
+    assert vars(empty) == vars(error)
+    assert not str(error).endswith(")")
+
+
+@every_class
+def test_the_context_that_is_given_is_kept_shown_and_copied(kind: type[YagrpcError]) -> None:
+    error = plain(kind, **GIVEN)
+    assert error.context == GIVEN
+    shown = str(error)
+    assert len(shown.splitlines()) == 1
+    for name, value in GIVEN.items():
+        shown_as = "" if name == "code" and kind.code is not None and "failed: " not in shown else value
+        assert getattr(shown_as, "name", str(shown_as)) in shown
+    for value in GIVEN.values():
+        assert shown.count(getattr(value, "name", str(value))) <= 1
+    assert shown in repr(error)
+    for again in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        same(error, again)
+        assert again.context == GIVEN
+
+
+@every_class
+def test_what_an_error_does_not_know_is_filled_in(kind: type[YagrpcError]) -> None:
+    error = plain(kind)
+    assert error.with_context(**GIVEN) is error
+    assert error.context == ({**GIVEN, "code": kind.code} if kind.code is not None else GIVEN)
+    before = copy.copy(error)
+    same(error.with_context(**dict.fromkeys(GIVEN, "other")), before)  # type: ignore[arg-type]
+
+
+def test_what_an_error_knows_stays() -> None:
+    error = ConfigError("no", method="/p.S/R", attempts=0).with_context(method="other", attempts=3, request_id="req")
+    assert error.context == {"method": "/p.S/R", "attempts": 0, "request_id": "req"}
+    assert errors.UnavailableError("no", attempts=1).with_context(attempts=3).attempts == 1
+    assert errors.UnavailableError("no").with_context(attempts=0).attempts == 0
+
+
+def test_an_attribute_that_was_emptied_is_not_known() -> None:
+    error = OperationError("d7q", "odd")
+    error.operation_id = ""
+    assert error.context == {}
+    assert error.with_context(operation_id="d8q").operation_id == "d8q"
+
+
+def test_the_context_of_one_error_is_that_of_another() -> None:
+    cause = errors.UnavailableError("gone", **{**GIVEN, "code": Code.UNAVAILABLE})
+    assert AmbiguousSubmitError(cause.message, **cause.context).context == cause.context
+    assert OperationError("d7q", "odd").with_context(**cause.context).operation_id == "d7q"
+
+
+@every_class
+def test_a_keyword_that_no_error_has_is_refused(kind: type[YagrpcError]) -> None:
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\(\) got an unexpected keyword argument 'requestid'$"):
+        plain(kind, requestid="x")
+    with pytest.raises(TypeError, match="requestid"):
+        plain(kind).with_context(requestid="x")  # type: ignore[call-arg]
+
+
+def test_a_number_is_the_code_of_an_error_where_there_is_one() -> None:
+    assert YagrpcError("no", code=5).code is Code.NOT_FOUND
+    assert str(YagrpcError("no", code=5)) == "no (code NOT_FOUND)"
+    assert (YagrpcError("no", code=99).code, str(YagrpcError("no", code=99))) == (99, "no (code status 99)")
+
+
+def test_attempts_are_shown_where_they_say_something() -> None:
+    assert str(ConfigError("no", attempts=1)) == str(ConfigError("no", attempts=0)) == "no"
+    assert str(ConfigError("no", attempts=2)) == "no (attempts 2)"
+    assert str(errors.UnavailableError("no", attempts=0)) == "UNAVAILABLE: no (attempts 0)"
+
+
+def test_a_quota_wait_says_whether_anything_was_sent() -> None:
+    never = QuotaWaitError("get_per_second", None, timeout=1.0)
+    assert (
+        str(never)
+        == "no slot under quota.get_per_second in 1 s, there is one when a running call ends; nothing was sent"
+    )
+    refused = QuotaWaitError("get_per_second", 2.0, timeout=1.0, attempts=2)
+    assert str(refused) == (
+        "no slot under quota.get_per_second in 1 s, there is one in 2 s; a quota refused every attempt (attempts 2)"
+    )
+
+
 # Texts
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yagrpc import config, methods
+from yagrpc import methods
 from yagrpc._core.quota.admission import Admission
 from yagrpc._core.quota.gates import LONGEST_PAUSE, Gate, Gates, Limit
 from yagrpc._core.quota.windows import Gauge, Slot, Window
 from yagrpc.config import Quota
-from yagrpc.errors import ClientClosedError, ConfigError
+from yagrpc.errors import ClientClosedError
 
 START = 1_000_003.7
 SPACING = 1 / 0.98
@@ -341,7 +341,7 @@ def test_a_method_has_its_quotas(method: Any, names: tuple[str, ...]) -> None:
     gate = Gates(Quota()).of(method.path)
     assert tuple(limit.name for limit in gate.limits) == names if gate is not None else not names
     assert Gates(None).of(method.path) is None
-    assert Gates(config._NO_QUOTA).of(method.path) is None
+    assert Gates(Quota(*[None] * len(Quota._fields))).of(method.path) is None
 
 
 def test_both_tokenizers_share_one_quota() -> None:
@@ -378,17 +378,3 @@ def test_what_is_used_and_left() -> None:
 
 def test_the_fields_are_those_of_the_quota() -> None:
     assert Gates(None).used(START, Limit(None, 0, None, 0))._fields == Quota._fields
-
-
-@pytest.mark.parametrize("limit", [0, -1, math.nan, math.inf, True, "10"])
-@pytest.mark.parametrize("name", Quota._fields)
-def test_a_quota_that_cannot_be_kept_is_told(name: str, limit: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^quota\.{name} is {limit!r}: it takes .*, or None for no limit$"):
-        config.check_pacing(Quota(**{name: limit}), config.Polling())
-
-
-def test_a_count_is_whole_and_a_quota_is_one() -> None:
-    with pytest.raises(ConfigError, match=r"concurrent_completions is 1\.5: it takes a whole number of calls"):
-        config.check_pacing(Quota(concurrent_completions=1.5), config.Polling())  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"quota is 50: it takes a yagrpc\.Quota, or None"):
-        config.check_pacing(50, config.Polling())  # type: ignore[arg-type]

@@ -122,7 +122,7 @@ def test_an_interrupt_ends_a_wait_at_once_with_the_id(service: Any) -> None:
     assert service.asked.wait(30)  # the wait has begun
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
-    assert "KeyboardInterrupt: while operation op1 was waited for; it goes on" in told
+    assert "KeyboardInterrupt: while waiting for operation op1, which is still running" in told
 
 
 ENDING = """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from yagrpc import _pb, config
 from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.view import MetadataT, OperationView, ResultT, ResultType
+from yagrpc.errors import YagrpcError
 from yagrpc.ids import NO_IDS, RequestIds
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
             YagrpcError: Asking failed.
         """
         if not self._proto.done:
-            self._proto = await self._client._poller.look(self, checked_timeout(timeout))
+            try:
+                self._proto = await self._client._poller.look(self, checked_timeout(timeout))
+            except YagrpcError as error:
+                self._named(error)
+                raise
         return self
 
     async def result(self, timeout: float | None = None) -> ResultT:
@@ -86,7 +91,11 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
             ClientClosedError: The client was closed meanwhile.
         """
         if not self._over:
-            self._proto = await self._client._poller.wait(self, checked_timeout(timeout))
+            try:
+                self._proto = await self._client._poller.wait(self, checked_timeout(timeout))
+            except YagrpcError as error:
+                self._named(error)
+                raise
         return self._told_once()
 
     async def cancel(self, **parameters: Unpack[CallParameters]) -> None:

@@ -22,8 +22,8 @@ class AsyncStream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `async with` block, or `close()`, ends the call.
 
     Nothing is sent before the first message is asked for. After an error the stream is over, and so it is where a task
-    that waited for a message was cancelled. `last` is the last message, also then: of a streamed completion, all the text
-    so far. A stream that is collected releases its slot under the quota.
+    that waited for a message was cancelled. `last` is the last message, also then: of a streamed
+    completion, all the text so far. A stream that is collected releases its slot under the quota.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class AsyncStream(Generic[ItemT]):
             if isinstance(error, Exception) or self._responses is None or self._responses.ended:
                 self._end()
             raise
-        if self._closed or message is END:
+        if self._closed or not isinstance(message, RpcStatus):
             self._end()
             raise StopAsyncIteration
         self._end()

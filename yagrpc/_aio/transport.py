@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from yagrpc import config
 from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.call.call import AnyMethod, Call
@@ -44,7 +45,7 @@ class AsyncTransport:
         interceptors: Given to every channel that is opened here; a host's channel has its own.
 
     Raises:
-        ConfigError: Interceptors with nothing to put them on.
+        ConfigError: An interceptor is not one of `grpc.aio`'s, or there is no channel to put it on.
     """
 
     def __init__(
@@ -55,10 +56,10 @@ class AsyncTransport:
         operation_channel: grpc.aio.Channel | None,
         interceptors: Sequence[Any],
     ) -> None:
-        if interceptors and channel is not None and operation_channel is not None:
+        self._interceptors = config.check_interceptors(interceptors, grpc.aio)
+        if self._interceptors and channel is not None and operation_channel is not None:
             raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
         self._core = core
-        self._interceptors = interceptors
         self._options = options
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._opened: list[grpc.aio.Channel] = []
@@ -209,8 +210,8 @@ class AsyncTransport:
     def _ended(self, call: Call[Any, Any]) -> RpcStatus | None:
         """How an rpc ended that gRPC raised CancelledError for; `None` where the task itself is being cancelled.
 
-        Closing a channel or a stream cancels its rpcs, and so does a stream of requests that fails. Before Python 3.11 a
-        task does not show whether it is being cancelled: there whatever was closed is the reason.
+        Closing a channel or a stream cancels its rpcs, and so does a stream of requests that fails. Before Python
+        3.11 a task does not show whether it is being cancelled: there whatever was closed is the reason.
         """
         if request_error(call) is not None:
             return RpcStatus(Code.CANCELLED, "the stream of requests failed")

@@ -87,7 +87,7 @@ class ClientCore:
         send_limit: int = config.MESSAGE_LIMIT,
         host_channels: Iterable[str] = (),
     ) -> None:
-        config.check_kinds(quota, polling, endpoints)
+        quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
         self.root_certificates = root_certificates
@@ -101,6 +101,7 @@ class ClientCore:
             self.credentials = resolve_credentials(credentials)
         self.runtime = runtime
         self.clock = runtime.clock
+        self.wall = runtime.wall
         self.model = model
         self.quota = quota
         self.polling = polling
@@ -118,10 +119,10 @@ class ClientCore:
         else:
             tokens = Tokens(
                 self.credentials,
-                exchange=lambda identity: exchange(identity, self._send_identity, self.runtime.wall),
+                exchange=lambda identity: exchange(identity, self._send_identity, lambda: self.wall()),
                 audience=lambda: audience(self.endpoint_of(methods.IamTokenService.Create)),
                 clock=lambda: self.clock(),
-                wall=lambda: self.runtime.wall(),
+                wall=lambda: self.wall(),
                 jitter=self.jitter,
             )
             self.authorizer = Authorizer(tokens, self.folder_id)
@@ -240,7 +241,8 @@ class ClientCore:
         try:
             result = make(answer)
         except ResultError as error:
-            raise error.with_context(method=call.method.path, attempts=1, **call.ids._asdict())
+            error.with_context(method=call.method.path, **call.ids._asdict())
+            raise
         if isinstance(result, Answer):
             result.ids = call.ids
         return result
@@ -331,9 +333,8 @@ def poll_failure(error: Exception, operation_id: str) -> YagrpcError:
     if isinstance(error, ClientClosedError):
         return ClientClosedError(operation_id)
     if isinstance(error, ConfigError):
-        failure: YagrpcError = ConfigError(
-            f"operation {operation_id} is still running, but can't be polled: {error}", operation_id=operation_id
-        )
+        text = f"the operation is still running, but its Get could not be sent: {error.message}"
+        failure: YagrpcError = ConfigError(text, operation_id=operation_id).with_context(**error.context)
         failure.__cause__ = error.__cause__ or error
         return failure
     if isinstance(error, ResultError) and not isinstance(error, OperationResultError):

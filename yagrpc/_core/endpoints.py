@@ -51,7 +51,7 @@ class Directory:
         for name, address in given.items():
             config.check_given_endpoint(f"endpoints[{name!r}]", address, plaintext=endpoints.plaintext)
         self._plaintext = endpoints.plaintext
-        self._known = {
+        self._known: dict[str, str] = {
             **{name: getattr(endpoints, endpoint) for name, endpoint in ENDPOINTS.items()},
             **given,
         }

@@ -1,7 +1,7 @@
 """Flows: generators that yield effects and receive their outcomes.
 
-A flow holds every decision about one call (attempts, deadline, what a failure means); the driver of a shell performs the
-effects, with blocking calls or with awaits. Every effect works in every flow, whatever drives it.
+A flow holds every decision about one call (attempts, deadline, what a failure means); the driver of a shell performs
+the effects, with blocking calls or with awaits. Every effect works in every flow, whatever drives it.
 
 Rules: only the helpers below contain a bare `yield`; every other generator uses `yield from` on them, so that the
 type of the outcome is known. A failed send is a value, an `RpcStatus`; any other failure is raised inside the flow.
@@ -103,7 +103,7 @@ class Wait:
 
 
 class Block:
-    """Effect: call a function that blocks, in a way that keeps no event loop waiting; the outcome is what it returns."""
+    """Effect: call a function that blocks, without keeping an event loop waiting; the outcome is what it returns."""
 
     __slots__ = ("function",)
 
@@ -114,7 +114,8 @@ class Block:
 class Share:
     """Effect: run a flow once for all who ask for the same key meanwhile; the outcome is what it returns.
 
-    The flow runs to its end whatever becomes of those who wait; `TimeoutError` is raised in a flow whose timeout is over.
+    The flow runs to its end whatever becomes of those who wait; `TimeoutError` is raised in a flow whose timeout is
+    over.
     """
 
     __slots__ = ("key", "make", "timeout", "wait")

@@ -9,7 +9,6 @@ without waiting after that: a failure of the first step proves that nothing was 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 from yagrpc._core.call.policy import Kind
@@ -58,11 +57,13 @@ class Ports(Protocol):
     """What the loop needs of the client that it runs for."""
 
     clock: Clock
-    jitter: Callable[[], float]
     authorizer: Authorizer | None
     events: Hub
-
     routes: dict[AnyMethod, Route]
+
+    def jitter(self) -> float:
+        """What a pause is multiplied by, about 1."""
+        ...
 
     def find_route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
         """Where a call goes that is not in `routes` yet; asks endpoint discovery where that has to be found."""
@@ -315,20 +316,11 @@ def ambiguous(failure: Exception, attempts: int) -> AmbiguousSubmitError:
     """The error of a generation that may have run, from the failure that left it open."""
     assert isinstance(failure, CallError)
     kind = SubmitTimeoutError if failure.code is Code.DEADLINE_EXCEEDED else AmbiguousSubmitError
-    return kind(
-        failure.message,
-        code=failure.code,
-        method=failure.method,
-        endpoint=failure.endpoint,
-        client_request_id=failure.client_request_id,
-        request_id=failure.request_id,
-        server_trace_id=failure.server_trace_id,
-        attempts=attempts,
-        operation_id=failure.operation_id,
-        hint=failure.hint,
-    )
+    context = failure.context
+    context["attempts"] = attempts
+    return kind(failure.message, **context)
 
 
 def no_result(text: str, call: Call[Any, Any]) -> ResultError:
     """The error of an answer without a result, with the ids of its call."""
-    return ResultError(text, method=call.method.path, attempts=1, **call.ids._asdict())
+    return ResultError(text, method=call.method.path, **call.ids._asdict())

@@ -1,7 +1,7 @@
 """What both shells do with a submit whose caller has left: cancelled, interrupted, or out of time.
 
-The service may accept it all the same, and its operation id arrives with the answer alone. So the attempt is completed in
-the background, for a while, and closing the client waits for that, for a moment.
+The service may accept it all the same, and its operation id arrives with the answer alone. So the attempt is
+completed in the background, for a while, and closing the client waits for that, for a moment.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from yagrpc import _pb, config
 from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.view import MetadataT, OperationView, ResultT, ResultType
+from yagrpc.errors import YagrpcError
 from yagrpc.ids import NO_IDS, RequestIds
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ class Operation(OperationView[ResultT, MetadataT]):
             YagrpcError: Asking failed.
         """
         if not self._proto.done:
-            self._proto = self._client._poller.look(self, checked_timeout(timeout))
+            try:
+                self._proto = self._client._poller.look(self, checked_timeout(timeout))
+            except YagrpcError as error:
+                self._named(error)
+                raise
         return self
 
     def result(self, timeout: float | None = None) -> ResultT:
@@ -87,7 +92,10 @@ class Operation(OperationView[ResultT, MetadataT]):
             try:
                 self._proto = self._client._poller.wait(self, checked_timeout(timeout))
             except KeyboardInterrupt as interrupt:
-                interrupt.args = (f"while operation {self.id} was waited for; it goes on",)
+                interrupt.args = (f"while waiting for operation {self.id}, which is still running",)
+                raise
+            except YagrpcError as error:
+                self._named(error)
                 raise
         return self._told_once()
 

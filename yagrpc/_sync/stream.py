@@ -21,8 +21,9 @@ ItemT = TypeVar("ItemT")
 class Stream(Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `with` block, or `close()`, ends the call.
 
-    Nothing is sent before the first message is asked for. After an error the stream is over. `last` is the last message, also then: of a streamed completion, all the text
-    so far. A stream that is collected releases its slot under the quota.
+    Nothing is sent before the first message is asked for. After an error the stream is over. `last` is the last
+    message, also then: of a streamed completion, all the text so far. A stream that is collected releases its slot
+    under the quota.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Stream(Generic[ItemT]):
             if isinstance(error, Exception) or self._responses is None or self._responses.ended:
                 self._end()
             raise
-        if self._closed or message is END:
+        if self._closed or not isinstance(message, RpcStatus):
             self._end()
             raise StopIteration
         self._end()

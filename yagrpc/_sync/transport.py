@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import math
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
+from yagrpc import config
 from yagrpc._core.call.call import AnyMethod, Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
@@ -50,6 +52,9 @@ class Transport:
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
         interceptors: Put around every channel, the host's included.
+
+    Raises:
+        ConfigError: An interceptor is not one of `grpc`'s.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class Transport:
         interceptors: Sequence[Any],
     ) -> None:
         self._core = core
-        self._interceptors = interceptors
+        self._interceptors = config.check_interceptors(interceptors, grpc)
         self._options = options
         self._given = {"model": channel, "operation": operation_channel, "iam": None}
         self._lock = threading.Lock()
@@ -158,20 +163,18 @@ class Transport:
                 return
             try:
                 if type(effect) is Send:
-                    rpc = self._future(effect)
-                    rpc.add_done_callback(
-                        lambda rpc, effect=effect: self._step(
-                            flow, lambda: flow.send(self._outcome(rpc, effect.call)), done
-                        )
-                    )
+                    self._future(effect).add_done_callback(functools.partial(self._answered, flow, effect.call, done))
                     return
                 if not (isinstance(effect, Share) and not effect.wait):
-                    in_thread(lambda effect=effect: self._finish(flow, effect, done), "yagrpc-flow")
+                    in_thread(functools.partial(self._finish, flow, effect, done), "yagrpc-flow")
                     return
                 self._sharing.share(effect)
-                resume = lambda: flow.send(None)  # noqa: E731
+                resume = functools.partial(flow.send, None)
             except Exception as error:  # whatever it is, the flow decides
-                resume = lambda error=error: flow.throw(error)  # noqa: E731
+                resume = functools.partial(flow.throw, error)
+
+    def _answered(self, flow: Flow[Any], call: Call[Any, Any], done: Callable[[Any], None], rpc: Any) -> None:
+        self._step(flow, lambda: flow.send(self._outcome(rpc, call)), done)
 
     def _finish(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         try:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import grpc
 
 from yagrpc import _pb, methods
+from yagrpc._core.deadline import Deadline
 from yagrpc._version import __version__
 from yagrpc.credentials.choice import variable_used
 from yagrpc.credentials.exchanged import OAUTH_IS_RETIRED, OAuthToken
@@ -125,7 +126,7 @@ def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
         return
     call = core.call(methods.OperationService.Get, _get_request(), {"timeout": max(timeout, 1.0)})
     try:
-        client._transport.run(core.authorizer.authorize(call))
+        client._transport.run(core.authorizer.authorize(call, Deadline(call.timeout, core.clock)))
     except ConfigError as error:
         yield Finding("credentials", "not set", str(error))
     except YagrpcError as error:
@@ -134,7 +135,7 @@ def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
         used, held = core.authorizer.tokens.credentials, core.authorizer.tokens.held
         validity = "read for every call"
         if held is not None:
-            known = held.told
+            known = held.known
             validity = _validity(held.end - core.wall()) if known else "valid for at most 12 hours, and renewed hourly"
         yield Finding("credentials", "ok", f"{used!r} from {source}; its token is {validity}")
 
@@ -201,7 +202,7 @@ def _clock(client: Client, timeout: float) -> Finding:
     """Compare this machine's clock with the date in the headers of an answer, if there is a date."""
     method = methods.ApiEndpointService.List
     request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
-    request_with_call: Callable[..., Any] = client._transport.callable(method).with_call  # type: ignore[attr-defined]
+    request_with_call: Callable[..., Any] = client._transport._callable(method).with_call  # type: ignore[attr-defined]
     try:
         start = time.time()
         _, call = request_with_call(request, timeout=timeout)

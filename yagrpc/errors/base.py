@@ -92,7 +92,7 @@ class YagrpcError(Exception):
     hint: str = ""
 
     _summarized: ClassVar[tuple[str, ...]] = ()
-    """What the summary shows already, or the class says: it is not repeated in brackets."""
+    """The names that the summary shows, or that the class says: they are not repeated in brackets."""
 
     def __init__(self, message: str = "", **context: Unpack[Context]) -> None:
         super().__init__(message)
@@ -105,7 +105,7 @@ class YagrpcError(Exception):
         known: Context = {}
         for name in Context.__optional_keys__:
             value = getattr(self, name)
-            if name in vars(self) or value != getattr(YagrpcError, name):
+            if value not in ("", None) and (name in vars(self) or value != getattr(YagrpcError, name)):
                 known[name] = value  # type: ignore[literal-required]
         return known
 

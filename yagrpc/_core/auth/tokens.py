@@ -26,7 +26,7 @@ from yagrpc.credentials import (
     ObtainedCredentials,
 )
 from yagrpc.credentials.base import FETCH_TIMEOUT, bearer
-from yagrpc.errors import CallError, ConfigError, UnavailableError, YagrpcError
+from yagrpc.errors import ConfigError, UnavailableError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
@@ -56,7 +56,7 @@ log = logging.getLogger("yagrpc.credentials")
 class Held(NamedTuple):
     """A token, and its times by the wall clock: obtained, renewed after, used without care until, dead after.
 
-    The last is a guess where nobody said.
+    The last is a guess unless it is `known`.
     """
 
     authorization: str
@@ -64,7 +64,7 @@ class Held(NamedTuple):
     due: float
     safe: float
     end: float
-    told: bool
+    known: bool
 
 
 class Tokens:
@@ -223,6 +223,4 @@ def _about(failure: YagrpcError, call: Call[Any, Any]) -> YagrpcError:
     """A failure of one's own to raise: several may have waited for the token, and each raise writes into it."""
     mine = copy.copy(failure)
     mine.__cause__ = failure.__cause__
-    if isinstance(mine, CallError) and call.operation_id:
-        mine.operation_id = call.operation_id
-    return mine
+    return mine.with_context(operation_id=call.operation_id)

@@ -2,8 +2,8 @@
 
 A status proves that nothing was started only where the other side itself sent it, before it did anything. gRPC makes
 statuses of its own, with the same codes: for answer metadata over its limit, for a stream that was reset, for what a
-gateway answers in HTTP. `RpcStatus.from_peer` tells the two apart (see `yagrpc._grpc.status`); without it no status is a
-proof, whatever its code and its text.
+gateway answers in HTTP. `RpcStatus.from_peer` tells the two apart (see `yagrpc._grpc.status`); without it no status
+is a proof, whatever its code and its text.
 
 Rules: no I/O. A text of the other side is read to say more, and to know which queue to wait in, never as a proof.
 """
@@ -175,7 +175,9 @@ def _too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> Messa
     A request over the limit of a channel of our own is known by its size. With a channel of the host's only gRPC's
     wording tells.
     """
-    context = {name: getattr(error, name) for name in _CONTEXT}
+    context: Any = {**error.context}
+    context.pop("code", None)
+    context.pop("hint", None)
     size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0
     if -1 < send_limit < size:
         return MessageTooLargeError(size, send_limit, SEND_OPTION, **context)
@@ -183,17 +185,6 @@ def _too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> Messa
         option = SEND_OPTION if found["sent"] else RECEIVE_OPTION
         return MessageTooLargeError(int(found["size"]), int(found["limit"]), option, **context)
     return None
-
-
-_CONTEXT: Final = (
-    "method",
-    "endpoint",
-    "request_id",
-    "server_trace_id",
-    "client_request_id",
-    "attempts",
-    "operation_id",
-)
 
 
 def _context(call: Call[Any, Any], endpoint: str, attempts: int) -> dict[str, Any]:

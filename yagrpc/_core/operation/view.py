@@ -228,12 +228,21 @@ class OperationView(Generic[ResultT, MetadataT]):
         Raises:
             YagrpcError: What went wrong.
         """
-        if self._failure is not None:
-            raise own_copy(self._failure)
-        result = self._type.unpack(self._proto)
+        try:
+            if self._failure is not None:
+                raise own_copy(self._failure)
+            result = self._type.unpack(self._proto)
+        except YagrpcError as error:
+            self._named(error)
+            raise
         if isinstance(result, Answer):
             result.ids = self.ids
         return result
+
+    def _named(self, error: YagrpcError) -> None:
+        """Give an error about the operation the ids of the call that submitted it, where it has none of its own."""
+        if not error.client_request_id:
+            error.with_context(**self.ids._asdict())
 
     def _told_once(self) -> ResultT:
         """The outcome; whoever asks once more after a failure to wait waits again."""

@@ -117,7 +117,9 @@ class Watch:
         """
         error = self.failure or self.last_error
         if error is None and self.looks == seen:
-            error = OperationTimeoutError(self.operation_id, "no answer to the Get in time; the operation goes on")
+            error = OperationTimeoutError(
+                self.operation_id, "no answer to the Get in time; the operation is still running"
+            )
         if error is not None:
             raise own_copy(error)
         return self.latest
@@ -131,7 +133,7 @@ class Watch:
         if self.failure is not None:
             raise own_copy(self.failure)
         if not self.latest.done:
-            text = f"not done within {timeout:g} s; it goes on, and can be waited for again by its id"
+            text = f"not done within {timeout:g} s; it is still running, and can be waited for again by its id"
             raise OperationTimeoutError(self.operation_id, text) from self.last_error
         return self.latest
 

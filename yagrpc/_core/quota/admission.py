@@ -26,7 +26,8 @@ REPORTED_AFTER: Final = 5.0
 class Admission:
     """What one call has to do with its gate; its slot is released when the call ends, or is collected.
 
-    The call keeps its admission, which does not keep the call: a stream that nobody reads any longer is collected at once.
+    The call keeps its admission, which does not keep the call: a stream that nobody reads any longer is collected at
+    once.
 
     Args:
         gate: The gate of the call's quotas.

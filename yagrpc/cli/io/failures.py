@@ -102,8 +102,8 @@ def reporting_id(operation_id: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        remedy = f"get its result with: yagrpc operation wait {operation_id}"
-        raise InterruptedByUser(f"interrupted; operation {operation_id} is not cancelled; {remedy}") from None
+        remedy = f"operation {operation_id} is still running; get its result with: yagrpc operation wait {operation_id}"
+        raise InterruptedByUser(f"interrupted; {remedy}") from None
     except YagrpcError:
         raise  # some are also OSError, and have the id in their own message
     except OSError as error:
