@@ -126,6 +126,8 @@ class AsyncTransport:
                 except asyncio.CancelledError as error:
                     ended = self._ended(effect.call) if type(effect) is Send else None
                     effect = flow.throw(error) if ended is None else flow.send(ended)
+                except grpc.aio.UsageError as error:
+                    effect = flow.throw(self._refused(error, effect))
                 except BaseException as error:  # whatever it is, the flow decides
                     effect = flow.throw(error)
                 else:
@@ -159,12 +161,7 @@ class AsyncTransport:
         """Start an rpc; it runs from here on."""
         call = effect.call
         timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
-        try:
-            rpc = self._callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
-        except grpc.aio.UsageError as error:
-            if self._is_closed(call.method):
-                raise ClientClosedError from error
-            raise
+        rpc = self._callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
         call.started(rpc)
         return rpc
 
@@ -334,15 +331,19 @@ class AsyncTransport:
         self._opened.append(channel)
         return channel
 
-    def _is_closed(self, method: AnyMethod) -> bool:
-        """Whether a method's channel is closed, by its host or by us."""
-        if self._closed:
-            return True
+    def _refused(self, error: grpc.aio.UsageError, effect: Effect) -> Exception:
+        """What an error of gRPC's use stands for: a channel that its host, or this client, has closed; or itself."""
+        if not isinstance(effect, (Send, Connect)):
+            return error
         try:
-            self._channel(method).get_state()
+            self._channel(effect.call.method).get_state()
         except grpc.aio.UsageError:
-            return True
-        return False
+            closed = ClientClosedError(effect.call.operation_id)
+            closed.__cause__ = error
+            return closed
+        except ClientClosedError as closed:
+            return closed
+        return error
 
 
 class Responses:

@@ -16,11 +16,17 @@ from yagrpc.errors import ConfigError
 
 USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 
+METADATA_LIMIT: Final = 1024 * 1024
+"""Bytes of an answer's metadata. Above gRPC's own limit (8 to 16 KiB) it makes RESOURCE_EXHAUSTED of an answer to what
+has run; details of a status may be longer than that."""
+
 DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.primary_user_agent", USER_AGENT),
     (RECEIVE_OPTION, config.MESSAGE_LIMIT),
     (SEND_OPTION, config.MESSAGE_LIMIT),
     ("grpc.enable_retries", 0),
+    ("grpc.max_metadata_size", METADATA_LIMIT),
+    ("grpc.absolute_max_metadata_size", METADATA_LIMIT),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 8_000),
     ("grpc.http2.ping_timeout_ms", 8_000),

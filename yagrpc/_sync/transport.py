@@ -32,7 +32,7 @@ from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
 from yagrpc._sync.background import Sharing, in_thread
-from yagrpc.errors import ClientClosedError, Code, ConfigError
+from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import BidiStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
@@ -143,7 +143,7 @@ class Transport:
                 try:
                     outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
                 except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(error)
+                    effect = flow.throw(self._refused(error, effect))
                 else:
                     effect = flow.send(outcome)
         except StopIteration as stop:
@@ -171,7 +171,7 @@ class Transport:
                 self._sharing.share(effect)
                 resume = functools.partial(flow.send, None)
             except Exception as error:  # whatever it is, the flow decides
-                resume = functools.partial(flow.throw, error)
+                resume = functools.partial(flow.throw, self._refused(error, effect))
 
     def _answered(self, flow: Flow[Any], call: Call[Any, Any], done: Callable[[Any], None], rpc: Any) -> None:
         self._step(flow, lambda: flow.send(self._outcome(rpc, call)), done)
@@ -198,8 +198,6 @@ class Transport:
             answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
             return status_of(error, closed=self._closing.is_set())
-        except ValueError as error:
-            raise self._refused(error, call.method) from error
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
         return answer
 
@@ -224,10 +222,7 @@ class Transport:
         call = effect.call
         timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
         sender: Any = self._callable(call.method)
-        try:
-            rpc = sender.future(call.request, timeout=timeout, metadata=effect.metadata)
-        except ValueError as error:
-            raise self._refused(error, call.method) from error
+        rpc = sender.future(call.request, timeout=timeout, metadata=effect.metadata)
         call.started(rpc)
         return rpc
 
@@ -270,9 +265,15 @@ class Transport:
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
         return Opened(responses, first)
 
-    def _refused(self, error: ValueError, method: AnyMethod) -> Exception:
-        """What a ValueError of gRPC's stands for: a closed channel; or itself, where it is an interceptor's."""
-        return ClientClosedError() if self._is_closed(method) else error
+    def _refused(self, error: BaseException, effect: Effect) -> BaseException:
+        """What a ValueError of gRPC's stands for: a channel that its host, or this client, has closed; or itself."""
+        if not isinstance(error, ValueError) or isinstance(error, YagrpcError):
+            return error
+        if not isinstance(effect, (Send, Connect)) or not self._is_closed(effect.call.method):
+            return error
+        closed = ClientClosedError(effect.call.operation_id)
+        closed.__cause__ = error
+        return closed
 
     # Other effects
 

@@ -15,6 +15,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc._core.call.metadata import pairs_of, request_ids
+from yagrpc._core.call.policy import Kind
 from yagrpc._core.failure.details import parsed_details, request_info, retry_after
 from yagrpc._core.failure.hints import hint
 from yagrpc.errors import CALL_ERRORS, CallError, Code, MessageTooLargeError, ResultError, YagrpcError
@@ -137,7 +138,8 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     if status.code is Code.RESOURCE_EXHAUSTED and (larger := _too_large(error, call, send_limit)) is not None:
         larger.__cause__ = status.error
         return Failure(Cause.TOO_LARGE, larger)
-    if status.from_peer and status.code in REFUSING:
+    proved = status.from_peer or call.policy.kind is not Kind.GENERATION  # what starts nothing needs no proof
+    if status.code in REFUSING and proved:
         if status.code is Code.RESOURCE_EXHAUSTED:
             named = _QUOTA.search(status.message)
             return Failure(Cause.QUOTA, error, named["id"] or "unnamed" if named else "")
