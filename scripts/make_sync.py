@@ -57,9 +57,9 @@ NAMES: Final = {
 """Identifiers, in code and where text mentions them."""
 
 WORDS: Final = {
-    "an `AsyncStream`, which is not awaited": "a `Stream`",
-    "the asyncio client.": "the blocking client, for threads.",
     # client.py
+    "`AsyncClient`: the asyncio client.": "`Client`: the blocking client, for threads.",
+    "an `AsyncStream`, which is not awaited": "a `Stream`",
     "for asyncio; one event loop, any number of its tasks.": "that blocks; safe to share between threads.",
     "`grpc.aio` client interceptors for every channel that the client opens.": "gRPC client interceptors for every"
     " channel.",
@@ -67,6 +67,7 @@ WORDS: Final = {
     "streams them, which may be asynchronous.": "streams them.",
     "nothing can be awaited here, so the channels stay open.": "the channels would stay open as long as the process.",
     # operation.py
+    "for the asyncio client.": "for the blocking client.",
     "; `await operation` waits for its result.": ".",
     "tells what was last seen.": "tells what was last seen. It is safe to use from several threads.",
     "ClientClosedError: The client was closed meanwhile.": "ClientClosedError: The client was closed meanwhile.\n"
@@ -90,7 +91,7 @@ HEADER: Final = "# Generated from _aio/{source} by scripts/make_sync.py; do not 
 LOOKS_GENERATED: Final = re.compile(r"# Generated from \S+ by scripts/make_sync\.py")
 
 _NAME: Final = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, NAMES))})(?!\w)")
-_LEFT_OVER: Final = re.compile(r"\b(?:async|await(?:ed)?|a?sync only|_?aio|asyncio|[Cc]oroutine|event loop)\b|Async")
+_LEFT_OVER: Final = re.compile(r"\b(?:async|await(?:ed)?|a?sync only|_?aio|asyncio|[Cc]oroutine|event loop)\b|\bAsync")
 
 
 class SourceError(Exception):

@@ -62,7 +62,7 @@ def call_back(poller: Poller, callback: Callable[[], object]) -> None:
     poller.call_back(callback)
 
 
-class named_interrupt:  # noqa: N801 (as a function is named, which it is for asyncio)
+class named_interrupt:
     """A block in which Ctrl-C says which operation was waited for.
 
     Args:

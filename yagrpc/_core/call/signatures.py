@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import linecache
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -68,8 +69,7 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
 @functools.cache
 def _docs() -> dict[str, list[str]]:
     """The lines that describe each argument, as they stand below it; empty where the source is not there."""
-    loader: Any = parameters.__loader__
-    lines = iter((loader.get_source(parameters.__name__) or "").splitlines())
+    lines = iter(linecache.getlines(str(parameters.__file__), parameters.__dict__))
     docs: dict[str, list[str]] = {}
     name = ""
     for line in lines:
