@@ -74,12 +74,12 @@ def _docs() -> dict[str, list[str]]:
     name = ""
     for line in lines:
         text = line.strip()
-        if name and text.startswith(_QUOTES):
+        if name.isidentifier() and line.startswith(f"    {_QUOTES}"):
             described = [text.removeprefix(_QUOTES)]
             while not described[-1].endswith(_QUOTES):
                 described.append(next(lines).strip())
             docs[name] = [*described[:-1], described[-1].removesuffix(_QUOTES)]
-        name = text.partition(":")[0]
+        name = line[4:].partition(":")[0]  # no identifier where the line is indented deeper
     return docs
 
 
