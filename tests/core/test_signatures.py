@@ -117,7 +117,7 @@ def test_jedi_shows_and_completes_keyword_arguments(client: yagrpc.Client, name:
 
 
 def test_without_sources_arguments_are_shown_without_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signatures, "_docs", dict)
+    monkeypatch.setattr(signatures, "_items", lambda kind: [])
 
     def method(self: object, **parameters: Any) -> None:
         """Do.

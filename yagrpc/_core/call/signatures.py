@@ -4,9 +4,9 @@ Type checkers read `**parameters: Unpack[CompletionParameters]` by themselves; a
 gets a signature with the keyword arguments of that class, and their documentation in its own, in the place of
 `**parameters`.
 
-Rules: nothing is wrapped, so that a call costs what it did; done while a client is imported, so without regular
-expressions and `ast`. Documentation is read from the source of `parameters`; where a program is shipped without
-sources, the arguments are shown without it.
+Rules: nothing is wrapped, so that a call costs what it did; it is done while a client is imported, so it takes little
+time. Documentation is read from the source of `parameters`; where a program is shipped without sources, the arguments
+are shown without it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import linecache
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from yagrpc._core.call import parameters
@@ -23,7 +23,6 @@ from yagrpc._core.call.parameters import CallParameters, ModelParameters
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _QUOTES: Final = '"""'
-_ITEM: Final = "**parameters: "
 
 
 class _NotGiven:
@@ -37,14 +36,18 @@ NOT_GIVEN: Final = _NotGiven()
 
 
 def explicit_parameters(function: FunctionT) -> FunctionT:
-    """Give a method that takes `**parameters: Unpack[...]` a signature and documentation with each of them."""
-    shown = _shown(function.__annotations__["parameters"].removeprefix("Unpack[").removesuffix("]"))
+    """Give a method that takes `**parameters: Unpack[...]` a signature and documentation with each of them.
+
+    In its docstring, `**parameters` is described in one line.
+    """
+    kind = function.__annotations__["parameters"].removeprefix("Unpack[").removesuffix("]")
     written = inspect.signature(function)
     own = [each for each in written.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    function.__signature__ = written.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
-    if function.__doc__ and (docs := _docs()):
-        items = (line for each in shown for line in _item(each.name, docs[each.name]))
-        function.__doc__ = "\n".join(_with_items(function.__doc__.splitlines(), items))
+    function.__signature__ = written.replace(parameters=[*own, *_shown(kind)])  # type: ignore[attr-defined]
+    if function.__doc__ and (items := _items(kind)):
+        before, _, after = function.__doc__.partition("**parameters: ")
+        indent = before[before.rindex("\n") :]
+        function.__doc__ = before + indent.join(items) + after[after.index("\n") :]
     return function
 
 
@@ -83,21 +86,12 @@ def _docs() -> dict[str, list[str]]:
     return docs
 
 
-def _item(name: str, described: list[str]) -> Iterator[str]:
-    """The lines of one item of `Args`."""
-    first, *rest = described
-    yield f"{name}: {first}"
-    yield from (f"    {line}" for line in rest)
-
-
-def _with_items(lines: list[str], items: Iterator[str]) -> Iterator[str]:
-    """The lines of a docstring, with items in the place of that of `**parameters`."""
-    indent: str | None = None
-    for line in lines:
-        text = line.lstrip()
-        if text.startswith(_ITEM):
-            indent = line[: -len(text)] if text else ""
-            yield from (indent + item for item in items)
-        elif indent is None or not line.startswith(f"{indent} "):
-            indent = None
-            yield line
+@functools.cache
+def _items(kind: str) -> list[str]:
+    """The lines of a docstring's `Args` for the keyword arguments of a class; empty where the source is not there."""
+    docs = _docs()
+    lines = []
+    for shown in _shown(kind) if docs else ():
+        first, *rest = docs[shown.name]
+        lines += [f"{shown.name}: {first}", *(f"    {line}" for line in rest)]
+    return lines
