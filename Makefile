@@ -33,6 +33,7 @@ check: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 	PYTHON=$(PYTHON) scripts/gen.sh --check
+	$(BIN)/python scripts/make_sync.py --check
 	PYTHON=$(BIN)/python scripts/check-wheel.sh
 
 bench: $(VENV)/.installed $(VENV)/.tools

@@ -25,8 +25,9 @@ yagrpc.Client, yagrpc.AsyncClient, yagrpc.methods.TextGenerationAsyncService.Com
 """
 _USED = """
 import yagrpc
+from yagrpc._services.text import completion_request
 client = yagrpc.Client(folder_id="f", credentials=yagrpc.NoCredentials(), endpoint="127.0.0.1:1", plaintext=True)
-client._core.completion_request("hello", {})
+completion_request("completion_async", "hello", {}, client._core)
 yagrpc.Operation, yagrpc.Stream, yagrpc.Completion
 """
 _YANDEXCLOUD = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,14 +59,39 @@ def test_a_wrong_argument_is_told_by_its_name(
     assert not emulator.calls
 
 
-def test_an_unknown_keyword_is_told_by_its_name(subject: Any, client: Any, emulator: Emulator) -> None:
-    for call in (client.completion, client.completion_async, client.tokenize):
-        with pytest.raises(TypeError, match="temprature"):
-            subject(call(HELLO, temprature=1))
-    with pytest.raises(TypeError, match="temprature"):
-        subject(
-            client.call(methods.OperationService.Get, _pb.operation_service_pb2.GetOperationRequest(), temprature=1)
-        )
+def test_an_unknown_keyword_names_the_method_that_was_called(subject: Any, client: Any, emulator: Emulator) -> None:
+    for name in ("completion", "completion_stream", "completion_async", "tokenize_completion"):
+        with pytest.raises(TypeError) as caught:
+            subject(getattr(client, name)(HELLO, temprature=1))
+        said = f"{name}() got an unexpected keyword argument 'temprature': did you mean 'temperature'?"
+        assert str(caught.value) == said
+    with pytest.raises(TypeError) as caught:
+        subject(client.tokenize(HELLO, temprature=1))
+    assert str(caught.value) == "tokenize() got an unexpected keyword argument 'temprature'"
+    with pytest.raises(TypeError) as caught:
+        subject(client.call(methods.OperationService.Get, _pb.operation_service_pb2.GetOperationRequest(), timout=1))
+    assert str(caught.value) == "call() got an unexpected keyword argument 'timout': did you mean 'timeout'?"
+    with pytest.raises(TypeError) as caught:
+        subject(client.operation("d7q").cancel(timout=1))
+    assert str(caught.value) == "cancel() got an unexpected keyword argument 'timout': did you mean 'timeout'?"
+    assert not emulator.calls
+
+
+@pytest.mark.parametrize("flag", ["resubmit", "data_logging"])
+def test_a_flag_that_is_none_is_refused_by_every_call(subject: Any, client: Any, emulator: Emulator, flag: str) -> None:
+    get = _pb.operation_service_pb2.GetOperationRequest()
+    calls: list[Callable[[], Any]] = [
+        lambda: client.completion(HELLO, **{flag: "no"}),
+        lambda: client.completion_stream(HELLO, **{flag: "no"}),
+        lambda: client.completion_async(HELLO, **{flag: "no"}),
+        lambda: client.tokenize(HELLO, **{flag: "no"}),
+        lambda: client.tokenize_completion(HELLO, **{flag: "no"}),
+        lambda: client.call(methods.OperationService.Get, get, **{flag: "no"}),
+        lambda: client.operation("d7q").cancel(**{flag: "no"}),
+    ]
+    for call in calls:
+        with pytest.raises(yagrpc.RequestError, match=f"^{flag} is 'no': it takes True or False$"):
+            subject(call())
     assert not emulator.calls
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc._core.streams import ChunkReader
+from yagrpc._services.text import ChunkReader
 from yagrpc.errors import ResultError
 from yagrpc.messages import Message, ToolCall, ToolResult, to_messages
 from yagrpc.results import Alternative, Chunk, Completion, CompletionStatus, Token, Tokens, Usage

@@ -43,6 +43,7 @@ LAYERS = [
     {"credentials", "messages"},
     {"results"},
     {"_core", "_grpc"},
+    {"_services"},
     {"_sync", "_aio"},
     {"waiting"},
     {"cli"},

@@ -18,9 +18,10 @@ from yagrpc import _pb, methods
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import call_error
 from yagrpc._core.flow import Call
-from yagrpc._core.operation.result import completion_type
 from yagrpc._core.operation.view import OperationView
 from yagrpc._grpc.deserializers import Unreadable, reader
+from yagrpc._services.text import completion_request, completion_type
+from yagrpc._services.tokenizer import tokenize_request
 from yagrpc.results import Chunk, Completion, Tokens
 
 EXAMPLES = int(os.environ.get("YAGRPC_FUZZ", "1000"))
@@ -180,7 +181,7 @@ def core() -> ClientCore:
 def test_any_arguments_of_a_completion(core: ClientCore, messages: Any, parameters: dict[str, Any]) -> None:
     arguments: Any = dict(parameters)
     try:
-        request, calling = core.completion_request(messages, arguments)
+        request, calling = completion_request("completion", messages, arguments, core)
         call = core.call(methods.TextGenerationService.Completion, request, calling)
     except OURS as error:
         told(error)
@@ -194,7 +195,7 @@ def test_any_arguments_of_a_completion(core: ClientCore, messages: Any, paramete
 def test_any_arguments_of_a_tokenizer(core: ClientCore, text: Any, parameters: dict[str, Any]) -> None:
     arguments: Any = dict(parameters)
     try:
-        request, calling = core.tokenize_request(text, arguments)
+        request, calling = tokenize_request("tokenize", text, arguments, core)
         core.call(methods.TokenizerService.Tokenize, request, calling)
     except OURS as error:
         told(error)

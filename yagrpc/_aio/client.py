@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from yagrpc import _pb, methods
-from yagrpc._aio.poller import AsyncPoller
+from yagrpc import _pb
+from yagrpc._aio.methods import Methods
+from yagrpc._aio.primitives import Pollers
 from yagrpc._aio.transport import AsyncTransport
+from yagrpc._core.call.parameters import check_parameters
 from yagrpc._core.call.requests import AsyncRequestStream, check_operation_id
+from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._core.client import MODEL, ClientCore
-from yagrpc._core.operation.result import attached_type, completion_type, itself, result_type_of
+from yagrpc._core.operation.result import attached_type, itself
 from yagrpc._grpc.fork import renew_after_fork
 from yagrpc._grpc.options import ChannelOptions, host_channels
 from yagrpc._grpc.runtime import RUNTIME
+from yagrpc._services.text import completion_type
 from yagrpc.config import Polling, Quota
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
@@ -27,21 +31,18 @@ if TYPE_CHECKING:
 
     from yagrpc._aio.operation import AsyncOperation
     from yagrpc._aio.stream import AsyncStream
-    from yagrpc._core.call.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.events import Events
     from yagrpc._core.quota.gates import Limits
     from yagrpc.credentials import Credentials
-    from yagrpc.messages import MessagesInput
-    from yagrpc.results import Chunk, Completion, Tokens
+    from yagrpc.results import Completion
 
 RequestT = TypeVar("RequestT", bound="Message")
 ResponseT = TypeVar("ResponseT", bound="Message")
 MetadataT = TypeVar("MetadataT")
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 
-class AsyncClient:
+class AsyncClient(Methods):
     """A client of Yandex Cloud Foundation Models for asyncio; one event loop, any number of its tasks.
 
     Args:
@@ -111,86 +112,14 @@ class AsyncClient:
             host_channels=host_channels(channel, operation_channel),
         )
         self._transport = AsyncTransport(self._core, options, channel, operation_channel, interceptors)
-        self._pollers = {self._transport.moves: AsyncPoller(self._core, self._transport)}
+        self._pollers = Pollers(self._core, self._transport)
         renew_after_fork(self)
 
     def forked(self) -> None:
         """Called in a forked child: calls there open connections of their own."""
         self._core.forked()
         self._transport.forked()
-
-    @property
-    def _poller(self) -> AsyncPoller:
-        """The poller of the event loop that runs; one of a loop before waits for nothing any longer."""
-        self._transport.enter_loop()
-        moves = self._transport.moves
-        if moves not in self._pollers:
-            self._pollers = {moves: AsyncPoller(self._core, self._transport)}
-        return self._pollers[moves]
-
-    async def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
-        """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
-
-        Args:
-            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these.
-            **parameters: See `CompletionParameters`; the timeout is 180 s by default.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-            CallError: The service refused, or could not be reached.
-            AmbiguousSubmitError: It failed after it may have reached the service, which may have generated.
-            MessageTooLargeError: The answer is over the client's limit.
-            ResultError: The answer holds no alternative.
-        """
-        from yagrpc.results import Completion
-
-        request, calling = self._core.completion_request(messages, parameters)
-        async with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
-            async for _ in stream:
-                pass
-        return stream.only()
-
-    def completion_stream(
-        self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
-    ) -> AsyncStream[Chunk]:
-        """Generate an answer and give it as it grows.
-
-        Args:
-            messages: As in `completion`.
-            **parameters: As in `completion`.
-
-        Returns:
-            An iterator of chunks; close it, or use it in an `async with` block, to end the call early.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-        """
-        from yagrpc._core.streams import ChunkReader
-
-        request, calling = self._core.completion_request(messages, parameters, stream=True)
-        return self._stream(methods.TextGenerationService.Completion, request, calling, ChunkReader())
-
-    async def completion_async(
-        self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
-    ) -> AsyncOperation[Completion]:
-        """Submit a completion (asynchronous mode: half the price); its result is kept for three days.
-
-        Args:
-            messages: As in `completion`.
-            **parameters: As in `completion`; the timeout is for the submit alone, 60 s by default.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-            CallError: The service refused; nothing was started.
-            AmbiguousSubmitError: It failed after it may have reached the service, which may have started it.
-        """
-        from yagrpc._aio.operation import AsyncOperation
-
-        request, calling = self._core.completion_request(messages, parameters)
-        method = methods.TextGenerationAsyncService.Completion
-        call = self._core.call(method, request, calling)
-        proto = await self._transport.run(self._core.send(call))
-        return AsyncOperation(self, proto, completion_type(), self._core.clock(), call.ids)
+        self._pollers.forked()
 
     @overload
     def operation(self, operation_id: str) -> AsyncOperation[Completion]: ...
@@ -215,39 +144,7 @@ class AsyncClient:
         from yagrpc._aio.operation import AsyncOperation
 
         proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
-        return AsyncOperation(self, proto, attached_type(result))
-
-    async def tokenize(self, text: str, **parameters: Unpack[ModelParameters]) -> Tokens:
-        """Split a text into a model's tokens; free of charge.
-
-        Args:
-            text: The text.
-            **parameters: See `ModelParameters`.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-            CallError: The service refused, or could not be reached.
-        """
-        from yagrpc.results import Tokens
-
-        request, calling = self._core.tokenize_request(text, parameters)
-        return await self._made(Tokens, methods.TokenizerService.Tokenize, request, calling)
-
-    async def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
-        """Split a whole request into tokens, the chat template included: what its input is billed as. Free of charge.
-
-        Args:
-            messages: As in `completion`.
-            **parameters: As in `completion`.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-            CallError: The service refused, or could not be reached.
-        """
-        from yagrpc.results import Tokens
-
-        request, calling = self._core.completion_request(messages, parameters)
-        return await self._made(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)
+        return AsyncOperation(self, proto, completion_type() if result is None else attached_type(result))
 
     @overload
     def call(
@@ -284,14 +181,14 @@ class AsyncClient:
         request: Iterable[RequestT] | AsyncIterable[RequestT],
         **parameters: Unpack[CallParameters],
     ) -> AsyncStream[ResponseT]: ...
+    @explicit_parameters
     def call(self, method: Any, request: Any, **parameters: Unpack[CallParameters]) -> Any:
         """Call any method of `yagrpc.methods` with a request message of its own; await what it gives, or iterate it.
 
         Args:
-            method: The method. A long-running one gives an `AsyncOperation` of its response message, a streaming one
-                an `AsyncStream` (which is not awaited).
-            request: Its request, or an iterable of them where the method streams them (an asynchronous
-                one will do).
+            method: The method. A long-running one gives an `AsyncOperation` of its response message, one that streams
+                its answer an `AsyncStream`, which is not awaited.
+            request: Its request, or an iterable of them where the method streams them, which may be asynchronous.
                 A message of the same full name from another package is taken too.
             **parameters: See `CallParameters`.
 
@@ -300,6 +197,7 @@ class AsyncClient:
             CallError: The service refused, or could not be reached.
             AmbiguousSubmitError: A long-running call failed after it may have reached the service.
         """
+        check_parameters("call", parameters)
         if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
             request = AsyncRequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):
@@ -309,8 +207,7 @@ class AsyncClient:
     @property
     def limits(self) -> Limits:
         """What this client has used of each quota by now, and what is left: `client.limits.submit_per_hour.left`."""
-        (poller,) = self._pollers.values()
-        return self._core.limits(poller.gets())
+        return self._core.limits(self._pollers.gets())
 
     async def close(self) -> None:
         """End everything that is under way and close the channels that the client opened. Closing twice does nothing.
@@ -332,43 +229,3 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    def _stream(
-        self,
-        method: StreamMethod[Any, Any] | BidiStreamMethod[Any, Any],
-        request: Any,
-        parameters: CallParameters,
-        make: Callable[[Any], ItemT],
-    ) -> AsyncStream[ItemT]:
-        from yagrpc._aio.stream import AsyncStream
-
-        call = self._core.call(method, request, parameters)
-        return AsyncStream(self._core, self._transport, call, make)
-
-    async def _call(self, method: Any, request: Any, parameters: CallParameters) -> Any:
-        # What a plain method gives is its message, which has no room for ids.
-        named = isinstance(method, OperationMethod)
-        call = self._core.call(method, request, parameters, wants_ids=named)
-        response = await self._transport.run(self._core.send(call))
-        if not isinstance(method, OperationMethod):
-            return response
-        from yagrpc._aio.operation import AsyncOperation
-
-        return AsyncOperation(self, response, result_type_of(method), self._core.clock(), call.ids)
-
-    async def _made(
-        self,
-        make: Callable[[ResponseT], ResultT],
-        method: UnaryMethod[RequestT, ResponseT],
-        request: RequestT,
-        calling: CallParameters,
-    ) -> ResultT:
-        """The result of a unary call, with the ids of the call."""
-        call = self._core.call(method, request, calling)
-        return self._core.result(make, await self._transport.run(self._core.send(call)), call)
-
-    async def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
-        request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)
-        call = self._core.call(methods.OperationService.Cancel, request, parameters, operation_id)
-        proto: _pb.operation_pb2.Operation = await self._transport.run(self._core.send(call))
-        return proto

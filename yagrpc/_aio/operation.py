@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+import contextvars
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from yagrpc import _pb, config
-from yagrpc._core.call.parameters import checked_timeout
+from yagrpc._aio.primitives import Future, call_back, claimed, named_interrupt, new_future
+from yagrpc._core.call.parameters import check_parameters, checked_timeout
+from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._core.operation.view import MetadataT, OperationView, ResultT, ResultType
 from yagrpc.errors import YagrpcError
 from yagrpc.ids import NO_IDS, RequestIds
@@ -15,9 +17,20 @@ from yagrpc.ids import NO_IDS, RequestIds
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from yagrpc._aio.client import AsyncClient
+    from yagrpc._aio.poller import AsyncPoller
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.polling.watch import Watch
+
+
+class Owner(Protocol):
+    """What an operation needs of the client that made it."""
+
+    @property
+    def _poller(self) -> AsyncPoller: ...
+
+    def _cancel(
+        self, operation_id: str, calling: CallParameters
+    ) -> Coroutine[Any, Any, _pb.operation_pb2.Operation]: ...
 
 
 class AsyncOperation(OperationView[ResultT, MetadataT]):
@@ -29,13 +42,15 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
 
     __slots__ = ()
 
-    _client: AsyncClient
+    _client: Owner
 
+    # async only
     blocking = False
+    # sync only: blocking = True
 
     def __init__(
         self,
-        client: AsyncClient,
+        client: Owner,
         proto: _pb.operation_pb2.Operation,
         result_type: ResultType[ResultT],
         submitted: float | None = None,
@@ -43,6 +58,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
     ) -> None:
         super().__init__(client, proto, result_type, submitted, ids)
 
+    # async only
     def __await__(self) -> Generator[Any, None, ResultT]:
         return self.result().__await__()
 
@@ -92,43 +108,54 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         """
         if not self._over:
             try:
-                self._proto = await self._client._poller.wait(self, checked_timeout(timeout))
+                with named_interrupt(self.id):
+                    self._proto = await self._client._poller.wait(self, checked_timeout(timeout))
             except YagrpcError as error:
                 self._named(error)
                 raise
         return self._told_once()
 
+    @explicit_parameters
     async def cancel(self, **parameters: Unpack[CallParameters]) -> None:
         """Ask the service to stop it. Best effort: it may finish all the same, and may be billed.
+
+        Args:
+            **parameters: See `CallParameters`.
 
         Raises:
             CallError: The service refused.
         """
+        check_parameters("cancel", parameters)
         self._proto = await self._client._cancel(self.id, parameters)
 
     def add_done_callback(self, callback: Callable[[AsyncOperation[ResultT, MetadataT]], object]) -> None:
         """Call `callback(operation)` once, when it has ended or can't be waited for any longer.
 
         It is called in the event loop, at once where the end is known; `await operation.result(0)` then gives the
-        outcome without waiting. An exception of the callback's is logged.
+        outcome without waiting. It runs in the context (`contextvars`) of this call; an exception of it is logged.
+
+        Args:
+            callback: Takes the operation.
         """
         if self._proto.done:
             self._call_back(callback)
             return
+        poller = self._client._poller
+        context = contextvars.copy_context()
 
         def called(watch: Watch) -> None:
             self._saw(watch)
-            self._call_back(callback)
+            call_back(poller, lambda: context.run(self._call_back, callback))
 
-        self._client._poller.listen(self, called)
+        poller.listen(self, called)
 
-    def future(self) -> asyncio.Future[ResultT]:
+    def future(self) -> Future[ResultT]:
         """A future of the result; no task of its own stands behind it; cancelling it leaves the operation alone."""
-        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        future: Future[ResultT] = new_future()
 
         def settle(watch: Watch) -> None:
             self._saw(watch)
-            if not future.done():
+            if claimed(future):
                 self._settle(future)
 
         if self._proto.done:

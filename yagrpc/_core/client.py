@@ -15,13 +15,7 @@ from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
 from yagrpc._core.call.call import AnyMethod, Call, Metadata
 from yagrpc._core.call.metadata import given_metadata
-from yagrpc._core.call.parameters import (
-    CALL_PARAMETERS,
-    CallParameters,
-    CompletionParameters,
-    ModelParameters,
-    checked_timeout,
-)
+from yagrpc._core.call.parameters import CallParameters, checked_timeout
 from yagrpc._core.call.policy import Policy, policy_of
 from yagrpc._core.call.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.endpoints import Directory
@@ -38,7 +32,6 @@ from yagrpc.errors import (
     ConfigError,
     OperationError,
     OperationResultError,
-    RequestError,
     ResultError,
     YagrpcError,
 )
@@ -50,7 +43,6 @@ if TYPE_CHECKING:
     from yagrpc._core.deadline import Deadline
     from yagrpc._core.flow import Flow
     from yagrpc._core.runtime import Runtime
-    from yagrpc.messages import MessagesInput
 
 ResultT = TypeVar("ResultT")
 
@@ -127,28 +119,6 @@ class ClientCore:
             )
             self.authorizer = Authorizer(tokens, self.folder_id)
 
-    def completion_request(
-        self, messages: MessagesInput, parameters: CompletionParameters, *, stream: bool = False
-    ) -> tuple[_pb.text_generation_service_pb2.CompletionRequest, CallParameters]:
-        """The request of a completion, and the parameters of its call."""
-        from yagrpc.messages import completion_request  # with the protos, at the first use
-
-        shaping, calling = _split(parameters)
-        if "stream" in shaping:
-            raise RequestError("stream", shaping["stream"], "leave it out: only completion_stream() streams")
-        shaping.setdefault("model", self.model)
-        return completion_request(messages, folder_id=self.folder_id, stream=stream, **shaping), calling
-
-    def tokenize_request(
-        self, text: str, parameters: ModelParameters
-    ) -> tuple[_pb.text_generation_service_pb2.TokenizeRequest, CallParameters]:
-        """The request to count a text's tokens, and the parameters of its call."""
-        from yagrpc.messages import tokenize_request  # with the protos, at the first use
-
-        shaping, calling = _split(parameters)
-        shaping.setdefault("model", self.model)
-        return tokenize_request(text, folder_id=self.folder_id, **shaping), calling
-
     def call(
         self,
         method: AnyMethod,
@@ -178,9 +148,6 @@ class ClientCore:
         timeout = policy.timeout
         client_request_id, resubmit = "", False
         if parameters:
-            if not parameters.keys() <= CALL_PARAMETERS:
-                unknown = min(parameters.keys() - CALL_PARAMETERS)
-                raise TypeError(f"{method.name}() got an unexpected keyword argument {unknown!r}")
             timeout = checked_timeout(parameters.get("timeout", timeout))
             client_request_id, resubmit = parameters.get("request_id", ""), bool(parameters.get("resubmit", False))
         client_request_id = client_request_id or new_request_id()
@@ -345,10 +312,3 @@ def poll_failure(error: Exception, operation_id: str) -> YagrpcError:
         failure = OperationError(operation_id, f"its Get could not be sent: {error}")
     failure.__cause__ = error
     return failure
-
-
-def _split(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], CallParameters]:
-    """Parameters that shape the request, and those of the call."""
-    shaping = {key: value for key, value in parameters.items() if key not in CALL_PARAMETERS}
-    calling: Any = {key: value for key, value in parameters.items() if key in CALL_PARAMETERS}
-    return shaping, calling

@@ -1,21 +1,26 @@
+# Generated from _aio/client.py by scripts/make_sync.py; do not edit.
 """`Client`: the blocking client, for threads."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from yagrpc import _pb, methods
+from yagrpc import _pb
+from yagrpc._core.call.parameters import check_parameters
 from yagrpc._core.call.requests import RequestStream, check_operation_id
+from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._core.client import MODEL, ClientCore
-from yagrpc._core.operation.result import attached_type, completion_type, itself, result_type_of
-from yagrpc._grpc import fork as forking
+from yagrpc._core.operation.result import attached_type, itself
+from yagrpc._grpc.fork import renew_after_fork
 from yagrpc._grpc.options import ChannelOptions, host_channels
 from yagrpc._grpc.runtime import RUNTIME
-from yagrpc._sync.poller import Poller
+from yagrpc._services.text import completion_type
+from yagrpc._sync.methods import Methods
+from yagrpc._sync.primitives import Pollers
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
@@ -25,23 +30,20 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Unpack
 
-    from yagrpc._core.call.parameters import CallParameters, CompletionParameters, ModelParameters
+    from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.events import Events
     from yagrpc._core.quota.gates import Limits
     from yagrpc._sync.operation import Operation
     from yagrpc._sync.stream import Stream
     from yagrpc.credentials import Credentials
-    from yagrpc.messages import MessagesInput
-    from yagrpc.results import Chunk, Completion, Tokens
+    from yagrpc.results import Completion
 
 RequestT = TypeVar("RequestT", bound="Message")
 ResponseT = TypeVar("ResponseT", bound="Message")
 MetadataT = TypeVar("MetadataT")
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 
-class Client:
+class Client(Methods):
     """A client of Yandex Cloud Foundation Models that blocks; safe to share between threads.
 
     Args:
@@ -111,78 +113,14 @@ class Client:
             host_channels=host_channels(channel, operation_channel),
         )
         self._transport = Transport(self._core, options, channel, operation_channel, interceptors)
-        self._poller = Poller(self._core, self._transport)
-        forking.renew_after_fork(self)
+        self._pollers = Pollers(self._core, self._transport)
+        renew_after_fork(self)
 
     def forked(self) -> None:
         """Called in a forked child: calls there open connections of their own."""
         self._core.forked()
         self._transport.forked()
-        self._poller.forked()  # what listens to it may still be closed
-        forking.keep(self._poller)
-        self._poller = Poller(self._core, self._transport)
-
-    def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
-        """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
-
-        Args:
-            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these.
-            **parameters: See `CompletionParameters`; the timeout is 180 s by default.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-            CallError: The service refused, or could not be reached.
-            AmbiguousSubmitError: It failed after it may have reached the service, which may have generated.
-            MessageTooLargeError: The answer is over the client's limit.
-            ResultError: The answer holds no alternative.
-        """
-        from yagrpc.results import Completion
-
-        request, calling = self._core.completion_request(messages, parameters)
-        with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
-            for _ in stream:
-                pass
-        return stream.only()
-
-    def completion_stream(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Stream[Chunk]:
-        """Generate an answer and give it as it grows.
-
-        Args:
-            messages: As in `completion`.
-            **parameters: As in `completion`.
-
-        Returns:
-            An iterator of chunks; close it, or use it in a `with` block, to end the call early.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-        """
-        from yagrpc._core.streams import ChunkReader
-
-        request, calling = self._core.completion_request(messages, parameters, stream=True)
-        return self._stream(methods.TextGenerationService.Completion, request, calling, ChunkReader())
-
-    def completion_async(
-        self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
-    ) -> Operation[Completion]:
-        """Submit a completion (asynchronous mode: half the price); its result is kept for three days.
-
-        Args:
-            messages: As in `completion`.
-            **parameters: As in `completion`; the timeout is for the submit alone, 60 s by default.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-            CallError: The service refused; nothing was started.
-            AmbiguousSubmitError: It failed after it may have reached the service, which may have started it.
-        """
-        from yagrpc._sync.operation import Operation
-
-        request, calling = self._core.completion_request(messages, parameters)
-        method = methods.TextGenerationAsyncService.Completion
-        call = self._core.call(method, request, calling)
-        proto = self._transport.run(self._core.send(call))
-        return Operation(self, proto, completion_type(), self._core.clock(), call.ids)
+        self._pollers.forked()
 
     @overload
     def operation(self, operation_id: str) -> Operation[Completion]: ...
@@ -207,39 +145,7 @@ class Client:
         from yagrpc._sync.operation import Operation
 
         proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
-        return Operation(self, proto, attached_type(result))
-
-    def tokenize(self, text: str, **parameters: Unpack[ModelParameters]) -> Tokens:
-        """Split a text into a model's tokens; free of charge.
-
-        Args:
-            text: The text.
-            **parameters: See `ModelParameters`.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-            CallError: The service refused, or could not be reached.
-        """
-        from yagrpc.results import Tokens
-
-        request, calling = self._core.tokenize_request(text, parameters)
-        return self._made(Tokens, methods.TokenizerService.Tokenize, request, calling)
-
-    def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
-        """Split a whole request into tokens, the chat template included: what its input is billed as. Free of charge.
-
-        Args:
-            messages: As in `completion`.
-            **parameters: As in `completion`.
-
-        Raises:
-            RequestError: An argument that the service would refuse; nothing was sent.
-            CallError: The service refused, or could not be reached.
-        """
-        from yagrpc.results import Tokens
-
-        request, calling = self._core.completion_request(messages, parameters)
-        return self._made(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)
+        return Operation(self, proto, completion_type() if result is None else attached_type(result))
 
     @overload
     def call(
@@ -276,12 +182,13 @@ class Client:
         request: Iterable[RequestT],
         **parameters: Unpack[CallParameters],
     ) -> Stream[ResponseT]: ...
+    @explicit_parameters
     def call(self, method: Any, request: Any, **parameters: Unpack[CallParameters]) -> Any:
         """Call any method of `yagrpc.methods` with a request message of its own.
 
         Args:
-            method: The method. A long-running one gives an `Operation` of its response message, a streaming one a
-                `Stream`.
+            method: The method. A long-running one gives an `Operation` of its response message, one that streams
+                its answer a `Stream`.
             request: Its request, or an iterable of them where the method streams them.
                 A message of the same full name from another package is taken too.
             **parameters: See `CallParameters`.
@@ -291,24 +198,17 @@ class Client:
             CallError: The service refused, or could not be reached.
             AmbiguousSubmitError: A long-running call failed after it may have reached the service.
         """
+        check_parameters("call", parameters)
         if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
             request = RequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):
             return self._stream(method, request, parameters, itself)
-        # What a plain method gives is its message, which has no room for ids.
-        named = isinstance(method, OperationMethod)
-        call = self._core.call(method, request, parameters, wants_ids=named)
-        response = self._transport.run(self._core.send(call))
-        if not isinstance(method, OperationMethod):
-            return response
-        from yagrpc._sync.operation import Operation
-
-        return Operation(self, response, result_type_of(method), self._core.clock(), call.ids)
+        return self._call(method, request, parameters)
 
     @property
     def limits(self) -> Limits:
         """What this client has used of each quota by now, and what is left: `client.limits.submit_per_hour.left`."""
-        return self._core.limits(self._poller.gets())
+        return self._core.limits(self._pollers.gets())
 
     def close(self) -> None:
         """End everything that is under way and close the channels that the client opened. Closing twice does nothing.
@@ -320,7 +220,7 @@ class Client:
 
     def __del__(self) -> None:
         # As an open file does; the channels would stay open as long as the process.
-        if hasattr(self, "_poller") and not sys.is_finalizing() and self._transport.leaked():
+        if hasattr(self, "_pollers") and not sys.is_finalizing() and self._transport.leaked():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> Client:
@@ -330,32 +230,3 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _stream(
-        self,
-        method: StreamMethod[Any, Any] | BidiStreamMethod[Any, Any],
-        request: Any,
-        parameters: CallParameters,
-        make: Callable[[Any], ItemT],
-    ) -> Stream[ItemT]:
-        from yagrpc._sync.stream import Stream
-
-        call = self._core.call(method, request, parameters)
-        return Stream(self._core, self._transport, call, make)
-
-    def _made(
-        self,
-        make: Callable[[ResponseT], ResultT],
-        method: UnaryMethod[RequestT, ResponseT],
-        request: RequestT,
-        calling: CallParameters,
-    ) -> ResultT:
-        """The result of a unary call, with the ids of the call."""
-        call = self._core.call(method, request, calling)
-        return self._core.result(make, self._transport.run(self._core.send(call)), call)
-
-    def _cancel(self, operation_id: str, parameters: CallParameters) -> _pb.operation_pb2.Operation:
-        request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)
-        call = self._core.call(methods.OperationService.Cancel, request, parameters, operation_id)
-        proto: _pb.operation_pb2.Operation = self._transport.run(self._core.send(call))
-        return proto

@@ -1,14 +1,17 @@
+# Generated from _aio/operation.py by scripts/make_sync.py; do not edit.
 """`Operation`: a submitted request whose result comes later, for the blocking client."""
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from yagrpc import _pb, config
-from yagrpc._core.call.parameters import checked_timeout
+from yagrpc._core.call.parameters import check_parameters, checked_timeout
+from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._core.operation.view import MetadataT, OperationView, ResultT, ResultType
+from yagrpc._sync.primitives import Future, call_back, claimed, named_interrupt, new_future
 from yagrpc.errors import YagrpcError
 from yagrpc.ids import NO_IDS, RequestIds
 
@@ -17,7 +20,16 @@ if TYPE_CHECKING:
 
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.polling.watch import Watch
-    from yagrpc._sync.client import Client
+    from yagrpc._sync.poller import Poller
+
+
+class Owner(Protocol):
+    """What an operation needs of the client that made it."""
+
+    @property
+    def _poller(self) -> Poller: ...
+
+    def _cancel(self, operation_id: str, calling: CallParameters) -> _pb.operation_pb2.Operation: ...
 
 
 class Operation(OperationView[ResultT, MetadataT]):
@@ -29,13 +41,13 @@ class Operation(OperationView[ResultT, MetadataT]):
 
     __slots__ = ()
 
-    _client: Client
+    _client: Owner
 
     blocking = True
 
     def __init__(
         self,
-        client: Client,
+        client: Owner,
         proto: _pb.operation_pb2.Operation,
         result_type: ResultType[ResultT],
         submitted: float | None = None,
@@ -90,38 +102,45 @@ class Operation(OperationView[ResultT, MetadataT]):
         """
         if not self._over:
             try:
-                self._proto = self._client._poller.wait(self, checked_timeout(timeout))
-            except KeyboardInterrupt as interrupt:
-                interrupt.args = (f"while waiting for operation {self.id}, which is still running",)
-                raise
+                with named_interrupt(self.id):
+                    self._proto = self._client._poller.wait(self, checked_timeout(timeout))
             except YagrpcError as error:
                 self._named(error)
                 raise
         return self._told_once()
 
+    @explicit_parameters
     def cancel(self, **parameters: Unpack[CallParameters]) -> None:
         """Ask the service to stop it. Best effort: it may finish all the same, and may be billed.
+
+        Args:
+            **parameters: See `CallParameters`.
 
         Raises:
             CallError: The service refused.
         """
+        check_parameters("cancel", parameters)
         self._proto = self._client._cancel(self.id, parameters)
 
     def add_done_callback(self, callback: Callable[[Operation[ResultT, MetadataT]], object]) -> None:
         """Call `callback(operation)` once, when it has ended or can't be waited for any longer.
 
         It is called at once where the end is known, and else in a thread of the client's, after the callbacks before
-        it; it may wait for other operations. `result(0)` gives the outcome without waiting. An exception of the
-        callback's is logged.
+        it; it may wait for other operations. `result(0)` gives the outcome without waiting. It runs in the context
+        (`contextvars`) of this call; an exception of it is logged.
+
+        Args:
+            callback: Takes the operation.
         """
         if self._proto.done:
             self._call_back(callback)
             return
         poller = self._client._poller
+        context = contextvars.copy_context()
 
         def called(watch: Watch) -> None:
             self._saw(watch)
-            poller.call_back(lambda: self._call_back(callback))
+            call_back(poller, lambda: context.run(self._call_back, callback))
 
         poller.listen(self, called)
 
@@ -130,11 +149,11 @@ class Operation(OperationView[ResultT, MetadataT]):
 
         A callback of the future's is called by the thread that answers come through: it can't wait for an operation.
         """
-        future: Future[ResultT] = Future()
+        future: Future[ResultT] = new_future()
 
         def settle(watch: Watch) -> None:
             self._saw(watch)
-            if future.set_running_or_notify_cancel():
+            if claimed(future):
                 self._settle(future)
 
         if self._proto.done:

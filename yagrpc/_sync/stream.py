@@ -1,3 +1,4 @@
+# Generated from _aio/stream.py by scripts/make_sync.py; do not edit.
 """Streamed answers of the blocking client."""
 
 from __future__ import annotations

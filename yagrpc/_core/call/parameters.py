@@ -1,9 +1,14 @@
-"""The keyword arguments that calls take, each described in one place for both clients."""
+"""The keyword arguments that calls take, each described in one place for both clients.
+
+Rules: the text below an argument is its documentation everywhere: in `help()` and Jupyter (`signatures`) and in an
+editor. An argument that no call takes is a `TypeError` that names the method which the user called.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 from yagrpc.errors import RequestError
 
@@ -24,8 +29,8 @@ class CallParameters(TypedDict, total=False):
     request_id: str
     """Sent as `x-client-request-id`, and part of every error; a new UUID by default."""
     resubmit: bool
-    """Whether a generation is sent again even after a failure that does not prove that nothing started: it may be
-    paid for twice. By default such a failure is an `AmbiguousSubmitError`. Other calls take no notice of it."""
+    """Whether a generation is sent again even after a failure that does not prove that nothing started: it
+    may be paid for twice. By default such a failure is an `AmbiguousSubmitError`. Other calls ignore it."""
     data_logging: bool
     """`False` asks the service not to store the request and its answer, which it does by default."""
 
@@ -62,8 +67,61 @@ class CompletionParameters(ModelParameters, total=False):
     """The JSON schema that the answer is to follow."""
 
 
-CALL_PARAMETERS: Final = frozenset(CallParameters.__annotations__)
-"""The names of what every call takes."""
+_CALL_NAMES: Final = frozenset(CallParameters.__annotations__)
+
+
+@functools.cache
+def _names(kind: Any) -> frozenset[str]:
+    """The names of the arguments that a class declares."""
+    return frozenset(kind.__annotations__)
+
+
+def check_parameters(method: str, given: Mapping[str, Any], kind: object = CallParameters) -> None:
+    """Check the keyword arguments of a call: their names, and the values that are flags.
+
+    Args:
+        method: The Python method that the user called, for the error.
+        given: The arguments.
+        kind: The class, of those above, that has the arguments which the method takes.
+
+    Raises:
+        TypeError: The method does not take one of them.
+        RequestError: A flag is neither `True` nor `False`.
+    """
+    names = _names(kind)
+    if not given.keys() <= names:
+        import difflib  # only a mistake needs it
+
+        unknown = next(name for name in given if name not in names)
+        near = difflib.get_close_matches(unknown, names, n=1)
+        suggestion = f": did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"{method}() got an unexpected keyword argument {unknown!r}{suggestion}")
+    for flag in ("resubmit", "data_logging"):
+        value = given.get(flag)
+        if value is not None and not isinstance(value, bool):
+            raise RequestError(flag, value, "it takes True or False")
+
+
+def split_parameters(method: str, given: Mapping[str, Any], kind: object) -> tuple[dict[str, Any], CallParameters]:
+    """The keyword arguments that shape a request, and those of its call, checked as `check_parameters` does.
+
+    Args:
+        method: The Python method that the user called, for the error.
+        given: The arguments.
+        kind: The class, of those above, that has the arguments which the method takes.
+
+    Raises:
+        TypeError: The method does not take one of them.
+        RequestError: A flag is neither `True` nor `False`.
+    """
+    shaping: dict[str, Any] = {}
+    calling: dict[str, Any] = {}
+    if given:
+        check_parameters(method, given, kind)
+        for name, value in given.items():
+            (calling if name in _CALL_NAMES else shaping)[name] = value
+    return shaping, cast("CallParameters", calling)
+
 
 LONGEST_TIMEOUT: Final = 10 * 365 * 24 * 3600.0
 """Seconds; what is longer overflows the clocks of gRPC and of threads, and this is taken instead."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from yagrpc import _pb
 from yagrpc.errors import RequestError
 from yagrpc.method import OperationMethod
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from yagrpc._core.operation.view import ResultType
-    from yagrpc.results import Completion
 
 MessageT = TypeVar("MessageT", bound="Message")
 
@@ -27,17 +25,7 @@ def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[Me
     return ResultType(method.response_type, itself, method.metadata_type)
 
 
-def completion_type() -> ResultType[Completion]:
-    """What the operation of a text completion resolves to."""
-    from yagrpc._core.operation.view import ResultType
-    from yagrpc.results import Completion
-
-    return ResultType(_pb.text_generation_service_pb2.CompletionResponse, Completion)
-
-
-def attached_type(
-    target: type[Message] | OperationMethod[Any, Any, Any] | None,
-) -> ResultType[Any]:
+def attached_type(target: type[Message] | OperationMethod[Any, Any, Any]) -> ResultType[Any]:
     """What an operation that is attached by its id is declared to resolve to.
 
     Raises:
@@ -45,8 +33,6 @@ def attached_type(
     """
     from yagrpc._core.operation.view import ResultType
 
-    if target is None:
-        return completion_type()
     if isinstance(target, OperationMethod):
         return result_type_of(target)
     if hasattr(target, "DESCRIPTOR") and isinstance(target, type):

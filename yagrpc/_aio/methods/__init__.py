@@ -1,0 +1,10 @@
+"""The rpcs that have a Python method of their own, one module a service."""
+
+from __future__ import annotations
+
+from yagrpc._aio.methods.text import TextMethods
+from yagrpc._aio.methods.tokenizer import TokenizerMethods
+
+
+class Methods(TextMethods, TokenizerMethods):
+    """All of them, for the client."""

@@ -1,0 +1,97 @@
+"""Methods whose `**parameters` are shown one by one, in `help()`, in Jupyter and by whatever else asks `inspect`.
+
+Type checkers read `**parameters: Unpack[CompletionParameters]` by themselves; at run time nothing does. So a method
+gets a signature with the keyword arguments of that class, and their documentation in its own, in the place of
+`**parameters`.
+
+Rules: nothing is wrapped, so that a call costs what it did; it is done while a client is imported, so it takes little
+time. Documentation is read from the source of `parameters`; where a program is shipped without sources, the arguments
+are shown without it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import linecache
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from yagrpc._core.call import parameters
+from yagrpc._core.call.parameters import CallParameters, ModelParameters
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+_QUOTES: Final = '"""'
+
+
+class _NotGiven:
+    """The default of an argument that is not sent, or for which the client's own setting holds."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+NOT_GIVEN: Final = _NotGiven()
+
+
+def explicit_parameters(function: FunctionT) -> FunctionT:
+    """Give a method that takes `**parameters: Unpack[...]` a signature and documentation with each of them.
+
+    In its docstring, `**parameters` is described in one line.
+    """
+    kind = function.__annotations__["parameters"].removeprefix("Unpack[").removesuffix("]")
+    written = inspect.signature(function)
+    own = [each for each in written.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    function.__signature__ = written.replace(parameters=[*own, *_shown(kind)])  # type: ignore[attr-defined]
+    if function.__doc__ and (items := _items(kind)):
+        before, _, after = function.__doc__.partition("**parameters: ")
+        indent = before[before.rindex("\n") :]
+        function.__doc__ = before + indent.join(items) + after[after.index("\n") :]
+    return function
+
+
+@functools.cache
+def _shown(kind: str) -> list[inspect.Parameter]:
+    """The keyword arguments of a class of `parameters`: first what shapes the request, last what every call takes."""
+    annotations = getattr(parameters, kind).__annotations__
+    names = sorted(
+        annotations, key=lambda name: (name in CallParameters.__annotations__, name in ModelParameters.__annotations__)
+    )
+    return [_parameter(name, annotations[name]) for name in names]
+
+
+@functools.cache
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    text = getattr(annotation, "__forward_arg__", str(annotation))
+    # No timeout is a choice of its own; elsewhere None is the same as leaving the argument out.
+    default = None if text.endswith("| None") and name != "timeout" else NOT_GIVEN
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=text)
+
+
+@functools.cache
+def _docs() -> dict[str, list[str]]:
+    """The lines that describe each argument, as they stand below it; empty where the source is not there."""
+    lines = iter(linecache.getlines(str(parameters.__file__), parameters.__dict__))
+    docs: dict[str, list[str]] = {}
+    name = ""
+    for line in lines:
+        text = line.strip()
+        if name.isidentifier() and line.startswith(f"    {_QUOTES}"):
+            described = [text.removeprefix(_QUOTES)]
+            while not described[-1].endswith(_QUOTES):
+                described.append(next(lines).strip())
+            docs[name] = [*described[:-1], described[-1].removesuffix(_QUOTES)]
+        name = line[4:].partition(":")[0]  # no identifier where the line is indented deeper
+    return docs
+
+
+@functools.cache
+def _items(kind: str) -> list[str]:
+    """The lines of a docstring's `Args` for the keyword arguments of a class; empty where the source is not there."""
+    docs = _docs()
+    lines = []
+    for shown in _shown(kind) if docs else ():
+        first, *rest = docs[shown.name]
+        lines += [f"{shown.name}: {first}", *(f"    {line}" for line in rest)]
+    return lines

@@ -1,0 +1,87 @@
+# Generated from _aio/methods/text.py by scripts/make_sync.py; do not edit.
+"""Text generation: `completion`, `completion_stream` and `completion_async`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yagrpc import methods
+from yagrpc._core.call.signatures import explicit_parameters
+from yagrpc._services import text as service
+from yagrpc._sync.methods.base import Calls
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from yagrpc._core.call.parameters import CompletionParameters
+    from yagrpc._sync.operation import Operation
+    from yagrpc._sync.stream import Stream
+    from yagrpc.messages import MessagesInput
+    from yagrpc.results import Chunk, Completion
+
+
+class TextMethods(Calls):
+    """The methods of `TextGenerationService` and `TextGenerationAsyncService`."""
+
+    @explicit_parameters
+    def completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Completion:
+        """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
+
+        Args:
+            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these.
+            **parameters: See `CompletionParameters`.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused, or could not be reached.
+            AmbiguousSubmitError: It failed after it may have reached the service, which may have generated.
+            MessageTooLargeError: The answer is over the client's limit.
+            ResultError: The answer holds no alternative.
+        """
+        from yagrpc.results import Completion
+
+        request, calling = service.completion_request("completion", messages, parameters, self._core)
+        with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
+            for _ in stream:
+                pass
+        return stream.only()
+
+    @explicit_parameters
+    def completion_stream(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Stream[Chunk]:
+        """Generate an answer and give it as it grows.
+
+        Args:
+            messages: As in `completion`.
+            **parameters: See `CompletionParameters`.
+
+        Returns:
+            An iterator of chunks; close it, or use it in a `with` block, to end the call early.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+        """
+        request, calling = service.completion_request(
+            "completion_stream", messages, parameters, self._core, stream=True
+        )
+        return self._stream(methods.TextGenerationService.Completion, request, calling, service.ChunkReader())
+
+    @explicit_parameters
+    def completion_async(
+        self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]
+    ) -> Operation[Completion]:
+        """Submit a completion (asynchronous mode: half the price); its result is kept for three days.
+
+        The timeout is for the submit alone.
+
+        Args:
+            messages: As in `completion`.
+            **parameters: See `CompletionParameters`.
+
+        Raises:
+            RequestError: An argument that the service would refuse; nothing was sent.
+            CallError: The service refused; nothing was started.
+            AmbiguousSubmitError: It failed after it may have reached the service, which may have started it.
+        """
+        request, calling = service.completion_request("completion_async", messages, parameters, self._core)
+        method = methods.TextGenerationAsyncService.Completion
+        return self._submit(method, request, calling, service.completion_type())

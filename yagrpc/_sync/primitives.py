@@ -1,0 +1,80 @@
+"""What the blocking client's public classes need of threads; `_aio/primitives.py` has the same names for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future as Future
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from yagrpc._grpc import fork as forking
+from yagrpc._sync.poller import Poller
+
+if TYPE_CHECKING:
+    from yagrpc._core.client import ClientCore
+    from yagrpc._sync.transport import Transport
+
+
+class Pollers:
+    """The poller of a client: one for each process that the client is used in.
+
+    Args:
+        core: The client's settings.
+        transport: Its channels.
+    """
+
+    def __init__(self, core: ClientCore, transport: Transport) -> None:
+        self._core = core
+        self._transport = transport
+        self._poller = Poller(core, transport)
+
+    def current(self) -> Poller:
+        """The poller of this process."""
+        return self._poller
+
+    def gets(self) -> tuple[float | None, int, int | None, int]:
+        """The quota of Gets: its limit, what is used and left, and how many wait."""
+        return self._poller.gets()
+
+    def forked(self) -> None:
+        """In a forked child: those who wait are the parent's threads."""
+        self._poller.forked()  # what listens to it may still be closed
+        forking.keep(self._poller)
+        self._poller = Poller(self._core, self._transport)
+
+
+def new_future() -> Future[Any]:
+    """A future."""
+    return Future()
+
+
+def claimed(future: Future[Any]) -> bool:
+    """Whether a future can be given an outcome; it can't after its user has cancelled it."""
+    return future.set_running_or_notify_cancel()
+
+
+def call_back(poller: Poller, callback: Callable[[], object]) -> None:
+    """Call what a user gave: in a thread of the client's, after the callbacks before it."""
+    poller.call_back(callback)
+
+
+class named_interrupt:
+    """A block in which Ctrl-C says which operation was waited for.
+
+    Args:
+        operation_id: The operation's id.
+    """
+
+    __slots__ = ("_operation_id",)
+
+    def __init__(self, operation_id: str) -> None:
+        self._operation_id = operation_id
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            error.args = (f"while waiting for operation {self._operation_id}, which is still running",)
