@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from yagrpc.emulator import parse_script
-from yagrpc.emulator.faults import ACTIONS
+from yagrpc.emulator.faults.fault import ACTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "emulator.md").read_text("utf-8")

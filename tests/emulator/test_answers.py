@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from yagrpc import _pb
 from yagrpc.emulator import MODEL_VERSION
-from yagrpc.emulator.replies import compose, partials
+from yagrpc.emulator.answers.completion import compose, partials
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Response, Service

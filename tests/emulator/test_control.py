@@ -29,8 +29,8 @@ from yagrpc.emulator import (
     WrongType,
     paths,
 )
-from yagrpc.emulator.fault_messages import fault_of, message_of
-from yagrpc.emulator.faults import ACTIONS
+from yagrpc.emulator.faults.fault import ACTIONS
+from yagrpc.emulator.faults.messages import fault_of, message_of
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Response, Service

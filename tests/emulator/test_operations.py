@@ -11,7 +11,7 @@ import grpc
 
 from yagrpc import _pb
 from yagrpc.emulator import Uniform
-from yagrpc.emulator.operations import RETENTION_SECONDS, Operations
+from yagrpc.emulator.cloud.operations import RETENTION_SECONDS, Operations
 from yagrpc.emulator.state import State
 
 if TYPE_CHECKING:

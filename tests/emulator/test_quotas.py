@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 
 from yagrpc import _pb
 from yagrpc.emulator import EmulatorQuota, paths
-from yagrpc.emulator.quotas import Quotas
+from yagrpc.emulator.cloud.quotas import Quotas
+from yagrpc.emulator.cloud.windows import (
+    QUOTA_MODELS,
+    BucketWindow,
+    FixedWindow,
+    QuotaModel,
+    SlidingWindow,
+    make_window,
+)
 from yagrpc.emulator.refusal import Refusal
-from yagrpc.emulator.windows import QUOTA_MODELS, BucketWindow, FixedWindow, QuotaModel, SlidingWindow, make_window
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
-from yagrpc.emulator.tools import SERVED
+from yagrpc.emulator.rpc.tools import SERVED
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Service

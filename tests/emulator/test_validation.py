@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc.emulator import paths, validation
+from yagrpc.emulator import paths
 from yagrpc.emulator.refusal import Refusal
+from yagrpc.emulator.services import checks as validation
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Service

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc.emulator.instances import minimal_instance
-from yagrpc.emulator.values import to_python
+from yagrpc.emulator.answers.instances import minimal_instance
+from yagrpc.emulator.answers.values import to_python
 
 ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -18,9 +18,16 @@ the pipeline around them are thin.
 from __future__ import annotations
 
 from yagrpc.emulator import paths
+from yagrpc.emulator.answers.completion import MODEL_VERSION, Failure, Replies, Reply, Streamed
 from yagrpc.emulator.clock import Clock
+from yagrpc.emulator.cloud.operations import OperationRecord
+from yagrpc.emulator.cloud.quotas import EmulatorQuota
+from yagrpc.emulator.cloud.statefile import StateFileError
+from yagrpc.emulator.cloud.windows import QuotaModel
+from yagrpc.emulator.control.remote import Control
 from yagrpc.emulator.durations import Bimodal, Duration, Exponential, Lognormal, Uniform, parse_duration
-from yagrpc.emulator.faults import (
+from yagrpc.emulator.emulator import Emulator
+from yagrpc.emulator.faults.fault import (
     Crash,
     Delay,
     DropConnection,
@@ -35,20 +42,13 @@ from yagrpc.emulator.faults import (
     Take,
     WrongType,
 )
-from yagrpc.emulator.loading import load_function
-from yagrpc.emulator.operations import OperationRecord
 from yagrpc.emulator.options import EmulatorOptions
-from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
-from yagrpc.emulator.recording import Recording
-from yagrpc.emulator.remote import Control
-from yagrpc.emulator.replies import MODEL_VERSION, Failure, Replies, Reply, Streamed
-from yagrpc.emulator.scripts import EmulatorScript, ScriptError, load_script, parse_script
+from yagrpc.emulator.scripting.files import EmulatorScript, ScriptError, load_script, parse_script
+from yagrpc.emulator.scripting.loading import load_function
+from yagrpc.emulator.scripting.recording import Recording
 from yagrpc.emulator.server import EmulatorServer, run, serve
-from yagrpc.emulator.statefile import StateFileError
-from yagrpc.emulator.threaded import Emulator
 from yagrpc.emulator.tls import Certificates
-from yagrpc.emulator.windows import QuotaModel
 
 __all__ = [
     "MODEL_VERSION",

@@ -12,16 +12,16 @@ from typing import Final
 
 import grpc.aio
 
-from yagrpc.emulator.control import add_control
-from yagrpc.emulator.faults import Crash
-from yagrpc.emulator.neighbours import add_neighbours
+from yagrpc.emulator.control.service import add_control
+from yagrpc.emulator.faults.fault import Crash
 from yagrpc.emulator.options import EmulatorOptions
-from yagrpc.emulator.pipeline import Pipeline
-from yagrpc.emulator.recording import Playback
-from yagrpc.emulator.services import add_services
+from yagrpc.emulator.rpc.pipeline import Pipeline
+from yagrpc.emulator.rpc.tools import add_tools
+from yagrpc.emulator.scripting.recording import Playback
+from yagrpc.emulator.services.neighbours import add_neighbours
+from yagrpc.emulator.services.texts import add_services
 from yagrpc.emulator.state import State
 from yagrpc.emulator.tls import Certificates
-from yagrpc.emulator.tools import add_tools
 
 __all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
 

@@ -12,18 +12,18 @@ import uuid
 from collections.abc import Callable
 
 from yagrpc import _pb
-from yagrpc.emulator.auth import Guard
+from yagrpc.emulator.answers.completion import Script
 from yagrpc.emulator.clock import Clock
-from yagrpc.emulator.connections import shut_connections
+from yagrpc.emulator.cloud.auth import Guard
+from yagrpc.emulator.cloud.operations import Operations
+from yagrpc.emulator.cloud.quotas import Quotas
+from yagrpc.emulator.cloud.statefile import StateFile
 from yagrpc.emulator.durations import Duration, draw, requested
-from yagrpc.emulator.faults import Crash
-from yagrpc.emulator.injection import TAKES, FaultRules
-from yagrpc.emulator.operations import Operations
+from yagrpc.emulator.faults.connections import shut_connections
+from yagrpc.emulator.faults.fault import Crash
+from yagrpc.emulator.faults.injection import TAKES, FaultRules
 from yagrpc.emulator.options import EmulatorOptions
-from yagrpc.emulator.quotas import Quotas
 from yagrpc.emulator.received import CURRENT, ReceivedLog
-from yagrpc.emulator.replies import Script
-from yagrpc.emulator.statefile import StateFile
 
 __all__ = ["State"]
 

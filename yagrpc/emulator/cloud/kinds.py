@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from google.protobuf.message import Message
 
 from yagrpc import _pb
-from yagrpc.emulator.images import draw_image
-from yagrpc.emulator.replies import compose
+from yagrpc.emulator.answers.completion import compose
+from yagrpc.emulator.answers.images import draw_image
 
 __all__ = ["IMAGE", "TEXT", "Kind", "kind_of"]
 

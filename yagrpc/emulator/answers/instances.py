@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-from yagrpc.emulator.values import Json
+from yagrpc.emulator.answers.values import Json
 
 __all__ = ["minimal_instance"]
 

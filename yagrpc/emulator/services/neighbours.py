@@ -13,8 +13,9 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from yagrpc import _pb
-from yagrpc.emulator import classification, embeddings, images, paths
-from yagrpc.emulator.kinds import IMAGE
+from yagrpc.emulator import paths
+from yagrpc.emulator.answers import classification, embeddings, images
+from yagrpc.emulator.cloud.kinds import IMAGE
 from yagrpc.emulator.received import CURRENT
 from yagrpc.emulator.refusal import Refusal
 from yagrpc.emulator.state import State

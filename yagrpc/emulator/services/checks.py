@@ -12,7 +12,7 @@ import re
 from typing import Final
 
 from yagrpc import _pb
-from yagrpc.emulator import tokens
+from yagrpc.emulator.answers import tokens
 from yagrpc.emulator.refusal import Refusal, invalid
 
 __all__ = [

@@ -12,9 +12,10 @@ import zlib
 from typing import Final
 
 from yagrpc import _pb
-from yagrpc.emulator import tokens, validation
+from yagrpc.emulator.answers import tokens
+from yagrpc.emulator.answers.completion import MODEL_VERSION
 from yagrpc.emulator.refusal import invalid
-from yagrpc.emulator.replies import MODEL_VERSION
+from yagrpc.emulator.services import checks as validation
 
 __all__ = ["DIMENSION", "LONGEST_DIMENSION", "MAX_TOKENS", "check_embedding", "embed"]
 

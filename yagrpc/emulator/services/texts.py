@@ -14,11 +14,13 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb
-from yagrpc.emulator import paths, tokens, validation
-from yagrpc.emulator.auth import CREATED_BY
+from yagrpc.emulator import paths
+from yagrpc.emulator.answers import tokens
+from yagrpc.emulator.answers.completion import MODEL_VERSION, Streamed, compose, partials
+from yagrpc.emulator.cloud.auth import CREATED_BY
 from yagrpc.emulator.received import CURRENT
 from yagrpc.emulator.refusal import Refusal, invalid, make_status
-from yagrpc.emulator.replies import MODEL_VERSION, Streamed, compose, partials
+from yagrpc.emulator.services import checks as validation
 from yagrpc.emulator.state import State
 
 __all__ = ["ENDPOINT_IDS", "add_services"]

@@ -16,10 +16,10 @@ import grpc
 from google.protobuf.message import Message
 
 from yagrpc import _pb
-from yagrpc.emulator import tokens
-from yagrpc.emulator.instances import minimal_instance
+from yagrpc.emulator.answers import tokens
+from yagrpc.emulator.answers.instances import minimal_instance
+from yagrpc.emulator.answers.values import to_python
 from yagrpc.emulator.refusal import make_status
-from yagrpc.emulator.values import to_python
 
 __all__ = [
     "MODEL_VERSION",

@@ -10,9 +10,10 @@ import zlib
 from typing import Final, TypeAlias
 
 from yagrpc import _pb
-from yagrpc.emulator import tokens, validation
+from yagrpc.emulator.answers import tokens
+from yagrpc.emulator.answers.completion import MODEL_VERSION
 from yagrpc.emulator.refusal import invalid
-from yagrpc.emulator.replies import MODEL_VERSION
+from yagrpc.emulator.services import checks as validation
 
 __all__ = ["TUNED_LABEL", "check_few_shot", "check_tuned", "classify", "few_shot_classify"]
 

@@ -17,9 +17,10 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from yagrpc.emulator import paths, validation
+from yagrpc.emulator import paths
 from yagrpc.emulator.received import CURRENT, Received
 from yagrpc.emulator.refusal import Refusal
+from yagrpc.emulator.services import checks as validation
 from yagrpc.emulator.state import State
 
 __all__ = ["CLIENT_REQUEST_ID", "HEADERS_LAST", "REQUEST_ID", "SERVER_TRACE_ID", "Pipeline"]

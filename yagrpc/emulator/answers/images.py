@@ -11,9 +11,9 @@ import random
 from typing import Final
 
 from yagrpc import _pb
-from yagrpc.emulator import validation
-from yagrpc.emulator.jpeg import BLOCK, encode
+from yagrpc.emulator.answers.jpeg import BLOCK, encode
 from yagrpc.emulator.refusal import invalid
+from yagrpc.emulator.services import checks as validation
 
 __all__ = ["MAX_PROMPT_LENGTH", "check_image", "draw_image", "prompt_of"]
 

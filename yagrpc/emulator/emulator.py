@@ -13,18 +13,18 @@ from typing import Any
 
 import grpc
 
+from yagrpc.emulator.answers.completion import Replies, Script
+from yagrpc.emulator.cloud.operations import OperationRecord
+from yagrpc.emulator.cloud.quotas import EmulatorQuota
+from yagrpc.emulator.cloud.windows import QuotaModel
 from yagrpc.emulator.durations import Duration
-from yagrpc.emulator.faults import Fault
-from yagrpc.emulator.injection import FaultRules
-from yagrpc.emulator.operations import OperationRecord
+from yagrpc.emulator.faults.fault import Fault
+from yagrpc.emulator.faults.injection import FaultRules
 from yagrpc.emulator.options import EmulatorOptions
-from yagrpc.emulator.quotas import EmulatorQuota
 from yagrpc.emulator.received import Received
-from yagrpc.emulator.recording import Recording
-from yagrpc.emulator.replies import Replies, Script
+from yagrpc.emulator.scripting.recording import Recording
 from yagrpc.emulator.server import EmulatorServer
 from yagrpc.emulator.tls import Certificates
-from yagrpc.emulator.windows import QuotaModel
 
 __all__ = ["Emulator"]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import grpc
 
 from yagrpc.emulator import paths
+from yagrpc.emulator.cloud.windows import QuotaModel, Window, make_window
 from yagrpc.emulator.refusal import Refusal, make_status
-from yagrpc.emulator.windows import QuotaModel, Window, make_window
 
 __all__ = ["EmulatorQuota", "Quotas"]
 

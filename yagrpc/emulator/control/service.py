@@ -14,8 +14,8 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb
-from yagrpc.emulator.fault_messages import fault_of, replies_of
-from yagrpc.emulator.replies import Script
+from yagrpc.emulator.answers.completion import Script
+from yagrpc.emulator.faults.messages import fault_of, replies_of
 from yagrpc.emulator.state import State
 
 __all__ = ["add_control"]

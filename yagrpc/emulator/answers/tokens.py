@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from yagrpc import _pb
-from yagrpc.emulator.values import to_python
+from yagrpc.emulator.answers.values import to_python
 
 __all__ = ["Piece", "content", "pieces", "prompt", "text_pieces", "to_token"]
 

@@ -27,7 +27,7 @@ from yagrpc.emulator import paths
 from yagrpc.emulator.refusal import Refusal, make_status
 
 if TYPE_CHECKING:
-    from yagrpc.emulator.pipeline import Pipeline
+    from yagrpc.emulator.rpc.pipeline import Pipeline
 
 __all__ = ["Playback", "Recording"]
 
