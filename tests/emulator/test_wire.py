@@ -12,7 +12,7 @@ import pytest
 from yagrpc import _pb
 from yagrpc.emulator import paths
 from yagrpc.emulator.received import KEPT
-from yagrpc.emulator.services.texts import ENDPOINT_IDS
+from yagrpc.emulator.services.endpoints import ENDPOINT_IDS
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Service

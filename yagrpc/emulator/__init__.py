@@ -18,7 +18,6 @@ the pipeline around them are thin.
 from __future__ import annotations
 
 from yagrpc.emulator import paths
-from yagrpc.emulator.answers.completion import MODEL_VERSION, Failure, Replies, Reply, Streamed
 from yagrpc.emulator.clock import Clock
 from yagrpc.emulator.cloud.operations import OperationRecord
 from yagrpc.emulator.cloud.quotas import EmulatorQuota
@@ -44,6 +43,7 @@ from yagrpc.emulator.faults.fault import (
 )
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.received import Received
+from yagrpc.emulator.replies import MODEL_VERSION, Failure, Replies, Reply, Streamed
 from yagrpc.emulator.scripting.files import EmulatorScript, ScriptError, load_script, parse_script
 from yagrpc.emulator.scripting.loading import load_function
 from yagrpc.emulator.scripting.recording import Recording

@@ -13,7 +13,6 @@ from typing import Any
 
 import grpc
 
-from yagrpc.emulator.answers.completion import Replies, Script
 from yagrpc.emulator.cloud.operations import OperationRecord
 from yagrpc.emulator.cloud.quotas import EmulatorQuota
 from yagrpc.emulator.cloud.windows import QuotaModel
@@ -22,7 +21,9 @@ from yagrpc.emulator.faults.fault import Fault
 from yagrpc.emulator.faults.injection import FaultRules
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.received import Received
+from yagrpc.emulator.replies import Replies
 from yagrpc.emulator.scripting.recording import Recording
+from yagrpc.emulator.scripting.replies import Script
 from yagrpc.emulator.server import EmulatorServer
 from yagrpc.emulator.tls import Certificates
 

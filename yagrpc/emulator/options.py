@@ -8,12 +8,12 @@ import random
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from yagrpc.emulator.answers.completion import Replies
 from yagrpc.emulator.cloud.auth import check_auth
 from yagrpc.emulator.cloud.quotas import EmulatorQuota
 from yagrpc.emulator.cloud.windows import QUOTA_MODELS, QuotaModel
 from yagrpc.emulator.durations import Duration, draw
 from yagrpc.emulator.faults.fault import Fault
+from yagrpc.emulator.replies import Replies
 from yagrpc.emulator.scripting.recording import Recording
 from yagrpc.emulator.tls import Certificates
 

@@ -16,10 +16,9 @@ from yagrpc.emulator.control.service import add_control
 from yagrpc.emulator.faults.fault import Crash
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.rpc.pipeline import Pipeline
+from yagrpc.emulator.rpc.playback import Playback
 from yagrpc.emulator.rpc.tools import add_tools
-from yagrpc.emulator.scripting.recording import Playback
-from yagrpc.emulator.services.neighbours import add_neighbours
-from yagrpc.emulator.services.texts import add_services
+from yagrpc.emulator.services.registration import add_services
 from yagrpc.emulator.state import State
 from yagrpc.emulator.tls import Certificates
 
@@ -94,7 +93,6 @@ class EmulatorServer:
         )
         pipeline = Pipeline(self.state)
         add_services(pipeline.registry, self.state)
-        add_neighbours(pipeline.registry, self.state)
         if self._playback is not None:
             self._playback.take_over(pipeline)
         if self.state.options.control:

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable
 
 from yagrpc import _pb
-from yagrpc.emulator.answers.completion import Script
 from yagrpc.emulator.clock import Clock
 from yagrpc.emulator.cloud.auth import Guard
 from yagrpc.emulator.cloud.operations import Operations
@@ -24,6 +23,7 @@ from yagrpc.emulator.faults.fault import Crash
 from yagrpc.emulator.faults.injection import TAKES, FaultRules
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.received import CURRENT, ReceivedLog
+from yagrpc.emulator.scripting.replies import Script
 
 __all__ = ["State"]
 
@@ -107,8 +107,8 @@ class State:
             told = requested(CURRENT.get().metadata)
         return draw(duration, self.durations) if told is None else told
 
-    def told(self, operation: _pb.operation_pb2.Operation) -> _pb.operation_pb2.Operation:
-        """An operation that is about to be sent, noted as delivered if it is done."""
+    def delivered(self, operation: _pb.operation_pb2.Operation) -> _pb.operation_pb2.Operation:
+        """Count an operation that is about to be sent as delivered, if it is done; returns the operation."""
         if operation.done:
             self.received.deliver(operation.id)
         return operation

@@ -1,6 +1,7 @@
-"""Classes of texts: a label that the text or an example of the same words names wins.
+"""Classes of texts: the label wins that the text names, or whose examples share words with the text.
 
-Rules: pure; one request has one answer. A tuned classifier's labels are not known here, so that it has one of its own.
+Rules: pure; equal requests have equal answers. The labels of a tuned classifier are not known here, so its answer has
+one label of the emulator's.
 """
 
 from __future__ import annotations
@@ -11,49 +12,18 @@ from typing import Final, TypeAlias
 
 from yagrpc import _pb
 from yagrpc.emulator.answers import tokens
-from yagrpc.emulator.answers.completion import MODEL_VERSION
-from yagrpc.emulator.refusal import invalid
-from yagrpc.emulator.services import checks as validation
+from yagrpc.emulator.replies import MODEL_VERSION
 
-__all__ = ["TUNED_LABEL", "check_few_shot", "check_tuned", "classify", "few_shot_classify"]
+__all__ = ["TUNED_LABEL", "classify", "few_shot_classify"]
 
 TUNED_LABEL: Final = "yagrpc-emulator"
-"""The one label of a tuned classifier's answer; the service lists one of those it was tuned with."""
+"""The one label in the answer of a tuned classifier; the service lists a label that the classifier was tuned with."""
 
 _STARTS: Final = 1
 """Tokens before a text: `hello`, one token, is counted as two. Source: recorded answers."""
 
 _Tuned: TypeAlias = "_pb.text_classification_service_pb2.TextClassificationRequest"
 _FewShot: TypeAlias = "_pb.text_classification_service_pb2.FewShotTextClassificationRequest"
-
-
-def check_tuned(request: _Tuned) -> None:
-    """A tuned model, and a text.
-
-    Raises:
-        Refusal: INVALID_ARGUMENT.
-    """
-    validation.check_model_uri(request.model_uri, "cls")
-    if "@" not in request.model_uri:
-        raise invalid(f"Failed to get model {request.model_uri}")  # quoted from the service; that this gets it is not
-    validation.check_text(request.text, "text")
-
-
-def check_few_shot(request: _FewShot) -> None:
-    """A model, a description, labels, examples of these labels, and a text.
-
-    Raises:
-        Refusal: INVALID_ARGUMENT.
-    """
-    validation.check_model_uri(request.model_uri, "cls")
-    validation.check_required("task_description", request.task_description)
-    if not request.labels:
-        raise invalid("labels: at least one label is required")
-    validation.check_text(request.text, "text")
-    for index, sample in enumerate(request.samples):
-        validation.check_text(sample.text, f"samples[{index}].text")
-        if sample.label not in request.labels:
-            raise invalid(f"samples[{index}].label: '{sample.label}' is not among the labels")
 
 
 def classify(request: _Tuned) -> _pb.text_classification_service_pb2.TextClassificationResponse:
@@ -78,7 +48,7 @@ def few_shot_classify(request: _FewShot) -> _pb.text_classification_service_pb2.
 
 
 def _likeness(request: _FewShot, label: str) -> float:
-    """How much speaks for a label: its name in the text, words shared with its examples, and a little chance."""
+    """How well a label fits: its name in the text, words shared with its examples, and a small share of chance."""
     said = _words(request.text)
     shared = [len(said & _words(sample.text)) / len(said) for sample in request.samples if sample.label == label]
     named = 4.0 if _words(label) <= said else 0.0

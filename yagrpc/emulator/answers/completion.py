@@ -1,187 +1,46 @@
-"""What the emulator answers: a scripted reply, or one made from the request.
+"""The answers to completions: a scripted reply, or an answer that is built from the request.
 
-Rules: pure. The same request gives the same answer, and without a script the answer quotes the request, so that an
-answer that reaches the wrong caller shows.
+Rules: pure. Equal requests have equal answers. Without a script the answer quotes the request, so that an answer that
+reaches the wrong caller is noticed.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, TypeVar
-
-import grpc
-from google.protobuf.message import Message
+from typing import Final, TypeAlias
 
 from yagrpc import _pb
 from yagrpc.emulator.answers import tokens
 from yagrpc.emulator.answers.instances import minimal_instance
 from yagrpc.emulator.answers.values import to_python
-from yagrpc.emulator.refusal import make_status
+from yagrpc.emulator.replies import MODEL_VERSION, Outcome, ScriptedReply, Streamed
 
-__all__ = [
-    "MODEL_VERSION",
-    "Failure",
-    "Replies",
-    "Reply",
-    "Script",
-    "Streamed",
-    "compose",
-    "last_user_text",
-    "partials",
-]
-
-MODEL_VERSION: Final = "yagrpc-emulator"
-"""`model_version` of every answer; the service gives a date such as `09.02.2025`."""
+__all__ = ["compose", "last_user_text", "partials"]
 
 _STREAM_MESSAGES: Final = 20
-"""At most so many messages in a stream, however long the text: each repeats all before it."""
+"""The most messages in a stream, however long the text is: each message repeats all text before it."""
 
-Outcome: TypeAlias = "_pb.text_generation_service_pb2.CompletionResponse | _pb.status_pb2.Status"
 _Request: TypeAlias = "_pb.text_generation_service_pb2.CompletionRequest"
 _Response: TypeAlias = "_pb.text_generation_service_pb2.CompletionResponse"
-_ResponseT = TypeVar("_ResponseT", bound=Message)
-
-
-@dataclasses.dataclass(frozen=True)
-class Failure:
-    """A scripted failure: `Operation.error` in asynchronous mode, the status of the call in synchronous mode."""
-
-    code: grpc.StatusCode
-    """Any code but OK."""
-    message: str = ""
-    """The text of the status."""
-    details: tuple[Message, ...] = ()
-    """Messages that go into the status's details."""
-
-    def __post_init__(self) -> None:
-        if self.code is grpc.StatusCode.OK:
-            raise ValueError("a failure has a code other than OK")
-
-
-class Streamed:
-    """A scripted text that comes in messages of its own: `Streamed("Helo", "Hello wor", "Hello, world")`.
-
-    Each is all of the text so far. One that does not begin with the one before revises what was said, as the service
-    may. Without a stream, and in asynchronous mode, the last one is the answer.
-
-    Args:
-        texts: At least one.
-
-    Raises:
-        ValueError: There is none.
-    """
-
-    def __init__(self, *texts: str) -> None:
-        if not texts:
-            raise ValueError("a streamed reply has at least one text")
-        self.texts = texts
-
-
-Reply: TypeAlias = "str | Streamed | Failure | Message"
-"""A text, or the texts of a stream; a `Failure` or `google.rpc.Status`; or a whole response of the method, sent as it
-is. Messages may be of any descriptor pool."""
-
-_Scripted: TypeAlias = "str | Streamed | Message"
-"""A reply in the emulator's own types."""
-
-Replies: TypeAlias = "Mapping[str, Reply] | Callable[[_Request], Reply | None]"
-"""Patterns, searched for in the last user text in their order, with the reply to each; or a function of the request
-(of yagrpc's own class), which is called once for each, in the order they arrive, in the emulator's thread. Without
-a match, or with `None`, the answer is made from the request."""
-
-
-class Script:
-    """Finds the scripted reply to a request.
-
-    Args:
-        replies: Patterns or a function, or `None` for no script.
-
-    Raises:
-        TypeError: A reply is of a type that cannot be one.
-        re.error: A pattern is no regular expression.
-    """
-
-    def __init__(self, replies: Replies | None) -> None:
-        self._function = replies if callable(replies) else None
-        patterns = {} if replies is None or callable(replies) else replies
-        self._patterns = [(re.compile(pattern), _reply(reply)) for pattern, reply in patterns.items()]
-
-    def find(self, request: _Request) -> str | Streamed | Outcome | None:
-        """The scripted reply to a completion, or `None`.
-
-        Raises:
-            TypeError: A function's reply is of a type that cannot be one.
-        """
-        if self._function is not None:
-            reply = self._function(request)
-            return None if reply is None else _completion(_reply(reply))
-        text = last_user_text(request)
-        fitting = (_completion(reply) for pattern, reply in self._patterns if pattern.search(text))
-        return next((reply for reply in fitting if reply is not None), None)
-
-    def find_for(self, text: str, response_type: type[_ResponseT]) -> _ResponseT | _pb.status_pb2.Status | None:
-        """What patterns say to another method's text: a response of its type, or a failure; functions are not asked."""
-        for pattern, reply in self._patterns:
-            if isinstance(reply, (response_type, _pb.status_pb2.Status)) and pattern.search(text):
-                return reply
-        return None
-
-
-def _completion(reply: _Scripted) -> str | Streamed | Outcome | None:
-    """A reply where it can answer a completion."""
-    ours = (str, Streamed, _pb.status_pb2.Status, _pb.text_generation_service_pb2.CompletionResponse)
-    return reply if isinstance(reply, ours) else None
-
-
-def _reply(reply: object) -> _Scripted:
-    if isinstance(reply, (str, Streamed)):
-        return reply
-    if isinstance(reply, Failure):
-        return make_status(reply.code, reply.message, *reply.details)
-    if isinstance(reply, Message):
-        for make in _reply_types():
-            ours = make()
-            if reply.DESCRIPTOR.full_name == ours.DESCRIPTOR.full_name:
-                ours.ParseFromString(reply.SerializeToString())
-                if isinstance(ours, _pb.status_pb2.Status) and ours.code == 0:
-                    raise ValueError("a scripted google.rpc.Status has a code other than 0")
-                return ours
-    raise TypeError(
-        "a scripted reply is a str, a Streamed, a Failure, a google.rpc.Status or a response of the method, "
-        f"not {type(reply)}"
-    )
-
-
-def _reply_types() -> list[Callable[[], Message]]:
-    return [
-        _pb.status_pb2.Status,
-        _pb.text_generation_service_pb2.CompletionResponse,
-        _pb.embedding_service_pb2.TextEmbeddingResponse,
-        _pb.text_classification_service_pb2.TextClassificationResponse,
-        _pb.text_classification_service_pb2.FewShotTextClassificationResponse,
-        _pb.image_generation_service_pb2.ImageGenerationResponse,
-    ]
 
 
 def last_user_text(request: _Request) -> str:
-    """The text that is answered: the user's last one; where no user says anything, the last message's content."""
+    """The text that is answered: the last text of a user or, without one, the content of the last message."""
     for message in reversed(request.messages):
         if message.role == "user" and message.WhichOneof("Content") == "text":
             return message.text
     return tokens.content(request.messages[-1])
 
 
-def compose(request: _Request, scripted: str | Streamed | Outcome | None = None) -> Outcome:
+def compose(request: _Request, scripted: ScriptedReply = None) -> Outcome:
     """The whole answer to a valid request.
 
     Reasoning is counted as many tokens as the input has, on top of the answer's; `max_tokens` cuts the answer only.
 
     Args:
         request: A request that has passed validation.
-        scripted: What `Script.find` gave for it.
+        scripted: What `Script.find` returned for it.
     """
     if isinstance(scripted, Streamed):
         scripted = scripted.texts[-1]
@@ -195,7 +54,7 @@ def compose(request: _Request, scripted: str | Streamed | Outcome | None = None)
             message = _pb.text_common_pb2.Message(role="assistant", tool_call_list=calls)
             status = _pb.text_common_pb2.Alternative.ALTERNATIVE_STATUS_TOOL_CALLS
             return _response(message, status, _usage(request, len(tokens.pieces(said))))
-        text = _made_text(request)
+        text = _echo(request)
     cut = tokens.pieces(text)
     status = _pb.text_common_pb2.Alternative.ALTERNATIVE_STATUS_FINAL
     options = request.completion_options
@@ -209,11 +68,11 @@ def compose(request: _Request, scripted: str | Streamed | Outcome | None = None)
 def partials(final: _Response, scripted: object = None) -> list[_Response]:
     """The messages that come before the last one in a stream: growing prefixes of its text, with growing usage.
 
-    None where there is nothing to grow: tool calls, a filtered answer, one token.
+    An answer that can't grow has none: tool calls, a filtered answer, one token.
 
     Args:
         final: The whole answer.
-        scripted: What `Script.find` gave for it: a `Streamed` says itself what comes before.
+        scripted: What `Script.find` returned for the request. A `Streamed` has the messages itself.
     """
     if isinstance(scripted, Streamed):
         count = len(tokens.pieces(final.alternatives[0].message.text))
@@ -242,7 +101,7 @@ def _partial(final: _Response, text: str, missing: int) -> _Response:
     return partial
 
 
-def _made_text(request: _Request) -> str:
+def _echo(request: _Request) -> str:
     text, count = last_user_text(request), len(request.messages)
     kind = request.WhichOneof("ResponseFormat")
     if kind == "json_schema":
@@ -257,10 +116,10 @@ def _made_text(request: _Request) -> str:
 
 
 def _tool_calls(request: _Request) -> _pb.text_common_pb2.ToolCallList | None:
-    """Calls with the least arguments that their schemas allow, or `None` where the answer is a text.
+    """Calls with the least arguments that their schemas allow, or `None` if the answer is a text.
 
-    A model decides by meaning; here a tool is called when the user's last text names it. One that the request insists
-    on is called in any case. Without `parallel_tool_calls`, which is on by default, there is one call at most.
+    A model decides by meaning; here a tool is called if the user's last text names it. A tool that the request
+    requires is always called. Without `parallel_tool_calls`, which is on by default, there is one call at most.
     """
     choice = request.tool_choice
     functions = [tool.function for tool in request.tools if tool.WhichOneof("ToolType") == "function"]

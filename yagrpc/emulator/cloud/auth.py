@@ -14,9 +14,9 @@ from typing import Final
 import grpc
 
 from yagrpc import _pb
-from yagrpc.emulator.refusal import Refusal, make_status
+from yagrpc.emulator.refusal import Refusal, invalid, make_status
 
-__all__ = ["CREATED_BY", "TOKEN_SECONDS", "Guard", "check_auth", "unauthenticated"]
+__all__ = ["CREATED_BY", "TOKEN_SECONDS", "Guard", "check_auth", "check_folder", "unauthenticated"]
 
 CREATED_BY: Final = "ajeyagrpcemulator000"
 """The account that everything in the emulator belongs to."""
@@ -108,6 +108,22 @@ class Guard:
 
     def _draw(self, length: int) -> str:
         return "".join(self._random.choices(_TOKEN_CHARACTERS, k=length))
+
+
+def check_folder(model_uri: str, folder: str) -> None:
+    """Check the folder that a model belongs to. The message is quoted from the service.
+
+    Args:
+        model_uri: The URI of the model; one that is empty or malformed passes here and is refused later. Models of the
+            service's own authorities, whose names have dots, belong to everybody.
+        folder: The only folder that exists.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT: the model belongs to another folder.
+    """
+    named = model_uri.partition("://")[2].partition("/")[0]
+    if named and named != folder and "." not in named:
+        raise invalid(f"Specified folder ID '{named}' does not match with service account folder ID '{folder}'")
 
 
 def unauthenticated(message: str, request_id: str) -> Refusal:

@@ -17,10 +17,10 @@ from typing import Any
 import grpc
 
 from yagrpc import _pb
-from yagrpc.emulator.answers.completion import Failure
 from yagrpc.emulator.cloud.operations import OperationRecord
 from yagrpc.emulator.faults.fault import Fault
 from yagrpc.emulator.faults.messages import message_of, reply_messages
+from yagrpc.emulator.replies import Failure
 
 __all__ = ["Control"]
 

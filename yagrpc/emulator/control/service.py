@@ -14,8 +14,8 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb
-from yagrpc.emulator.answers.completion import Script
 from yagrpc.emulator.faults.messages import fault_of, replies_of
+from yagrpc.emulator.scripting.replies import Script
 from yagrpc.emulator.state import State
 
 __all__ = ["add_control"]

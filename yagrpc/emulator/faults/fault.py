@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
-from yagrpc.emulator.answers.completion import Failure
+from yagrpc.emulator.replies import Failure
 
 __all__ = [
     "ACTIONS",

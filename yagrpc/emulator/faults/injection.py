@@ -17,12 +17,12 @@ import grpc
 from google.protobuf.message import Message
 
 from yagrpc import _pb
-from yagrpc.emulator.answers.completion import Failure
 from yagrpc.emulator.cloud.auth import unauthenticated
 from yagrpc.emulator.faults import fault as kinds
 from yagrpc.emulator.faults.fault import Fault
 from yagrpc.emulator.received import Received
 from yagrpc.emulator.refusal import Refusal, make_status
+from yagrpc.emulator.replies import Failure
 
 __all__ = ["TAKES", "FaultRules", "Host", "Injected"]
 

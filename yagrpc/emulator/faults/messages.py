@@ -11,10 +11,10 @@ import grpc
 from google.protobuf.message import Message
 
 from yagrpc import _pb
-from yagrpc.emulator.answers.completion import Failure
 from yagrpc.emulator.faults import fault as kinds
 from yagrpc.emulator.faults.fault import ACTIONS, Action, Fault
 from yagrpc.emulator.refusal import make_status
+from yagrpc.emulator.replies import Failure
 
 __all__ = ["failure_of", "fault_of", "message_of", "replies_of", "reply_messages"]
 

@@ -18,9 +18,9 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from yagrpc.emulator import paths
+from yagrpc.emulator.cloud.auth import check_folder
 from yagrpc.emulator.received import CURRENT, Received
 from yagrpc.emulator.refusal import Refusal
-from yagrpc.emulator.services import checks as validation
 from yagrpc.emulator.state import State
 
 __all__ = ["CLIENT_REQUEST_ID", "HEADERS_LAST", "REQUEST_ID", "SERVER_TRACE_ID", "Pipeline"]
@@ -163,7 +163,7 @@ class Pipeline(grpc.GenericRpcHandler):
             authorization = str(received.metadata.get("authorization", ""))
             self._state.guard.check(authorization, received.at, headers[0][1])
             if self._state.options.folder is not None:
-                validation.check_folder(getattr(received.request, "model_uri", ""), self._state.options.folder)
+                check_folder(getattr(received.request, "model_uri", ""), self._state.options.folder)
 
     async def _refuse(
         self, path: str, refusal: Refusal, context: _Context, headers: tuple[tuple[str, str], ...]

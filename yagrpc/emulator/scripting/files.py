@@ -29,8 +29,9 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from yagrpc import _pb
-from yagrpc.emulator.answers.completion import Failure, Reply, Script
 from yagrpc.emulator.faults.fault import ACTIONS, Action, Fault
+from yagrpc.emulator.replies import Failure, Reply
+from yagrpc.emulator.scripting.replies import Script
 
 if TYPE_CHECKING:
     import yaml

@@ -12,33 +12,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-import grpc
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
-from yagrpc.emulator.refusal import Refusal, make_status
 
-if TYPE_CHECKING:
-    from yagrpc.emulator.rpc.pipeline import Pipeline
-
-__all__ = ["Playback", "Recording"]
+__all__ = ["Key", "Method", "Recording", "find_method", "key_of"]
 
 _KEYS: Final = ("method", "request", "responses")
-_SHOWN: Final = 500
-"""Characters of a request that a refusal shows."""
 
-_Key: TypeAlias = tuple[str, bytes]
+Key: TypeAlias = tuple[str, bytes]
 
 
-class _Method(NamedTuple):
+class Method(NamedTuple):
+    """A method of the service, with the classes of its messages."""
+
     descriptor: MethodDescriptor
     request_type: type[Message]
     response_type: type[Message]
@@ -58,9 +51,9 @@ class Recording:
     def __init__(self, calls: object, source: str = "recording") -> None:
         if not isinstance(calls, list):
             raise ValueError(f"{source}: a recording is a JSON list of objects with {', '.join(_KEYS)}")
-        self.methods: dict[str, _Method] = {}
+        self.methods: dict[str, Method] = {}
         """The methods that it has, by their gRPC path."""
-        self.answers: dict[_Key, list[list[Message]]] = {}
+        self.answers: dict[Key, list[list[Message]]] = {}
         """The answers to equal requests, in their order, by `key_of` the request."""
         _pb.load_messages()  # an Any may hold a message of whatever service
         for number, call in enumerate(calls, start=1):
@@ -97,7 +90,7 @@ class Recording:
         ]
         self.answers.setdefault(key_of(path, request), []).append(answer)
 
-    def _method(self, path: object, where: str) -> _Method:
+    def _method(self, path: object, where: str) -> Method:
         if isinstance(path, str) and path in self.methods:
             return self.methods[path]
         try:
@@ -109,7 +102,7 @@ class Recording:
         return found
 
 
-def find_method(path: str) -> _Method:
+def find_method(path: str) -> Method:
     """A method by its gRPC path.
 
     Raises:
@@ -120,14 +113,14 @@ def find_method(path: str) -> _Method:
     if not path.startswith(paths.CLOUD):
         raise KeyError(path)
     descriptor = _pb.POOL.FindServiceByName(service).methods_by_name[name]
-    return _Method(
+    return Method(
         descriptor,
         message_factory.GetMessageClass(descriptor.input_type),
         message_factory.GetMessageClass(descriptor.output_type),
     )
 
 
-def key_of(path: str, request: Message) -> _Key:
+def key_of(path: str, request: Message) -> Key:
     """What equal requests to one method have in common."""
     return path, request.SerializeToString(deterministic=True)
 
@@ -140,59 +133,3 @@ def _parse(message_type: type[Message], value: object, where: str) -> Message:
     except json_format.ParseError as error:
         reason = " ".join(str(error).split())  # one line of what is written in several
         raise ValueError(f"{where}: {reason}") from error
-
-
-class Playback:
-    """Answers from a recording in place of the servicers.
-
-    Args:
-        recording: What is played.
-    """
-
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self._played: Counter[_Key] = Counter()
-
-    def take_over(self, pipeline: Pipeline) -> None:
-        """Put handlers that play, or refuse, in place of those that the pipeline has; add what it lacks."""
-        served = {path: find_method(path) for path in pipeline.paths - paths.OPEN_TO_ALL}
-        for path, method in {**served, **self._recording.methods}.items():
-            _, service, name = path.split("/")
-            deserialize: Any = method.request_type.FromString
-            serialize: Any = method.response_type.SerializeToString
-            handler: Any = (
-                grpc.unary_stream_rpc_method_handler(self._stream(path), deserialize, serialize)
-                if method.descriptor.server_streaming
-                else grpc.unary_unary_rpc_method_handler(self._unary(path), deserialize, serialize)
-            )
-            pipeline.register(service, {name: handler})
-
-    def _unary(self, path: str) -> Any:
-        async def call(request: Message, context: object) -> Message:
-            return self._answer(path, request)[0]
-
-        return call
-
-    def _stream(self, path: str) -> Any:
-        async def call(request: Message, context: object) -> AsyncIterator[Message]:
-            for message in self._answer(path, request):
-                yield message
-
-        return call
-
-    def _answer(self, path: str, request: Message) -> list[Message]:
-        key = key_of(path, request)
-        answers = self._recording.answers.get(key)
-        if answers is None:
-            # A code that no client retries, and none takes for an answer about the request.
-            raise Refusal(make_status(grpc.StatusCode.FAILED_PRECONDITION, self._unmatched(path, request)))
-        number = min(self._played[key], len(answers) - 1)
-        self._played[key] += 1
-        return answers[number]
-
-    def _unmatched(self, path: str, request: Message) -> str:
-        count = sum(1 for recorded, _ in self._recording.answers if recorded == path)
-        shown = json.dumps(json_format.MessageToDict(request, descriptor_pool=_pb.POOL), ensure_ascii=False)
-        if len(shown) > _SHOWN:
-            shown = f"{shown[:_SHOWN]}..."
-        return f"the recording has {count} other requests to {path}, and no answer to this one: {shown}"

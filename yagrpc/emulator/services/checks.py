@@ -21,7 +21,6 @@ __all__ = [
     "MAX_TEXT_LENGTH",
     "ROLES",
     "check_completion",
-    "check_folder",
     "check_model_uri",
     "check_no_stream",
     "check_required",
@@ -108,22 +107,6 @@ def check_token_count(count: int, most: int) -> None:
     """
     if count > most:
         raise invalid(f"number of input tokens must be no more than {most}, got {count}")
-
-
-def check_folder(model_uri: str, folder: str | None) -> None:
-    """The folder that a model belongs to. The message is quoted from the service.
-
-    Args:
-        model_uri: What is of the grammar, or else refused later. Models of the service's own authorities, whose
-            names have dots, are everybody's.
-        folder: The only folder that there is, or `None` where any will do.
-
-    Raises:
-        Refusal: INVALID_ARGUMENT: it is another one's.
-    """
-    named = model_uri.partition("://")[2].partition("/")[0]
-    if folder is not None and named and named != folder and "." not in named:
-        raise invalid(f"Specified folder ID '{named}' does not match with service account folder ID '{folder}'")
 
 
 def check_no_stream(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:
