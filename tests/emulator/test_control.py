@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from yagrpc.emulator import (
     paths,
 )
 from yagrpc.emulator.faults.fault import ACTIONS
-from yagrpc.emulator.faults.messages import fault_of, message_of
+from yagrpc.emulator.faults.schema import CONDITIONS
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Response, Service
@@ -87,7 +88,7 @@ def control(service: Service) -> Iterator[Control]:
 
 @pytest.mark.parametrize("action", EVERY_ACTION, ids=repr)
 def test_every_action_comes_through(action: Any) -> None:
-    assert fault_of(message_of(Fault(action))) == Fault(action)
+    assert Fault.from_message(Fault(action).message) == Fault(action)
 
 
 def test_no_action_is_left_out() -> None:
@@ -95,14 +96,34 @@ def test_no_action_is_left_out() -> None:
     assert set(ACTIONS) == {field.name for field in pb.Fault.DESCRIPTOR.oneofs_by_name["action"].fields}
 
 
+@pytest.mark.parametrize("name", [name for name in ACTIONS if name not in ("fail", "early_error")])
+def test_an_action_in_python_takes_the_fields_of_its_message(name: str) -> None:
+    message = pb.Fault.DESCRIPTOR.fields_by_name[name].message_type
+    assert message is not None
+    assert list(inspect.signature(ACTIONS[name]).parameters) == [field.name for field in message.fields]
+
+
+def test_a_fault_in_python_takes_the_conditions_of_its_message() -> None:
+    assert set(inspect.signature(Fault).parameters) == {"action", *CONDITIONS}
+
+
+def test_a_default_that_is_written_out_is_the_same_fault() -> None:
+    written = (Crash(True, 0), WrongType("google.protobuf.Empty"), Oversize(6 * 1024 * 1024), Garbage(b"\xff" * 4))
+    assert written == (Crash(), WrongType(), Oversize(), Garbage())
+    assert len({*written, Crash(), WrongType(), Oversize(), Garbage()}) == 4
+    assert repr(Fault(Crash(keep=False), calls=2)) == "Fault(calls: 2 crash { keep: false })"
+    assert Crash() != Hang()
+    assert Crash() != Fault(Crash())
+
+
 @pytest.mark.parametrize("conditions", EVERY_CONDITION, ids=repr)
 def test_every_condition_comes_through(conditions: dict[str, Any]) -> None:
     fault = Fault(Hang(), **conditions)
-    assert fault_of(message_of(fault)) == fault
+    assert Fault.from_message(fault.message) == fault
 
 
 def test_a_single_call_is_a_list_of_one() -> None:
-    assert fault_of(message_of(Fault(Hang(), calls=2))) == Fault(Hang(), calls=(2,))
+    assert Fault.from_message(Fault(Hang(), calls=2).message) == Fault(Hang(), calls=(2,))
 
 
 def test_faults_are_added_and_cleared(service: Service, control: Control, ask: Ask, refused: Refused) -> None:
@@ -122,6 +143,9 @@ def test_faults_are_added_and_cleared(service: Service, control: Control, ask: A
         ([pb.Fault(fail=_pb.status_pb2.Status())], r"faults\[0\]: a failure has a code other than OK"),
         ([pb.Fault(early_error=_pb.status_pb2.Status())], r"faults\[0\]: code of an error is not 0"),
         ([pb.Fault(delay=pb.Seconds(seconds=-1))], r"faults\[0\]: seconds is a finite number"),
+        ([pb.Fault(take=pb.Seconds())], r"faults\[0\]: seconds is required"),
+        ([pb.Fault(hang=pb.Nothing(), method="")], r"faults\[0\]: unknown method ''"),
+        ([pb.Fault(hang=pb.Nothing(), operation_number=0)], r"faults\[0\]: an operation is an id, or a number from 1"),
     ],
     ids=str,
 )
@@ -140,7 +164,7 @@ def test_a_detail_of_an_unknown_type_is_refused() -> None:
     status = _pb.status_pb2.Status(code=13)
     status.details.add(type_url="type.googleapis.com/no.such.Message")
     with pytest.raises(ValueError, match=r"unknown message type 'no\.such\.Message'"):
-        fault_of(pb.Fault(fail=status))
+        Fault.from_message(pb.Fault(fail=status))
 
 
 def test_replies_are_replaced(service: Service, control: Control, ask: Ask, text_of: TextOf, refused: Refused) -> None:

@@ -12,8 +12,9 @@ from typing import Final
 
 import grpc.aio
 
+from yagrpc import _pb
 from yagrpc.emulator.control.service import add_control
-from yagrpc.emulator.faults.fault import Crash
+from yagrpc.emulator.faults.schema import get_field
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.rpc.pipeline import Pipeline
 from yagrpc.emulator.rpc.playback import Playback
@@ -130,21 +131,21 @@ class EmulatorServer:
             await server.stop(grace)
         self.state.close()
 
-    def _crash(self, fault: Crash) -> None:
+    def _crash(self, crash: _pb.control_pb2.Crash) -> None:
         if self._server is not None:
             server, self._server = self._server, None
-            self._crashing = asyncio.ensure_future(self._die_and_rise(server, fault))
+            self._crashing = asyncio.ensure_future(self._crash_and_restart(server, crash))
 
-    async def _die_and_rise(self, server: grpc.aio.Server, fault: Crash) -> None:
-        died = self.state.clock.now()
-        # Twice: who is quick has a new connection by now, and would be told CANCELLED, which the dead do not say.
+    async def _crash_and_restart(self, server: grpc.aio.Server, crash: _pb.control_pb2.Crash) -> None:
+        crashed_at = self.state.clock.now()
+        # Twice: a quick client has a new connection by now, and would receive CANCELLED, which no dead process sends.
         self.state.shut()
         self.state.shut()
         await server.stop(None)
-        if not fault.keep:
+        if not get_field(crash, "keep"):
             self.state.operations.clear()
         self.state.close()
-        await self.state.clock.wait_until(died + fault.down)
+        await self.state.clock.wait_until(crashed_at + crash.down)
         await self.start()
 
 

@@ -19,7 +19,6 @@ from yagrpc.emulator.cloud.quotas import Quotas
 from yagrpc.emulator.cloud.statefile import StateFile
 from yagrpc.emulator.durations import Duration, draw, requested
 from yagrpc.emulator.faults.connections import shut_connections
-from yagrpc.emulator.faults.fault import Crash
 from yagrpc.emulator.faults.injection import TAKES, FaultRules
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.received import CURRENT, ReceivedLog
@@ -39,8 +38,8 @@ class State:
         self.options = options
         self.address = ""
         """Where the server listens, `host:port`; empty before its first start."""
-        self.on_crash: Callable[[Crash], object] = lambda fault: None
-        """What a scripted crash does; the server's business."""
+        self.on_crash: Callable[[_pb.control_pb2.Crash], object] = lambda crash: None
+        """What a scripted crash does; set by the server."""
         self.clock = Clock(frozen=options.frozen)
         self.received = ReceivedLog()
         self.quotas = Quotas(options.quota, options.quota_model)
@@ -126,9 +125,9 @@ class State:
         """Shut a client's connection, or all; whether there was any."""
         return shut_connections(int(self.address.rpartition(":")[2]), peer) > 0
 
-    def crash(self, fault: Crash) -> None:
-        """Begin to die."""
-        self.on_crash(fault)
+    def crash(self, crash: _pb.control_pb2.Crash) -> None:
+        """Start to crash."""
+        self.on_crash(crash)
 
     def _keep_up(self, file: StateFile) -> None:
         """Set the clock to where it was: what was done stays done, and what was created is not in the future."""

@@ -19,8 +19,8 @@ import grpc
 from yagrpc import _pb
 from yagrpc.emulator.cloud.operations import OperationRecord
 from yagrpc.emulator.faults.fault import Fault
-from yagrpc.emulator.faults.messages import message_of, reply_messages
 from yagrpc.emulator.replies import Failure
+from yagrpc.emulator.scripting.replies import reply_messages
 
 __all__ = ["Control"]
 
@@ -49,7 +49,7 @@ class Control:
         Raises:
             ValueError: One is not understood there; none holds.
         """
-        self._call(self._stub.AddFaults, _pb.control_pb2.AddFaultsRequest(faults=map(message_of, faults)))
+        self._call(self._stub.AddFaults, _pb.control_pb2.AddFaultsRequest(faults=[fault.message for fault in faults]))
 
     def clear_faults(self) -> None:
         """Let no rule hold any more."""

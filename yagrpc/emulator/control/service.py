@@ -14,8 +14,8 @@ import grpc
 import grpc.aio
 
 from yagrpc import _pb
-from yagrpc.emulator.faults.messages import fault_of, replies_of
-from yagrpc.emulator.scripting.replies import Script
+from yagrpc.emulator.faults.fault import Fault
+from yagrpc.emulator.scripting.replies import Script, replies_of
 from yagrpc.emulator.state import State
 
 __all__ = ["add_control"]
@@ -36,7 +36,7 @@ class _Control(_pb.control_pb2_grpc.ControlServiceServicer):
         faults = []
         for number, message in enumerate(request.faults):
             try:
-                faults.append(fault_of(message))
+                faults.append(Fault.from_message(message))
             except ValueError as error:
                 await _refuse(context, f"faults[{number}]: {error}")
         self._state.faults.add(*faults)

@@ -1,22 +1,22 @@
-"""What can be made to go wrong: actions, and the rules that say which calls they befall.
+"""Faults as Python writes them: rules, each with an action.
 
     Fault(Failure(grpc.StatusCode.UNAVAILABLE, "try again"), method="OperationService/Get", calls=[1, 2])
     Fault(LostReply(), method=paths.COMPLETION_ASYNC, probability=0.1, seed=7)
     Fault(NoResult(), operation=3)
 
-Rules: plain data, checked when it is made; `injection` carries it out. The names in `ACTIONS` are those of scripts and
-of the control service.
+Rules: every class here only builds a message of control.proto, which `faults.schema` checks at once and
+`faults.injection` carries out. What a field means is described in the proto.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Collection, Mapping
-from typing import Final, TypeAlias
+from typing import ClassVar, Final
+
+from google.protobuf import text_format
 
 from yagrpc import _pb
-from yagrpc.emulator import paths
+from yagrpc.emulator.faults import schema
 from yagrpc.emulator.replies import Failure
 
 __all__ = [
@@ -35,225 +35,276 @@ __all__ = [
     "Oversize",
     "Take",
     "WrongType",
-    "find_paths",
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Delay:
-    """The call is looked at so much later."""
+class _Built:
+    """A value that is one message: equal messages are equal values."""
 
-    seconds: float
-    """Seconds of the emulator's clock, 0 or more."""
+    def __init__(self, message: _pb.control_pb2.Fault) -> None:
+        self.message = message
+        """The message of control.proto; not to be changed."""
 
-    def __post_init__(self) -> None:
-        _not_negative("seconds", self.seconds)
+    def __eq__(self, other: object) -> bool:
+        return self.message == other.message if isinstance(other, _Built) and type(other) is type(self) else False
 
+    def __hash__(self) -> int:
+        return hash(self.message.SerializeToString(deterministic=True))
 
-@dataclasses.dataclass(frozen=True)
-class Take:
-    """What the call starts takes so long, whatever the emulator's durations are."""
-
-    seconds: float
-    """Seconds of the emulator's clock, 0 or more; infinity for ever."""
-
-    def __post_init__(self) -> None:
-        if not self.seconds >= 0:
-            raise ValueError(f"seconds is a number, 0 or more; got {self.seconds!r}")
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({text_format.MessageToString(self.message, as_one_line=True)})"
 
 
-@dataclasses.dataclass(frozen=True)
-class Hang:
-    """The call is never answered: it ends with its caller's patience."""
+class Action(_Built):
+    """What happens to a call: the base of all actions but `Failure`."""
+
+    field: ClassVar[str]
+    """The action's name in control.proto and in script files."""
+
+    def __init__(self, **said: object) -> None:
+        super().__init__(_pb.control_pb2.Fault())
+        action = getattr(self.message, self.field)
+        action.SetInParent()
+        for name, value in said.items():
+            if value is not None:
+                schema.set_field(action, name, value)
+        schema.check(self.message)
 
 
-@dataclasses.dataclass(frozen=True)
-class ExpireToken:
-    """Every credential is refused with UNAUTHENTICATED once it is so old, counted from the first call with it."""
+class Delay(Action):
+    """The call is processed so much later.
 
-    seconds: float
-    """Seconds of the emulator's clock, 0 or more."""
+    Args:
+        seconds: Seconds of the emulator's clock, 0 or more.
+    """
 
-    def __post_init__(self) -> None:
-        _not_negative("seconds", self.seconds)
+    field = "delay"
 
-
-@dataclasses.dataclass(frozen=True)
-class LostReply:
-    """The work is done and the operation started, but the caller does not get to know: UNAVAILABLE, without headers."""
-
-    connection: bool = False
-    """Whether the whole connection is lost, and with it all other calls on it, or this one call."""
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds=seconds)
 
 
-@dataclasses.dataclass(frozen=True)
-class DropConnection:
-    """The connection is lost, and with it all other calls on it: the socket is shut."""
+class Take(Action):
+    """What the call starts takes so long, whatever the emulator's durations are.
 
-    after: int = 0
-    """After so many messages of a stream; with 0 before any work is done."""
+    Args:
+        seconds: Seconds of the emulator's clock, 0 or more; infinity for an operation that never ends.
+    """
 
-    def __post_init__(self) -> None:
-        _not_negative("after", self.after)
+    field = "take"
 
-
-@dataclasses.dataclass(frozen=True)
-class Crash:
-    """The emulator dies before the call is looked at, all connections are lost, and it starts again."""
-
-    keep: bool = True
-    """Whether its operations are there again."""
-    down: float = 0.0
-    """Seconds of the emulator's clock before it listens again."""
-
-    def __post_init__(self) -> None:
-        _not_negative("down", self.down)
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds=seconds)
 
 
-@dataclasses.dataclass(frozen=True)
-class WrongType:
-    """The operation is done, and its result is an empty message of another type."""
+class Hang(Action):
+    """The call is never answered: it ends when its caller gives up."""
 
-    type: str = "google.protobuf.Empty"
-    """Full name of the message."""
+    field = "hang"
+
+    def __init__(self) -> None:
+        super().__init__()
 
 
-@dataclasses.dataclass(frozen=True)
-class NoResult:
+class ExpireToken(Action):
+    """Every credential is refused with UNAUTHENTICATED so long after the first call with it.
+
+    Args:
+        seconds: Seconds of the emulator's clock, 0 or more.
+    """
+
+    field = "expire_token"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds=seconds)
+
+
+class LostReply(Action):
+    """The work is done and the operation is started, but the caller receives UNAVAILABLE, without headers.
+
+    Args:
+        connection: Whether the whole connection is lost, with all other calls on it, or only this call.
+    """
+
+    field = "lose_reply"
+
+    def __init__(self, connection: bool = False) -> None:
+        super().__init__(connection=connection)
+
+
+class DropConnection(Action):
+    """The connection is lost, with all other calls on it: the socket is shut down.
+
+    Args:
+        after: After so many messages of a stream; with 0 before any work is done.
+    """
+
+    field = "drop_connection"
+
+    def __init__(self, after: int = 0) -> None:
+        super().__init__(after=after)
+
+
+class Crash(Action):
+    """The emulator crashes before the call is processed, all connections are lost, and it starts again.
+
+    Args:
+        keep: Whether its operations exist after the restart.
+        down: Seconds of the emulator's clock before it listens again.
+    """
+
+    field = "crash"
+
+    def __init__(self, keep: bool = True, down: float = 0.0) -> None:
+        super().__init__(keep=keep, down=down)
+
+
+class WrongType(Action):
+    """The operation is done, and its result is an empty message of another type.
+
+    Args:
+        type: Full name of the message.
+    """
+
+    field = "wrong_type"
+
+    def __init__(self, type: str = "google.protobuf.Empty") -> None:
+        super().__init__(type=type)
+
+
+class NoResult(Action):
     """The operation is done, with neither a result nor an error."""
 
+    field = "no_result"
 
-@dataclasses.dataclass(frozen=True)
-class EarlyError:
-    """The operation has an error although it is not done."""
-
-    code: int = 13
-    """A code of google.rpc, not 0."""
-    message: str = "an error before the end"
-    """The error's text."""
-
-    def __post_init__(self) -> None:
-        if self.code == 0:
-            raise ValueError("code of an error is not 0")
+    def __init__(self) -> None:
+        super().__init__()
 
 
-@dataclasses.dataclass(frozen=True)
-class Oversize:
-    """Every message of the answer is so long, by a field that nobody knows."""
+class EarlyError(Action):
+    """The operation has an error although it is not done.
 
-    size: int = 6 * 1024 * 1024
-    """Bytes; a message that is longer by itself stays as it is."""
+    Args:
+        code: A code of google.rpc, not 0.
+        message: The text of the error.
+    """
 
-    def __post_init__(self) -> None:
-        _not_negative("size", self.size)
+    field = "early_error"
 
-
-@dataclasses.dataclass(frozen=True)
-class Garbage:
-    """Every message of the answer is replaced with bytes that are none."""
-
-    data: bytes = b"\xff\xff\xff\xff"
-    """What is sent."""
+    def __init__(self, code: int = 13, message: str = "an error before the end") -> None:
+        super().__init__(code=code, message=message)
 
 
-Action: TypeAlias = (
-    Failure
-    | Delay
-    | Take
-    | Hang
-    | ExpireToken
-    | LostReply
-    | DropConnection
-    | Crash
-    | WrongType
-    | NoResult
-    | EarlyError
-    | Oversize
-    | Garbage
-)
-"""What befalls a call. A `Failure` ends it with that status, before any work is done."""
+class Oversize(Action):
+    """Every message of the answer is enlarged, by a field that no reader knows.
 
-ACTIONS: Final[Mapping[str, type]] = {
+    Args:
+        size: Bytes, 6 MiB by default; a message that is larger by itself stays unchanged.
+    """
+
+    field = "oversize"
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__(size=size)
+
+
+class Garbage(Action):
+    """Every message of the answer is replaced with bytes that are no message.
+
+    Args:
+        data: What is sent; four bytes of 0xFF by default.
+    """
+
+    field = "garbage"
+
+    def __init__(self, data: bytes | None = None) -> None:
+        super().__init__(data=data)
+
+
+ACTIONS: Final[Mapping[str, type[Failure] | type[Action]]] = {
     "fail": Failure,
-    "delay": Delay,
-    "take": Take,
-    "hang": Hang,
-    "expire_token": ExpireToken,
-    "lose_reply": LostReply,
-    "drop_connection": DropConnection,
-    "crash": Crash,
-    "wrong_type": WrongType,
-    "no_result": NoResult,
-    "early_error": EarlyError,
-    "oversize": Oversize,
-    "garbage": Garbage,
+    **{
+        kind.field: kind
+        for kind in (
+            Delay,
+            Take,
+            Hang,
+            ExpireToken,
+            LostReply,
+            DropConnection,
+            Crash,
+            WrongType,
+            NoResult,
+            EarlyError,
+            Oversize,
+            Garbage,
+        )
+    },
 }
-"""Actions by the names that they have in scripts and in the control service."""
+"""The classes of all actions, by their names in control.proto and in script files."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """A rule: what befalls which calls. All its conditions have to hold; without any it befalls every call.
+class Fault(_Built):
+    """A rule: an action, and the calls that it applies to.
 
-    Of several rules all that fit a call befall it, in their order.
+    All conditions have to be met; a rule without conditions applies to every call. All rules that apply to a call are
+    carried out, in their order.
+
+    Args:
+        action: What happens. A `Failure` ends the call with that status, before any work is done.
+        method: Calls of this method: a full path, its end, such as `OperationService/Get`, or a service, such as
+            `OperationService`.
+        calls: Only these of the calls that meet the other conditions, counted from 1 since the rule was added.
+        operation: Only calls that name this operation (Get, Cancel): its id, or its number in the order of submits,
+            from 1.
+        probability: The probability that the rule applies to each of these calls, from 0 to 1.
+        seed: For the probability; without it the emulator's own seed decides.
+        times: The rule applies at most so many times; `None` for no limit.
 
     Raises:
-        TypeError: The action is none.
+        TypeError: The action is no action.
         ValueError: A condition that no call could meet, such as a method that is not served.
     """
 
-    action: Action
-    """What happens."""
-    _: dataclasses.KW_ONLY
-    method: str | None = None
-    """Calls of this method: a full path, or its end, such as `OperationService/Get`, or a service, such as
-    `OperationService`."""
-    calls: int | Collection[int] | None = None
-    """Only these of the calls that meet the other conditions, counted from 1 from when the rule was made known."""
-    operation: int | str | None = None
-    """Only calls that name this operation (Get, Cancel): its id, or which it was in the order of submits, from 1."""
-    probability: float = 1.0
-    """How likely each of these calls is befallen, from 0 to 1."""
-    seed: int | None = None
-    """For the probability; without one the emulator's own seed decides."""
-    times: int | None = None
-    """At most so often; `None` for no limit."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.action, tuple(ACTIONS.values())):
+    def __init__(
+        self,
+        action: Action | Failure,
+        *,
+        method: str | None = None,
+        calls: int | Collection[int] | None = None,
+        operation: int | str | None = None,
+        probability: float = 1.0,
+        seed: int | None = None,
+        times: int | None = None,
+    ) -> None:
+        message = _pb.control_pb2.Fault()
+        if isinstance(action, Failure):
+            message.fail.CopyFrom(action.status)
+        elif isinstance(action, Action):
+            message.CopyFrom(action.message)
+        else:
             raise TypeError(f"an action is one of {', '.join(kind.__name__ for kind in ACTIONS.values())}")
-        if self.method is not None and not find_paths(self.method):
-            raise ValueError(f"unknown method {self.method!r}; served are {', '.join(sorted(_served()))}")
-        numbers = [self.calls] if isinstance(self.calls, int) else list(self.calls or ())
-        if self.calls is not None and (not numbers or min(numbers) < 1):
-            raise ValueError(f"calls are numbers from 1; got {self.calls!r}")
-        if isinstance(self.operation, int) and self.operation < 1:
-            raise ValueError(f"an operation is an id, or a number from 1; got {self.operation!r}")
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"a probability is from 0 to 1; got {self.probability!r}")
-        if self.times is not None and self.times < 1:
-            raise ValueError(f"times is a number from 1, or None; got {self.times!r}")
-        if isinstance(self.action, WrongType) and _pb.find_message(self.action.type) is None:
-            raise ValueError(f"unknown message type {self.action.type!r}")
+        if calls is not None:
+            message.calls.extend(schema.count_from_1(calls))
+        if operation is not None:
+            field = "operation_id" if isinstance(operation, str) else "operation_number"
+            schema.set_field(message, field, operation)
+        if probability != 1:
+            schema.set_field(message, "probability", probability)
+        for name, value in (("method", method), ("seed", seed), ("times", times)):
+            if value is not None:
+                schema.set_field(message, name, value)
+        schema.check(message)
+        super().__init__(message)
 
+    @classmethod
+    def from_message(cls, message: _pb.control_pb2.Fault) -> Fault:
+        """The fault that a message describes.
 
-def find_paths(method: str) -> frozenset[str]:
-    """The paths that a method or service is meant by: a full path, its end, or a service's name."""
-    name = method.strip("/")
-    return frozenset(
-        path
-        for path in _served()
-        if path == f"/{name}" or path.endswith(f".{name}") or f"/{name}/" in path or f".{name}/" in path
-    )
-
-
-def _served() -> list[str]:
-    values = [getattr(paths, name) for name in paths.__all__]
-    return [
-        value for value in values if isinstance(value, str) and value.startswith(paths.CLOUD) and value != paths.CLOUD
-    ]
-
-
-def _not_negative(name: str, value: float) -> None:
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name} is a finite number, 0 or more; got {value!r}")
+        Raises:
+            ValueError: A fault that no call could meet.
+        """
+        schema.check(message)
+        fault = cls.__new__(cls)
+        _Built.__init__(fault, message)
+        return fault

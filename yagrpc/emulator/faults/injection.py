@@ -1,7 +1,7 @@
-"""Scripted faults at work: which rules befall a call, and what they do to it.
+"""Faults carried out: which rules apply to a call, and what they do to it.
 
-Rules: `FaultRules` decides and does no I/O; any thread may change it. `Injected` does what was decided, at the three
-points where the pipeline asks it to. What a fault does to an operation is done to the answer, never to what is kept.
+Rules: `FaultRules` decides and does no I/O; any thread may change it. `Injected` does what was decided, at the points
+where the pipeline calls it. What a fault does to an operation is done to the answer, never to what is kept.
 """
 
 from __future__ import annotations
@@ -18,42 +18,41 @@ from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator.cloud.auth import unauthenticated
-from yagrpc.emulator.faults import fault as kinds
+from yagrpc.emulator.faults import schema
 from yagrpc.emulator.faults.fault import Fault
 from yagrpc.emulator.received import Received
 from yagrpc.emulator.refusal import Refusal, make_status
-from yagrpc.emulator.replies import Failure
 
 __all__ = ["TAKES", "FaultRules", "Host", "Injected"]
 
 TAKES: Final[ContextVar[float | None]] = ContextVar("yagrpc_emulator_takes", default=None)
-"""How long what the running call starts has to take, where a fault says so; seconds."""
+"""How long the work takes that the running call starts, if a fault says so; seconds."""
 
 _PADDING_TAG: Final = b"\xfa\xff\xff\xff\x0f"
-"""The tag of a length-delimited field with the highest number that there is."""
+"""The tag of a length-delimited field with the highest possible number."""
 
 
 class Host(Protocol):
-    """What faults need of the server that they befall."""
+    """What faults need of the server."""
 
     async def wait(self, seconds: float) -> None:
         """Wait on the emulator's clock."""
 
     def shut(self, peer: str) -> bool:
-        """Shut the connection of a client; whether it was found."""
+        """Shut down the connection of a client; returns whether it was found."""
         ...
 
-    def crash(self, fault: kinds.Crash) -> None:
-        """Begin to die; what runs is cancelled soon."""
+    def crash(self, crash: _pb.control_pb2.Crash) -> None:
+        """Start to crash; running calls are cancelled soon."""
 
 
 class FaultRules:
-    """The rules that hold, with their counters.
+    """The active rules, with their counters.
 
     Args:
         faults: The first rules.
-        host: What they befall.
-        rng: Gives each rule without a seed of its own one.
+        host: The server that they act on.
+        rng: Draws a seed for each rule that has none.
         number_of: The number of an operation in the order of submits, by its id.
     """
 
@@ -68,62 +67,68 @@ class FaultRules:
         self.add(*faults)
 
     def __len__(self) -> int:
-        """How many rules hold."""
+        """How many rules are active."""
         return len(self._rules)
 
     def add(self, *faults: Fault) -> None:
-        """Let rules hold from now on, after those that there are."""
+        """Add rules after the rules that exist."""
         with self._lock:
-            seeds = [self._random.getrandbits(64) if fault.seed is None else fault.seed for fault in faults]
+            seeds = [
+                fault.message.seed if fault.message.HasField("seed") else self._random.getrandbits(64)
+                for fault in faults
+            ]
             self._rules += tuple(map(_Rule, faults, seeds))
 
     def clear(self) -> None:
-        """Let no rule hold any more."""
+        """Remove all rules."""
         with self._lock:
             self._rules = ()
 
     def list(self) -> list[tuple[Fault, int]]:
-        """The rules that hold, and how often each has befallen a call."""
-        return [(rule.fault, rule.befallen) for rule in self._rules]
+        """The active rules, and how many times each has been applied."""
+        return [(rule.fault, rule.applied) for rule in self._rules]
 
     def take(self, received: Received) -> Injected | None:
-        """What befalls a call that has arrived."""
+        """The rules that apply to a call that has arrived; `None` if none does."""
         rules = self._rules
         if not rules:
             return None
         named = getattr(received.request, "operation_id", "")
         number = self._number_of(named) if named else None
-        taken = [rule for rule in rules if rule.befalls(received.path, named, number)]
+        taken = [rule for rule in rules if rule.applies(received.path, named, number)]
         return Injected(taken, received, self._host) if taken else None
 
 
 class _Rule:
-    """A fault, and what it has seen."""
+    """A fault, and which calls it has met."""
 
     def __init__(self, fault: Fault, seed: int) -> None:
         self.fault = fault
-        self.befallen = 0
+        self.applied = 0
         self.credentials: dict[str, float] = {}
-        self._paths = None if fault.method is None else kinds.find_paths(fault.method)
-        self._calls = frozenset([fault.calls] if isinstance(fault.calls, int) else fault.calls or ())
+        said = self._said = fault.message
+        self._paths = schema.find_paths(said.method) if said.HasField("method") else None
+        operation = said.WhichOneof("operation")
+        self._operation = getattr(said, operation) if operation else None
+        self._calls = frozenset(said.calls)
+        self._probability = said.probability if said.HasField("probability") else 1.0
         self._random = random.Random(seed)
         self._seen = 0
 
-    def befalls(self, path: str, operation_id: str, number: int | None) -> bool:
-        """Decide on a call, and count it."""
-        fault = self.fault
+    def applies(self, path: str, operation_id: str, number: int | None) -> bool:
+        """Whether the rule applies to a call, which is counted."""
         if self._paths is not None and path not in self._paths:
             return False
-        if fault.operation is not None and fault.operation not in (operation_id, number):
+        if self._operation is not None and self._operation not in (operation_id, number):
             return False
         self._seen += 1
         if self._calls and self._seen not in self._calls:
             return False
-        if fault.probability < 1 and self._random.random() >= fault.probability:
+        if self._probability < 1 and self._random.random() >= self._probability:
             return False
-        if fault.times is not None and self.befallen >= fault.times:
+        if self._said.HasField("times") and self.applied >= self._said.times:
             return False
-        self.befallen += 1
+        self.applied += 1
         return True
 
 
@@ -131,45 +136,46 @@ class Injected:
     """The faults of one call.
 
     Args:
-        rules: Those that befall it.
+        rules: The rules that apply to it.
         received: The call.
-        host: Where it runs.
+        host: The server that it runs on.
     """
 
     def __init__(self, rules: list[_Rule], received: Received, host: Host) -> None:
         self._rules = rules
-        self._actions = [rule.fault.action for rule in rules]
+        self._faults = [rule.fault.message for rule in rules]
         self._received = received
         self._host = host
         self._sent = 0
-        self.silent = any(isinstance(action, kinds.LostReply) for action in self._actions)
-        """Whether no headers may leave."""
+        self.silent = any(fault.HasField("lose_reply") for fault in self._faults)
+        """Whether no headers may be sent."""
 
     async def before(self, context: Any, request_id: str) -> None:
         """Do what comes before any work.
 
         Args:
-            context: gRPC's, of the call.
+            context: gRPC's context of the call.
             request_id: The `x-request-id` of its answer.
 
         Raises:
             Refusal: The call ends here.
         """
-        for rule, action in zip(self._rules, self._actions, strict=True):
-            if isinstance(action, kinds.Delay):
-                await self._host.wait(action.seconds)
-            elif isinstance(action, kinds.Take):
-                TAKES.set(action.seconds)
-            elif isinstance(action, Failure):
-                raise Refusal(make_status(action.code, action.message, *action.details))
-            elif isinstance(action, kinds.ExpireToken):
-                self._check_age(rule, action.seconds, request_id)
-            elif isinstance(action, kinds.Hang):
+        for rule, fault in zip(self._rules, self._faults, strict=True):
+            action = fault.WhichOneof("action")
+            if action == "delay":
+                await self._host.wait(fault.delay.seconds)
+            elif action == "take":
+                TAKES.set(fault.take.seconds)
+            elif action == "fail":
+                raise Refusal(fault.fail)
+            elif action == "expire_token":
+                self._check_age(rule, fault.expire_token.seconds, request_id)
+            elif action == "hang":
                 await _for_ever()
-            elif isinstance(action, kinds.Crash):
-                self._host.crash(action)
+            elif action == "crash":
+                self._host.crash(fault.crash)
                 await _for_ever()
-            elif isinstance(action, kinds.DropConnection) and action.after == 0:
+            elif action == "drop_connection" and fault.drop_connection.after == 0:
                 await self._drop(context)
 
     async def after(self, answer: Any, context: Any) -> Any:
@@ -183,8 +189,8 @@ class Injected:
 
     async def each(self, message: Any, context: Any) -> Any:
         """A message of a stream as it is sent."""
-        for action in self._actions:
-            if isinstance(action, kinds.DropConnection) and self._sent >= action.after:
+        for fault in self._faults:
+            if fault.HasField("drop_connection") and self._sent >= fault.drop_connection.after:
                 await self._drop(context)
         self._sent += 1
         return self._changed(message)
@@ -195,22 +201,22 @@ class Injected:
         Raises:
             Refusal: The end is lost.
         """
-        for action in self._actions:
-            if isinstance(action, kinds.LostReply):
-                if action.connection:
+        for fault in self._faults:
+            if fault.HasField("lose_reply"):
+                if fault.lose_reply.connection:
                     await self._drop(context)
                 raise _lost()
-            if isinstance(action, kinds.DropConnection):
+            if fault.HasField("drop_connection"):
                 await self._drop(context)
 
     def _changed(self, answer: Any) -> Any:
-        for action in self._actions:
+        for fault in self._faults:
             if isinstance(answer, _pb.operation_pb2.Operation):
-                answer = _damaged(answer, action)
-            if isinstance(action, kinds.Oversize):
-                answer = _padded(answer, action.size)
-            elif isinstance(action, kinds.Garbage):
-                answer = action.data
+                answer = _damaged(answer, fault)
+            if fault.HasField("oversize"):
+                answer = _padded(answer, schema.get_field(fault.oversize, "size"))
+            elif fault.HasField("garbage"):
+                answer = schema.get_field(fault.garbage, "data")
         return answer
 
     def _check_age(self, rule: _Rule, seconds: float, request_id: str) -> None:
@@ -224,19 +230,20 @@ class Injected:
         await _for_ever()
 
 
-def _damaged(operation: _pb.operation_pb2.Operation, action: kinds.Action) -> _pb.operation_pb2.Operation:
-    """What a fault makes of an operation."""
-    if not isinstance(action, (kinds.WrongType, kinds.NoResult, kinds.EarlyError)):
+def _damaged(operation: _pb.operation_pb2.Operation, fault: _pb.control_pb2.Fault) -> _pb.operation_pb2.Operation:
+    """The operation as a fault changes it."""
+    action = fault.WhichOneof("action")
+    if action not in ("wrong_type", "no_result", "early_error"):
         return operation
     damaged = _pb.operation_pb2.Operation()
     damaged.CopyFrom(operation)
     damaged.ClearField("response")
     damaged.ClearField("error")
-    damaged.done = not isinstance(action, kinds.EarlyError)
-    if isinstance(action, kinds.WrongType):
-        damaged.response.type_url = f"type.googleapis.com/{action.type}"
-    elif isinstance(action, kinds.EarlyError):
-        damaged.error.code, damaged.error.message = action.code, action.message
+    damaged.done = action != "early_error"
+    if action == "wrong_type":
+        damaged.response.type_url = f"type.googleapis.com/{schema.get_field(fault.wrong_type, 'type')}"
+    elif action == "early_error":
+        damaged.error.code, damaged.error.message = fault.early_error.code, fault.early_error.message
     return damaged
 
 
@@ -258,5 +265,5 @@ def _lost() -> Refusal:
 
 
 async def _for_ever() -> None:
-    """Until the call is cancelled: by its caller, its deadline, a lost connection, or the server's end."""
+    """Wait until the call is cancelled: by its caller, its deadline, a lost connection, or the server's stop."""
     await asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Script files: faults and replies in YAML, for whoever has no Python at hand.
+"""Script files: faults and replies in YAML, for tests that are not written in Python.
 
     replies:
       "(?i)ping": pong
@@ -11,44 +11,43 @@
         probability: 0.1
         lose_reply: {connection: true}
 
-A rule has the conditions of `faults.Fault` and one action, named as in `faults.ACTIONS`.
+A fault is the JSON of the message `Fault` of control.proto, with the proto's field names. Four things are written
+shorter than in JSON: a status is `{status: NAME, message, details}`; `calls` may be one number, or `2-5`; `operation`
+is `operation_id` or `operation_number`, by its type; bytes may be a text. A reply is a text or a status.
 
-Rules: whatever is wrong is told with its line and key, before anything is started. PyYAML is needed here only.
+Rules: every error names the file, the line and the key, and comes before anything is started. Fields and their types
+are those of the proto: nothing here lists them. PyYAML is needed in this file only.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from yagrpc import _pb
-from yagrpc.emulator.faults.fault import ACTIONS, Action, Fault
-from yagrpc.emulator.replies import Failure, Reply
-from yagrpc.emulator.scripting.replies import Script
+from yagrpc.emulator.faults import schema
+from yagrpc.emulator.faults.fault import EarlyError, Fault
+from yagrpc.emulator.replies import Reply
+from yagrpc.emulator.scripting.replies import Script, replies_of
 
 if TYPE_CHECKING:
     import yaml
 
 __all__ = ["EmulatorScript", "ScriptError", "load_script", "parse_script"]
 
-_CONDITIONS: Final = tuple(field.name for field in dataclasses.fields(Fault) if field.name != "action")
-_TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-    "str": ((str,), "a text"),
-    "bool": ((bool,), "true or false"),
-    "bytes": ((bytes,), "a text or !!binary"),
-    "Collection[int]": ((list, range), "a list of whole numbers"),
-}
-"""The types that faults declare: what they are here, and how they are told."""
-_FAILURE: Final = ("status", "message", "details")
+_STATUS: Final = ("status", "message", "details")
+_EARLY_ERROR: Final = ("status", "message")
+
+_ResultT = TypeVar("_ResultT")
 
 
 class ScriptError(ValueError):
@@ -57,20 +56,20 @@ class ScriptError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class EmulatorScript:
-    """What a script says."""
+    """The content of a script."""
 
     faults: tuple[Fault, ...] = ()
     """Its faults, in their order."""
     replies: Mapping[str, Reply] | None = None
-    """Its replies by their patterns; `None` where it has none."""
+    """Its replies by their patterns; `None` if it has none."""
 
 
 def load_script(path: str | Path) -> EmulatorScript:
     """Read a script file.
 
     Raises:
-        ScriptError: It can't be read, is no YAML, or says something that is not understood.
-        RuntimeError: PyYAML is missing.
+        ScriptError: The file can't be read, is not YAML, or contains something that is not understood.
+        RuntimeError: PyYAML is not installed.
     """
     try:
         text = Path(path).read_text("utf-8")
@@ -80,15 +79,15 @@ def load_script(path: str | Path) -> EmulatorScript:
 
 
 def parse_script(text: str, name: str = "script") -> EmulatorScript:
-    """A script from its text.
+    """Read a script from a text.
 
     Args:
         text: YAML.
-        name: What errors call it.
+        name: The script's name in errors.
 
     Raises:
-        ScriptError: It is no YAML, or says something that is not understood.
-        RuntimeError: PyYAML is missing.
+        ScriptError: The text is not YAML, or contains something that is not understood.
+        RuntimeError: PyYAML is not installed.
     """
     try:
         import yaml
@@ -110,7 +109,7 @@ def parse_script(text: str, name: str = "script") -> EmulatorScript:
 
 
 class _Reader:
-    """Reads nodes; `where` is the way to a node, as errors name it."""
+    """Turns YAML nodes into messages; `where` is the path of a node, as errors name it."""
 
     def __init__(self, name: str, loader: yaml.SafeLoader) -> None:
         self._name = name
@@ -128,81 +127,130 @@ class _Reader:
         return EmulatorScript(tuple(faults), replies)
 
     def _fault(self, node: yaml.Node, where: str) -> Fault:
-        parts = dict(self._keys(node, where, (*_CONDITIONS, *ACTIONS)))
-        actions = [key for key in parts if key in ACTIONS]
+        parts = dict(self._keys(node, where, (*schema.CONDITIONS, *schema.ACTION_FIELDS)))
+        actions = [key for key in parts if key in schema.ACTION_FIELDS]
         if len(actions) != 1:
-            self._fail(node, where, f"one action is required, and there are {len(actions)}: {', '.join(ACTIONS)}")
-        (name,) = actions
-        action = self._action(name, parts.pop(name), f"{where}.{name}")
-        conditions: dict[str, Any] = {key: self._value(part) for key, part in parts.items()}
-        if isinstance(conditions.get("calls"), str):
-            conditions["calls"] = self._span(parts["calls"], conditions["calls"], f"{where}.calls")
+            known = ", ".join(schema.ACTION_FIELDS)
+            self._fail(node, where, f"one action is required, and there are {len(actions)}: {known}")
+        message = _pb.control_pb2.Fault()
         for key, part in parts.items():
-            self._check(Fault, key, conditions[key], part, f"{where}.{key}")
-            # One by one, so that it is known which of them is wrong.
-            self._make(part, f"{where}.{key}", Fault, action, **{key: conditions[key]})
-        fault: Fault = self._make(node, where, Fault, action, **conditions)
-        return fault
+            self._condition_or_action(message, key, part, f"{where}.{key}")
+        try:
+            return Fault.from_message(message)
+        except schema.FaultError as error:
+            self._fail(parts.get(error.field, node), f"{where}.{error.field}", str(error))
 
-    def _action(self, name: str, node: yaml.Node, where: str) -> Action:
-        if name == "fail":
-            return self._failure(node, where)
-        kind = ACTIONS[name]
-        known = ["status", "message"] if name == "early_error" else [field.name for field in dataclasses.fields(kind)]
+    def _condition_or_action(self, message: _pb.control_pb2.Fault, key: str, node: yaml.Node, where: str) -> None:
+        if key == "calls":
+            self._set(message, key, self._calls(node, where), node, where)
+        elif key == "operation":
+            value = self._value(node)
+            if isinstance(value, bool) or not isinstance(value, (int, str)):
+                self._fail(node, where, f"a whole number or a text is expected; got {value!r}")
+            self._set(message, "operation_id" if isinstance(value, str) else "operation_number", value, node, where)
+        elif key == "early_error":
+            default = EarlyError().message.early_error
+            message.early_error.CopyFrom(self._status(node, where, _EARLY_ERROR, default))
+        else:
+            self._field(message, key, node, where)
+
+    def _field(self, message: Message, key: str, node: yaml.Node, where: str) -> None:
+        """Read any field: a status, a message, or a scalar."""
+        kind = message.DESCRIPTOR.fields_by_name[key].message_type
+        if kind is None:
+            self._set(message, key, self._value(node), node, where)
+        elif kind.full_name == _pb.status_pb2.Status.DESCRIPTOR.full_name:
+            getattr(message, key).CopyFrom(self._status(node, where))
+        else:
+            inner = getattr(message, key)
+            inner.SetInParent()
+            for name, part in self._keys(node, where, [field.name for field in inner.DESCRIPTOR.fields]):
+                self._field(inner, name, part, f"{where}.{name}")
+
+    def _set(self, message: Message, name: str, value: Any, node: yaml.Node, where: str) -> None:
+        """Set a scalar field by proto JSON."""
+        field = message.DESCRIPTOR.fields_by_name[name]
+        try:
+            if value is None:
+                raise ValueError("null")
+            json_format.ParseDict({name: _json(value, field)}, message)
+        except (json_format.Error, ValueError, TypeError, AttributeError) as error:
+            many = "a list of whole numbers" if name == "calls" else schema.expected(field)
+            raise ScriptError(self._error(node, where, f"{many} is expected; got {value!r}")) from error
+
+    def _calls(self, node: yaml.Node, where: str) -> Any:
+        """The numbers of calls: one, a list, or a span such as `2-5`."""
+        calls = self._value(node)
+        if isinstance(calls, str):
+            span = re.fullmatch(r"(\d+)-(\d+)", calls)
+            if span is None:
+                expected = "a number, a list of numbers or such as '2-5' is expected"
+                self._fail(node, where, f"{expected}; got {calls!r}")
+            calls = range(int(span[1]), int(span[2]) + 1)
+        numbers = isinstance(calls, (int, list, range)) and not isinstance(calls, bool)
+        if numbers and (isinstance(calls, int) or all(isinstance(one, int) for one in calls)):
+            return self._try(node, where, schema.count_from_1, calls)
+        return calls
+
+    def _status(
+        self,
+        node: yaml.Node,
+        where: str,
+        known: Collection[str] = _STATUS,
+        default: _pb.status_pb2.Status | None = None,
+    ) -> _pb.status_pb2.Status:
+        """A status; without a default, a name is required."""
+        status = _pb.status_pb2.Status()
+        if default is not None:
+            status.CopyFrom(default)
         parts = dict(self._keys(node, where, known))
-        given: dict[str, Any] = {key: self._value(part) for key, part in parts.items() if key != "status"}
         if "status" in parts:
-            given["code"] = self._status(parts["status"], f"{where}.status").value[0]
-        if isinstance(given.get("data"), str):
-            given["data"] = given["data"].encode()
-        for key, value in given.items():
-            self._check(kind, key, value, parts["status" if key == "code" else key], f"{where}.{key}")
-        for field in dataclasses.fields(kind):
-            if field.default is dataclasses.MISSING and field.name not in given:
-                self._fail(node, where, f"{field.name} is required")
-        action: Action = self._make(node, where, kind, **given)
-        return action
-
-    def _failure(self, node: yaml.Node, where: str) -> Failure:
-        parts = dict(self._keys(node, where, _FAILURE))
-        if "status" not in parts:
+            status.code = self._code(parts["status"], f"{where}.status")
+        elif default is None:
             self._fail(node, where, "a status is required")
-        code = self._status(parts["status"], f"{where}.status")
-        message = self._value(parts["message"]) if "message" in parts else ""
-        details = self._items(parts["details"], f"{where}.details") if "details" in parts else []
-        packed = tuple(self._detail(detail, f"{where}.details[{number}]") for number, detail in enumerate(details))
-        failure: Failure = self._make(node, where, Failure, code, str(message), packed)
-        return failure
+        if "message" in parts:
+            self._set(status, "message", self._text(parts["message"]), parts["message"], f"{where}.message")
+        for number, part in enumerate(self._items(parts["details"], f"{where}.details") if "details" in parts else []):
+            status.details.add().CopyFrom(self._detail(part, f"{where}.details[{number}]"))
+        return status
 
-    def _status(self, node: yaml.Node, where: str) -> grpc.StatusCode:
+    def _code(self, node: yaml.Node, where: str) -> int:
         name = self._value(node)
         if not (isinstance(name, str) and name in grpc.StatusCode.__members__ and name != "OK"):
             known = ", ".join(one for one in grpc.StatusCode.__members__ if one != "OK")
             self._fail(node, where, f"unknown status {name!r}; known are {known}")
-        return grpc.StatusCode[name]
+        number: int = grpc.StatusCode[name].value[0]
+        return number
 
-    def _detail(self, node: yaml.Node, where: str) -> Message:
-        """A message as protobuf's JSON has it within an `Any`."""
-        said = self._value(node)
-        url = said.pop("@type", None) if isinstance(said, dict) else None
-        kind = _pb.find_message(url.rpartition("/")[2]) if isinstance(url, str) else None
-        if kind is None:
+    def _detail(self, node: yaml.Node, where: str) -> _pb.any_pb2.Any:
+        """A message in an `Any`, as proto JSON writes it."""
+        value = self._value(node)
+        url = value.pop("@type", None) if isinstance(value, dict) else None
+        message_type = _pb.find_message(url.rpartition("/")[2]) if isinstance(url, str) else None
+        if message_type is None:
             self._fail(node, where, f"@type names no known message: {url!r}")
-        message: Message = self._make(node, where, json_format.ParseDict, said, kind(), descriptor_pool=_pb.POOL)
-        return message
+        packed = _pb.any_pb2.Any()
+        parse: Callable[..., Message] = json_format.ParseDict
+        packed.Pack(self._try(node, where, parse, value, message_type(), descriptor_pool=_pb.POOL))
+        return packed
 
     def _replies(self, node: yaml.Node) -> Iterator[tuple[str, Reply]]:
         for pattern, part in self._keys(node, "replies", None):
             where = f"replies[{pattern!r}]"
-            value = None if _kind(part) == "mapping" else self._value(part)
-            if _kind(part) == "sequence" or (_kind(part) == "scalar" and value is None):
-                self._fail(part, where, "a text or a mapping is expected")
-            reply: Reply = self._failure(part, where) if value is None else str(value)
-            self._make(part, where, Script, {pattern: reply})
-            yield pattern, reply
+            message = _pb.control_pb2.Reply(pattern=pattern)
+            if _kind(part) == "mapping":
+                message.error.CopyFrom(self._status(part, where))
+            else:
+                text = self._text(part)
+                if _kind(part) == "sequence" or text is None:
+                    self._fail(part, where, "a text or a mapping is expected")
+                self._set(message, "text", text, part, where)
+            replies: dict[str, Any] = self._try(part, where, replies_of, [message])
+            self._try(part, where, Script, replies)
+            yield from replies.items()
 
     def _keys(self, node: yaml.Node, where: str, known: Collection[str] | None) -> Iterator[tuple[str, yaml.Node]]:
-        """The entries of a mapping; nothing at all is an empty one."""
+        """The entries of a mapping; null is an empty mapping."""
         if _kind(node) == "scalar" and self._value(node) is None:
             return
         if _kind(node) != "mapping":
@@ -224,39 +272,37 @@ class _Reader:
         items: list[yaml.Node] = node.value
         return items
 
-    def _span(self, node: yaml.Node, text: str, where: str) -> range:
-        match = re.fullmatch(r"(\d+)-(\d+)", text)
-        if match is None:
-            self._fail(node, where, f"a number, a list of numbers or such as '2-5' is expected; got {text!r}")
-        return range(int(match[1]), int(match[2]) + 1)
-
-    def _check(self, kind: type, name: str, value: object, node: yaml.Node, where: str) -> None:
-        """Compare a value with the type that a dataclass declares; what is numbers to Python may be more or less."""
-        declared = next(str(field.type) for field in dataclasses.fields(kind) if field.name == name).split(" | ")
-        known = [one for one in declared if one in _TYPES]
-        if not any(_fits(value, one) for one in known):
-            told = " or ".join(_TYPES[one][1] for one in known)
-            self._fail(node, where, f"{told} is expected; got {value!r}")
-
-    def _make(self, node: yaml.Node, where: str, make: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return make(*args, **kwargs)
-        except (ValueError, TypeError, re.error, json_format.Error) as error:
-            self._fail(node, where, str(error).partition("\n")[0])
-
     def _value(self, node: yaml.Node) -> Any:
         return self._loader.construct_object(node, deep=True)
 
+    def _text(self, node: yaml.Node) -> str | None:
+        """What a text says; numbers and the like are texts too where nothing else can be meant."""
+        value = self._value(node)
+        return None if value is None else str(value)
+
+    def _try(self, node: yaml.Node, where: str, build: Callable[..., _ResultT], *args: Any, **kwargs: Any) -> _ResultT:
+        try:
+            return build(*args, **kwargs)
+        except (ValueError, TypeError, re.error, json_format.Error) as error:
+            raise ScriptError(self._error(node, where, str(error).partition("\n")[0])) from error
+
     def _fail(self, node: yaml.Node, where: str, reason: str) -> NoReturn:
-        raise ScriptError(f"{self._name}:{node.start_mark.line + 1}: {where}: {reason}")
+        raise ScriptError(self._error(node, where, reason))
+
+    def _error(self, node: yaml.Node, where: str, reason: str) -> str:
+        return f"{self._name}:{node.start_mark.line + 1}: {where}: {reason}"
 
 
-def _fits(value: object, declared: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, _TYPES[declared][0]):
-        return declared == "bool" and isinstance(value, bool)
-    return declared != "Collection[int]" or all(_fits(one, "int") for one in cast("list[object]", value))
+def _json(value: Any, field: Any) -> Any:
+    """A YAML value as proto JSON has it: bytes in base64, infinity and NaN as texts."""
+    if field.type == field.TYPE_BYTES:
+        data = value.encode() if isinstance(value, str) else value
+        return base64.b64encode(data).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def _kind(node: yaml.Node) -> str:
-    """`mapping`, `sequence` or `scalar`; a name that each subclass has, and the base class has not."""
+    """`mapping`, `sequence` or `scalar`: a name that each subclass has, and the base class has not."""
     return str(getattr(node, "id", ""))

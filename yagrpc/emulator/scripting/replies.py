@@ -1,4 +1,4 @@
-"""Which scripted reply answers a request.
+"""Which scripted reply answers a request; and scripted replies as messages of control.proto.
 
 Rules: pure, but for the user's function.
 """
@@ -6,7 +6,7 @@ Rules: pure, but for the user's function.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias, TypeVar
 
 from google.protobuf.message import Message
@@ -15,7 +15,7 @@ from yagrpc import _pb
 from yagrpc.emulator.answers.completion import last_user_text
 from yagrpc.emulator.replies import Failure, Replies, ScriptedReply, Streamed
 
-__all__ = ["Script"]
+__all__ = ["Script", "replies_of", "reply_messages"]
 
 _ResponseT = TypeVar("_ResponseT", bound=Message)
 _Scripted: TypeAlias = "str | Streamed | Message"
@@ -96,4 +96,29 @@ def _reply_types() -> list[Callable[[], Message]]:
         _pb.text_classification_service_pb2.TextClassificationResponse,
         _pb.text_classification_service_pb2.FewShotTextClassificationResponse,
         _pb.image_generation_service_pb2.ImageGenerationResponse,
+    ]
+
+
+def replies_of(messages: Iterable[_pb.control_pb2.Reply]) -> dict[str, str | Failure]:
+    """The scripted replies that messages describe.
+
+    Raises:
+        ValueError: A message has neither a text nor an error, or the error could not be sent.
+    """
+    replies: dict[str, str | Failure] = {}
+    for message in messages:
+        kind = message.WhichOneof("reply")
+        if kind is None:
+            raise ValueError(f"no reply to {message.pattern!r}: text or error is required")
+        replies[message.pattern] = message.text if kind == "text" else Failure.from_status(message.error)
+    return replies
+
+
+def reply_messages(replies: Mapping[str, str | Failure]) -> list[_pb.control_pb2.Reply]:
+    """Scripted replies as messages."""
+    return [
+        _pb.control_pb2.Reply(pattern=pattern, text=reply)
+        if isinstance(reply, str)
+        else _pb.control_pb2.Reply(pattern=pattern, error=reply.status)
+        for pattern, reply in replies.items()
     ]

@@ -22,9 +22,7 @@ _FewShot: TypeAlias = "_pb.text_classification_service_pb2.FewShotTextClassifica
 def add(server: grpc.aio.Server, state: State) -> None:
     """Register the servicer."""
     stubs = _pb.text_classification_service_pb2_grpc
-    stubs.add_TextClassificationServiceServicer_to_server(
-        _TextClassification(state), server
-    )
+    stubs.add_TextClassificationServiceServicer_to_server(_TextClassification(state), server)
 
 
 class _TextClassification(_pb.text_classification_service_pb2_grpc.TextClassificationServiceServicer):

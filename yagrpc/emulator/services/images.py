@@ -25,9 +25,7 @@ _MAX_PROMPT_LENGTH: Final = 500
 def add(server: grpc.aio.Server, state: State) -> None:
     """Register the servicer."""
     stubs = _pb.image_generation_service_pb2_grpc
-    stubs.add_ImageGenerationAsyncServiceServicer_to_server(
-        _ImageGenerationAsync(state), server
-    )
+    stubs.add_ImageGenerationAsyncServiceServicer_to_server(_ImageGenerationAsync(state), server)
 
 
 class _ImageGenerationAsync(_pb.image_generation_service_pb2_grpc.ImageGenerationAsyncServiceServicer):

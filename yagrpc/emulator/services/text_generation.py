@@ -23,9 +23,7 @@ def add(server: grpc.aio.Server, state: State) -> None:
     """Register the servicers."""
     stubs = _pb.text_generation_service_pb2_grpc
     stubs.add_TextGenerationServiceServicer_to_server(_TextGeneration(state), server)
-    stubs.add_TextGenerationAsyncServiceServicer_to_server(
-        _TextGenerationAsync(state), server
-    )
+    stubs.add_TextGenerationAsyncServiceServicer_to_server(_TextGenerationAsync(state), server)
 
 
 class _TextGeneration(_pb.text_generation_service_pb2_grpc.TextGenerationServiceServicer):
