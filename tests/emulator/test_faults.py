@@ -31,7 +31,7 @@ from yagrpc.emulator import (
     WrongType,
     paths,
 )
-from yagrpc.emulator.faults.connections import shut_connections
+from yagrpc.emulator.connections import shut_connections
 from yagrpc.emulator.faults.fault import ACTIONS
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ def test_where_open_files_are_not_listed_the_call_alone_is_lost(
     emulate: Emulate, ask: Ask, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = emulate(faults=[Fault(DropConnection(), method=GET)])
-    monkeypatch.setattr("yagrpc.emulator.faults.connections._OPEN_FILES", "/no/such/folder")
+    monkeypatch.setattr("yagrpc.emulator.connections._OPEN_FILES", "/no/such/folder")
     assert shut_connections(1) == 0
     assert refused(service.get, "d7q").code is grpc.StatusCode.UNAVAILABLE
 

@@ -18,7 +18,7 @@ import pytest
 from yagrpc import _pb
 from yagrpc.emulator import Emulator, Failure, StateFileError
 from yagrpc.emulator.cloud.operations import RETENTION_SECONDS
-from yagrpc.emulator.cloud.statefile import FORMAT, StateFile
+from yagrpc.emulator.statefile import FORMAT, StateFile
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Response, Service

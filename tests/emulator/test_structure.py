@@ -24,6 +24,8 @@ PARTS = [
     "received",
     "replies",
     "tls",
+    "statefile",
+    "connections",
     "answers",
     "cloud",
     "faults",
@@ -103,4 +105,4 @@ def test_no_files_import_each_other() -> None:
 def test_a_sub_package_stays_readable() -> None:
     for part in {part_of(path) for path in MODULES if path.parent != PACKAGE}:
         lines = sum(len(path.read_text("utf-8").splitlines()) for path in (PACKAGE / part).rglob("*.py"))
-        assert lines <= 900, part
+        assert lines <= 800, part

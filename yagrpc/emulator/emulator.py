@@ -1,31 +1,23 @@
-"""The emulator in a thread with an event loop of its own: for tests, and for whoever has a main thread to lose."""
+"""The emulator in a thread with an event loop of its own: for tests, and for programs that use their main thread."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import grpc
 
 from yagrpc.emulator.cloud.operations import OperationRecord
-from yagrpc.emulator.cloud.quotas import EmulatorQuota
-from yagrpc.emulator.cloud.windows import QuotaModel
-from yagrpc.emulator.durations import Duration
-from yagrpc.emulator.faults.fault import Fault
 from yagrpc.emulator.faults.injection import FaultRules
-from yagrpc.emulator.options import EmulatorOptions
+from yagrpc.emulator.options import EmulatorOptions, takes
 from yagrpc.emulator.received import Received
 from yagrpc.emulator.replies import Replies
-from yagrpc.emulator.scripting.recording import Recording
 from yagrpc.emulator.scripting.replies import Script
 from yagrpc.emulator.server import EmulatorServer
-from yagrpc.emulator.tls import Certificates
 
 __all__ = ["Emulator"]
 
@@ -36,72 +28,12 @@ class Emulator:
     Its state (operations, tokens, counters, clock) outlives a stop, and a second start listens on the same port.
     Methods may be called from any thread but the emulator's own; one thread starts and stops it.
 
-    Args:
-        host: `localhost` or a loopback address.
-        port: The port, or 0 for any free one.
-        duration: How long an asynchronous operation runs, in seconds of the emulator's clock: a number, or what
-            draws one, such as `Lognormal(median=20, sigma=1)`. With 0 it is done in the first reply.
-        completion_duration: How long a synchronous completion takes, likewise.
-        seed: Makes ids, tokens and durations the same in every run.
-        replies: Scripted replies: a mapping of patterns, searched for in the last user text, to replies, or a
-            function of the request. A reply is a text, a `Failure`, a `google.rpc.Status` or a whole
-            `CompletionResponse`.
-        auth: `"off"`, `"present"`, or the accepted values of `authorization`, such as `{"Api-Key abc"}`.
-        quota: Quotas to enforce, or `None`; `EmulatorQuota()` has the documented ones.
-        quota_model: How calls are counted against them: `"sliding"` windows, `"fixed"` ones, or a token `"bucket"`.
-        folder: The only folder that there is; `None` where any will do.
-        tls: Listen with TLS, with a throwaway authority's certificate (`ca_file`), or with `Certificates` made before;
-            needs the extra `emulator`.
-        recording: Recorded answers, in place of all others: `Recording.load(file)`.
-        frozen: Whether time stands still but for `advance` and `set_time`.
-        faults: Scripted faults, such as `Fault(LostReply(), method=paths.COMPLETION_ASYNC, calls=1)`.
-        state: A file that keeps the operations over the emulator's death; `None` for memory only.
-        control: Whether the control service is served too.
-
-    Raises:
-        ValueError: An option is out of its range.
+    The options are those of `EmulatorOptions`:
     """
 
-    def __init__(
-        self,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        duration: Duration = 1.0,
-        completion_duration: Duration = 0.0,
-        seed: int | None = None,
-        replies: Replies | None = None,
-        auth: str | Collection[str] = "off",
-        quota: EmulatorQuota | None = None,
-        quota_model: QuotaModel = "sliding",
-        folder: str | None = None,
-        tls: bool | Certificates = False,
-        recording: Recording | None = None,
-        frozen: bool = False,
-        faults: Sequence[Fault] = (),
-        state: str | Path | None = None,
-        control: bool = False,
-    ) -> None:
-        self._server = EmulatorServer(
-            EmulatorOptions(
-                host=host,
-                port=port,
-                duration=duration,
-                completion_duration=completion_duration,
-                seed=seed,
-                replies=replies,
-                auth=auth,
-                quota=quota,
-                quota_model=quota_model,
-                folder=folder,
-                tls=tls,
-                recording=recording,
-                frozen=frozen,
-                faults=faults,
-                state=state,
-                control=control,
-            )
-        )
+    @takes(EmulatorOptions)
+    def __init__(self, options: EmulatorOptions) -> None:
+        self._server = EmulatorServer(options)
         self._state = self._server.state
         self._thread: threading.Thread | None = None
         self._end: Future[None] = Future()
@@ -250,6 +182,10 @@ class Emulator:
             await asyncio.wrap_future(self._end)
         finally:
             await self._server.stop()
+
+
+if Emulator.__doc__ and EmulatorOptions.__doc__:  # Python may drop docstrings (-OO)
+    Emulator.__doc__ += EmulatorOptions.__doc__.partition("\n")[2]
 
 
 def _without_poller_noise(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -16,13 +16,13 @@ from yagrpc.emulator.clock import Clock
 from yagrpc.emulator.cloud.auth import Guard
 from yagrpc.emulator.cloud.operations import Operations
 from yagrpc.emulator.cloud.quotas import Quotas
-from yagrpc.emulator.cloud.statefile import StateFile
+from yagrpc.emulator.connections import shut_connections
 from yagrpc.emulator.durations import Duration, draw, requested
-from yagrpc.emulator.faults.connections import shut_connections
 from yagrpc.emulator.faults.injection import TAKES, FaultRules
 from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.received import CURRENT, ReceivedLog
 from yagrpc.emulator.scripting.replies import Script
+from yagrpc.emulator.statefile import StateFile
 
 __all__ = ["State"]
 

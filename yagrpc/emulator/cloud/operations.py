@@ -19,8 +19,8 @@ from google.protobuf.message import Message
 from yagrpc import _pb
 from yagrpc.emulator.cloud.auth import CREATED_BY
 from yagrpc.emulator.cloud.kinds import TEXT, Kind, kind_of
-from yagrpc.emulator.cloud.statefile import Kept, StateFile
 from yagrpc.emulator.refusal import Refusal, make_status
+from yagrpc.emulator.statefile import Kept, StateFile
 
 __all__ = ["RETENTION_SECONDS", "OperationRecord", "Operations"]
 

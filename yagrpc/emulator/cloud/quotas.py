@@ -1,6 +1,6 @@
 """Quotas: how many calls of a kind are served in a window of time, or at once.
 
-Rules: no I/O and no clock, `now` is given. A refused call takes nothing from any quota.
+Rules: no I/O and no clock, `now` is given. A refused call uses no quota.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ _SECOND, _MINUTE, _HOUR, _DAY = 1.0, 60.0, 3600.0, 86_400.0
 
 @dataclasses.dataclass(frozen=True)
 class EmulatorQuota:
-    """Limits of the emulated cloud; `None` for no limit. The defaults are the documented ones.
+    """Limits of the emulated cloud; `None` for no limit. Names and defaults are those of `yagrpc.Quota`.
 
     Source: Yandex Cloud documentation, "Quotas and limits in AI Studio" (default quotas).
     """
 
     get_per_second: int | None = 50
-    """`OperationService.Get` calls in a second, of texts and images together."""
+    """`OperationService.Get` calls per second, of texts and images together."""
     submit_per_second: int | None = 10
-    """Asynchronous completions submitted in a second."""
+    """Asynchronous completions submitted per second."""
     submit_per_hour: int | None = 5000
-    """Asynchronous completions submitted in an hour."""
+    """Asynchronous completions submitted per hour."""
     concurrent_completions: int | None = 10
-    """Synchronous completions running at once."""
+    """Synchronous completions that run at once."""
     tokenize_per_second: int | None = 50
-    """`Tokenize` and `TokenizeCompletion` calls in a second, together."""
-    embed_per_second: int | None = 10
-    """`TextEmbedding` calls in a second."""
-    classify_per_second: int | None = 1
-    """`Classify` and `FewShotClassify` calls in a second, together."""
-    image_submit_per_minute: int | None = 500
-    """Images submitted in a minute."""
-    image_submit_per_day: int | None = 5000
-    """Images submitted in a day."""
+    """`Tokenize` and `TokenizeCompletion` calls per second, together."""
+    embeddings_per_second: int | None = 10
+    """`TextEmbedding` calls per second."""
+    classification_per_second: int | None = 1
+    """`Classify` and `FewShotClassify` calls per second, together."""
+    images_per_minute: int | None = 500
+    """Images submitted per minute."""
+    images_per_day: int | None = 5000
+    """Images submitted per day."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -71,7 +71,7 @@ class Quotas:
     requests`).
 
     Args:
-        quota: The limits, or `None` for none at all.
+        quota: The limits, or `None` for no limits.
         model: How rates are counted.
     """
 
@@ -89,10 +89,10 @@ class Quotas:
             (quota.submit_per_second, _SECOND, "textGenerationAsyncCompletionRequestsPerSecond", submit),
             (quota.submit_per_hour, _HOUR, "textGenerationAsyncCompletionRequestsPerHour", submit),
             (quota.tokenize_per_second, _SECOND, "textGenerationTokenizeRequestsPerSecond", tokenize),
-            (quota.embed_per_second, _SECOND, "embeddingsTextEmbeddingRequestsPerSecond", (paths.TEXT_EMBEDDING,)),
-            (quota.classify_per_second, _SECOND, "textClassificationRequestsPerSecond", classify),
-            (quota.image_submit_per_minute, _MINUTE, "imageGenerationRequestsPerMinute", images),
-            (quota.image_submit_per_day, _DAY, "imageGenerationRequestsPerDay", images),
+            (quota.embeddings_per_second, _SECOND, "embeddingsTextEmbeddingRequestsPerSecond", (paths.TEXT_EMBEDDING,)),
+            (quota.classification_per_second, _SECOND, "textClassificationRequestsPerSecond", classify),
+            (quota.images_per_minute, _MINUTE, "imageGenerationRequestsPerMinute", images),
+            (quota.images_per_day, _DAY, "imageGenerationRequestsPerDay", images),
         ):
             self._add(limit, seconds, f"ai.{name}", limited)
 
@@ -103,12 +103,12 @@ class Quotas:
                 self._limits.setdefault(path, []).append(limit)
 
     def limits(self, path: str) -> bool:
-        """Whether there is any quota for these calls."""
+        """Whether any quota limits these calls."""
         return path in self._limits or (path == paths.COMPLETION and self._concurrent is not None)
 
     @contextlib.contextmanager
     def admit(self, path: str, now: float) -> Iterator[None]:
-        """Let one call through, for as long as the context is open.
+        """Admit one call, for as long as the context is open.
 
         Raises:
             Refusal: RESOURCE_EXHAUSTED, with the service's message and no details, as the service sends it.

@@ -223,23 +223,7 @@ class Garbage(Action):
 
 ACTIONS: Final[Mapping[str, type[Failure] | type[Action]]] = {
     "fail": Failure,
-    **{
-        kind.field: kind
-        for kind in (
-            Delay,
-            Take,
-            Hang,
-            ExpireToken,
-            LostReply,
-            DropConnection,
-            Crash,
-            WrongType,
-            NoResult,
-            EarlyError,
-            Oversize,
-            Garbage,
-        )
-    },
+    **{action.field: action for action in Action.__subclasses__()},
 }
 """The classes of all actions, by their names in control.proto and in script files."""
 
