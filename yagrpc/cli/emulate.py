@@ -90,7 +90,7 @@ def _options() -> list[Callable[[Any], Any]]:
     return found
 
 
-def _read(given: dict[str, Any], script: str | None) -> EmulatorOptions:
+def _read(given: Mapping[str, Any]) -> EmulatorOptions:
     """The options as values.
 
     Raises:
@@ -107,9 +107,10 @@ def _read(given: dict[str, Any], script: str | None) -> EmulatorOptions:
         parse_duration,
     )
 
+    given = dict(given)
+    script, replies, recording = given.pop("script"), given["replies"], given["recording"]
     tls = Certificates(given["host"]) if given["tls"] else False
     scripted = EmulatorScript() if script is None else load_script(script)
-    replies, recording = given["replies"], given["recording"]
     if replies is not None and scripted.replies is not None:
         raise ValueError("replies come from --script or from --replies, not from both")
     values = {
@@ -139,7 +140,7 @@ def _print_address(address: str, ca_file: str | None) -> None:
         click.echo("The emulator listens with TLS. To use it: give clients the address and the certificate.", err=True)
 
 
-def _emulator(script: str | None, **given: Any) -> None:
+def _emulator(**given: Any) -> None:
     """Run an emulator of the service.
 
     It runs until Ctrl-C or SIGTERM. The first line of its output is its address, printed as soon as it listens; with
@@ -149,7 +150,7 @@ def _emulator(script: str | None, **given: Any) -> None:
     from yagrpc.emulator import Certificates, run
 
     try:
-        options = _read(given, script)
+        options = _read(given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except RuntimeError as error:  # a package that scripts need is not installed
