@@ -166,7 +166,7 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
         ("faults:\n  - delay: 5", "2: faults[0].delay: a mapping is expected"),
         ("faults: 5", "1: faults: a list is expected"),
         ("- faults", "1: script: a mapping is expected"),
-        ("faults:\nfaults:", "2: faults: it is there twice"),
+        ("faults:\nfaults:", "2: faults: the key appears twice"),
         ("replies: {'(': x}", "1: replies['(']: "),
         ("replies: {x: {status: BAD}}", "1: replies['x'].status: unknown status 'BAD'"),
         ("replies: {x: [1]}", "1: replies['x']: a text or a mapping is expected"),

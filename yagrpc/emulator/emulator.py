@@ -25,8 +25,8 @@ __all__ = ["Emulator"]
 class Emulator:
     """A Foundation Models service on loopback: `with Emulator() as emulator: ... emulator.address`.
 
-    Its state (operations, tokens, counters, clock) outlives a stop, and a second start listens on the same port.
-    Methods may be called from any thread but the emulator's own; one thread starts and stops it.
+    Its state (operations, tokens, counters, clock) survives a stop, and a second start listens on the same port.
+    Methods may be called from any thread except the emulator's own; one thread starts and stops it.
 
     The options are those of `EmulatorOptions`:
     """
@@ -45,7 +45,7 @@ class Emulator:
 
     @property
     def ca_file(self) -> str | None:
-        """The file with the certificate that clients are to trust, as PEM; `None` without TLS."""
+        """The file with the certificate that clients have to trust, as PEM; `None` without TLS."""
         return self._server.ca_file
 
     @property
@@ -65,12 +65,12 @@ class Emulator:
 
     @property
     def generations(self) -> Counter[str]:
-        """How many requests of each path have been taken up, each once billed by the service; a copy."""
+        """How many requests of each path were accepted as generations: the service would bill each; a copy."""
         return self._state.received.generations
 
     @property
     def deliveries(self) -> Counter[str]:
-        """How many answers have told an operation's end, by its id; a copy."""
+        """How many answers have delivered the end of an operation, by its id; a copy."""
         return self._state.received.deliveries
 
     @property
@@ -80,12 +80,12 @@ class Emulator:
 
     @property
     def operations(self) -> list[OperationRecord]:
-        """All operations with their true ends, in the order of their submits, whatever their callers were told."""
+        """All operations with their real ends, in the order of their submits; faults do not show here."""
         return self._state.operations.records(self.now())
 
     @property
     def faults(self) -> FaultRules:
-        """The scripted faults: `faults.add(...)` and `faults.clear()` hold from then on."""
+        """The scripted faults: `faults.add(...)` and `faults.clear()` apply to later calls."""
         return self._state.faults
 
     def now(self) -> float:
@@ -110,34 +110,34 @@ class Emulator:
             moment: Seconds since the Unix epoch, not in the clock's past.
 
         Raises:
-            ValueError: It is in the past, or no point in time.
+            ValueError: The moment is in the past, or no point in time.
         """
         self._state.set_time(moment)
 
     def freeze(self) -> None:
-        """Let the emulator's clock stand still from now on, but for `advance` and `set_time`."""
+        """Stop the emulator's clock: from now on only `advance` and `set_time` move it."""
         self._state.clock.freeze()
 
     def unfreeze(self) -> None:
-        """Let the emulator's clock go on from where it stands."""
+        """Let the emulator's clock run again, from its present time."""
         self._state.clock.unfreeze()
 
     def set_replies(self, replies: Replies | None) -> None:
-        """Replace all scripted replies. What has been submitted before keeps the reply that it was promised."""
+        """Replace all scripted replies. Operations that were submitted before keep the replies of that time."""
         self._state.script = Script(replies)
 
     def reset(self) -> None:
-        """Forget operations, counters, requests, the use of quotas, faults, and replies that were set later.
+        """Remove operations, counters, requests, the use of quotas, faults, and replies that were set later.
 
-        Between tests: no call should be running.
+        For use between tests, while no call is running.
         """
         self._state.reset()
 
     def start(self) -> None:
-        """Start the thread and return once it listens.
+        """Start the thread; returns when the emulator listens.
 
         Raises:
-            RuntimeError: It is running, or the port is taken.
+            RuntimeError: The emulator is running, or the port is in use.
             ValueError: The state file can't be used.
         """
         if self._thread is not None:
@@ -155,7 +155,7 @@ class Emulator:
             raise
 
     def stop(self) -> None:
-        """End all calls at once, stop listening and end the thread; without effect where it is not running."""
+        """End all calls at once, stop listening and end the thread; without effect if the emulator is not running."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._end.set_result(None)
@@ -189,10 +189,10 @@ if Emulator.__doc__ and EmulatorOptions.__doc__:  # Python may drop docstrings (
 
 
 def _without_poller_noise(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Leave out one harmless error.
+    """Ignore one harmless error.
 
-    All loops of a process that use grpc.aio wait at one socket of its poller, and before grpcio 1.80 the loops that
-    find it read by another one fail with BlockingIOError, calls being served all the same
+    All loops of a process that use grpc.aio read one socket of its poller. Before grpcio 1.80 a loop fails with
+    BlockingIOError if another loop has read the socket first; calls are served nevertheless
     (https://github.com/grpc/grpc/issues/25364). An emulator beside an asyncio client is such a pair.
     """
     poller = "PollerCompletionQueue" in context["message"]

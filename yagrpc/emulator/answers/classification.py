@@ -37,10 +37,10 @@ def classify(request: _Tuned) -> _pb.text_classification_service_pb2.TextClassif
 def few_shot_classify(request: _FewShot) -> _pb.text_classification_service_pb2.FewShotTextClassificationResponse:
     """All labels in the request's order; their confidences add up to 1."""
     scores = [math.exp(_likeness(request, label)) for label in request.labels]
-    said = [request.task_description, *request.labels, request.text]
-    said += [part for sample in request.samples for part in (sample.text, sample.label)]
+    texts = [request.task_description, *request.labels, request.text]
+    texts += [part for sample in request.samples for part in (sample.text, sample.label)]
     response = _pb.text_classification_service_pb2.FewShotTextClassificationResponse(
-        model_version=MODEL_VERSION, input_tokens=_STARTS + sum(len(tokens.pieces(text)) for text in said)
+        model_version=MODEL_VERSION, input_tokens=_STARTS + sum(len(tokens.pieces(text)) for text in texts)
     )
     for label, score in zip(request.labels, scores, strict=True):
         response.predictions.add(label=label, confidence=score / sum(scores))
@@ -49,9 +49,9 @@ def few_shot_classify(request: _FewShot) -> _pb.text_classification_service_pb2.
 
 def _likeness(request: _FewShot, label: str) -> float:
     """How well a label fits: its name in the text, words shared with its examples, and a small share of chance."""
-    said = _words(request.text)
-    shared = [len(said & _words(sample.text)) / len(said) for sample in request.samples if sample.label == label]
-    named = 4.0 if _words(label) <= said else 0.0
+    words = _words(request.text)
+    shared = [len(words & _words(sample.text)) / len(words) for sample in request.samples if sample.label == label]
+    named = 4.0 if _words(label) <= words else 0.0
     return named + 3.0 * max(shared, default=0.0) + _share(f"{label}\n{request.text}")
 
 

@@ -50,10 +50,10 @@ def compose(request: _Request, scripted: ScriptedReply = None) -> Outcome:
     if text is None:
         calls = _tool_calls(request)
         if calls is not None:
-            said = tokens.content(_pb.text_common_pb2.Message(tool_call_list=calls))
+            content = tokens.content(_pb.text_common_pb2.Message(tool_call_list=calls))
             message = _pb.text_common_pb2.Message(role="assistant", tool_call_list=calls)
             status = _pb.text_common_pb2.Alternative.ALTERNATIVE_STATUS_TOOL_CALLS
-            return _response(message, status, _usage(request, len(tokens.pieces(said))))
+            return _response(message, status, _usage(request, len(tokens.pieces(content))))
         text = _echo(request)
     cut = tokens.pieces(text)
     status = _pb.text_common_pb2.Alternative.ALTERNATIVE_STATUS_FINAL

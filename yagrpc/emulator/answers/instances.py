@@ -1,9 +1,9 @@
-"""A small valid instance of a JSON schema: what structured answers and the arguments of tool calls are made of.
+"""A small valid instance of a JSON schema, for structured answers and the arguments of tool calls.
 
-It knows what people's models are written in, pydantic's output first of all: `type`, `enum`, `const`, `properties`,
+The keywords of common generators of schemas, such as pydantic, are known: `type`, `enum`, `const`, `properties`,
 `required`, `additionalProperties`, `items`, `prefixItems`, `uniqueItems`, local `$ref`, `allOf`, `anyOf`, `oneOf`,
-bounds, `multipleOf` and common formats. It knows no `pattern`, `not` or `if`; a schema that nothing fulfils gets
-something all the same.
+bounds, `multipleOf` and common formats. `pattern`, `not` and `if` are not known. A schema that has no instance gets a
+value nevertheless.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["minimal_instance"]
 _Schema: TypeAlias = "Mapping[str, Json]"
 
 _DEEPEST: Final = 32
-"""A schema that requires itself has no finite instance; below this depth it gets null."""
+"""A schema that requires itself has no finite instance; below this depth the value is null."""
 
 _DEEP: Final = 3
-"""From this depth on a choice is taken that ends, such as null, if there is one."""
+"""From this depth on, an alternative without a reference, such as null, is preferred."""
 
 _MOST: Final = 100_000
-"""No bound of a schema makes more than so many characters or items."""
+"""The most characters or items of a value, whatever the schema's bounds are."""
 
 _FORMATS: Final = {
     "date": "2024-01-01",
@@ -46,20 +46,20 @@ def minimal_instance(schema: _Schema, text: str) -> Json:
 
     Args:
         schema: A JSON schema.
-        text: What strings say; cut or padded to the schema's length bounds.
+        text: The content of strings; cut or padded to the schema's length bounds.
     """
-    return _Maker(schema, text).make(schema, 0)
+    return _Builder(schema, text).build(schema, 0)
 
 
-class _Maker:
-    """What does not change on the way down: where `$ref` points, and the text."""
+class _Builder:
+    """What all levels share: the schema that `$ref` points into, and the text."""
 
     def __init__(self, root: _Schema, text: str) -> None:
         self._root = root
         self._text = text
 
-    def make(self, schema: Json | _Schema, depth: int, number: int = 0) -> Json:
-        """An instance; equal schemas have different ones by different numbers, as far as they allow."""
+    def build(self, schema: Json | _Schema, depth: int, number: int = 0) -> Json:
+        """An instance; with different numbers, equal schemas get different instances, if they allow it."""
         flat = self._flatten(schema, depth)
         if flat is None or depth > _DEEPEST:
             return None
@@ -82,7 +82,7 @@ class _Maker:
         return None if kind == "null" else self._string(flat, number)
 
     def _flatten(self, schema: Json | _Schema, depth: int) -> _Schema | None:
-        """The schema with its references, parts and choices taken in; `None` where there is nothing to go by."""
+        """The schema with its references, parts and alternatives merged; `None` if it is no schema."""
         for _ in range(_DEEPEST):
             if not isinstance(schema, Mapping):
                 return None
@@ -115,13 +115,13 @@ class _Maker:
         properties, others = schema.get("properties"), schema.get("additionalProperties")
         known = properties if isinstance(properties, dict) else {}
         names = [name for name in _listed(schema, "required") if isinstance(name, str)]
-        return {name: self.make(known.get(name, others), depth + 1) for name in names}
+        return {name: self.build(known.get(name, others), depth + 1) for name in names}
 
     def _array(self, schema: _Schema, depth: int) -> Json:
         first, rest, unique = _listed(schema, "prefixItems"), schema.get("items"), schema.get("uniqueItems") is True
         count = _length(schema, "minItems")
         return [
-            self.make(first[index] if index < len(first) else rest, depth + 1, index if unique else 0)
+            self.build(first[index] if index < len(first) else rest, depth + 1, index if unique else 0)
             for index in range(count)
         ]
 
@@ -145,7 +145,7 @@ def _listed(schema: _Schema, key: str) -> Sequence[Json]:
 
 
 def _merge(one: _Schema, other: _Schema) -> _Schema:
-    """A schema that asks for what both do; where they differ, for what the other does."""
+    """A schema that requires what both require; where they differ, the other wins."""
     merged = {**one, **other}
     properties = [part for part in (one.get("properties"), other.get("properties")) if isinstance(part, dict)]
     if len(properties) == 2:
@@ -179,7 +179,7 @@ def _number(schema: _Schema, whole: bool, number: int) -> float | int:
 
 
 def _half_way(start: float, bound: float) -> float:
-    """A step from a bound towards the other one, or by 1 where there is none."""
+    """A step from a bound towards the other bound, or by 1 without another bound."""
     return (bound - start) / 2 if math.isfinite(bound) else math.copysign(1.0, bound)
 
 
@@ -190,6 +190,6 @@ def _bound(schema: _Schema, key: str) -> float | None:
 
 
 def _length(schema: _Schema, key: str, default: int = 0) -> int:
-    """A length bound of a schema; never absurd, as it decides how much is made."""
+    """A length bound of a schema, limited, because it decides the size of the value."""
     bound = schema.get(key)
     return max(0, min(bound, _MOST)) if isinstance(bound, int) else default

@@ -1,7 +1,7 @@
-"""The simplest JPEG there is: blocks of one grey each (baseline, one component), and a comment.
+"""The simplest possible JPEG: blocks of one grey each (baseline, one component), and a comment.
 
-Written here so that an image of the emulator opens everywhere and needs no image library. Source of the format:
-ITU-T recommendation T.81; the table of Huffman codes is the one of its annex K.3.
+An image of the emulator is a file that every viewer opens, of the size that the request asks for; with this module it
+needs no image library. Source of the format: ITU-T recommendation T.81; the table of Huffman codes is in annex K.3.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BLOCK: Final = 8
 """Pixels of a block's side."""
 
 _DC_COUNTS: Final = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
-"""How many codes there are of each length, 1 to 16."""
+"""How many codes have each length, from 1 to 16."""
 _DC_CODES: Final = (
     "00", "010", "011", "100", "101", "110", "1110", "11110", "111110", "1111110", "11111110", "111111110",
 )  # fmt: skip
@@ -24,7 +24,7 @@ _DC_CODES: Final = (
 
 _AC_COUNTS: Final = bytes([1, *[0] * 15])
 _END_OF_BLOCK: Final = "0"
-"""The only code for what varies inside a block: nothing does."""
+"""The only code for what varies inside a block: nothing varies."""
 
 
 def encode(greys: Sequence[Sequence[int]], comment: str) -> bytes:
@@ -57,7 +57,7 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def _blocks(greys: Sequence[Sequence[int]]) -> Iterator[str]:
-    """The bits of each block: how its grey differs from the one before, and that there is no more to it."""
+    """The bits of each block: the difference from the grey before, and the end of the block."""
     before = 0
     for row in greys:
         for grey in row:

@@ -1,10 +1,10 @@
-"""The emulator's tokenizer: deterministic, of about the service's density, and the only one that is counted with.
+"""The emulator's tokenizer: deterministic, of about the service's density, and the source of every token count.
 
-`Tokenize`, `TokenizeCompletion` and every usage figure come from here, so they agree with each other. They do not
-agree with a real model's counts, which differ from model to model; "ping" gives the same 15 as the service's
-recorded answer, since the chat template has the same parts.
+`Tokenize`, `TokenizeCompletion` and every usage figure use it, so they agree with each other. They do not agree with a
+real model's counts, which differ from model to model; "ping" gives 15 tokens, as in the service's recorded answer,
+because the chat template has the same parts.
 
-Rules: pieces joined give the text back; a cut after any piece leaves the pieces before it unchanged.
+Rules: the pieces joined are the text; a cut after any piece leaves the pieces before it unchanged.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def text_pieces(text: str) -> Iterator[Piece]:
 
 
 def prompt(request: _pb.text_generation_service_pb2.CompletionRequest) -> Iterator[Piece]:
-    """The tokens that a model is given for a request: the chat template around tools, schema and messages.
+    """The tokens that a model receives for a request: the chat template around tools, schema and messages.
 
-    Tools and the schema of a structured answer are counted, as JSON: that tools are can be seen in recorded usage.
+    Tools and the schema of a structured answer are counted, as JSON. Recorded usage shows that tools are counted.
     """
     yield Piece("<s>", True)
     for tool in request.tools:
@@ -65,7 +65,7 @@ def prompt(request: _pb.text_generation_service_pb2.CompletionRequest) -> Iterat
 
 
 def _block(heading: str, text: str) -> Iterator[Piece]:
-    # Cut apart: the first letters of a text must not depend on the heading before it.
+    # Separately: the first piece of a text must not depend on the heading before it.
     yield from text_pieces(heading.rstrip())
     yield from text_pieces(f" {text}")
     yield Piece("[NL]", True)
@@ -73,7 +73,7 @@ def _block(heading: str, text: str) -> Iterator[Piece]:
 
 
 def content(message: _pb.text_common_pb2.Message) -> str:
-    """What a message says, as text: its text, or its tool calls or results as JSON."""
+    """The content of a message as text: its text, or its tool calls or results as JSON."""
     kind = message.WhichOneof("Content")
     if kind == "tool_call_list":
         calls = [call.function_call for call in message.tool_call_list.tool_calls]

@@ -1,6 +1,6 @@
 """Credentials: which are accepted, and the IAM tokens that the emulator issues itself.
 
-Rules: no I/O and no clock, `now` is given. No message repeats a credential: somebody may point a real one here.
+Rules: no I/O and no clock, `now` is given. No message repeats a credential: a real one may be sent here by mistake.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yagrpc.emulator.refusal import Refusal, invalid, make_status
 __all__ = ["CREATED_BY", "TOKEN_SECONDS", "Guard", "check_auth", "check_folder", "unauthenticated"]
 
 CREATED_BY: Final = "ajeyagrpcemulator000"
-"""The account that everything in the emulator belongs to."""
+"""The account that owns everything in the emulator."""
 
 TOKEN_SECONDS: Final = 12 * 3600.0
 """How long an issued IAM token is accepted. Source: Yandex Cloud documentation, "IAM token" (12 hours at most)."""
@@ -29,10 +29,10 @@ _TOKEN_CHARACTERS: Final = string.ascii_letters + string.digits + "_-"
 
 
 def check_auth(auth: str | Collection[str]) -> None:
-    """Refuse an `auth` option that could never work.
+    """Check the option `auth`.
 
     Raises:
-        ValueError: It is neither `"off"` nor `"present"` nor a collection of whole `authorization` values.
+        ValueError: The value is neither `"off"` nor `"present"` nor a collection of whole `authorization` values.
     """
     if isinstance(auth, str):
         if auth not in ("off", "present"):
@@ -44,15 +44,14 @@ def check_auth(auth: str | Collection[str]) -> None:
 
 
 class Guard:
-    """Decides whether a call's `authorization` is good, and keeps the tokens that were issued here.
+    """Decides whether the `authorization` of a call is accepted, and keeps the tokens that were issued here.
 
-    The scheme is compared letter for letter, though HTTP would not: the documentation shows just these spellings.
-    In `"present"` mode any well-formed credential is good, but for a token known to be bad: one that was revoked
-    or one that was issued here and has expired.
+    Unlike in HTTP, the case of the scheme matters: the documentation shows these spellings only. In `"present"` mode
+    any well-formed credential is accepted, except a token that was revoked, or that was issued here and has expired.
 
     Args:
         auth: `"off"`, `"present"`, or the accepted values of `authorization`.
-        rng: Where tokens are drawn from.
+        rng: Draws the tokens.
     """
 
     def __init__(self, auth: str | Collection[str], rng: random.Random) -> None:
@@ -63,10 +62,10 @@ class Guard:
         self._revoked: set[str] = set()
 
     def check(self, authorization: str, now: float, request_id: str) -> None:
-        """Let a call through or refuse it.
+        """Check the credential of a call.
 
         Args:
-            authorization: The value of the metadata key, empty where it was not sent.
+            authorization: The value of the metadata key; empty if it was not sent.
             now: Seconds since the epoch.
             request_id: For the `RequestInfo` in the refusal's details.
 
@@ -101,7 +100,7 @@ class Guard:
         return token, expires
 
     def revoke(self, token: str) -> str:
-        """Accept a token no longer; returns whose it was. One not issued here counts as `CREATED_BY`'s."""
+        """Revoke a token; returns its owner, which is `CREATED_BY` for a token that was not issued here."""
         self._revoked.add(token)
         subject, _ = self._issued.get(token, (CREATED_BY, 0.0))
         return subject

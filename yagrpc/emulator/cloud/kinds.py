@@ -1,6 +1,6 @@
-"""The kinds of operations: what tells an image's operation from a text's, in what the service shows of it.
+"""The kinds of operations: how the operation of an image differs from the operation of a text, as the service shows it.
 
-Rules: an operation's id says its kind, so that nothing else needs to be kept of it.
+Rules: the id of an operation says its kind, so that the kind is not stored.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["IMAGE", "TEXT", "Kind", "kind_of"]
 
 
 class Kind(NamedTuple):
-    """What is known of one kind. Source of all figures and words: recorded answers; prefixes are not documented."""
+    """What is known of a kind. Source of all values: recorded answers; prefixes are not documented."""
 
     prefix: str
-    """What ids begin with; 20 characters in all."""
+    """The beginning of its ids, which have 20 characters."""
 
     description: str
     """`Operation.description`."""
@@ -33,7 +33,7 @@ class Kind(NamedTuple):
     """The class of the request."""
 
     compose: Callable[[Any, Any], Message]
-    """The answer to a request and what a script says to it: a response, or a `google.rpc.Status`."""
+    """The answer to a request and its scripted reply: a response, or a `google.rpc.Status`."""
 
 
 def _draw(request: _pb.image_generation_service_pb2.ImageGenerationRequest, scripted: Message | None) -> Message:

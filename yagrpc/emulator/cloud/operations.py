@@ -1,8 +1,8 @@
 """The operations of asynchronous completions and of images: submitted, running, done, expired.
 
-Rules: no clock, `now` is given, and no I/O but into the state file, if there is one. An operation costs its request's
-bytes while it runs and its answer's bytes once somebody has read that; nothing runs in between. What was read once as
-done never changes.
+Rules: no clock, `now` is given; no I/O but into the state file, if one is attached. An operation costs the bytes of its
+request while it runs, and the bytes of its answer once the answer has been read; no task runs for it. An operation that
+was read as done never changes.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from yagrpc.emulator.statefile import Kept, StateFile
 __all__ = ["RETENTION_SECONDS", "OperationRecord", "Operations"]
 
 RETENTION_SECONDS: Final = 3 * 24 * 3600.0
-"""How long a result can be fetched. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio". From when
-it counts is not documented; here from the submit."""
+"""How long a result can be fetched. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio". When the time
+begins is not documented; here it begins with the submit."""
 
 _ID_CHARACTERS: Final = string.ascii_lowercase + string.digits
 
 
 class OperationRecord(NamedTuple):
-    """An operation as tests look at it: what the emulator knows of it, whatever its callers were told."""
+    """An operation as the emulator knows it, without the faults that its callers have seen."""
 
     id: str
     """Its id."""
     number: int
-    """Which it was in the order of submits, from 1."""
+    """Its number in the order of submits, from 1."""
     created: float
     """When it was submitted, in seconds since the epoch by the emulator's clock."""
     ends: float
-    """When it is or was done, likewise; infinity for never."""
+    """When it is done, likewise; infinity if it never ends."""
     done: bool
     """Whether it is done."""
 
@@ -54,16 +54,16 @@ class _Stored:
     request: bytes
     scripted: str | Message | None
     running: bytes = b""
-    """The serialized operation while it runs: it is looked at far more often than it is started or done."""
+    """The serialized operation while it runs: most Gets find it running."""
     done: bytes | None = None
-    """The serialized operation, from when it was first read as done."""
+    """The serialized operation, after it was first read as done."""
 
 
 class Operations:
     """Keeps operations in memory, and in a state file where one is attached.
 
     Args:
-        rng: Where ids are drawn from.
+        rng: Draws the ids.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -73,7 +73,7 @@ class Operations:
         self._last_number = 0
 
     def attach(self, file: StateFile) -> None:
-        """Go on with the operations of a file, and keep all further ones there too.
+        """Continue with the operations of a file, and keep all later operations there too.
 
         Raises:
             StateFileError: The file is broken; nothing has changed.
@@ -98,26 +98,26 @@ class Operations:
         self._file = None
 
     def clear(self) -> None:
-        """Forget all operations."""
+        """Remove all operations."""
         self._stored = {}
         self._last_number = 0
         if self._file is not None:
             self._file.forget(math.inf)
 
     def number_of(self, operation_id: str) -> int | None:
-        """Which it was in the order of submits, from 1; `None` where it is not known."""
+        """The number of an operation in the order of submits, from 1; `None` for an unknown id."""
         stored = self._stored.get(operation_id)
         return None if stored is None else stored.number
 
     def records(self, now: float) -> list[OperationRecord]:
-        """All that are kept, in the order of their submits. Any thread may ask."""
+        """All operations, in the order of their submits. Any thread may call this."""
         return [
             OperationRecord(name, one.number, one.created, one.ends, now >= one.ends)
             for name, one in self._stored.copy().items()
         ]
 
     def __len__(self) -> int:
-        """How many are kept, whatever their state."""
+        """How many operations are kept, in any state."""
         return len(self._stored)
 
     def submit(
@@ -132,13 +132,13 @@ class Operations:
         """Start an operation on a valid request.
 
         Args:
-            request: What to answer.
-            scripted: What a script says to it; the answer itself is made when it is first read.
-            seconds: How long it runs; infinity for one that never ends.
+            request: The request to answer.
+            scripted: The scripted reply; the answer is built when it is first read.
+            seconds: How long it runs; infinity for an operation that never ends.
             now: Seconds since the epoch.
-            kind: What it makes.
+            kind: The kind of its result.
         """
-        self._forget(now)
+        self._remove_expired(now)
         operation_id, number = self._new_id(kind), self._last_number + 1
         if self._file is not None:
             self._file.add(Kept(number, operation_id, now, now + seconds, request, scripted, None))
@@ -151,7 +151,7 @@ class Operations:
         """The operation as it is now.
 
         Raises:
-            Refusal: NOT_FOUND: there is none of that id, or no longer.
+            Refusal: NOT_FOUND: no operation has that id, or it has expired.
         """
         stored = self._find(operation_id, now)
         if stored.done is not None:
@@ -164,7 +164,7 @@ class Operations:
         return self._finish(operation_id, stored, kind.compose(request, stored.scripted))
 
     def cancel(self, operation_id: str, now: float) -> _pb.operation_pb2.Operation:
-        """End a running operation with the error CANCELLED; one that is done stays as it is.
+        """End a running operation with the error CANCELLED; a finished operation does not change.
 
         Whether the service cancels generation at all is not documented.
 
@@ -200,8 +200,8 @@ class Operations:
             raise Refusal(make_status(grpc.StatusCode.NOT_FOUND, f"Operation {operation_id} not found"))
         return stored
 
-    def _forget(self, now: float) -> None:
-        # Insertion order is order of creation, so only the front can have expired.
+    def _remove_expired(self, now: float) -> None:
+        # The order of insertion is the order of creation, so only the first ones can have expired.
         before = len(self._stored)
         while self._stored and _expired(self._stored[oldest := next(iter(self._stored))], now):
             del self._stored[oldest]
@@ -209,7 +209,7 @@ class Operations:
             self._file.forget(now - RETENTION_SECONDS)
 
     def _new_id(self, kind: Kind) -> str:
-        # 36**17 ids: two equal ones happen only where a seed repeats those of a state file.
+        # 36**17 ids: two are equal only if a seed repeats the ids of a state file.
         while True:
             drawn = kind.prefix + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(kind.prefix)))
             if drawn not in self._stored:
@@ -221,7 +221,7 @@ def _expired(stored: _Stored, now: float) -> bool:
 
 
 def _operation(operation_id: str, created: float, modified: float) -> _pb.operation_pb2.Operation:
-    """Times in whole seconds, as the service gives them; where the kind has them at all."""
+    """An operation without result; times in whole seconds, as the service gives them, if the kind has times."""
     kind = kind_of(operation_id)
     if not kind.dated:
         return _pb.operation_pb2.Operation(id=operation_id, description=kind.description)

@@ -1,10 +1,10 @@
-"""An emulator in another process, directed through its control service: a thin typed helper for tests in Python.
+"""An emulator in another process, controlled through its control service: a thin typed helper for tests in Python.
 
     with Control("127.0.0.1:50051") as control:
         control.add_faults(Fault(LostReply(), method="TextGenerationAsyncService", calls=1))
         control.advance(60)
 
-Rules: the contract is `control.proto`; here each method is one rpc, and a refusal of it is a ValueError with its text.
+Rules: the contract is `control.proto`; here each method is one rpc, and a refusal is a ValueError with its text.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from yagrpc.emulator.scripting.replies import reply_messages
 __all__ = ["Control"]
 
 _TIMEOUT_SECONDS = 10.0
-"""For one call over loopback, the connecting included."""
+"""For one call over loopback, including the connection."""
 
 
 class Control:
     """The control service of an emulator that was started with `--control` or `control=True`.
 
     Args:
-        address: Where it listens, `host:port`.
-        root_certificates: What to trust, as PEM bytes, where it listens with TLS.
+        address: The address that it listens on, `host:port`.
+        root_certificates: The certificates to trust, as PEM bytes, if it listens with TLS.
     """
 
     def __init__(self, address: str, *, root_certificates: bytes | None = None) -> None:
@@ -44,19 +44,19 @@ class Control:
         self._stub = _pb.control_pb2_grpc.ControlServiceStub(self._channel)
 
     def add_faults(self, *faults: Fault) -> None:
-        """Let rules hold from now on, after those that there are.
+        """Add rules after the rules that exist.
 
         Raises:
-            ValueError: One is not understood there; none holds.
+            ValueError: A rule is not understood there; no rule was added.
         """
         self._call(self._stub.AddFaults, _pb.control_pb2.AddFaultsRequest(faults=[fault.message for fault in faults]))
 
     def clear_faults(self) -> None:
-        """Let no rule hold any more."""
+        """Remove all rules."""
         self._call(self._stub.ClearFaults, _pb.control_pb2.ClearFaultsRequest())
 
     def set_replies(self, replies: Mapping[str, str | Failure]) -> None:
-        """Replace all scripted replies: patterns of the last user text, and what is said to each.
+        """Replace all scripted replies: patterns of the last user text, with the reply to each.
 
         Raises:
             ValueError: A pattern is no regular expression.
@@ -68,24 +68,24 @@ class Control:
         return self._move(_pb.control_pb2.AdvanceTimeRequest())
 
     def advance(self, seconds: float) -> float:
-        """Move the emulator's clock forward by so many seconds; gives what time it is then.
+        """Move the emulator's clock forward by so many seconds; returns the new time.
 
         Raises:
-            ValueError: It would go back.
+            ValueError: The clock would move back.
         """
         return self._move(_pb.control_pb2.AdvanceTimeRequest(seconds=seconds))
 
     def set_time(self, moment: float) -> float:
-        """Set the emulator's clock, in seconds since the epoch; gives what time it is then.
+        """Set the emulator's clock, in seconds since the epoch; returns the new time.
 
         Raises:
-            ValueError: It would go back.
+            ValueError: The clock would move back.
         """
         to = _pb.timestamp_pb2.Timestamp(seconds=int(moment), nanos=int(moment % 1 * 1_000_000_000))
         return self._move(_pb.control_pb2.AdvanceTimeRequest(to=to))
 
     def freeze(self, frozen: bool = True) -> float:
-        """Let the emulator's clock stand still, but for `advance` and `set_time`, or let it go on."""
+        """Stop the emulator's clock, so that only `advance` and `set_time` move it, or let it run again."""
         return self._move(_pb.control_pb2.AdvanceTimeRequest(frozen=frozen))
 
     def operations(self) -> list[OperationRecord]:
@@ -102,17 +102,17 @@ class Control:
         ]
 
     def deliveries(self) -> Counter[str]:
-        """How many answers have told an operation's end, by its id."""
+        """How many answers have delivered the end of an operation, by its id."""
         listed = self._call(self._stub.ListOperations, _pb.control_pb2.ListOperationsRequest()).operations
         return Counter({one.id: one.deliveries for one in listed if one.deliveries})
 
     def counters(self) -> dict[str, _pb.control_pb2.MethodCounters]:
-        """What has been counted, by full gRPC path."""
+        """All counters, by full gRPC path."""
         response = self._call(self._stub.ReadCounters, _pb.control_pb2.ReadCountersRequest())
         return {one.path: one for one in response.methods}
 
     def reset(self) -> None:
-        """Let it forget operations, counters, the use of quotas, faults and replies; its time stays."""
+        """Remove operations, counters, the use of quotas, faults and replies; the time stays."""
         self._call(self._stub.Reset, _pb.control_pb2.ResetRequest())
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The control service: what a test in another process, of any language, does to an emulator.
+"""The control service: how a test in another process, in any language, controls an emulator.
 
-Rules: the contract is `control.proto`; here each rpc is a few lines on the state. It runs beside the pipeline: its
-calls meet no fault, credential, quota or counter.
+Rules: the contract is `control.proto`; here each rpc is a few lines on the state. Its calls do not pass the pipeline:
+no fault, credential, quota or counter applies to them.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What can be made to go wrong: rules, and how they are applied to calls."""
+"""Scripted faults: their schema, the classes that build them, and how they are applied to calls."""

@@ -61,11 +61,11 @@ class Action(_Built):
     field: ClassVar[str]
     """The action's name in control.proto and in script files."""
 
-    def __init__(self, **said: object) -> None:
+    def __init__(self, **fields: object) -> None:
         super().__init__(_pb.control_pb2.Fault())
         action = getattr(self.message, self.field)
         action.SetInParent()
-        for name, value in said.items():
+        for name, value in fields.items():
             if value is not None:
                 schema.set_field(action, name, value)
         schema.check(self.message)

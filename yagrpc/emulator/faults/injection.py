@@ -106,12 +106,12 @@ class _Rule:
         self.fault = fault
         self.applied = 0
         self.credentials: dict[str, float] = {}
-        said = self._said = fault.message
-        self._paths = schema.find_paths(said.method) if said.HasField("method") else None
-        operation = said.WhichOneof("operation")
-        self._operation = getattr(said, operation) if operation else None
-        self._calls = frozenset(said.calls)
-        self._probability = said.probability if said.HasField("probability") else 1.0
+        message = self._message = fault.message
+        self._paths = schema.find_paths(message.method) if message.HasField("method") else None
+        operation = message.WhichOneof("operation")
+        self._operation = getattr(message, operation) if operation else None
+        self._calls = frozenset(message.calls)
+        self._probability = message.probability if message.HasField("probability") else 1.0
         self._random = random.Random(seed)
         self._seen = 0
 
@@ -126,7 +126,7 @@ class _Rule:
             return False
         if self._probability < 1 and self._random.random() >= self._probability:
             return False
-        if self._said.HasField("times") and self.applied >= self._said.times:
+        if self._message.HasField("times") and self.applied >= self._message.times:
             return False
         self.applied += 1
         return True

@@ -1,10 +1,10 @@
-"""What every call goes through before its servicer: it is noted, gets its response headers, and is let in or not.
+"""The steps of every call before its servicer: the call is recorded, gets its response headers, and is admitted or not.
 
-The order is noting, scripted faults, credential, folder, quota, headers, servicer (which validates). That a refused
-credential takes no quota and a refused request does is this emulator's choice; the service's order is not documented.
+The order is recording, scripted faults, credential, folder, quota, headers, servicer (which validates). A call with a
+refused credential uses no quota, a call with a refused request does: the service's order is not documented.
 
 Rules: the only place that ends a call with a status; everything else raises `Refusal`. Handlers are wrapped once, when
-they are registered, not by an interceptor: that would cost every call a coroutine and a handler of its own.
+they are registered: an interceptor would cost every call a coroutine and a handler of its own.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ SERVER_TRACE_ID = "x-server-trace-id"
 CLIENT_REQUEST_ID = "x-client-request-id"
 
 HEADERS_LAST: Final = frozenset({paths.OPERATION_GET})
-"""Calls whose good answers carry the headers behind the message, where gRPC sends them along with the status: a write
-for them alone, before the message, takes a quarter of all that a call costs. Of the operation service's headers nothing
-is documented, and clients are told to look in both places.
-They have no `x-server-trace-id`, which is of a model's work."""
+"""Methods whose successful answers have the headers behind the message, where gRPC sends them together with the status:
+a write of their own, before the message, costs a quarter of the whole call. The headers of the operation service are
+not documented, and clients are advised to read both places.
+These calls have no `x-server-trace-id`, which belongs to the work of a model."""
 
 _UNLIMITED: Final = contextlib.nullcontext()
 
@@ -42,7 +42,7 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Pipeline(grpc.GenericRpcHandler):
-    """Serves the methods of the emulated services; others (health, reflection) are not its business.
+    """Serves the methods of the emulated services; other services (health, reflection) do not pass it.
 
     Args:
         state: The emulated cloud.
@@ -59,11 +59,11 @@ class Pipeline(grpc.GenericRpcHandler):
 
     @property
     def registry(self) -> grpc.aio.Server:
-        """What the generated `add_..._to_server` functions are given in place of a server."""
+        """What the generated `add_..._to_server` functions receive in place of a server."""
         return cast("grpc.aio.Server", _Registry(self))
 
     def register(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Take in the handlers of a service, by the names of its methods."""
+        """Register the handlers of a service, by the names of its methods."""
         for name, handler in handlers.items():
             path = f"/{service}/{name}"
             if handler.response_streaming:
@@ -80,7 +80,7 @@ class Pipeline(grpc.GenericRpcHandler):
                 )
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
-        """Count a call that has arrived, and give gRPC what handles it."""
+        """Count a call that has arrived; returns its handler to gRPC."""
         path = handler_call_details.method
         handler = self._handlers.get(path)
         if handler is not None or path.startswith(paths.CLOUD):
@@ -93,7 +93,7 @@ class Pipeline(grpc.GenericRpcHandler):
         state, headers_last = self._state, path in HEADERS_LAST
 
         async def call(request: Message, context: _Context) -> Any:
-            received, headers = self._note(path, request, context)
+            received, headers = self._record(path, request, context)
             headers_sent = False
             faults = state.faults.take(received)
             try:
@@ -119,10 +119,10 @@ class Pipeline(grpc.GenericRpcHandler):
     def _streaming(self, path: str, servicer: Any) -> Any:
         state = self._state
 
-        # Written with `write`, not as a generator: a cancelled call leaves a generator to the garbage collector,
-        # and its place among the running ones would be given back at some later time.
+        # With `write`, not as a generator: gRPC leaves the generator of a cancelled call to the garbage collector, and
+        # the call's place under the quota of running completions would be released at some later time.
         async def call(request: Message, context: _Context) -> None:
-            received, headers = self._note(path, request, context)
+            received, headers = self._record(path, request, context)
             headers_sent = False
             faults = state.faults.take(received)
             try:
@@ -144,8 +144,8 @@ class Pipeline(grpc.GenericRpcHandler):
 
         return call
 
-    def _note(self, path: str, request: Message, context: _Context) -> tuple[Received, tuple[tuple[str, str], ...]]:
-        """Note a call, and make its response headers."""
+    def _record(self, path: str, request: Message, context: _Context) -> tuple[Received, tuple[tuple[str, str], ...]]:
+        """Record a call; returns the record and the call's response headers."""
         state = self._state
         metadata = dict(context.invocation_metadata() or ())
         received = Received(path, metadata, request, state.clock.now())
@@ -175,7 +175,7 @@ class Pipeline(grpc.GenericRpcHandler):
 
 
 class _Registry:
-    """The two methods of a server that generated code calls; the second has all that is needed."""
+    """The two methods of a server that generated code calls; the second one receives everything that is needed."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -188,6 +188,6 @@ class _Registry:
 
 
 def _or_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
-    """A serializer that lets bytes through as they are: answers kept serialized, and scripted garbage."""
-    assert serialize is not None, "generated handlers have one"
+    """A serializer that leaves bytes unchanged: enlarged answers, and scripted garbage."""
+    assert serialize is not None, "generated handlers have a serializer"
     return lambda message: message if isinstance(message, bytes) else serialize(message)

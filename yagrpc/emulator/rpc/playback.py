@@ -31,7 +31,7 @@ class Playback:
     """Answers from a recording in place of the servicers.
 
     Args:
-        recording: What is played.
+        recording: The recording.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -39,7 +39,7 @@ class Playback:
         self._played: Counter[Key] = Counter()
 
     def take_over(self, pipeline: Pipeline) -> None:
-        """Put handlers that play, or refuse, in place of those that the pipeline has; add what it lacks."""
+        """Replace the pipeline's handlers with handlers that play or refuse; add the methods that it lacks."""
         served = {path: find_method(path) for path in pipeline.paths - paths.OPEN_TO_ALL}
         for path, method in {**served, **self._recording.methods}.items():
             _, service, name = path.split("/")
@@ -69,7 +69,7 @@ class Playback:
         key = key_of(path, request)
         answers = self._recording.answers.get(key)
         if answers is None:
-            # A code that no client retries, and none takes for an answer about the request.
+            # A code that no client retries, and that no client takes for a fault of the request.
             raise Refusal(make_status(grpc.StatusCode.FAILED_PRECONDITION, self._unmatched(path, request)))
         number = min(self._played[key], len(answers) - 1)
         self._played[key] += 1

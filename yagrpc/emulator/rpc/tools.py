@@ -1,7 +1,7 @@
-"""Server reflection and health checking, for grpcurl-like tools and for whoever waits until a server is up.
+"""Server reflection and health checking, for tools like grpcurl and for programs that wait until a server is ready.
 
-On where the extra `emulator` is installed, left out where it is not. Rules: reflection describes our services from our
-own pool, and so that it can describe itself and health as well, their files are put into that pool.
+Both are on if the extra `emulator` is installed. Rules: reflection describes our services from our own pool; the files
+of reflection and health are added to that pool, so that they are described too.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SERVED: Final = tuple(
 
 
 async def add_tools(server: grpc.aio.Server, *, control: bool) -> None:
-    """Register what is installed; health says at once that everything serves, since it is asked once that is true.
+    """Register what is installed. Health reports every service as serving: clients can ask only when that is true.
 
     Args:
-        server: Where to.
+        server: The server.
         control: Whether the control service is served too.
     """
     served = (*SERVED, "yagrpc.emulator.v1.ControlService") if control else SERVED
@@ -59,5 +59,5 @@ async def add_tools(server: grpc.aio.Server, *, control: bool) -> None:
 
 
 def _describe(module: Any) -> None:
-    """Put a package's file, which it has in the default pool, into ours as well."""
+    """Add the file of a package, which is in the default pool, to our pool too."""
     _pb.POOL.AddSerializedFile(module.DESCRIPTOR.serialized_pb)

@@ -262,7 +262,7 @@ class _Reader:
             if not isinstance(key, str) or (known is not None and key not in known):
                 self._fail(key_node, place, f"unknown key; known are {', '.join(known or ())}")
             if key in seen:
-                self._fail(key_node, place, "it is there twice")
+                self._fail(key_node, place, "the key appears twice")
             seen.add(key)
             yield key, part
 

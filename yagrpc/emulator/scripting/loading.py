@@ -1,4 +1,4 @@
-"""A reply function named on a command line: `module:function`."""
+"""A function of replies, named on a command line: `module:function`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["load_function"]
 
 
 def load_function(name: str) -> Callable[..., Any]:
-    """Import a function; modules of the current folder are found as well.
+    """Import a function; modules of the current folder are found too.
 
     Args:
         name: `module:function`, such as `my_package.replies:answer`.
 
     Raises:
-        ValueError: It is not written so, its module cannot be imported, or it has no such function.
+        ValueError: The name has another form, its module cannot be imported, or has no such function.
     """
     module_name, colon, function_name = name.partition(":")
     if not (module_name and colon and function_name):
@@ -28,7 +28,7 @@ def load_function(name: str) -> Callable[..., Any]:
         sys.path.insert(0, folder)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever somebody's module raises while it is imported
+    except Exception as error:  # any error that the user's module raises while it is imported
         raise ValueError(f"{name!r} can't be imported: {type(error).__name__}: {error}") from error
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -1,11 +1,10 @@
-"""Recorded answers: what a service once said, matched by request, and nothing else.
+"""Recorded answers of a service, by request.
 
 A file is a JSON list, in call order, of `{"method", "request", "responses"}`: the full gRPC path, the request and all
-messages of the answer as proto JSON. Requests that are equal have the answers of their recordings in order, the last
-one from then on: so an operation that was looked at until it was done is so again.
+messages of the answer as proto JSON. Equal requests get the answers of their recordings in order, and then the last one
+again and again: so an operation that was polled until it was done can be polled again.
 
-Rules: a recorded answer is sent as it is, unchecked; a request without one is refused, so that nothing is made up.
-Endpoint discovery and IAM tokens are the emulator's own, unless they are recorded.
+Rules: nothing is sent from here; `rpc.playback` does that.
 """
 
 from __future__ import annotations
@@ -41,21 +40,21 @@ class Recording:
     """Recorded answers. See `load`.
 
     Args:
-        calls: What the JSON says.
-        source: Where it is from, for messages.
+        calls: The content of the JSON.
+        source: The name of the recording in errors.
 
     Raises:
-        ValueError: It is not of the shape, or names a method or a field that there is not; the entry is named.
+        ValueError: The content has another shape, or names an unknown method or field; the text names the entry.
     """
 
     def __init__(self, calls: object, source: str = "recording") -> None:
         if not isinstance(calls, list):
             raise ValueError(f"{source}: a recording is a JSON list of objects with {', '.join(_KEYS)}")
         self.methods: dict[str, Method] = {}
-        """The methods that it has, by their gRPC path."""
+        """The recorded methods, by their gRPC path."""
         self.answers: dict[Key, list[list[Message]]] = {}
         """The answers to equal requests, in their order, by `key_of` the request."""
-        _pb.load_messages()  # an Any may hold a message of whatever service
+        _pb.load_messages()  # an Any may contain a message of any service
         for number, call in enumerate(calls, start=1):
             self._add(call, f"{source}: entry {number}")
 
@@ -64,7 +63,7 @@ class Recording:
         """Read a file.
 
         Raises:
-            ValueError: It cannot be read, is not JSON, or is no recording.
+            ValueError: The file cannot be read, is not JSON, or is no recording.
         """
         try:
             calls = json.loads(Path(file).read_text("utf-8"))
@@ -103,11 +102,11 @@ class Recording:
 
 
 def find_method(path: str) -> Method:
-    """A method by its gRPC path.
+    """Find a method by its gRPC path.
 
     Raises:
-        KeyError: There is none.
-        ValueError: It is no path.
+        KeyError: The method is unknown.
+        ValueError: The text is no path.
     """
     _, service, name = path.split("/")
     if not path.startswith(paths.CLOUD):
@@ -121,7 +120,7 @@ def find_method(path: str) -> Method:
 
 
 def key_of(path: str, request: Message) -> Key:
-    """What equal requests to one method have in common."""
+    """The key that equal requests to a method share."""
     return path, request.SerializeToString(deterministic=True)
 
 
@@ -131,5 +130,5 @@ def _parse(message_type: type[Message], value: object, where: str) -> Message:
     try:
         return json_format.ParseDict(value, message_type(), descriptor_pool=_pb.POOL)
     except json_format.ParseError as error:
-        reason = " ".join(str(error).split())  # one line of what is written in several
+        reason = " ".join(str(error).split())  # one line instead of several
         raise ValueError(f"{where}: {reason}") from error

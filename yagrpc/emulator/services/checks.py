@@ -1,7 +1,7 @@
-"""What the service refuses, and in which words.
+"""Which requests the service refuses, and with which texts.
 
-Where a message is quoted from the service, its constant or function says so. The other rules are documented, but
-their messages are this emulator's: do not branch on them, the service's differ.
+If a text is quoted from the service, its constant or function says so. The other rules are documented, but their texts
+are the emulator's: do not branch on them, the texts of the service differ.
 
 Rules: pure functions; each returns nothing or raises `Refusal`.
 """
@@ -31,7 +31,7 @@ __all__ = [
 
 MAX_INPUT_TOKENS: Final = 8192
 """Tokens of a synchronous request. Source: the message quoted in `check_completion`, and the limits page for
-generation 4; generation 5 takes 32,000, but the stricter figure shows callers that come near."""
+generation 4. Generation 5 accepts 32,000; the stricter limit shows which callers come near it."""
 
 MAX_INPUT_TOKENS_ASYNC: Final = 32_000
 """Tokens of an asynchronous request. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio"."""
@@ -46,16 +46,16 @@ _MODEL_URI: Final = re.compile(r"([a-z]+)://([^/\s]+)/([^/\s]+)(?:/[^/\s]+)?/?")
 
 
 def check_model_uri(model_uri: str, scheme: str = "gpt") -> None:
-    """`<scheme>://<folder>/<model>[/<branch>]`, a trailing slash allowed; any model name is known.
+    """Check `<scheme>://<folder>/<model>[/<branch>]`, with an optional trailing slash; any model name is known.
 
-    The three messages are quoted from the service; which fault gets which is this emulator's reading of them.
+    The three messages are quoted from the service; which mistake gets which message is the emulator's choice.
 
     Args:
         model_uri: The URI.
-        scheme: The scheme of the models that can do what is asked: `gpt`, `emb`, `cls`, `art`.
+        scheme: The scheme of the models of this service: `gpt`, `emb`, `cls`, `art`.
 
     Raises:
-        Refusal: INVALID_ARGUMENT: empty, not of the grammar, or of another scheme.
+        Refusal: INVALID_ARGUMENT: the URI is empty, malformed, or of another scheme.
     """
     if not model_uri:
         raise invalid("invalid model_uri")
@@ -67,7 +67,7 @@ def check_model_uri(model_uri: str, scheme: str = "gpt") -> None:
 
 
 def check_text(text: str, where: str) -> None:
-    """The length of a text, in characters. The message is quoted from the service, but for `where`.
+    """Check the length of a text, in characters. The message is quoted from the service, except `where`.
 
     Raises:
         Refusal: INVALID_ARGUMENT: the text is empty or too long.
@@ -79,14 +79,14 @@ def check_text(text: str, where: str) -> None:
 def check_completion(
     request: _pb.text_generation_service_pb2.CompletionRequest, *, max_input_tokens: int | None
 ) -> None:
-    """Everything that does not depend on the mode. The message about tokens is quoted from the service.
+    """Check everything that does not depend on the mode. The message about tokens is quoted from the service.
 
     Args:
         request: The request.
-        max_input_tokens: How many tokens it may have, or `None` where it is only to be tokenized.
+        max_input_tokens: How many tokens it may have, or `None` if it is only tokenized.
 
     Raises:
-        Refusal: INVALID_ARGUMENT, for the first thing that is wrong.
+        Refusal: INVALID_ARGUMENT, for the first mistake.
     """
     check_model_uri(request.model_uri)
     _check_options(request.completion_options)
@@ -100,17 +100,17 @@ def check_completion(
 
 
 def check_token_count(count: int, most: int) -> None:
-    """The size of an input, in tokens. The message is quoted from the service.
+    """Check the size of an input, in tokens. The message is quoted from the service.
 
     Raises:
-        Refusal: INVALID_ARGUMENT: there are more than `most`.
+        Refusal: INVALID_ARGUMENT: the count is above `most`.
     """
     if count > most:
         raise invalid(f"number of input tokens must be no more than {most}, got {count}")
 
 
 def check_no_stream(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:
-    """Streaming is documented as not available in asynchronous mode; that it is refused is this emulator's choice.
+    """Refuse streaming, which asynchronous mode does not have (documented); that it is refused is the emulator's choice.
 
     Raises:
         Refusal: INVALID_ARGUMENT: `stream` is set.
@@ -120,7 +120,7 @@ def check_no_stream(request: _pb.text_generation_service_pb2.CompletionRequest) 
 
 
 def check_tokenize(request: _pb.text_generation_service_pb2.TokenizeRequest) -> None:
-    """Model and text of a `Tokenize` call, by the rules for completions.
+    """Check model and text of a `Tokenize` call, by the rules for completions.
 
     Raises:
         Refusal: INVALID_ARGUMENT.
@@ -130,10 +130,10 @@ def check_tokenize(request: _pb.text_generation_service_pb2.TokenizeRequest) -> 
 
 
 def check_required(name: str, value: str, longest: int | None = None) -> None:
-    """A required string, with a length limit where the protos of the IAM service declare one.
+    """Check a required string, and its length if the protos of the IAM service limit it.
 
     Raises:
-        Refusal: INVALID_ARGUMENT: it is empty or too long. The value is not repeated: it may be a secret.
+        Refusal: INVALID_ARGUMENT: the value is empty or too long. The text does not repeat it: it may be a secret.
     """
     if not value:
         raise invalid(f"{name}: the field is required")
@@ -144,7 +144,7 @@ def check_required(name: str, value: str, longest: int | None = None) -> None:
 def _check_options(options: _pb.text_common_pb2.CompletionOptions) -> None:
     if options.HasField("temperature"):
         temperature = options.temperature.value
-        # Written so that NaN, which compares false with everything, is outside too.
+        # Not `< 0 or > 1`: NaN, which compares false with everything, is refused too.
         if not 0 <= temperature <= 1:
             raise invalid(f"completion_options.temperature must be from 0 to 1, got {temperature:g}")
     if options.HasField("max_tokens") and options.max_tokens.value <= 0:

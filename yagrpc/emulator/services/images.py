@@ -40,7 +40,7 @@ class _ImageGenerationAsync(_pb.image_generation_service_pb2_grpc.ImageGeneratio
         response_type = _pb.image_generation_service_pb2.ImageGenerationResponse
         scripted = state.script.find_for(prompt_of(request), response_type)
         if isinstance(scripted, _pb.status_pb2.Status) and scripted.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]:
-            raise Refusal(scripted)  # a prompt that may not be drawn is refused at once, not by its operation
+            raise Refusal(scripted)  # a prompt that is not allowed is refused at once, not by its operation
         seconds = state.seconds(state.options.duration)
         operation = state.operations.submit(request, scripted, seconds=seconds, now=CURRENT.get().at, kind=IMAGE)
         state.received.generate(paths.IMAGE_GENERATE)
