@@ -41,7 +41,7 @@ def test_everything_at_once(programs: Programs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["--host", "0.0.0.0"], "the emulator listens on loopback only, not on '0.0.0.0', unless i_know (--i-know)"),
         (["--host", "0.0.0.0", "--i-know", "--control"], "the control service is served on loopback only"),
@@ -54,19 +54,19 @@ def test_everything_at_once(programs: Programs, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text("faults:\n  - {hang: , metod: Get}\n" + "# a comment\n" * 100)
-    assert told in command.fails(2, "emulator", *arguments)
+    assert expected in command.fails(2, "emulator", *arguments)
 
 
-def test_a_missing_extra_is_told(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "script.yaml"
     path.write_text("faults: []")
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    told = command.fails(2, "emulator", "--script", str(path))
-    assert told == "scripts need PyYAML: pip install 'yagrpc[emulator]'"
+    expected = command.fails(2, "emulator", "--script", str(path))
+    assert expected == "scripts need PyYAML: pip install 'yagrpc[emulator]'"
 
 
 def test_the_command_has_the_options_of_the_emulator() -> None:

@@ -1,4 +1,4 @@
-"""docs/emulator.md holds what it promises: each test that it names exists, and its code is what it looks like."""
+"""docs/emulator.md is true: each test that it names exists, and its code runs."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def test_the_script_is_one() -> None:
     assert read.replies is not None
 
 
-def test_every_action_is_told() -> None:
-    told = dict(re.findall(r"^\| `(\w+):[^`]*` \| `(\w+)` \|", PAGE, re.MULTILINE))
-    assert told == {name: kind.__name__ for name, kind in ACTIONS.items()}
+def test_every_action_is_described() -> None:
+    expected = dict(re.findall(r"^\| `(\w+):[^`]*` \| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert expected == {name: kind.__name__ for name, kind in ACTIONS.items()}

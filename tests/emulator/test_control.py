@@ -135,7 +135,7 @@ def test_faults_are_added_and_cleared(service: Service, control: Control, ask: A
 
 
 @pytest.mark.parametrize(
-    ("faults", "told"),
+    ("faults", "expected"),
     [
         ([pb.Fault(hang=pb.Nothing()), pb.Fault()], r"faults\[1\]: a fault has no action: one of fail, delay"),
         ([pb.Fault(hang=pb.Nothing(), method="No/Method")], r"faults\[0\]: unknown method 'No/Method'"),
@@ -150,10 +150,10 @@ def test_faults_are_added_and_cleared(service: Service, control: Control, ask: A
     ids=str,
 )
 def test_a_wrong_fault_is_refused_with_all_others(
-    service: Service, faults: list[_pb.control_pb2.Fault], told: str
+    service: Service, faults: list[_pb.control_pb2.Fault], expected: str
 ) -> None:
     stub = _pb.control_pb2_grpc.ControlServiceStub(service.channel)
-    with pytest.raises(grpc.RpcError, match=told) as caught:
+    with pytest.raises(grpc.RpcError, match=expected) as caught:
         stub.AddFaults(pb.AddFaultsRequest(faults=faults))
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -185,18 +185,18 @@ def test_replies_are_replaced(service: Service, control: Control, ask: Ask, text
 
 def test_time_is_moved(service: Service, control: Control, ask: Ask) -> None:
     operation = service.text_async.Completion(ask("ping"))
-    begun = control.now()
-    assert control.now() == begun == pytest.approx(service.emulator.now(), abs=1e-6)
-    assert control.advance(59) == pytest.approx(begun + 59, abs=1e-5)
+    start = control.now()
+    assert control.now() == start == pytest.approx(service.emulator.now(), abs=1e-6)
+    assert control.advance(59) == pytest.approx(start + 59, abs=1e-5)
     assert not service.get(operation.id).done
-    assert control.set_time(begun + 60.5) == pytest.approx(begun + 60.5, abs=1e-5)
+    assert control.set_time(start + 60.5) == pytest.approx(start + 60.5, abs=1e-5)
     assert service.get(operation.id).done
     with pytest.raises(ValueError, match="to: a clock never goes back"):
-        control.set_time(begun)
+        control.set_time(start)
     with pytest.raises(ValueError, match="seconds: a clock moves forward"):
         control.advance(-1)
     assert control.freeze(False) <= control.now()
-    while control.now() == begun + 60.5:  # until it is seen to go on
+    while control.now() == start + 60.5:  # until it is seen to run
         pass
     assert control.freeze() == control.now()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TextOf = Callable[["Response"], str]
 
 
-def test_an_operation_begins_as_the_service_makes_it(emulate: Emulate, ask: Ask) -> None:
+def test_an_operation_starts_as_the_service_starts_it(emulate: Emulate, ask: Ask) -> None:
     service = emulate(duration=60)
     operation = service.text_async.Completion(ask("ping"))
     assert re.fullmatch(r"d7q[a-z0-9]{17}", operation.id)

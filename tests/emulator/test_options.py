@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import yagrpc.emulator
-from tests.types.test_types import Told, basedpyright, mypy
+from tests.types.test_types import basedpyright, mypy
 from yagrpc.emulator import Emulator, EmulatorOptions
 from yagrpc.emulator.options import describe
 
@@ -61,12 +62,12 @@ def test_a_class_without_a_docstring_describes_nothing() -> None:
 
 
 @pytest.mark.parametrize("checker", [mypy, basedpyright], ids=lambda checker: checker.__name__)
-def test_type_checkers_see_the_options(checker: Callable[[Path], list[Told]], tmp_path: Path) -> None:
+def test_type_checkers_see_the_options(checker: Callable[[Path], Any], tmp_path: Path) -> None:
     file = tmp_path / "used.py"
     file.write_text(USED, "utf-8")
-    told = checker(file)
-    assert sorted({one.line for one in told if one.error}) == [5, 6, 7]
-    assert re.search(r'"?(builtins\.)?str"?', next(one.text for one in told if not one.error))
+    found = checker(file)
+    assert sorted({one.line for one in found if one.error}) == [5, 6, 7]
+    assert re.search(r'"?(builtins\.)?str"?', next(one.text for one in found if not one.error))
 
 
 def test_public_names_are_there_for_type_checkers_too() -> None:

@@ -1,4 +1,4 @@
-"""Script files: what they can say, and that what is wrong is told with its line and key."""
+"""Script files: what they can contain, and that a mistake is reported with its line and key."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("replys: {}", "1: replys: unknown key; known are faults, replies"),
         ("faults:\n  - hang:\n    metod: Get", "3: faults[0].metod: unknown key; known are method, calls"),
@@ -187,10 +187,10 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
         ("faults:\n  - garbage: {data: !!python/name:os.system }", "2: "),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line_and_key(text: str, told: str) -> None:
+def test_a_mistake_in_a_script_names_its_line_and_key(text: str, expected: str) -> None:
     with pytest.raises(ScriptError) as caught:
         parse_script(text, "faults.yaml")
-    assert str(caught.value).startswith(f"faults.yaml:{told}" if told else "faults.yaml: ")
+    assert str(caught.value).startswith(f"faults.yaml:{expected}" if expected else "faults.yaml: ")
     assert "\n" not in str(caught.value)
 
 
@@ -202,7 +202,7 @@ def test_a_script_that_cannot_be_read(tmp_path: Path) -> None:
         load_script(tmp_path / "latin.yaml")
 
 
-def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(RuntimeError, match=r"pip install 'yagrpc\[emulator\]'"):
         parse_script("")

@@ -1,4 +1,4 @@
-"""What is refused, with which code and words, and that nothing makes the validation itself fail."""
+"""What is refused, with which code and text, and that the validation itself never fails."""
 
 from __future__ import annotations
 

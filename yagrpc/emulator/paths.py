@@ -49,5 +49,5 @@ IAM_CREATE_FOR_SERVICE_ACCOUNT: Final = "/yandex.cloud.iam.v1.IamTokenService/Cr
 IAM_REVOKE: Final = "/yandex.cloud.iam.v1.IamTokenService/Revoke"
 
 OPEN_TO_ALL: Final = frozenset({ENDPOINT_GET, ENDPOINT_LIST, IAM_CREATE, IAM_CREATE_FOR_SERVICE_ACCOUNT, IAM_REVOKE})
-"""Served without a credential. The service does so for discovery and `Create`; the emulator does so for all of these, so
-that a test can issue and revoke tokens without a credential."""
+"""Served without a credential. The service does so for discovery and `Create`; the emulator does so for all of
+these, so that a test can issue and revoke tokens without a credential."""

@@ -110,7 +110,7 @@ def check_token_count(count: int, most: int) -> None:
 
 
 def check_no_stream(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:
-    """Refuse streaming, which asynchronous mode does not have (documented); that it is refused is the emulator's choice.
+    """Refuse streaming, which asynchronous mode does not have (documented); the refusal is the emulator's choice.
 
     Raises:
         Refusal: INVALID_ARGUMENT: `stream` is set.
