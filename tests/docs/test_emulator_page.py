@@ -12,6 +12,7 @@ import pytest
 
 from yagrpc.emulator import parse_script
 from yagrpc.emulator.faults.fault import ACTIONS
+from yagrpc.emulator.faults.schema import CONDITIONS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "emulator.md").read_text("utf-8")
@@ -69,3 +70,9 @@ def test_the_script_is_one() -> None:
 def test_every_action_is_described() -> None:
     expected = dict(re.findall(r"^\| `(\w+):[^`]*` \| `(\w+)` \|", PAGE, re.MULTILINE))
     assert expected == {name: kind.__name__ for name, kind in ACTIONS.items()}
+
+
+def test_every_condition_is_described() -> None:
+    table = PAGE.partition("| condition |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert tuple(re.findall(r"`(\w+)`", "".join(rows))) == CONDITIONS
