@@ -16,6 +16,7 @@ import click
 
 from yagrpc.cli.options import examples, with_options
 from yagrpc.cli.output import print_text
+from yagrpc.emulator.cloud.windows import QUOTA_MODELS
 from yagrpc.emulator.options import EmulatorOptions, describe
 
 __all__ = ["ACCEPT", "emulator"]
@@ -54,7 +55,7 @@ _FORMS: Final[Mapping[str, Mapping[str, Any]]] = {
         "show_default": True,
         "help": "--quota enforces the documented quotas.",
     },
-    "quota_model": {"type": click.Choice(["sliding", "fixed", "bucket"])},
+    "quota_model": {"type": click.Choice(QUOTA_MODELS)},
     "folder": {"metavar": "ID"},
     "seed": {"type": int},
     "tls": {"help": "The file with the authority's certificate is printed after the address."},

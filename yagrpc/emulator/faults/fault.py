@@ -289,6 +289,8 @@ class Fault(_Built):
             ValueError: A fault that no call could meet.
         """
         schema.check(message)
+        kept = _pb.control_pb2.Fault()
+        kept.CopyFrom(message)
         fault = cls.__new__(cls)
-        _Built.__init__(fault, message)
+        _Built.__init__(fault, kept)
         return fault
