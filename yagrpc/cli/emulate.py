@@ -78,7 +78,7 @@ def _options() -> list[Callable[[Any], Any]]:
             continue
         form = {
             "default": field.default,
-            "show_default": field.default not in (None, False),
+            "show_default": field.default is not None and field.default is not False,
             **_FORMS.get(field.name, {}),
         }
         if field.default is False and "names" not in form:
