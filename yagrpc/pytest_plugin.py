@@ -1,4 +1,4 @@
-"""A pytest plugin: the emulator and clients of it as fixtures, told what to do by a marker.
+"""A pytest plugin: the emulator and clients of it as fixtures, configured by a marker.
 
     @pytest.mark.yagrpc(replies={"ping": "pong"})
     def test_it(yagrpc_client):
@@ -7,8 +7,8 @@
 Fixtures: `yagrpc_emulator`, `yagrpc_client`, and, with pytest-asyncio, `yagrpc_async_client`. Each test has an emulator
 of its own on a free port, so that tests may run in parallel.
 
-Rules: pytest loads this module in every run where yagrpc is installed, whether or not it is used. So it imports
-nothing that costs anything: yagrpc and gRPC come with the first fixture that is asked for.
+Rules: pytest loads this module in every run if yagrpc is installed, used or not. So it imports nothing slow: yagrpc and
+gRPC are imported with the first fixture that a test requests.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _MARKER = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest the marker; and the asyncio fixture, which pytest-asyncio has to run."""
+    """Register the marker, and the asyncio fixture, which pytest-asyncio has to run."""
     config.addinivalue_line("markers", _MARKER)
     config.pluginmanager.register(_asyncio_plugin(config.pluginmanager.hasplugin("asyncio")))
 
 
 @pytest.fixture
 def yagrpc_emulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """An emulator that lives as long as the test. Its operations are done at once, unless the marker says otherwise.
+    """An emulator that runs as long as the test. Its operations are done at once, unless the marker says otherwise.
 
-    Clients that the code under test makes itself go there as well (`YAGRPC_EMULATOR_HOST`), but for one with TLS.
+    Clients that the code under test creates itself use it too (`YAGRPC_EMULATOR_HOST`), unless it listens with TLS.
     """
     from yagrpc.emulator import Emulator
 
@@ -71,12 +71,12 @@ async def _yagrpc_async_client(request: pytest.FixtureRequest, yagrpc_emulator: 
 
 
 def _no_async_client() -> None:
-    """Stands in for the asyncio fixture where nothing can run it."""
+    """The asyncio fixture if pytest-asyncio is missing: an error that says so."""
     raise pytest.UsageError("yagrpc_async_client needs pytest-asyncio: pip install pytest-asyncio")
 
 
 def _asyncio_plugin(runnable: bool) -> ModuleType:
-    """A plugin with the asyncio fixture, in pytest-asyncio's own form, which works in its strict mode too."""
+    """A plugin with the asyncio fixture, as a fixture of pytest-asyncio, which works in its strict mode too."""
     plugin, name = ModuleType("yagrpc-asyncio"), "yagrpc_async_client"
     if runnable:
         import pytest_asyncio
@@ -88,7 +88,7 @@ def _asyncio_plugin(runnable: bool) -> ModuleType:
 
 
 def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What the markers say, the nearest one last."""
+    """The options of all markers; the marker nearest to the test wins."""
     import inspect
 
     from yagrpc.emulator import Emulator
@@ -128,7 +128,7 @@ def _settings(request: pytest.FixtureRequest, emulator: Emulator) -> dict[str, A
 
 
 def _credentials(auth: Any) -> Credentials:
-    """A credential that an emulator of that `auth` accepts."""
+    """A credential that an emulator with that `auth` accepts."""
     from yagrpc import ApiKey, IamToken
 
     authorization = "Api-Key emulator" if isinstance(auth, str) or not auth else sorted(auth)[0]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
-from yagrpc.emulator import Control
+from yagrpc.cli.commands.emulator import _read, emulator
+from yagrpc.emulator import Control, EmulatorOptions, EmulatorQuota, Uniform
+from yagrpc.emulator.options import describe
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command, Programs
@@ -19,14 +23,14 @@ def test_everything_at_once(programs: Programs, tmp_path: Path) -> None:
         "replies: {ping: pong}\nfaults:\n  - {method: OperationService, calls: 1, fail: {status: ABORTED}}\n"
     )
     arguments = ["--script", str(script), "--state", str(state), "--control", "--frozen", "--duration", "uniform:9,10"]
-    emulator = programs.start("emulator", *arguments, "--completion-duration", "exponential:0.001")
-    address = emulator.stdout.readline().strip()
+    process = programs.start("emulator", *arguments, "--completion-duration", "exponential:0.001")
+    address = process.stdout.readline().strip()
     operation_id = programs("submit", "ping", "--id", YAGRPC_EMULATOR_HOST=address).out.strip()
-    emulator.kill()
-    emulator.wait()
+    process.kill()
+    process.wait()
 
-    emulator = programs.start("emulator", *arguments)
-    address = emulator.stdout.readline().strip()
+    process = programs.start("emulator", *arguments)
+    address = process.stdout.readline().strip()
     with Control(address) as control:
         (operation,) = control.operations()
         assert operation.id == operation_id
@@ -37,7 +41,7 @@ def test_everything_at_once(programs: Programs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["--host", "0.0.0.0"], "the emulator listens on loopback only, not on '0.0.0.0', unless i_know (--i-know)"),
         (["--host", "0.0.0.0", "--i-know", "--control"], "the control service is served on loopback only"),
@@ -50,16 +54,48 @@ def test_everything_at_once(programs: Programs, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text("faults:\n  - {hang: , metod: Get}\n" + "# a comment\n" * 100)
-    assert told in command.fails(2, "emulator", *arguments)
+    assert expected in command.fails(2, "emulator", *arguments)
 
 
-def test_a_missing_extra_is_told(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "script.yaml"
     path.write_text("faults: []")
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    told = command.fails(2, "emulator", "--script", str(path))
-    assert told == "scripts need PyYAML: pip install 'yagrpc[emulator]'"
+    expected = command.fails(2, "emulator", "--script", str(path))
+    assert expected == "scripts need PyYAML: pip install 'yagrpc[emulator]'"
+
+
+def test_the_command_has_the_options_of_the_emulator() -> None:
+    parameters = {parameter.name: parameter for parameter in emulator.params if isinstance(parameter, click.Option)}
+    fields = {field.name: field for field in dataclasses.fields(EmulatorOptions)}
+    # Faults can't be written on a command line: they come from a script.
+    assert list(parameters) == ["script" if name == "faults" else name for name in fields]
+    for name, text in describe(EmulatorOptions).items():
+        if name != "faults":
+            assert str(parameters[name].help).startswith(text.replace("`", "")), name
+
+
+def test_without_options_the_command_has_the_defaults_of_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("YAGRPC_EMULATOR_ACCEPT", raising=False)
+    assert _read(emulator.make_context("emulator", []).params) == EmulatorOptions()
+
+
+def test_options_become_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YAGRPC_EMULATOR_ACCEPT", "Api-Key abc, Bearer t1.def")
+    line = (
+        "--duration uniform:1,2 --completion-duration inf --quota --quota-model bucket --seed 7 --folder b1g --frozen"
+    )
+    assert _read(emulator.make_context("emulator", [*line.split(), "--frozen"]).params) == EmulatorOptions(
+        duration=Uniform(1, 2),
+        completion_duration=float("inf"),
+        quota=EmulatorQuota(),
+        quota_model="bucket",
+        seed=7,
+        folder="b1g",
+        frozen=True,
+        auth=["Api-Key abc", "Bearer t1.def"],
+    )

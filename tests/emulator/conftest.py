@@ -53,7 +53,7 @@ class Service:
         return list(self.text.Completion(request))
 
     def get(self, operation_id: str, **options: Any) -> Operation:
-        """One look at an operation."""
+        """One Get of an operation."""
         wanted = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id)
         return self.operations.Get(wanted, **options)
 
@@ -116,13 +116,13 @@ def service(emulate: Emulate) -> Service:
 
 @pytest.fixture
 def state() -> State:
-    """What an emulator is made of, without a server."""
+    """The state of an emulator, without a server."""
     return State(EmulatorOptions(seed=1))
 
 
 @pytest.fixture(scope="session")
 def ask() -> Ask:
-    """Makes a request of texts, the user's if nothing else is said, or of (role, text) pairs."""
+    """Builds a request of texts, which are the user's, or of (role, text) pairs."""
 
     def make(*said: str | tuple[str, str], **fields: Any) -> Request:
         messages = [("user", one) if isinstance(one, str) else one for one in said]
@@ -136,7 +136,7 @@ def ask() -> Ask:
 
 @pytest.fixture(scope="session")
 def refused() -> Refused:
-    """Makes a call that must fail; a stream is read to its end."""
+    """Sends a call that must fail; a stream is read to its end."""
 
     def call(method: Callable[..., Any], request: Message | str, **options: Any) -> Refusal:
         with pytest.raises(grpc.RpcError) as caught:

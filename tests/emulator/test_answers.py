@@ -1,4 +1,4 @@
-"""Answers that nobody scripted: what they say, how they are counted, cut and streamed."""
+"""Answers without a script: their content, and how they are counted, cut and streamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from yagrpc import _pb
 from yagrpc.emulator import MODEL_VERSION
-from yagrpc.emulator.replies import compose, partials
+from yagrpc.emulator.answers.completion import compose, partials
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Response, Service
@@ -33,9 +33,9 @@ SCHEMA: dict[str, Any] = {
 
 
 def tool(name: str) -> _pb.text_common_pb2.Tool:
-    made = _pb.text_common_pb2.Tool(function=_pb.text_common_pb2.FunctionTool(name=name))
-    made.function.parameters.update(SCHEMA)
-    return made
+    built = _pb.text_common_pb2.Tool(function=_pb.text_common_pb2.FunctionTool(name=name))
+    built.function.parameters.update(SCHEMA)
+    return built
 
 
 def test_an_answer_quotes_the_last_user_text(service: Service, ask: Ask, text_of: TextOf) -> None:
@@ -171,7 +171,9 @@ def test_a_schema_is_followed(service: Service, ask: Ask, text_of: TextOf) -> No
         (Choice(function_name="second"), "second"),
     ],
 )
-def test_a_call_that_is_insisted_on_is_made(service: Service, ask: Ask, choice: Any, called: str) -> None:
+def test_a_call_that_the_request_requires_is_in_the_answer(
+    service: Service, ask: Ask, choice: Any, called: str
+) -> None:
     request = ask("a book", tools=[tool("first"), tool("second")], tool_choice=choice)
     for response in (service.complete(request), *service.stream(request)):
         (alternative,) = response.alternatives
@@ -213,7 +215,7 @@ def test_a_part_of_a_word_names_no_tool(service: Service, ask: Ask) -> None:
     assert called_by(service.complete(ask("unfirst, firstly", tools=[tool("first")]))) == []
 
 
-def test_a_call_that_was_answered_is_not_made_again(service: Service, ask: Ask, text_of: TextOf) -> None:
+def test_a_call_that_was_answered_is_not_repeated(service: Service, ask: Ask, text_of: TextOf) -> None:
     request = ask("first, please", tools=[tool("first")])
     request.messages.append(service.complete(request).alternatives[0].message)
     result = _pb.text_common_pb2.ToolResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,8 @@ from yagrpc.emulator import (
     WrongType,
     paths,
 )
-from yagrpc.emulator.fault_messages import fault_of, message_of
-from yagrpc.emulator.faults import ACTIONS
+from yagrpc.emulator.faults.fault import ACTIONS
+from yagrpc.emulator.faults.schema import CONDITIONS
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Response, Service
@@ -87,7 +88,7 @@ def control(service: Service) -> Iterator[Control]:
 
 @pytest.mark.parametrize("action", EVERY_ACTION, ids=repr)
 def test_every_action_comes_through(action: Any) -> None:
-    assert fault_of(message_of(Fault(action))) == Fault(action)
+    assert Fault.from_message(Fault(action).message) == Fault(action)
 
 
 def test_no_action_is_left_out() -> None:
@@ -95,14 +96,34 @@ def test_no_action_is_left_out() -> None:
     assert set(ACTIONS) == {field.name for field in pb.Fault.DESCRIPTOR.oneofs_by_name["action"].fields}
 
 
+@pytest.mark.parametrize("name", [name for name in ACTIONS if name not in ("fail", "early_error")])
+def test_an_action_in_python_takes_the_fields_of_its_message(name: str) -> None:
+    message = pb.Fault.DESCRIPTOR.fields_by_name[name].message_type
+    assert message is not None
+    assert list(inspect.signature(ACTIONS[name]).parameters) == [field.name for field in message.fields]
+
+
+def test_a_fault_in_python_takes_the_conditions_of_its_message() -> None:
+    assert set(inspect.signature(Fault).parameters) == {"action", *CONDITIONS}
+
+
+def test_a_default_that_is_written_out_is_the_same_fault() -> None:
+    written = (Crash(True, 0), WrongType("google.protobuf.Empty"), Oversize(6 * 1024 * 1024), Garbage(b"\xff" * 4))
+    assert written == (Crash(), WrongType(), Oversize(), Garbage())
+    assert len({*written, Crash(), WrongType(), Oversize(), Garbage()}) == 4
+    assert repr(Fault(Crash(keep=False), calls=2)) == "Fault(calls: 2 crash { keep: false })"
+    assert Crash() != Hang()
+    assert Crash() != Fault(Crash())
+
+
 @pytest.mark.parametrize("conditions", EVERY_CONDITION, ids=repr)
 def test_every_condition_comes_through(conditions: dict[str, Any]) -> None:
     fault = Fault(Hang(), **conditions)
-    assert fault_of(message_of(fault)) == fault
+    assert Fault.from_message(fault.message) == fault
 
 
 def test_a_single_call_is_a_list_of_one() -> None:
-    assert fault_of(message_of(Fault(Hang(), calls=2))) == Fault(Hang(), calls=(2,))
+    assert Fault.from_message(Fault(Hang(), calls=2).message) == Fault(Hang(), calls=(2,))
 
 
 def test_faults_are_added_and_cleared(service: Service, control: Control, ask: Ask, refused: Refused) -> None:
@@ -114,7 +135,7 @@ def test_faults_are_added_and_cleared(service: Service, control: Control, ask: A
 
 
 @pytest.mark.parametrize(
-    ("faults", "told"),
+    ("faults", "expected"),
     [
         ([pb.Fault(hang=pb.Nothing()), pb.Fault()], r"faults\[1\]: a fault has no action: one of fail, delay"),
         ([pb.Fault(hang=pb.Nothing(), method="No/Method")], r"faults\[0\]: unknown method 'No/Method'"),
@@ -122,14 +143,17 @@ def test_faults_are_added_and_cleared(service: Service, control: Control, ask: A
         ([pb.Fault(fail=_pb.status_pb2.Status())], r"faults\[0\]: a failure has a code other than OK"),
         ([pb.Fault(early_error=_pb.status_pb2.Status())], r"faults\[0\]: code of an error is not 0"),
         ([pb.Fault(delay=pb.Seconds(seconds=-1))], r"faults\[0\]: seconds is a finite number"),
+        ([pb.Fault(take=pb.Seconds())], r"faults\[0\]: seconds is required"),
+        ([pb.Fault(hang=pb.Nothing(), method="")], r"faults\[0\]: unknown method ''"),
+        ([pb.Fault(hang=pb.Nothing(), operation_number=0)], r"faults\[0\]: an operation is an id, or a number from 1"),
     ],
     ids=str,
 )
 def test_a_wrong_fault_is_refused_with_all_others(
-    service: Service, faults: list[_pb.control_pb2.Fault], told: str
+    service: Service, faults: list[_pb.control_pb2.Fault], expected: str
 ) -> None:
     stub = _pb.control_pb2_grpc.ControlServiceStub(service.channel)
-    with pytest.raises(grpc.RpcError, match=told) as caught:
+    with pytest.raises(grpc.RpcError, match=expected) as caught:
         stub.AddFaults(pb.AddFaultsRequest(faults=faults))
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -140,7 +164,7 @@ def test_a_detail_of_an_unknown_type_is_refused() -> None:
     status = _pb.status_pb2.Status(code=13)
     status.details.add(type_url="type.googleapis.com/no.such.Message")
     with pytest.raises(ValueError, match=r"unknown message type 'no\.such\.Message'"):
-        fault_of(pb.Fault(fail=status))
+        Fault.from_message(pb.Fault(fail=status))
 
 
 def test_replies_are_replaced(service: Service, control: Control, ask: Ask, text_of: TextOf, refused: Refused) -> None:
@@ -161,18 +185,18 @@ def test_replies_are_replaced(service: Service, control: Control, ask: Ask, text
 
 def test_time_is_moved(service: Service, control: Control, ask: Ask) -> None:
     operation = service.text_async.Completion(ask("ping"))
-    begun = control.now()
-    assert control.now() == begun == pytest.approx(service.emulator.now(), abs=1e-6)
-    assert control.advance(59) == pytest.approx(begun + 59, abs=1e-5)
+    start = control.now()
+    assert control.now() == start == pytest.approx(service.emulator.now(), abs=1e-6)
+    assert control.advance(59) == pytest.approx(start + 59, abs=1e-5)
     assert not service.get(operation.id).done
-    assert control.set_time(begun + 60.5) == pytest.approx(begun + 60.5, abs=1e-5)
+    assert control.set_time(start + 60.5) == pytest.approx(start + 60.5, abs=1e-5)
     assert service.get(operation.id).done
     with pytest.raises(ValueError, match="to: a clock never goes back"):
-        control.set_time(begun)
+        control.set_time(start)
     with pytest.raises(ValueError, match="seconds: a clock moves forward"):
         control.advance(-1)
     assert control.freeze(False) <= control.now()
-    while control.now() == begun + 60.5:  # until it is seen to go on
+    while control.now() == start + 60.5:  # until it is seen to run
         pass
     assert control.freeze() == control.now()
 

@@ -1,4 +1,4 @@
-"""Scripted faults: what each does to a call, as the bare stubs see it, and which calls a rule befalls."""
+"""Scripted faults: what each does to a call, as the bare stubs see it, and which calls a rule applies to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from yagrpc.emulator import (
     paths,
 )
 from yagrpc.emulator.connections import shut_connections
-from yagrpc.emulator.faults import ACTIONS
+from yagrpc.emulator.faults.fault import ACTIONS
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Response, Service
@@ -59,7 +59,7 @@ def outcomes(service: Service, operation_id: str, count: int) -> str:
 
 
 def on_a_new_connection(call: Callable[[], Any]) -> Any:
-    """Make a call, again where it went to a connection of which this side does not know yet that it is lost."""
+    """Make a call, and repeat it if it used a connection that is lost, which this side did not know yet."""
     limit = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -99,14 +99,14 @@ def arrived(service: Service, path: str) -> None:
     ],
     ids=str,
 )
-def test_a_rule_befalls_the_calls_that_it_names(
+def test_a_rule_applies_to_the_calls_that_it_names(
     emulate: Emulate, ask: Ask, conditions: dict[str, Any], expected: str
 ) -> None:
     service = emulate()
     operation = service.text_async.Completion(ask("ping"))
     service.emulator.faults.add(Fault(UNAVAILABLE, **conditions))
     assert outcomes(service, operation.id, 6) == expected
-    assert [befallen for _, befallen in service.emulator.faults.list()] == [expected.count("x")]
+    assert [applied for _, applied in service.emulator.faults.list()] == [expected.count("x")]
     service.emulator.faults.clear()
     assert outcomes(service, operation.id, 2) == ".."
 
@@ -145,7 +145,7 @@ def test_a_failure_has_details_and_headers_and_does_no_work(emulate: Emulate, as
     assert service.emulator.refusals == {(paths.COMPLETION_ASYNC, grpc.StatusCode.UNAVAILABLE): 1}
 
 
-def test_all_rules_that_fit_befall_a_call(emulate: Emulate, ask: Ask) -> None:
+def test_all_rules_that_apply_to_a_call_are_carried_out(emulate: Emulate, ask: Ask) -> None:
     service = emulate(frozen=True, faults=[Fault(Delay(5), method=GET), Fault(UNAVAILABLE, method=GET)])
     operation = service.text_async.Completion(ask("ping"))
     wanted = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation.id)
@@ -164,7 +164,7 @@ def test_a_delayed_call_is_answered_later(emulate: Emulate, ask: Ask) -> None:
     service.emulator.advance(4)
     assert not call.done()
     service.emulator.advance(1)
-    assert not call.result().done, "it is looked at as of its arrival"
+    assert not call.result().done, "it is processed as of its arrival"
     assert service.get(operation.id).done
 
 
@@ -395,7 +395,7 @@ def test_an_emulator_may_be_stopped_while_it_is_down(emulate: Emulate, ask: Ask,
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "expected"),
     [
         (lambda: Fault("fail"), "an action is one of Failure, Delay"),  # type: ignore[arg-type]
         (lambda: Fault(Hang(), method="OperationService/List"), "unknown method 'OperationService/List'; served are"),
@@ -409,16 +409,16 @@ def test_an_emulator_may_be_stopped_while_it_is_down(emulate: Emulate, ask: Ask,
         (lambda: Delay(-1), "seconds is a finite number, 0 or more; got -1"),
         (lambda: Take(float("nan")), "seconds is a number, 0 or more; got nan"),
         (lambda: ExpireToken(float("inf")), "seconds is a finite number"),
-        (lambda: DropConnection(-1), "after is a finite number"),
+        (lambda: DropConnection(-1), "after is a whole number, 0 or more; got -1"),
         (lambda: Crash(down=-1), "down is a finite number"),
-        (lambda: Oversize(-1), "size is a finite number"),
+        (lambda: Oversize(-1), "size is a whole number, 0 or more; got -1"),
         (lambda: EarlyError(code=0), "code of an error is not 0"),
     ],
 )
-def test_a_fault_that_could_not_happen_is_refused(make: Callable[[], object], told: str) -> None:
+def test_a_fault_that_could_not_happen_is_refused(make: Callable[[], object], expected: str) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         make()
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_every_action_has_a_name() -> None:

@@ -29,7 +29,7 @@ from yagrpc.emulator import (
     run,
     serve,
 )
-from yagrpc.emulator.threaded import _without_poller_noise
+from yagrpc.emulator.emulator import _without_poller_noise
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Service

@@ -1,4 +1,4 @@
-"""Embeddings, classification and images: what they answer, what they refuse, and what a script makes of them."""
+"""Embeddings, classification and images: what they answer, what they refuse, and how they are scripted."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_scripts_reach_the_neighbours(emulate: Emulate, refused: Refused) -> Non
         operation = _pb.image_generation_service_pb2_grpc.ImageGenerationAsyncServiceStub(large).Generate(
             image("p0 p3")
         )
-    assert len(operation.response.value) > 6_000_000, "as large as a script makes it"
+    assert len(operation.response.value) > 6_000_000, "as large as the scripted response"
     for method, request in (
         (service.embeddings.TextEmbedding, embedding("fail")),
         (service.classification.Classify, Tuned(model_uri=TUNED, text="fail")),

@@ -11,7 +11,7 @@ import grpc
 
 from yagrpc import _pb
 from yagrpc.emulator import Uniform
-from yagrpc.emulator.operations import RETENTION_SECONDS, Operations
+from yagrpc.emulator.cloud.operations import RETENTION_SECONDS, Operations
 from yagrpc.emulator.state import State
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TextOf = Callable[["Response"], str]
 
 
-def test_an_operation_begins_as_the_service_makes_it(emulate: Emulate, ask: Ask) -> None:
+def test_an_operation_starts_as_the_service_starts_it(emulate: Emulate, ask: Ask) -> None:
     service = emulate(duration=60)
     operation = service.text_async.Completion(ask("ping"))
     assert re.fullmatch(r"d7q[a-z0-9]{17}", operation.id)

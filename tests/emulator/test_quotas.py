@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import yagrpc
 from yagrpc import _pb
 from yagrpc.emulator import EmulatorQuota, paths
-from yagrpc.emulator.quotas import Quotas
+from yagrpc.emulator.cloud.quotas import Quotas
+from yagrpc.emulator.cloud.windows import (
+    QUOTA_MODELS,
+    BucketWindow,
+    FixedWindow,
+    QuotaModel,
+    SlidingWindow,
+    make_window,
+)
 from yagrpc.emulator.refusal import Refusal
-from yagrpc.emulator.windows import QUOTA_MODELS, BucketWindow, FixedWindow, QuotaModel, SlidingWindow, make_window
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused
@@ -123,7 +132,7 @@ def test_both_kinds_of_classification_share_a_quota(emulate: Emulate, refused: R
 
 
 def test_images_are_limited_by_minute_and_by_day(emulate: Emulate, refused: Refused) -> None:
-    service = emulate(quota=EmulatorQuota(image_submit_per_minute=2, image_submit_per_day=3))
+    service = emulate(quota=EmulatorQuota(images_per_minute=2, images_per_day=3))
     request = _pb.image_generation_service_pb2.ImageGenerationRequest(model_uri="art://b1gfolder/yandex-art")
     request.messages.add(text="a platypus")
     for _ in range(2):
@@ -213,10 +222,10 @@ def test_a_quota_that_is_none_does_not_limit() -> None:
         submit_per_hour=None,
         concurrent_completions=None,
         tokenize_per_second=None,
-        embed_per_second=None,
-        classify_per_second=None,
-        image_submit_per_minute=None,
-        image_submit_per_day=None,
+        embeddings_per_second=None,
+        classification_per_second=None,
+        images_per_minute=None,
+        images_per_day=None,
     )
     for quotas in (Quotas(none), Quotas(None)):
         for path in (
@@ -240,6 +249,11 @@ def test_a_quota_of_zero_refuses_all() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     assert EmulatorQuota() == EmulatorQuota(50, 10, 5000, 10, 50, 10, 1, 500, 5000)
+
+
+def test_quotas_have_the_names_that_the_client_gives_them() -> None:
+    assert tuple(field.name for field in dataclasses.fields(EmulatorQuota)) == yagrpc.Quota._fields
+    assert dataclasses.astuple(EmulatorQuota()) == yagrpc.Quota()
 
 
 def test_a_negative_quota_is_refused() -> None:

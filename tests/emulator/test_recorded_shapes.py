@@ -36,13 +36,13 @@ def _files() -> list[Any]:
 def test_answers_have_the_recorded_shape(emulate: Emulate, file: Path) -> None:
     service = emulate(duration=10)
     recorded = json.loads(file.read_text("utf-8"))
-    looks = [call["responses"][0].get("done", False) for call in recorded if call["method"] == paths.OPERATION_GET]
+    gets = [call["responses"][0].get("done", False) for call in recorded if call["method"] == paths.OPERATION_GET]
     operation_id = ""
     for call in recorded:
         request = call["request"]
         if call["method"] == paths.OPERATION_GET:
             request = {"operationId": operation_id}
-            if looks.pop(0):
+            if gets.pop(0):
                 service.emulator.advance(10)
         answers = ask(service, call["method"], request)
         if call["method"] in (paths.COMPLETION_ASYNC, paths.IMAGE_GENERATE):

@@ -33,7 +33,7 @@ def completion(text: str, *answers: str, path: str = paths.COMPLETION) -> dict[s
 
 
 def operation(**fields: Any) -> dict[str, Any]:
-    """A recorded look at an operation."""
+    """A recorded Get of an operation."""
     return {
         "method": paths.OPERATION_GET,
         "request": {"operationId": "d7qthen"},
@@ -59,13 +59,13 @@ def test_answers_are_those_of_equal_requests(emulate: Emulate, ask: Ask) -> None
 
 def test_equal_requests_have_their_answers_in_order_and_then_the_last(emulate: Emulate) -> None:
     service = emulate(recording=Recording([operation(), operation(done=True, response=RESPONSE)]))
-    looks = [service.get("d7qthen") for _ in range(3)]
-    assert [look.done for look in looks] == [False, True, True]
-    assert service.result(looks[2]).model_version == "then"
-    assert looks[0].created_at.seconds == 1717677948
+    gets = [service.get("d7qthen") for _ in range(3)]
+    assert [get.done for get in gets] == [False, True, True]
+    assert service.result(gets[2]).model_version == "then"
+    assert gets[0].created_at.seconds == 1717677948
 
 
-def test_what_was_not_recorded_is_refused_and_told(emulate: Emulate, ask: Ask, refused: Refused) -> None:
+def test_a_request_that_was_not_recorded_is_refused_and_shown(emulate: Emulate, ask: Ask, refused: Refused) -> None:
     service = emulate(recording=Recording([completion("ping", "pong"), operation()]))
     other = ask("ping")
     other.completion_options.temperature.value = 0.5
@@ -137,7 +137,7 @@ def test_real_recordings_are_played(emulate: Emulate) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ("[", "not JSON: "),
         ("[" * 100_000, "not JSON: "),
@@ -162,17 +162,17 @@ def test_real_recordings_are_played(emulate: Emulate) -> None:
         (json.dumps([{**completion("a"), "responses": {}}]), "answers with a list of messages"),
     ],
 )
-def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, content: str, told: str) -> None:
+def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, content: str, expected: str) -> None:
     file = tmp_path / "calls.json"
     file.write_text(content, "utf-8")
     with pytest.raises(ValueError, match=re.escape(f"{file}: ")) as caught:
         Recording.load(file)
     assert str(caught.value).startswith(f"{file}: ")
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.json: No such file"):
         Recording.load(tmp_path / "none.json")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")

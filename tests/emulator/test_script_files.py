@@ -1,4 +1,4 @@
-"""Script files: what they can say, and that what is wrong is told with its line and key."""
+"""Script files: what they can contain, and that a mistake is reported with its line and key."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from yagrpc.emulator import (
     load_script,
     parse_script,
 )
+from yagrpc.emulator.faults import schema
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused
@@ -60,7 +62,6 @@ faults:
 
 
 def test_a_script_says_everything() -> None:
-    pytest.importorskip("yaml")
     retry = _pb.error_details_pb2.RetryInfo()
     retry.retry_delay.FromMilliseconds(1500)
     assert parse_script(SCRIPT) == EmulatorScript(
@@ -85,6 +86,23 @@ def test_a_script_says_everything() -> None:
     )
 
 
+def test_a_script_takes_every_field_of_the_proto() -> None:
+    values: dict[str, Any] = {"seconds": 1.5, "connection": True, "after": 2, "keep": False, "down": 3.0, "size": 9}
+    values |= {"type": "yandex.cloud.operation.Operation", "data": b"x"}
+    tried = set()
+    for action in schema.ACTION_FIELDS:
+        message_type = _pb.control_pb2.Fault.DESCRIPTOR.fields_by_name[action].message_type
+        assert message_type is not None
+        for field in message_type.fields:
+            if action in ("fail", "early_error"):
+                continue  # a status is written with its code's name, which other tests show
+            text = yaml.safe_dump({"faults": [{action: {field.name: values[field.name]}}]})
+            (fault,) = parse_script(text).faults
+            assert getattr(getattr(fault.message, action), field.name) == values[field.name]
+            tried.add(field.name)
+    assert tried == set(values)
+
+
 def test_a_script_that_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("# nothing yet\n")
@@ -104,7 +122,7 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("replys: {}", "1: replys: unknown key; known are faults, replies"),
         ("faults:\n  - hang:\n    metod: Get", "3: faults[0].metod: unknown key; known are method, calls"),
@@ -128,7 +146,15 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
             "2: faults[0].operation: a whole number or a text is expected; got [1]",
         ),
         ("faults:\n  - {hang: , seed: [1]}", "2: faults[0].seed: "),
-        ("faults:\n  - {hang: , times: x}", "2: faults[0].times: "),
+        ("faults:\n  - {hang: , times: x}", "2: faults[0].times: a whole number, 0 or more is expected; got 'x'"),
+        ("faults:\n  - {hang: , times: }", "2: faults[0].times: a whole number, 0 or more is expected; got None"),
+        (
+            "faults:\n  - {hang: , operation: 0}",
+            "2: faults[0].operation: an operation is an id, or a number from 1; got 0",
+        ),
+        ("faults:\n  - {hang: , calls: -1}", "2: faults[0].calls: calls are numbers from 1; got -1"),
+        ("faults:\n  - crash: {lose: true}", "2: faults[0].crash.lose: unknown key; known are keep, down"),
+        ("faults:\n  - wrong_type: {type: no.Such}", "2: faults[0].wrong_type: unknown message type 'no.Such'"),
         ("faults:\n  - delay: {seconds: -1}", "2: faults[0].delay: seconds is a finite number, 0 or more; got -1"),
         ("faults:\n  - delay: {seconds: x}", "2: faults[0].delay.seconds: a number is expected; got 'x'"),
         ("faults:\n  - delay:", "2: faults[0].delay: seconds is required"),
@@ -140,7 +166,7 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
         ("faults:\n  - delay: 5", "2: faults[0].delay: a mapping is expected"),
         ("faults: 5", "1: faults: a list is expected"),
         ("- faults", "1: script: a mapping is expected"),
-        ("faults:\nfaults:", "2: faults: it is there twice"),
+        ("faults:\nfaults:", "2: faults: the key appears twice"),
         ("replies: {'(': x}", "1: replies['(']: "),
         ("replies: {x: {status: BAD}}", "1: replies['x'].status: unknown status 'BAD'"),
         ("replies: {x: [1]}", "1: replies['x']: a text or a mapping is expected"),
@@ -161,10 +187,10 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
         ("faults:\n  - garbage: {data: !!python/name:os.system }", "2: "),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line_and_key(text: str, told: str) -> None:
+def test_a_mistake_in_a_script_names_its_line_and_key(text: str, expected: str) -> None:
     with pytest.raises(ScriptError) as caught:
         parse_script(text, "faults.yaml")
-    assert str(caught.value).startswith(f"faults.yaml:{told}" if told else "faults.yaml: ")
+    assert str(caught.value).startswith(f"faults.yaml:{expected}" if expected else "faults.yaml: ")
     assert "\n" not in str(caught.value)
 
 
@@ -176,7 +202,7 @@ def test_a_script_that_cannot_be_read(tmp_path: Path) -> None:
         load_script(tmp_path / "latin.yaml")
 
 
-def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(RuntimeError, match=r"pip install 'yagrpc\[emulator\]'"):
         parse_script("")
@@ -198,8 +224,6 @@ values: Any = st.recursive(
 
 @given(said=st.dictionaries(st.sampled_from(["faults", "replies"]), values | st.lists(values, max_size=2)))
 def test_anything_is_understood_or_refused(said: Any) -> None:
-    import yaml
-
     try:
         parse_script(yaml.safe_dump(said, allow_unicode=True))
     except ScriptError as error:

@@ -17,7 +17,7 @@ import pytest
 
 from yagrpc import _pb
 from yagrpc.emulator import Emulator, Failure, StateFileError
-from yagrpc.emulator.operations import RETENTION_SECONDS
+from yagrpc.emulator.cloud.operations import RETENTION_SECONDS
 from yagrpc.emulator.statefile import FORMAT, StateFile
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_operations_survive_sigkill(
             assert f'"{question}"' in text_of(response)
 
 
-def test_a_restart_goes_on_where_it_was(emulate: Emulate, ask: Ask, text_of: TextOf, path: Path) -> None:
+def test_a_restart_continues_where_it_was(emulate: Emulate, ask: Ask, text_of: TextOf, path: Path) -> None:
     replies = {"scripted": "as promised", "fail": Failure(grpc.StatusCode.INTERNAL, "broken")}
     first = emulate(state=path, duration=60, seed=1, replies=replies)
     said = ("scripted", "fail", "plain", "cancelled")
@@ -166,7 +166,7 @@ def test_a_reset_empties_it(emulate: Emulate, ask: Ask, path: Path) -> None:
 
 
 def spoil(path: Path, statement: str) -> None:
-    """Make a good state file, and change it."""
+    """Create a valid state file, and change it."""
     with Emulator(state=path) as emulator, grpc.insecure_channel(emulator.address) as channel:
         stub = _pb.text_generation_service_pb2_grpc.TextGenerationAsyncServiceStub(channel)
         message = _pb.text_common_pb2.Message(role="user", text="ping")
@@ -179,7 +179,7 @@ def spoil(path: Path, statement: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "expected"),
     [
         (f"PRAGMA user_version = {FORMAT + 1}", f"it is of version {FORMAT + 1}, and this emulator reads version"),
         ("PRAGMA application_id = 7", "it belongs to another program"),
@@ -188,14 +188,14 @@ def spoil(path: Path, statement: str) -> None:
         ("DROP TABLE operation", "broken: no such table: operation"),
     ],
 )
-def test_a_file_that_is_not_understood_is_refused(path: Path, statement: str, told: str) -> None:
+def test_a_file_that_is_not_understood_is_refused(path: Path, statement: str, expected: str) -> None:
     spoil(path, statement)
     before = path.read_bytes()
     emulator = Emulator(state=path)
     with pytest.raises(StateFileError) as caught:
         emulator.start()
     assert f"state file {path}: " in str(caught.value)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
     emulator.stop()
@@ -223,7 +223,7 @@ def test_a_file_in_use_is_refused(emulate: Emulate, path: Path) -> None:
         Emulator(state=path).start()
 
 
-def test_a_file_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateFileError, match="it can't be opened: .*No such file"):
         Emulator(state=tmp_path / "missing" / "operations.db").start()
     with pytest.raises(StateFileError, match="it can't be opened"):

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Service
 
 
-def test_a_frozen_clock_moves_only_when_told() -> None:
+def test_a_frozen_clock_moves_only_when_it_is_moved() -> None:
     clock = Clock(frozen=True)
-    begun = clock.now()
+    start = clock.now()
     assert clock.frozen
-    assert clock.now() == begun
+    assert clock.now() == start
     clock.advance(5)
-    assert clock.now() == begun + 5
-    clock.set(begun + 7)
-    assert clock.now() == begun + 7
+    assert clock.now() == start + 5
+    clock.set(start + 7)
+    assert clock.now() == start + 7
 
 
 def test_a_clock_is_set_forward_only() -> None:
@@ -38,7 +38,7 @@ def test_a_clock_is_set_forward_only() -> None:
                 clock.set(moment)
 
 
-def test_a_clock_freezes_and_goes_on() -> None:
+def test_a_clock_freezes_and_runs_again() -> None:
     clock = Clock()
     clock.freeze()
     clock.freeze()
@@ -54,8 +54,8 @@ def test_a_clock_freezes_and_goes_on() -> None:
 def test_who_waits_notices_freezing_and_setting() -> None:
     async def wait() -> None:
         clock = Clock(frozen=True)
-        begun = clock.now()
-        frozen, endless = (asyncio.ensure_future(clock.wait_until(begun + wanted)) for wanted in (0.01, math.inf))
+        start = clock.now()
+        frozen, endless = (asyncio.ensure_future(clock.wait_until(start + wanted)) for wanted in (0.01, math.inf))
         await asyncio.sleep(0.03)
         assert not frozen.done()
         clock.unfreeze()
@@ -73,17 +73,17 @@ def test_who_waits_notices_freezing_and_setting() -> None:
 
 def test_an_emulator_s_time_is_set_and_frozen(emulate: Emulate, ask: Ask) -> None:
     service = emulate(frozen=True, duration=60)
-    begun = service.emulator.now()
+    start = service.emulator.now()
     operation = service.text_async.Completion(ask("ping"))
-    service.emulator.set_time(begun + 59)
+    service.emulator.set_time(start + 59)
     assert not service.get(operation.id).done
-    service.emulator.set_time(begun + 600)
+    service.emulator.set_time(start + 600)
     done = service.get(operation.id)
     assert done.done
-    assert done.modified_at.seconds == int(begun + 60), "its true end, not when it was looked at"
+    assert done.modified_at.seconds == int(start + 60), "its real end, not the time of the Get"
     service.emulator.unfreeze()
     service.emulator.freeze()
-    assert service.emulator.now() >= begun + 600
+    assert service.emulator.now() >= start + 600
 
 
 @pytest.mark.parametrize("seconds", ["30", "0", "0.5", "inf"])

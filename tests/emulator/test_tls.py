@@ -1,4 +1,4 @@
-"""TLS: who trusts the emulator's own authority gets through, by name and by address; nobody else does."""
+"""TLS: clients that trust the emulator's own authority connect, by name and by address; no other client does."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_without_tls_there_is_no_authority() -> None:
 
 @pytest.mark.parametrize("client", [yagrpc.Client, yagrpc.AsyncClient])
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"root_certificates": b"nonsense"}, "root_certificates is no PEM"),
         ({"root_certificates": "/tmp/ca.pem"}, "root_certificates is no PEM"),
@@ -135,6 +135,6 @@ def test_without_tls_there_is_no_authority() -> None:
         ),
     ],
 )
-def test_roots_that_can_be_of_no_use_are_refused(client: type, settings: dict[str, object], told: str) -> None:
-    with pytest.raises(yagrpc.ConfigError, match=told):
+def test_roots_that_can_be_of_no_use_are_refused(client: type, settings: dict[str, object], expected: str) -> None:
+    with pytest.raises(yagrpc.ConfigError, match=expected):
         client(credentials=yagrpc.NoCredentials(), **settings)

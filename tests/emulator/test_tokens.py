@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc.emulator import tokens
+from yagrpc.emulator.answers import tokens
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Service

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
-from yagrpc.emulator.tools import SERVED
+from yagrpc.emulator.rpc.tools import SERVED
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Service
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def described(service: Service) -> Any:
-    """A tool's view: what reflection tells, and nothing that is installed here."""
+    """A tool's view: what reflection describes, and nothing that is installed here."""
     return proto_reflection_descriptor_database.ProtoReflectionDescriptorDatabase(service.channel)
 
 
@@ -60,7 +60,7 @@ def test_every_service_is_described_with_its_messages(described: Any) -> None:
     assert [field.name for field in request.fields] == [field.name for field in ours.fields]
 
 
-def test_a_call_can_be_made_of_what_is_described(service: Service, described: Any, ask: Ask) -> None:
+def test_a_call_can_be_built_from_what_is_described(service: Service, described: Any, ask: Ask) -> None:
     method = (
         DescriptorPool(described)
         .FindServiceByName("yandex.cloud.ai.foundation_models.v1.TokenizerService")

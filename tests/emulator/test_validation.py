@@ -1,4 +1,4 @@
-"""What is refused, with which code and words, and that nothing makes the validation itself fail."""
+"""What is refused, with which code and text, and that the validation itself never fails."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc.emulator import paths, validation
+from yagrpc.emulator import paths
 from yagrpc.emulator.refusal import Refusal
+from yagrpc.emulator.services import checks as validation
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Service

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc.emulator.instances import minimal_instance
-from yagrpc.emulator.values import to_python
+from yagrpc.emulator.answers.instances import minimal_instance
+from yagrpc.emulator.answers.values import to_python
 
 ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -89,9 +89,9 @@ def test_a_tree_with_a_way_out_takes_it() -> None:
         "$ref": "#/$defs/node",
         "$defs": {"node": {"type": "object", "properties": {"next": node}, "required": ["next"]}},
     }
-    made = minimal_instance(schema, TEXT)
-    jsonschema.validate(made, schema)
-    assert len(json.dumps(made)) < 100
+    built = minimal_instance(schema, TEXT)
+    jsonschema.validate(built, schema)
+    assert len(json.dumps(built)) < 100
 
 
 def bounds(kind: str, low: str, high: str, most: int) -> st.SearchStrategy[dict[str, Any]]:
@@ -158,8 +158,8 @@ def test_the_instance_is_valid(schema: dict[str, Any]) -> None:
     schema = {**schema, "$defs": {"known": {"type": "object", "properties": {"k": {"const": 1}}, "required": ["k"]}}}
     struct = _pb.struct_pb2.Struct()
     struct.update(schema)
-    made = json.loads(json.dumps(minimal_instance(to_python(struct), TEXT)))
-    jsonschema.validate(made, schema, format_checker=jsonschema.FormatChecker())
+    built = json.loads(json.dumps(minimal_instance(to_python(struct), TEXT)))
+    jsonschema.validate(built, schema, format_checker=jsonschema.FormatChecker())
 
 
 values = st.recursive(

@@ -12,7 +12,7 @@ import pytest
 from yagrpc import _pb
 from yagrpc.emulator import paths
 from yagrpc.emulator.received import KEPT
-from yagrpc.emulator.services import ENDPOINT_IDS
+from yagrpc.emulator.services.endpoints import ENDPOINT_IDS
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Service
@@ -34,7 +34,7 @@ def test_answers_carry_the_service_headers(service: Service, ask: Ask) -> None:
     assert len(seen) == 4
 
 
-def test_a_look_at_an_operation_carries_them_behind_the_message(service: Service, ask: Ask) -> None:
+def test_a_get_of_an_operation_has_them_behind_the_message(service: Service, ask: Ask) -> None:
     submitted, call = service.text_async.Completion.with_call(ask("ping"))
     assert dict(call.initial_metadata())["x-request-id"]
     wanted = _pb.operation_service_pb2.GetOperationRequest(operation_id=submitted.id)
@@ -85,7 +85,7 @@ def test_requests_have_the_time_of_their_arrival(service: Service, ask: Ask) -> 
 
 
 def test_thousands_that_wait_are_all_served_and_the_last_are_kept(emulate: Emulate, ask: Ask) -> None:
-    # Above 1000 that wait, gRPC would cancel some at random, and above 3000 all, if it were not told otherwise.
+    # By default gRPC cancels random calls when more than 1000 wait, and all when more than 3000 wait.
     go_on = threading.Event()
     service = emulate(replies=lambda request: "first" if go_on.wait() else None)
     first = service.text_async.Completion.future(ask("first"))

@@ -46,7 +46,7 @@ def test_quotas_are_the_emulators(yagrpc_client: yagrpc.Client) -> None:
 
 
 @pytest.mark.yagrpc(faults=[Fault(Failure(grpc.StatusCode.UNAVAILABLE, "away"), calls=1)])
-def test_faults_befall_its_calls(yagrpc_client: yagrpc.Client, yagrpc_emulator: Emulator) -> None:
+def test_faults_apply_to_its_calls(yagrpc_client: yagrpc.Client, yagrpc_emulator: Emulator) -> None:
     assert len(yagrpc_client.tokenize("ping")) == 1, "a read is sent again"
     assert yagrpc_emulator.calls == {paths.TOKENIZE: 2}
 
@@ -76,7 +76,7 @@ def test_a_credential_that_is_accepted_is_sent(request: pytest.FixtureRequest, s
 
 
 @pytest.mark.parametrize("marker", [pytest.mark.yagrpc("x"), pytest.mark.yagrpc(repies={})])
-def test_a_wrong_marker_is_told(request: pytest.FixtureRequest, marker: pytest.MarkDecorator) -> None:
+def test_a_wrong_marker_is_a_usage_error(request: pytest.FixtureRequest, marker: pytest.MarkDecorator) -> None:
     request.node.add_marker(marker)
     with pytest.raises(
         pytest.UsageError, match=r"@pytest\.mark\.yagrpc (takes options by name|has no option 'repies')"

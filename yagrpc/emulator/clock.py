@@ -1,7 +1,7 @@
-"""The emulator's clock: real time plus whatever it was moved forward by, or, frozen, only that.
+"""The emulator's clock: real time, plus what it was moved forward by; a frozen clock stops except when it is moved.
 
 Rules: everything in the emulator that depends on time asks this clock, so that `advance` moves operations, quota
-windows, retention and token lifetimes together. It never goes back. Any thread may call it.
+windows, retention and token lifetimes together. The clock never moves back. Any thread may call it.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Wall time at creation, carried on by the monotonic clock, and by `advance` and `set`.
+    """Wall time at creation, moved on by the monotonic clock, and by `advance` and `set`.
 
     Args:
-        frozen: Whether it stands still but for `advance` and `set`.
+        frozen: Whether only `advance` and `set` move it.
     """
 
     def __init__(self, *, frozen: bool = False) -> None:
         self._frozen = time.time() if frozen else None
         self._offset = time.time() - time.monotonic()
         self._lock = threading.Lock()
-        self._wakers: set[Callable[[], object]] = set()
+        self._waiters: set[Callable[[], object]] = set()
 
     @property
     def frozen(self) -> bool:
-        """Whether it stands still by itself."""
+        """Whether only `advance` and `set` move it."""
         return self._frozen is not None
 
     def now(self) -> float:
@@ -40,13 +40,13 @@ class Clock:
         return time.monotonic() + self._offset if frozen is None else frozen
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward; whoever waits on it looks again at once.
+        """Move the clock forward; waiters check the time again at once.
 
         Args:
             seconds: How far, 0 or more, finite.
 
         Raises:
-            ValueError: It would go back, or to no point in time.
+            ValueError: The clock would move back, or to no point in time.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise ValueError(f"a clock moves forward by a finite number of seconds, not by {seconds!r}")
@@ -54,13 +54,13 @@ class Clock:
             self._move(seconds)
 
     def set(self, moment: float) -> None:
-        """Set the clock to a point in time that is not in its past; whoever waits on it looks again at once.
+        """Set the clock to a time that is not in its past; waiters check the time again at once.
 
         Args:
             moment: Seconds since the Unix epoch.
 
         Raises:
-            ValueError: It would go back, or to no point in time.
+            ValueError: The clock would move back, or to no point in time.
         """
         with self._lock:
             now = self.now()
@@ -69,28 +69,28 @@ class Clock:
             self._move(moment - now)
 
     def freeze(self) -> None:
-        """Let it stand still from now on, but for `advance` and `set`."""
+        """Stop the clock: from now on only `advance` and `set` move it."""
         with self._lock:
             if self._frozen is None:
                 self._frozen = self.now()
-                self._wake()
+                self._notify()
 
     def unfreeze(self) -> None:
-        """Let it go on from where it stands."""
+        """Let a stopped clock run again, from its present time."""
         with self._lock:
             if self._frozen is not None:
                 self._offset, self._frozen = self._frozen - time.monotonic(), None
-                self._wake()
+                self._notify()
 
     async def wait_until(self, moment: float) -> None:
-        """Wait until it is so late by this clock, whether it gets there by itself or is moved."""
+        """Wait until this clock has reached a time, by itself or because it was moved."""
         if moment <= self.now():
             return
         loop = asyncio.get_running_loop()
         moved = asyncio.Event()
-        wake = functools.partial(loop.call_soon_threadsafe, moved.set)
+        notify = functools.partial(loop.call_soon_threadsafe, moved.set)
         with self._lock:
-            self._wakers.add(wake)
+            self._waiters.add(notify)
         try:
             while (left := moment - self.now()) > 0:
                 timer = None if self.frozen or math.isinf(left) else loop.call_later(left, moved.set)
@@ -102,16 +102,16 @@ class Clock:
                 moved.clear()
         finally:
             with self._lock:
-                self._wakers.discard(wake)
+                self._waiters.discard(notify)
 
     def _move(self, seconds: float) -> None:
         if self._frozen is None:
             self._offset += seconds
         else:
             self._frozen += seconds
-        self._wake()
+        self._notify()
 
-    def _wake(self) -> None:
-        # Under the lock: a waiter takes its waker back under it before its loop can close.
-        for wake in self._wakers:
-            wake()
+    def _notify(self) -> None:
+        # Under the lock: a waiter removes its callback under it before its loop can close.
+        for notify in self._waiters:
+            notify()

@@ -1,7 +1,7 @@
-"""Connections that break: the sockets of gRPC's server, found among the open files of this process, and shut.
+"""Connections that break: the sockets of gRPC's server are found among the open files of this process, and shut down.
 
-gRPC has no call for it. Shutting a socket is what a cable or a dead peer looks like from both ends, and gRPC closes it
-then by itself.
+gRPC has no call for it. To both ends a socket that is shut down looks like a broken cable or a dead peer; gRPC closes
+it then by itself.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _OPEN_FILES: Final = "/dev/fd"
 
 
 def shut_connections(server_port: int, peer: str | None = None) -> int:
-    """Shut the connections that a server in this process has accepted.
+    """Shut down the connections that a server in this process has accepted.
 
     Args:
         server_port: The port that it listens on.
         peer: The client as gRPC names it (`ipv4:127.0.0.1:40123`), or `None` for all.
 
     Returns:
-        How many there were; 0 as well where the system does not list open files.
+        How many there were; also 0 if the system does not list open files.
     """
     peer_port = None if peer is None else int(unquote(peer).rpartition(":")[2])
     shut = 0
@@ -36,7 +36,7 @@ def shut_connections(server_port: int, peer: str | None = None) -> int:
     except OSError:
         return 0
     for number in numbers:
-        # Files come and go in other threads meanwhile: of one that is no longer there nothing is wanted.
+        # Other threads open and close files meanwhile: a file that no longer exists is of no interest.
         with contextlib.suppress(OSError):
             if not stat.S_ISSOCK(os.fstat(number).st_mode):
                 continue
@@ -44,7 +44,7 @@ def shut_connections(server_port: int, peer: str | None = None) -> int:
                 if found.family not in (socket.AF_INET, socket.AF_INET6) or found.getsockname()[1] != server_port:
                     continue
                 if peer_port is None or found.getpeername()[1] == peer_port:
-                    found.getpeername()  # a socket that listens has none
+                    found.getpeername()  # fails for the socket that listens
                     found.shutdown(socket.SHUT_RDWR)
                     shut += 1
     return shut

@@ -1,6 +1,6 @@
-"""How long things take: a number of seconds, a distribution that draws it, or what a request asks for.
+"""Durations: a number of seconds, a distribution that draws the number, or the value that a request sets.
 
-Rules: no clock and no random numbers of its own: a generator is given, so that a seed repeats what is drawn.
+Rules: no clock and no random numbers of its own: a generator is given, so that a seed repeats the drawn numbers.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ __all__ = [
 ]
 
 DURATION_KEY: Final = "x-emulator-duration"
-"""The metadata key by which a request sets how long it takes itself, in seconds; `inf` for ever."""
+"""The metadata key by which a request sets its own duration, in seconds; `inf` for an operation that never ends."""
 
 Duration: TypeAlias = "float | Callable[[random.Random], float]"
-"""Seconds, 0 or more, infinity for never; or what draws them, such as `Lognormal(median=20, sigma=1)`."""
+"""Seconds, 0 or more, infinity for an operation that never ends; or a function that draws them, such as
+`Lognormal(median=20, sigma=1)`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +46,13 @@ class Lognormal:
         _require(self, median=self.median > 0, sigma=self.sigma >= 0)
 
     def __call__(self, rng: random.Random) -> float:
-        """Draw one."""
+        """Draw a duration."""
         return rng.lognormvariate(math.log(self.median), self.sigma)
 
 
 @dataclasses.dataclass(frozen=True)
 class Exponential:
-    """As times between independent events: many short, few long."""
+    """Like the times between independent events: many short, few long."""
 
     mean: float
     """Seconds, above 0."""
@@ -60,13 +61,13 @@ class Exponential:
         _require(self, mean=self.mean > 0)
 
     def __call__(self, rng: random.Random) -> float:
-        """Draw one."""
+        """Draw a duration."""
         return rng.expovariate(1 / self.mean)
 
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """Any duration between two, all equally likely."""
+    """All durations between two bounds are equally likely."""
 
     low: float
     """Seconds, 0 or more."""
@@ -77,26 +78,26 @@ class Uniform:
         _require(self, low=self.low >= 0, high=self.high >= self.low)
 
     def __call__(self, rng: random.Random) -> float:
-        """Draw one."""
+        """Draw a duration."""
         return rng.uniform(self.low, self.high)
 
 
 @dataclasses.dataclass(frozen=True)
 class Bimodal:
-    """Either short or long, as where some requests meet a warm model and others a cold one."""
+    """Either short or long, as if some requests reach a warm model and others a cold one."""
 
     short: float
     """Seconds, 0 or more."""
     long: float
     """Seconds, 0 or more."""
     share: float
-    """How many are long, from 0 to 1."""
+    """The share of long durations, from 0 to 1."""
 
     def __post_init__(self) -> None:
         _require(self, short=self.short >= 0, long=self.long >= 0, share=0 <= self.share <= 1)
 
     def __call__(self, rng: random.Random) -> float:
-        """Draw one."""
+        """Draw a duration."""
         return self.long if rng.random() < self.share else self.short
 
 
@@ -112,7 +113,7 @@ def draw(duration: Duration, rng: random.Random) -> float:
     """The next duration, in seconds.
 
     Raises:
-        ValueError: It is negative or no number.
+        ValueError: The duration is negative or not a number.
     """
     seconds = duration(rng) if callable(duration) else duration
     if not seconds >= 0:
@@ -121,34 +122,34 @@ def draw(duration: Duration, rng: random.Random) -> float:
 
 
 def parse_duration(text: str) -> Duration:
-    """A duration from text: seconds, `inf`, or a distribution such as `lognormal:20,1`.
+    """Read a duration from a text: seconds, `inf`, or a distribution such as `lognormal:20,1`.
 
     Raises:
-        ValueError: It is none of these, or a number in it is out of its range.
+        ValueError: The text is no duration, or a number in it is out of its range.
     """
     kind, colon, numbers = text.partition(":")
     try:
         given = [float(number) for number in (numbers if colon else kind).split(",")]
     except ValueError:
         given = []
-    made = _KINDS.get(kind)
-    expected = 1 if not colon else len(dataclasses.fields(made)) if isinstance(made, type) else 0
-    if len(given) != expected or (colon and made is None):
+    distribution = _KINDS.get(kind)
+    expected = 1 if not colon else len(dataclasses.fields(distribution)) if isinstance(distribution, type) else 0
+    if len(given) != expected or (colon and distribution is None):
         raise ValueError(
             f"a duration is a number of seconds, 'inf', or one of lognormal:MEDIAN,SIGMA, exponential:MEAN, "
             f"uniform:LOW,HIGH, bimodal:SHORT,LONG,SHARE; got {text!r}"
         )
-    duration = made(*given) if colon and made is not None else given[0]
+    duration = distribution(*given) if colon and distribution is not None else given[0]
     if not callable(duration):
         draw(duration, random.Random())
     return duration
 
 
 def requested(metadata: Mapping[str, str | bytes]) -> float | None:
-    """How many seconds a request asks to take, by its metadata; `None` where it does not say.
+    """The duration that a request sets in its metadata, in seconds; `None` if it sets none.
 
     Raises:
-        Refusal: INVALID_ARGUMENT: it says something that is no duration.
+        Refusal: INVALID_ARGUMENT: the value is no duration.
     """
     text = metadata.get(DURATION_KEY)
     if text is None:

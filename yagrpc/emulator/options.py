@@ -1,90 +1,99 @@
-"""What an emulator can be told: one frozen set of options."""
+"""The options of an emulator, declared once: names, defaults, types and descriptions.
+
+`Emulator` takes the same parameters (`takes`), and the command `yagrpc emulator` derives its options and their help
+from this declaration (`describe`).
+
+Rules: the command loads this module for its help. So at the top it imports neither gRPC nor protobuf, but for the type
+checker.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import ipaddress
 import random
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from yagrpc.emulator.auth import check_auth
-from yagrpc.emulator.durations import Duration, draw
-from yagrpc.emulator.faults import Fault
-from yagrpc.emulator.quotas import EmulatorQuota
-from yagrpc.emulator.recording import Recording
-from yagrpc.emulator.replies import Replies
-from yagrpc.emulator.tls import Certificates
-from yagrpc.emulator.windows import QUOTA_MODELS, QuotaModel
+if TYPE_CHECKING:
+    from yagrpc.emulator.cloud.quotas import EmulatorQuota
+    from yagrpc.emulator.cloud.windows import QuotaModel
+    from yagrpc.emulator.durations import Duration
+    from yagrpc.emulator.faults.fault import Fault
+    from yagrpc.emulator.replies import Replies
+    from yagrpc.emulator.scripting.recording import Recording
+    from yagrpc.emulator.tls import Certificates
 
-__all__ = ["EmulatorOptions"]
+__all__ = ["EmulatorOptions", "describe", "takes"]
+
+_OptionsP = ParamSpec("_OptionsP")
+_OptionsT = TypeVar("_OptionsT")
+_SelfT = TypeVar("_SelfT")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EmulatorOptions:
     """Options of an emulator.
 
+    Args:
+        host: Where to listen: `localhost` or a loopback address.
+        port: The port; 0 for any free one.
+        i_know: Allow a host that other machines can reach. Accepted credentials are no secret there, nothing is
+            encrypted without TLS, and the control service is refused.
+        duration: How long an asynchronous operation runs, in seconds of the emulator's clock: a number, `inf` for an
+            operation that never ends, or a distribution that draws the number. With 0 the operation is done in the
+            first reply. The metadata `x-emulator-duration` of a request overrides it.
+        completion_duration: How long a synchronous completion takes, likewise; the messages of a stream are spread over
+            it.
+        frozen: Stop the clock: time passes only when a test moves it.
+        faults: Scripted faults, such as `Fault(LostReply(), method=paths.COMPLETION_ASYNC, calls=1)`.
+        replies: Scripted replies: patterns, searched for in the last user text, with the reply to each, or a function
+            of the request. A reply is a text, a `Failure`, a `google.rpc.Status` or a whole response.
+        recording: Recorded answers, used instead of all others; a request without a recorded answer is refused.
+        state: A file (SQLite) that keeps operations when the emulator crashes or stops. An operation is in the file
+            before its reply is sent. Without it operations are kept in memory.
+        control: Serve the control service too (yagrpc/emulator/v1/control.proto): its callers can script, read and
+            reset the emulator.
+        auth: Which credentials are accepted: `off` checks nothing, `present` accepts any well-formed credential, a
+            collection such as `{"Api-Key abc"}` accepts its values and the IAM tokens that the emulator issues.
+        quota: Quotas to enforce: an `EmulatorQuota`, whose defaults are the documented quotas, or none.
+        quota_model: How calls are counted against quotas: in `sliding` or `fixed` windows, or by a token `bucket`.
+        folder: The only folder that exists: models of other folders are refused. Without it any folder is accepted.
+        seed: Makes ids, tokens and drawn durations the same in every run. Without it they differ, so that an id of an
+            earlier emulator never names another operation of this one.
+        tls: Listen with TLS, with a certificate that a throwaway authority signs (or with given `Certificates`). Needs
+            the extra `emulator`.
+
     Raises:
         ValueError: An option is out of its range.
     """
 
     host: str = "127.0.0.1"
-    """Where to listen: `localhost` or a loopback address. Others are refused without `i_know`: what it accepts as a
-    credential is no secret, and without `tls` there is no encryption."""
-
-    i_know: bool = False
-    """Whether a host that others can reach is meant. The control service is refused there all the same."""
-
     port: int = 0
-    """The port, or 0 for any free one."""
-
+    i_know: bool = False
     duration: Duration = 1.0
-    """How long an asynchronous operation runs, on the emulator's clock. With 0 it is done in the first reply."""
-
     completion_duration: Duration = 0.0
-    """How long a synchronous completion takes, on the emulator's clock; a stream's messages are spread over it."""
-
-    seed: int | None = None
-    """Makes ids, tokens and durations the same in every run. Without one they differ, so that an id kept from an
-    emulator that has ended never names another operation of the next one."""
-
-    replies: Replies | None = None
-    """Scripted replies: patterns of the last user text, or a function of the request."""
-
-    auth: str | Collection[str] = "off"
-    """`"off"`: nothing is checked. `"present"`: any well-formed credential. A collection such as `{"Api-Key abc"}`:
-    these, and the IAM tokens that the emulator issues."""
-
-    quota: EmulatorQuota | None = None
-    """Quotas to enforce; `EmulatorQuota()` has the documented ones."""
-
-    quota_model: QuotaModel = "sliding"
-    """How calls are counted against quotas: `"sliding"`, `"fixed"` (by the clock's seconds) or `"bucket"`."""
-
-    folder: str | None = None
-    """The folder that there is: a model of another one is refused. `None`: any folder will do."""
-
-    tls: bool | Certificates = False
-    """Listen with TLS: a throwaway authority is made, whose certificate clients are to trust (`ca_file`); or one that
-    was made before is used. Needs the extra `emulator`."""
-
-    recording: Recording | None = None
-    """Recorded answers, in place of all others."""
-
     frozen: bool = False
-    """Whether time stands still but for `advance`."""
-
     faults: Sequence[Fault] = ()
-    """Scripted faults, tried in their order."""
-
+    replies: Replies | None = None
+    recording: Recording | None = None
     state: str | Path | None = None
-    """A file that keeps the operations: one that was accepted is in it before its reply leaves. `None` keeps them in
-    memory only."""
-
     control: bool = False
-    """Whether the control service is served too: whoever reaches it can script, read and reset the emulator."""
+    auth: str | Collection[str] = "off"
+    quota: EmulatorQuota | None = None
+    quota_model: QuotaModel = "sliding"
+    folder: str | None = None
+    seed: int | None = None
+    tls: bool | Certificates = False
 
     def __post_init__(self) -> None:
+        from yagrpc.emulator.cloud.auth import check_auth
+        from yagrpc.emulator.cloud.windows import QUOTA_MODELS
+        from yagrpc.emulator.durations import draw
+
         if not _is_loopback(self.host):
             if not self.i_know:
                 raise ValueError(
@@ -100,9 +109,45 @@ class EmulatorOptions:
                 draw(duration, random.Random())
         check_auth(self.auth)
         if self.recording is not None and self.replies is not None:
-            raise ValueError("replies and a recording exclude each other: a recording answers all there is")
+            raise ValueError("replies and a recording exclude each other: a recording answers all requests")
         if self.quota_model not in QUOTA_MODELS:
             raise ValueError(f"quota_model is one of {', '.join(QUOTA_MODELS)}, not {self.quota_model!r}")
+
+
+def describe(declared: type) -> dict[str, str]:
+    """The descriptions of parameters, by name, as one line each; from the `Args:` of a class's docstring.
+
+    Empty where Python drops docstrings (`-OO`).
+    """
+    section = inspect.getdoc(declared) or ""
+    section = section.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def takes(
+    declared: Callable[_OptionsP, _OptionsT],
+) -> Callable[[Callable[[_SelfT, _OptionsT], None]], Callable[Concatenate[_SelfT, _OptionsP], None]]:
+    """Let an `__init__` that takes an object of options take the parameters of that object's class instead.
+
+    Type checkers see the parameters, and so does `inspect.signature`.
+
+    Args:
+        declared: The class of the options.
+    """
+
+    def decorate(init: Callable[[_SelfT, _OptionsT], None]) -> Callable[Concatenate[_SelfT, _OptionsP], None]:
+        def __init__(self: _SelfT, /, *args: _OptionsP.args, **kwargs: _OptionsP.kwargs) -> None:
+            init(self, declared(*args, **kwargs))
+
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(declared).parameters.values()
+        taking: Any = __init__
+        taking.__signature__ = inspect.Signature([own, *parameters], return_annotation=None)
+        taking.__qualname__, taking.__module__ = init.__qualname__, init.__module__
+        return __init__
+
+    return decorate
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """gRPC paths of everything that the emulator serves.
 
-Written out here, not taken from the client's method tables: a wrong path there must not agree with a wrong one here.
+Written out here, not taken from the client's method tables: a wrong path there must not match a wrong path here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 CLOUD: Final = "/yandex.cloud."
-"""What every path of the service begins with; others (health, reflection) are not the emulated service's."""
+"""The beginning of every path of the service; other paths (health, reflection) are not part of it."""
 
 COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion"
 COMPLETION_ASYNC: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
@@ -49,5 +49,5 @@ IAM_CREATE_FOR_SERVICE_ACCOUNT: Final = "/yandex.cloud.iam.v1.IamTokenService/Cr
 IAM_REVOKE: Final = "/yandex.cloud.iam.v1.IamTokenService/Revoke"
 
 OPEN_TO_ALL: Final = frozenset({ENDPOINT_GET, ENDPOINT_LIST, IAM_CREATE, IAM_CREATE_FOR_SERVICE_ACCOUNT, IAM_REVOKE})
-"""Served without a credential. Discovery and `Create` are so in the service; the other two are so here, so that a
-test can issue and revoke tokens without having one."""
+"""Served without a credential. The service does so for discovery and `Create`; the emulator does so for all of
+these, so that a test can issue and revoke tokens without a credential."""

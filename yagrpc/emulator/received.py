@@ -1,6 +1,6 @@
-"""What has reached the emulator, for tests to look at: counters, and the last requests.
+"""What has reached the emulator, for tests to read: counters, and the last requests.
 
-Rules: written by the server's thread, read by any; readers get copies, so that what they look at stands still.
+Rules: written by the server's thread, read by any thread; readers get copies, which do not change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 __all__ = ["CURRENT", "KEPT", "Received", "ReceivedLog"]
 
 KEPT: Final = 1000
-"""So many of the last requests are kept."""
+"""How many of the last requests are kept."""
 
 
 class Received(NamedTuple):
@@ -25,7 +25,7 @@ class Received(NamedTuple):
     path: str
     """Full gRPC path."""
     metadata: dict[str, str | bytes]
-    """Its metadata; of a repeated key the last value. Not shown in a repr, since credentials are in it."""
+    """Its metadata; of a repeated key the last value. A repr leaves it out, because it contains credentials."""
     request: Message
     """The request message."""
     at: float
@@ -36,18 +36,18 @@ class Received(NamedTuple):
 
 
 CURRENT: Final[ContextVar[Received]] = ContextVar("yagrpc_emulator_call")
-"""The call that the running task serves: its delays count from its arrival, not from when they are looked at."""
+"""The call that the running task serves: its delays count from its arrival."""
 
 
 class ReceivedLog:
-    """Counts what arrives and what comes of it, and keeps the last requests."""
+    """Counts calls and their results, and keeps the last requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.clear()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove everything."""
         with self._lock:
             self._calls: Counter[str] = Counter()
             self._refusals: Counter[tuple[str, grpc.StatusCode]] = Counter()
@@ -58,7 +58,7 @@ class ReceivedLog:
             self._busiest: Counter[str] = Counter()
 
     def count(self, path: str, now: float) -> None:
-        """A call has arrived."""
+        """Count a call that has arrived."""
         with self._lock:
             self._calls[path] += 1
             second = self._last_second.get(path)
@@ -71,27 +71,27 @@ class ReceivedLog:
                 self._busiest[path] = len(second)
 
     def keep(self, received: Received) -> None:
-        """A call's request has been read."""
+        """Keep a request that has been read."""
         self._requests.append(received)  # atomic by itself
 
     def refuse(self, path: str, code: grpc.StatusCode) -> None:
-        """A call is about to be refused."""
+        """Count a call that is about to be refused."""
         with self._lock:
             self._refusals[path, code] += 1
 
     def generate(self, path: str) -> None:
-        """A request has been taken up: from here on the service would bill it."""
+        """Count a request that was accepted as a generation: the service would bill it."""
         with self._lock:
             self._generations[path] += 1
 
     def deliver(self, operation_id: str) -> None:
-        """An operation's end is about to be told."""
+        """Count an answer that is about to deliver the end of an operation."""
         with self._lock:
             self._deliveries[operation_id] += 1
 
     @property
     def calls(self) -> Counter[str]:
-        """How many calls of each path have arrived, refused ones and those to paths not served included."""
+        """How many calls of each path have arrived, including refused calls and calls of paths that are not served."""
         with self._lock:
             return self._calls.copy()
 
@@ -108,13 +108,13 @@ class ReceivedLog:
 
     @property
     def generations(self) -> Counter[str]:
-        """How many requests of each path have been taken up."""
+        """How many requests of each path were accepted as generations."""
         with self._lock:
             return self._generations.copy()
 
     @property
     def deliveries(self) -> Counter[str]:
-        """How many answers have told an operation's end, by its id."""
+        """How many answers have delivered the end of an operation, by its id."""
         with self._lock:
             return self._deliveries.copy()
 

@@ -1,7 +1,7 @@
-"""How the emulator says no: one exception, which the pipeline turns into the status of the call.
+"""How the emulator refuses a call: one exception, which the pipeline turns into the status of the call.
 
-A refusal is a whole `google.rpc.Status`, so that what goes into an `Operation.error` in asynchronous mode is the
-status of the call in synchronous mode, details included.
+A refusal is a whole `google.rpc.Status`. So the `Operation.error` of asynchronous mode and the status of the call in
+synchronous mode are the same, details included.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Refusal(Exception):
 
     @property
     def code(self) -> grpc.StatusCode:
-        """The gRPC code; a number that gRPC does not know is UNKNOWN, as gRPC itself reads it."""
+        """The gRPC code. A number that gRPC does not know is UNKNOWN, as in gRPC itself."""
         return _CODES.get(self.status.code, grpc.StatusCode.UNKNOWN)
 
     @property
@@ -52,7 +52,7 @@ class Refusal(Exception):
 
     @property
     def trailer(self) -> tuple[tuple[str, bytes], ...]:
-        """Trailing metadata: the whole status where it has details, nothing where code and text say it all."""
+        """Trailing metadata: the whole status if it has details, otherwise nothing."""
         return ((DETAILS_KEY, self.status.SerializeToString()),) if self.status.details else ()
 
 

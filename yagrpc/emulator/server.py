@@ -1,4 +1,4 @@
-"""The emulator in an event loop: its start, its end, and a blocking `run` for the command line."""
+"""The emulator in an event loop: start and stop, and a blocking `run` for the command line."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Final
 
 import grpc.aio
 
-from yagrpc.emulator.control import add_control
-from yagrpc.emulator.faults import Crash
-from yagrpc.emulator.neighbours import add_neighbours
+from yagrpc import _pb
+from yagrpc.emulator.control.service import add_control
+from yagrpc.emulator.faults.schema import get_field
 from yagrpc.emulator.options import EmulatorOptions
-from yagrpc.emulator.pipeline import Pipeline
-from yagrpc.emulator.recording import Playback
-from yagrpc.emulator.services import add_services
+from yagrpc.emulator.rpc.pipeline import Pipeline
+from yagrpc.emulator.rpc.playback import Playback
+from yagrpc.emulator.rpc.tools import add_tools
+from yagrpc.emulator.services.registration import add_services
 from yagrpc.emulator.state import State
 from yagrpc.emulator.tls import Certificates
-from yagrpc.emulator.tools import add_tools
 
 __all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
 
 GRACE_SECONDS: Final = 1.0
-"""How long calls that are running may take to end when a served emulator is told to stop."""
+"""How long running calls may take to end when a served emulator stops; seconds."""
 
 _MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""The largest request: above everything that a client's own limit should refuse."""
+"""The largest request: above any limit of a client's own that a test may check."""
 
 _PENDING_CALLS: Final = 1_000_000
 
@@ -37,10 +37,10 @@ _PENDING_CALLS: Final = 1_000_000
 class EmulatorServer:
     """An emulator in the event loop that is running.
 
-    Its state outlives a stop, and a second start listens on the same port: as a service that was away for a while.
+    Its state survives a stop, and a second start listens on the same port, like a service that was down for a while.
 
     Args:
-        options: What it is told; `None` for the defaults.
+        options: Its options; `None` for the defaults.
     """
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
@@ -55,19 +55,19 @@ class EmulatorServer:
 
     @property
     def address(self) -> str:
-        """Where it listens, `host:port`; empty before the first start."""
+        """The address that it listens on, `host:port`; empty before the first start."""
         return self.state.address
 
     @property
     def ca_file(self) -> str | None:
-        """The file with the certificate that clients are to trust, as PEM; `None` without TLS."""
+        """The file with the certificate that clients have to trust, as PEM; `None` without TLS."""
         return None if self._certificates is None else str(self._certificates.ca_file)
 
     async def start(self) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            RuntimeError: It is running, or the port is taken.
+            RuntimeError: The emulator is running, or the port is in use.
             StateFileError: The state file can't be used.
         """
         if self._server is not None:
@@ -83,18 +83,17 @@ class EmulatorServer:
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-                # An answer that gRPC refuses to send would look like a quota's refusal of a request that has run.
+                # An answer that gRPC refuses to send would look like a refusal by a quota, though the request has run.
                 ("grpc.max_send_message_length", -1),
-                # Otherwise a second emulator on the same port would start, and take every other connection.
+                # Otherwise a second emulator on the same port would start, and accept every second connection.
                 ("grpc.so_reuseport", 0),
-                # gRPC cancels calls at random once 1000 wait to be taken up; thousands at once are what is tested here.
+                # gRPC cancels random calls when 1000 wait to be accepted; tests send thousands at once.
                 ("grpc.server.max_pending_requests", _PENDING_CALLS),
                 ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS),
             ],
         )
         pipeline = Pipeline(self.state)
         add_services(pipeline.registry, self.state)
-        add_neighbours(pipeline.registry, self.state)
         if self._playback is not None:
             self._playback.take_over(pipeline)
         if self.state.options.control:
@@ -117,7 +116,7 @@ class EmulatorServer:
         return server
 
     async def stop(self, grace: float | None = None) -> None:
-        """Stop listening and end all calls; without effect where it is not running.
+        """Stop listening and end all calls; without effect if the emulator is not running.
 
         Args:
             grace: Seconds that running calls have left; `None` ends them at once.
@@ -132,33 +131,33 @@ class EmulatorServer:
             await server.stop(grace)
         self.state.close()
 
-    def _crash(self, fault: Crash) -> None:
+    def _crash(self, crash: _pb.control_pb2.Crash) -> None:
         if self._server is not None:
             server, self._server = self._server, None
-            self._crashing = asyncio.ensure_future(self._die_and_rise(server, fault))
+            self._crashing = asyncio.ensure_future(self._crash_and_restart(server, crash))
 
-    async def _die_and_rise(self, server: grpc.aio.Server, fault: Crash) -> None:
-        died = self.state.clock.now()
-        # Twice: who is quick has a new connection by now, and would be told CANCELLED, which the dead do not say.
+    async def _crash_and_restart(self, server: grpc.aio.Server, crash: _pb.control_pb2.Crash) -> None:
+        crashed_at = self.state.clock.now()
+        # Twice: a quick client has a new connection by now, and would receive CANCELLED, which no dead process sends.
         self.state.shut()
         self.state.shut()
         await server.stop(None)
-        if not fault.keep:
+        if not get_field(crash, "keep"):
             self.state.operations.clear()
         self.state.close()
-        await self.state.clock.wait_until(died + fault.down)
+        await self.state.clock.wait_until(crashed_at + crash.down)
         await self.start()
 
 
 def _why_not(host: str, port: int) -> str | None:
-    """Why a port can't be listened on, in the system's words: gRPC has them in its log only."""
+    """Why a port can't be listened on, in the system's words, which gRPC writes to its log only."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.bind(address)
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        return f"{error.strerror}{'; port 0 takes a free one' if taken else ''}"
+        in_use = error.errno == errno.EADDRINUSE
+        return f"{error.strerror}{'; port 0 takes a free one' if in_use else ''}"
     return None
 
 
@@ -166,23 +165,23 @@ async def serve(options: EmulatorOptions | None = None, *, on_ready: Callable[[s
     """Run an emulator in the main thread's event loop until SIGINT or SIGTERM, then stop it gracefully.
 
     Args:
-        options: What the emulator is told; `None` for the defaults.
+        options: The emulator's options; `None` for the defaults.
         on_ready: Called with the address, once it is listening.
 
     Raises:
-        RuntimeError: The port is taken.
+        RuntimeError: The port is in use.
     """
-    told = asyncio.Event()
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Loops on Windows take no signal handlers; there Ctrl-C cancels this coroutine instead.
         with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, told.set)
+            loop.add_signal_handler(number, stopping.set)
     server = EmulatorServer(options)
     await server.start()
     try:
         on_ready(server.address)
-        await told.wait()
+        await stopping.wait()
     finally:
         await server.stop(GRACE_SECONDS)
 
@@ -191,10 +190,10 @@ def run(options: EmulatorOptions | None = None, *, on_ready: Callable[[str], obj
     """`serve`, for a caller without an event loop: blocks until SIGINT or SIGTERM. For the main thread only.
 
     Args:
-        options: What the emulator is told; `None` for the defaults.
+        options: The emulator's options; `None` for the defaults.
         on_ready: Called with the address, once it is listening.
 
     Raises:
-        RuntimeError: The port is taken.
+        RuntimeError: The port is in use.
     """
     asyncio.run(serve(options, on_ready=on_ready))

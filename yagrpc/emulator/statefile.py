@@ -1,8 +1,9 @@
-"""The file that keeps an emulator's operations over its death: SQLite, one row for each, there before its reply leaves.
+"""The file that keeps an emulator's operations when it crashes or stops: SQLite, one row for each operation.
 
-Rules: a row is written in one transaction of its own, so that SIGKILL loses nothing that was accepted; the disk is not
-waited for (WAL, `synchronous=NORMAL`), so that a power cut may. One emulator at a time has the file; only its owner
-may read it, since prompts are in it. A file that is not understood in full is refused, and left as it is.
+Rules: the row of an operation is written before its reply is sent, in a transaction of its own: SIGKILL loses no
+accepted operation. The disk is not waited for (WAL, `synchronous=NORMAL`): a power cut may lose the last ones. One
+emulator at a time uses the file. Only its owner may read it, because it contains prompts. A file that is not understood
+completely is refused, and not changed.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ INSERT INTO clock VALUES (0);
 
 
 class StateFileError(ValueError):
-    """A state file that can't be used; its text says why, and what to do."""
+    """A state file that can't be used; the text says why, and what to do."""
 
 
 class Kept(NamedTuple):
     """An operation as the file keeps it."""
 
     number: int
-    """Which it was in the order of submits, from 1."""
+    """Its number in the order of submits, from 1."""
     id: str
     """Its id."""
     created: float
@@ -60,21 +61,21 @@ class Kept(NamedTuple):
     ends: float
     """When it is done, likewise."""
     request: Message
-    """What was asked for."""
+    """The request."""
     scripted: str | Message | None
-    """What a script says to it."""
+    """The scripted reply to it."""
     done: bytes | None
-    """The serialized operation, where it ended otherwise than by itself."""
+    """The serialized operation, if it did not end by itself."""
 
 
 class StateFile:
     """The file, open.
 
     Args:
-        path: Where it is, or is to be.
+        path: The path of the file; a file that does not exist is created.
 
     Raises:
-        StateFileError: It is of another version, broken, somebody else's, in use, or can't be written.
+        StateFileError: The file is of another version or of another program, broken, in use, or not writable.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -82,7 +83,7 @@ class StateFile:
         self._lock = threading.Lock()  # the clock is advanced in any thread
         self._closed = False
         try:
-            # Made by hand: SQLite would let others read it.
+            # Created here: SQLite would let other users read it.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             os.chmod(self.path, 0o600)
             self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
@@ -102,7 +103,7 @@ class StateFile:
         """All operations, in the order of their submits.
 
         Raises:
-            StateFileError: One is not understood.
+            StateFileError: An operation is not understood.
         """
         rows = "SELECT number, id, created, ends, request_type, request, scripted_type, scripted, done FROM operation"
         try:
@@ -111,7 +112,7 @@ class StateFile:
             raise StateFileError(f"state file {self.path}: broken: {error}") from error
 
     def add(self, kept: Kept) -> None:
-        """Keep a new operation."""
+        """Add a new operation."""
         scripted_type, scripted = _encode(kept.scripted)
         with self._lock:
             self._connection.execute(
@@ -130,12 +131,12 @@ class StateFile:
             )
 
     def end(self, operation_id: str, ends: float, done: bytes) -> None:
-        """Keep how an operation was ended."""
+        """Write how an operation was ended."""
         with self._lock:
             self._connection.execute("UPDATE operation SET ends = ?, done = ? WHERE id = ?", (ends, done, operation_id))
 
     def forget(self, created: float) -> None:
-        """Forget operations created at that time, in seconds since the epoch, or before."""
+        """Remove operations that were created at that time or before, in seconds since the epoch."""
         with self._lock:
             self._connection.execute("DELETE FROM operation WHERE created <= ?", (created,))
 
@@ -148,18 +149,18 @@ class StateFile:
     @ahead.setter
     def ahead(self, seconds: float) -> None:
         with self._lock:
-            if not self._closed:  # its emulator may stop while somebody else advances its clock
+            if not self._closed:  # its emulator may stop while another thread advances its clock
                 self._connection.execute("UPDATE clock SET ahead = ?", (seconds,))
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         with self._lock:
             self._closed = True
             self._connection.close()
 
     def _prepare(self) -> None:
         execute = self._connection.execute
-        # For as long as it is open, and released by the system when the process dies.
+        # Held while the file is open, and released by the system when the process ends.
         execute("PRAGMA locking_mode = EXCLUSIVE")
         (application,) = execute("PRAGMA application_id").fetchone()
         (version,) = execute("PRAGMA user_version").fetchone()
@@ -175,19 +176,19 @@ class StateFile:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")
         if fresh:
-            made = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {FORMAT};"
-            self._connection.executescript(f"BEGIN EXCLUSIVE; {made} {_TABLES} COMMIT;")
+            header = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {FORMAT};"
+            self._connection.executescript(f"BEGIN EXCLUSIVE; {header} {_TABLES} COMMIT;")
         (fault,) = execute("PRAGMA quick_check(1)").fetchone()
         if fault != "ok":
             raise StateFileError(f"state file {self.path}: broken: {' '.join(fault.split())}")
 
     def _decode(self, rows: sqlite3.Cursor) -> Iterator[Kept]:
         for number, name, created, ends, request_type, request, scripted_type, scripted, done in rows:
-            asked = self._message(request_type, request)
-            said: str | Message | None = None
+            message = self._message(request_type, request)
+            reply: str | Message | None = None
             if scripted_type:
-                said = scripted.decode() if scripted_type == "text" else self._message(scripted_type, scripted)
-            yield Kept(number, name, created, ends, asked, said, done)
+                reply = scripted.decode() if scripted_type == "text" else self._message(scripted_type, scripted)
+            yield Kept(number, name, created, ends, message, reply, done)
 
     def _message(self, full_name: str, body: bytes) -> Message:
         found = _pb.find_message(full_name)

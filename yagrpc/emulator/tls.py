@@ -1,6 +1,6 @@
-"""TLS for clients that insist on it: an authority that lives as long as the emulator, and a certificate by it.
+"""TLS for clients that require it: an authority that lives as long as the emulator, and a certificate that it signs.
 
-Rules: no key leaves the process; only the authority's certificate is written, to a folder that is removed in the end.
+Rules: no key leaves the process; only the authority's certificate is written, to a folder that is removed at the end.
 Times are real: clients compare them with their own clock, not with the emulator's. The extra `emulator` is needed.
 """
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["Certificates"]
 
 _ALWAYS: Final = ("localhost", "127.0.0.1", "::1")
-"""What the certificate is good for in any case."""
+"""Names that every certificate covers."""
 
 _LIFETIME: Final = datetime.timedelta(days=30)
-"""Longer than anybody runs an emulator."""
+"""Longer than any emulator runs."""
 
 
 class Certificates:
-    """A throwaway authority, and a certificate of this machine's loopback names and addresses.
+    """A throwaway authority, and a certificate for this machine's loopback names and addresses.
 
     Args:
-        host: Where the emulator listens: in the certificate, besides localhost, 127.0.0.1 and ::1.
+        host: Where the emulator listens. The certificate covers it, besides localhost, 127.0.0.1 and ::1.
 
     Raises:
         ValueError: `cryptography` is not installed.
@@ -46,12 +46,12 @@ class Certificates:
         self._key, self._certificate, authority = _issue(host)
         folder = tempfile.mkdtemp(prefix="yagrpc-emulator-")
         self.ca_file = Path(folder) / "ca.pem"
-        """The authority's certificate, as PEM: what clients are to trust."""
+        """The authority's certificate, as PEM, which clients have to trust."""
         self.ca_file.write_bytes(authority)
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def credentials(self) -> grpc.ServerCredentials:
-        """What the server listens with."""
+        """The credentials of the server."""
         return grpc.ssl_server_credentials([(self._key, self._certificate)])
 
 

@@ -1,149 +1,130 @@
-"""`yagrpc emulator`: the service emulated on this machine, for tests and for work without an account."""
+"""`yagrpc emulator`: the service emulated on this machine, for tests and for work without an account.
+
+Rules: names, defaults and descriptions of the options are those of `EmulatorOptions`; here is only how an option is
+written on a command line (`_FORMS`), and how its text becomes a value (`_read`).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import click
 
 from yagrpc.cli.io.output import print_text
 from yagrpc.cli.options import examples
-
-if TYPE_CHECKING:
-    from yagrpc.emulator import QuotaModel
+from yagrpc.emulator.cloud.windows import QUOTA_MODELS
+from yagrpc.emulator.options import EmulatorOptions, describe
 
 __all__ = ["ACCEPT", "emulator"]
 
 ACCEPT: Final = "YAGRPC_EMULATOR_ACCEPT"
-"""Where accepted credentials are read from: others can read a command line."""
+"""Where accepted credentials are read from: other users of the machine can read a command line."""
+
+_DURATION: Final[Mapping[str, Any]] = {
+    "metavar": "SECONDS|KIND:NUMBERS",
+    "help": "The kinds: lognormal:MEDIAN,SIGMA, exponential:MEAN, uniform:LOW,HIGH, bimodal:SHORT,LONG,SHARE.",
+}
+
+_FORMS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "port": {"type": click.IntRange(0, 65535)},
+    "duration": _DURATION,
+    "completion_duration": _DURATION,
+    "replies": {
+        "metavar": "MODULE:FUNCTION",
+        "help": "On the command line: a function, which returns a reply, or None for an answer built from the request.",
+    },
+    "recording": {
+        "type": click.Path(dir_okay=False),
+        "metavar": "FILE",
+        "help": "The file is a JSON list of {method, request, responses}.",
+    },
+    "state": {"metavar": "FILE"},
+    "auth": {
+        "type": click.Choice(["off", "present"]),
+        "default": None,
+        "help": f"A collection is read from {ACCEPT}, with commas between the credentials.  [default: off, or what "
+        f"{ACCEPT} lists]",
+    },
+    "quota": {
+        "names": "--quota/--no-quota",
+        "default": False,
+        "show_default": True,
+        "help": "--quota enforces the documented quotas.",
+    },
+    "quota_model": {"type": click.Choice(QUOTA_MODELS)},
+    "folder": {"metavar": "ID"},
+    "seed": {"type": int},
+    "tls": {"help": "The file with the authority's certificate is printed after the address."},
+}
+"""How options are written, where their declaration does not say it: parameters of `click.option`, with `help` added to
+the description, and `names` instead of the option's own name."""
+
+_SCRIPT: Final = click.option(
+    "--script", metavar="FILE", help="Scripted faults and replies, from a YAML file (needs the extra 'emulator')."
+)
 
 
-@click.command(
-    epilog=examples(
-        "yagrpc emulator --duration 10",
-        "yagrpc emulator --duration lognormal:20,1 --state operations.db --script faults.yaml",
-        "YAGRPC_EMULATOR_ACCEPT='Api-Key abc,Bearer t1.def' yagrpc emulator --port 50051 --quota",
-        "yagrpc emulator --replies my_replies:answer",
-        "yagrpc emulator --recording answers.json --tls",
-    )
-)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; 0 for any free one.  [default: 0]")
-@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address, or localhost.")
-@click.option("--i-know", is_flag=True, help="Allow a --host that other machines can reach: nothing is secret there.")
-@click.option(
-    "--duration",
-    default="1",
-    metavar="SECONDS|KIND:NUMBERS",
-    help="How long an operation takes: seconds, 'inf' for ever, or drawn: lognormal:MEDIAN,SIGMA, exponential:MEAN, "
-    "uniform:LOW,HIGH or bimodal:SHORT,LONG,SHARE. A request's metadata x-emulator-duration goes before it.  "
-    "[default: 1]",
-)
-@click.option(
-    "--completion-duration", default="0", metavar="SECONDS|KIND:NUMBERS", help="A completion, likewise.  [default: 0]"
-)
-@click.option("--frozen", is_flag=True, help="Let time stand still but for the control service's AdvanceTime.")
-@click.option("--script", metavar="FILE", help="YAML with faults and replies (needs the extra 'emulator').")
-@click.option("--state", metavar="FILE", help="Keep operations in this file (SQLite), over the emulator's death.")
-@click.option("--control", is_flag=True, help="Serve the control service too (yagrpc/emulator/v1/control.proto).")
-@click.option(
-    "--auth",
-    type=click.Choice(["off", "present"]),
-    help=f"Whether a credential has to be sent; any well-formed one will do.  [default: off, or where {ACCEPT} is "
-    "set, only what it lists]",
-)
-@click.option("--quota/--no-quota", default=False, show_default=True, help="Whether the service's quotas hold.")
-@click.option(
-    "--quota-model",
-    type=click.Choice(["sliding", "fixed", "bucket"]),
-    default="sliding",
-    show_default=True,
-    help="How calls are counted against quotas: in sliding or fixed windows, or by a token bucket.",
-)
-@click.option("--folder", metavar="ID", help="The only folder that there is.  [default: any will do]")
-@click.option("--seed", type=int, help="Makes ids the same in every run.")
-@click.option(
-    "--replies",
-    metavar="MODULE:FUNCTION",
-    help="A function that is given each CompletionRequest and returns its reply, or None.",
-)
-@click.option(
-    "--recording",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Recorded answers, as a JSON list of {method, request, responses}; other requests are refused.",
-)
-@click.option("--tls", is_flag=True, help="Listen with TLS; the file with the authority's certificate is printed.")
-def emulator(
-    host: str,
-    port: int,
-    i_know: bool,
-    duration: str,
-    completion_duration: str,
-    frozen: bool,
-    script: str | None,
-    state: str | None,
-    control: bool,
-    auth: str | None,
-    quota: bool,
-    quota_model: QuotaModel,
-    folder: str | None,
-    seed: int | None,
-    replies: str | None,
-    recording: str | None,
-    tls: bool,
-) -> None:
-    """Run an emulator of the service.
+def _options() -> list[Callable[[Any], Any]]:
+    """The command-line options, in the order of their declaration; faults come from a script."""
+    texts = describe(EmulatorOptions)
+    found = []
+    for field in dataclasses.fields(EmulatorOptions):
+        if field.name == "faults":
+            found.append(_SCRIPT)
+            continue
+        form = {
+            "default": field.default,
+            "show_default": field.default is not None and field.default is not False,
+            **_FORMS.get(field.name, {}),
+        }
+        if field.default is False and "names" not in form:
+            form["is_flag"] = True
+        elif isinstance(form["default"], float):
+            form["default"] = f"{form['default']:g}"
+        names = form.pop("names", f"--{field.name.replace('_', '-')}")
+        description = f"{texts.get(field.name, '')} {form.pop('help', '')}".replace("`", "").strip()
+        found.append(click.option(names, field.name, help=description, **form))
+    return found
 
-    It runs until it is told to stop, by Ctrl-C or SIGTERM. The first line of its output is its address, as soon as
-    it listens; with --tls the second is the file with the certificate to trust. What has YAGRPC_EMULATOR_HOST set to
-    the address goes there. Credentials to accept are read from YAGRPC_EMULATOR_ACCEPT, with commas between them.
+
+def _read(given: Mapping[str, Any]) -> EmulatorOptions:
+    """The options as values.
+
+    Raises:
+        ValueError: One can't be read, or is out of its range.
+        RuntimeError: A package that it needs is not installed.
     """
     from yagrpc.emulator import (
         Certificates,
-        EmulatorOptions,
         EmulatorQuota,
         EmulatorScript,
         Recording,
         load_function,
         load_script,
         parse_duration,
-        run,
     )
 
-    try:
-        certificates = Certificates(host) if tls else None
-        scripted = EmulatorScript() if script is None else load_script(script)
-        if replies is not None and scripted.replies is not None:
-            raise ValueError("replies come from --script or from --replies, not from both")
-        options = EmulatorOptions(
-            host=host,
-            port=port,
-            i_know=i_know,
-            duration=parse_duration(duration),
-            completion_duration=parse_duration(completion_duration),
-            frozen=frozen,
-            faults=scripted.faults,
-            replies=scripted.replies if replies is None else load_function(replies),
-            state=state,
-            control=control,
-            seed=seed,
-            auth=_accepted() if auth is None else auth,
-            quota=EmulatorQuota() if quota else None,
-            quota_model=quota_model,
-            folder=folder,
-            recording=None if recording is None else Recording.load(recording),
-            tls=certificates or False,
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    except RuntimeError as error:  # what scripts need is not installed
-        raise click.ClickException(str(error)) from error
-    try:
-        run(options, on_ready=functools.partial(_tell, ca_file=str(certificates.ca_file) if certificates else None))
-    except (RuntimeError, ValueError) as error:  # the port or the state file can't be used
-        raise click.ClickException(str(error)) from error
+    given = dict(given)
+    script, replies, recording = given.pop("script"), given["replies"], given["recording"]
+    tls = Certificates(given["host"]) if given["tls"] else False
+    scripted = EmulatorScript() if script is None else load_script(script)
+    if replies is not None and scripted.replies is not None:
+        raise ValueError("replies come from --script or from --replies, not from both")
+    values = {
+        "duration": parse_duration(given["duration"]),
+        "completion_duration": parse_duration(given["completion_duration"]),
+        "faults": scripted.faults,
+        "replies": scripted.replies if replies is None else load_function(replies),
+        "recording": None if recording is None else Recording.load(recording),
+        "auth": _accepted() if given["auth"] is None else given["auth"],
+        "quota": EmulatorQuota() if given["quota"] else None,
+        "tls": tls,
+    }
+    return EmulatorOptions(**{**given, **values})
 
 
 def _accepted() -> str | list[str]:
@@ -151,10 +132,44 @@ def _accepted() -> str | list[str]:
     return listed or "off"
 
 
-def _tell(address: str, ca_file: str | None) -> None:
+def _print_address(address: str, ca_file: str | None) -> None:
     print_text(address)
     if ca_file is None:
         click.echo(f"The emulator listens. To use it: export YAGRPC_EMULATOR_HOST={address}", err=True)
     else:
         print_text(ca_file)
         click.echo("The emulator listens with TLS. To use it: give clients the address and the certificate.", err=True)
+
+
+def _emulator(**given: Any) -> None:
+    """Run an emulator of the service.
+
+    It runs until Ctrl-C or SIGTERM. The first line of its output is its address, printed as soon as it listens; with
+    --tls the second line is the file with the certificate to trust. Programs that have YAGRPC_EMULATOR_HOST set to the
+    address use the emulator. Credentials to accept are read from YAGRPC_EMULATOR_ACCEPT, with commas between them.
+    """
+    from yagrpc.emulator import Certificates, run
+
+    try:
+        options = _read(given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except RuntimeError as error:  # a package that scripts need is not installed
+        raise click.ClickException(str(error)) from error
+    ca_file = str(options.tls.ca_file) if isinstance(options.tls, Certificates) else None
+    try:
+        run(options, on_ready=functools.partial(_print_address, ca_file=ca_file))
+    except (RuntimeError, ValueError) as error:  # the port or the state file can't be used
+        raise click.ClickException(str(error)) from error
+
+
+emulator = click.command(
+    "emulator",
+    epilog=examples(
+        "yagrpc emulator --duration 10",
+        "yagrpc emulator --duration lognormal:20,1 --state operations.db --script faults.yaml",
+        "YAGRPC_EMULATOR_ACCEPT='Api-Key abc,Bearer t1.def' yagrpc emulator --port 50051 --quota",
+        "yagrpc emulator --replies my_replies:answer",
+        "yagrpc emulator --recording answers.json --tls",
+    ),
+)(functools.reduce(lambda command, option: option(command), reversed(_options()), _emulator))

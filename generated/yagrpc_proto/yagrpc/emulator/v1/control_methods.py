@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class ControlService:
-    """Directs an emulator from outside, for tests in any language. It is served beside the emulated services where the
-    emulator was started with `--control`, on loopback only; its calls need no credential and are not counted.
+    """Controls an emulator from another process, for tests in any language. It is served beside the emulated services if the
+    emulator was started with `--control`, on loopback only. Its calls need no credential and are not counted.
     """
 
     AddFaults: Final[UnaryMethod[control_pb2.AddFaultsRequest, control_pb2.AddFaultsResponse]] = UnaryMethod(
@@ -22,46 +22,46 @@ class ControlService:
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:AddFaultsRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:AddFaultsResponse",
     )
-    """Lets rules hold from now on, after those that there are. One that is wrong is INVALID_ARGUMENT, and none holds."""
+    """Adds rules after the rules that exist. If one rule is wrong, the call ends with INVALID_ARGUMENT and adds none."""
 
     ClearFaults: Final[UnaryMethod[control_pb2.ClearFaultsRequest, control_pb2.ClearFaultsResponse]] = UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/ClearFaults",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ClearFaultsRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ClearFaultsResponse",
     )
-    """Lets no rule hold any more."""
+    """Removes all rules."""
 
     SetReplies: Final[UnaryMethod[control_pb2.SetRepliesRequest, control_pb2.SetRepliesResponse]] = UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/SetReplies",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:SetRepliesRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:SetRepliesResponse",
     )
-    """Replaces all scripted replies. What has been submitted before keeps the reply that it was promised."""
+    """Replaces all scripted replies. Operations that were submitted before keep the replies of that time."""
 
     AdvanceTime: Final[UnaryMethod[control_pb2.AdvanceTimeRequest, control_pb2.AdvanceTimeResponse]] = UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/AdvanceTime",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:AdvanceTimeRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:AdvanceTimeResponse",
     )
-    """Moves the emulator's clock: operations end, windows of quotas pass, tokens and results expire. It never goes back."""
+    """Moves the emulator's clock: operations end, quota windows pass, tokens and results expire. It never moves back."""
 
     ListOperations: Final[UnaryMethod[control_pb2.ListOperationsRequest, control_pb2.ListOperationsResponse]] = UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/ListOperations",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ListOperationsRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ListOperationsResponse",
     )
-    """Tells what operations there are, in the order of their submits, whatever their callers have been told."""
+    """Lists all operations in the order of their submits, with their real state, whatever faults their callers have seen."""
 
     ReadCounters: Final[UnaryMethod[control_pb2.ReadCountersRequest, control_pb2.ReadCountersResponse]] = UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/ReadCounters",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ReadCountersRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ReadCountersResponse",
     )
-    """Tells what has been counted since the start or the last reset."""
+    """Returns what has been counted since the start or the last reset."""
 
     Reset: Final[UnaryMethod[control_pb2.ResetRequest, control_pb2.ResetResponse]] = UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/Reset",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ResetRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ResetResponse",
     )
-    """Forgets operations, counters, the use of quotas, and all that this service has set but the time."""
+    """Removes operations, counters, the use of quotas, and all that this service has set, except the time."""

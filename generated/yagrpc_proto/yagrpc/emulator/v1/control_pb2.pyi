@@ -24,8 +24,11 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Fault(_message.Message):
-    """A rule: what befalls which calls. All its conditions have to hold; without any it befalls every call. Of several rules
-    all that fit a call befall it, in their order.
+    """A rule: an action, and the calls that it applies to. All conditions have to be met; a rule without conditions applies
+    to every call. All rules that apply to a call are carried out, in their order.
+
+    This message is the one schema of faults: script files are read as its JSON, and the classes of `yagrpc.emulator`
+    build it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -51,20 +54,22 @@ class Fault(_message.Message):
     OVERSIZE_FIELD_NUMBER: _builtins.int
     GARBAGE_FIELD_NUMBER: _builtins.int
     method: _builtins.str
-    """Calls of this method: a full path, or its end such as `OperationService/Get`, or a service's name. Empty for all."""
+    """Calls of this method: a full path, or its end such as `OperationService/Get`, or the name of a service. All methods
+    if not set.
+    """
     operation_id: _builtins.str
-    """By its id."""
+    """The id of the operation."""
     operation_number: _builtins.int
-    """By which it was in the order of submits, from 1."""
+    """The number of the operation in the order of submits, from 1."""
     probability: _builtins.float
-    """How likely each of these calls is befallen, from 0 to 1; 1 if not set."""
+    """The probability that the rule applies to each of these calls, from 0 to 1; 1 if not set."""
     seed: _builtins.int
-    """For the probability; the emulator's own decides if not set."""
+    """The seed of the probability; the emulator's own seed decides if not set."""
     times: _builtins.int
-    """At most so often; no limit if not set."""
+    """The rule applies at most so many times; no limit if not set."""
     @_builtins.property
     def calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Only these of the calls that meet the other conditions, counted from 1. Empty for all."""
+        """Only these of the calls that meet the other conditions, counted from 1. All calls if empty."""
 
     @_builtins.property
     def fail(self) -> _status_pb2.Status:
@@ -72,7 +77,7 @@ class Fault(_message.Message):
 
     @_builtins.property
     def delay(self) -> Global___Seconds:
-        """The call is looked at later."""
+        """The call is processed so much later."""
 
     @_builtins.property
     def take(self) -> Global___Seconds:
@@ -84,11 +89,11 @@ class Fault(_message.Message):
 
     @_builtins.property
     def expire_token(self) -> Global___Seconds:
-        """Every credential is refused once it is so old, counted from the first call with it."""
+        """Every credential is refused so long after the first call with it."""
 
     @_builtins.property
     def lose_reply(self) -> Global___LoseReply:
-        """The work is done, and the caller does not get to know."""
+        """The work is done, but the caller does not receive the reply."""
 
     @_builtins.property
     def drop_connection(self) -> Global___DropConnection:
@@ -96,7 +101,7 @@ class Fault(_message.Message):
 
     @_builtins.property
     def crash(self) -> Global___Crash:
-        """The emulator dies, and starts again."""
+        """The emulator crashes, and starts again."""
 
     @_builtins.property
     def wrong_type(self) -> Global___WrongType:
@@ -112,16 +117,16 @@ class Fault(_message.Message):
 
     @_builtins.property
     def oversize(self) -> Global___Oversize:
-        """Every message of the answer is so long."""
+        """Every message of the answer is enlarged."""
 
     @_builtins.property
     def garbage(self) -> Global___Garbage:
-        """Every message of the answer is replaced with bytes that are none."""
+        """Every message of the answer is replaced with bytes that are no message."""
 
     def __init__(
         self,
         *,
-        method: _builtins.str = ...,
+        method: _builtins.str | None = ...,
         calls: _abc.Iterable[_builtins.int] | None = ...,
         operation_id: _builtins.str = ...,
         operation_number: _builtins.int = ...,
@@ -142,10 +147,12 @@ class Fault(_message.Message):
         oversize: Global___Oversize | None = ...,
         garbage: Global___Garbage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_probability", b"_probability", "_seed", b"_seed", "_times", b"_times", "action", b"action", "crash", b"crash", "delay", b"delay", "drop_connection", b"drop_connection", "early_error", b"early_error", "expire_token", b"expire_token", "fail", b"fail", "garbage", b"garbage", "hang", b"hang", "lose_reply", b"lose_reply", "no_result", b"no_result", "operation", b"operation", "operation_id", b"operation_id", "operation_number", b"operation_number", "oversize", b"oversize", "probability", b"probability", "seed", b"seed", "take", b"take", "times", b"times", "wrong_type", b"wrong_type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_method", b"_method", "_probability", b"_probability", "_seed", b"_seed", "_times", b"_times", "action", b"action", "crash", b"crash", "delay", b"delay", "drop_connection", b"drop_connection", "early_error", b"early_error", "expire_token", b"expire_token", "fail", b"fail", "garbage", b"garbage", "hang", b"hang", "lose_reply", b"lose_reply", "method", b"method", "no_result", b"no_result", "operation", b"operation", "operation_id", b"operation_id", "operation_number", b"operation_number", "oversize", b"oversize", "probability", b"probability", "seed", b"seed", "take", b"take", "times", b"times", "wrong_type", b"wrong_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability", b"_probability", "_seed", b"_seed", "_times", b"_times", "action", b"action", "calls", b"calls", "crash", b"crash", "delay", b"delay", "drop_connection", b"drop_connection", "early_error", b"early_error", "expire_token", b"expire_token", "fail", b"fail", "garbage", b"garbage", "hang", b"hang", "lose_reply", b"lose_reply", "method", b"method", "no_result", b"no_result", "operation", b"operation", "operation_id", b"operation_id", "operation_number", b"operation_number", "oversize", b"oversize", "probability", b"probability", "seed", b"seed", "take", b"take", "times", b"times", "wrong_type", b"wrong_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_method", b"_method", "_probability", b"_probability", "_seed", b"_seed", "_times", b"_times", "action", b"action", "calls", b"calls", "crash", b"crash", "delay", b"delay", "drop_connection", b"drop_connection", "early_error", b"early_error", "expire_token", b"expire_token", "fail", b"fail", "garbage", b"garbage", "hang", b"hang", "lose_reply", b"lose_reply", "method", b"method", "no_result", b"no_result", "operation", b"operation", "operation_id", b"operation_id", "operation_number", b"operation_number", "oversize", b"oversize", "probability", b"probability", "seed", b"seed", "take", b"take", "times", b"times", "wrong_type", b"wrong_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__method: _TypeAlias = _typing.Literal["method"]  # noqa: Y015
+    _WhichOneofArgType__method: _TypeAlias = _typing.Literal["_method", b"_method"]  # noqa: Y015
     _WhichOneofReturnType__probability: _TypeAlias = _typing.Literal["probability"]  # noqa: Y015
     _WhichOneofArgType__probability: _TypeAlias = _typing.Literal["_probability", b"_probability"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
@@ -156,6 +163,8 @@ class Fault(_message.Message):
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["operation_id", "operation_number"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__method) -> _WhichOneofReturnType__method | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__probability) -> _WhichOneofReturnType__probability | None: ...
     @_typing.overload
@@ -171,7 +180,7 @@ Global___Fault: _TypeAlias = Fault  # noqa: Y015
 
 @_typing.final
 class Nothing(_message.Message):
-    """An action without anything to say."""
+    """An action without parameters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -188,23 +197,25 @@ Global___Nothing: _TypeAlias = Nothing  # noqa: Y015
 
 @_typing.final
 class Seconds(_message.Message):
-    """An action that is about a length of time."""
+    """An action with a length of time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SECONDS_FIELD_NUMBER: _builtins.int
     seconds: _builtins.float
-    """Seconds of the emulator's clock, 0 or more."""
+    """Seconds of the emulator's clock, 0 or more; infinity is allowed for `take` only. Required."""
     def __init__(
         self,
         *,
-        seconds: _builtins.float = ...,
+        seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seconds", b"_seconds", "seconds", b"seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seconds", b"_seconds", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seconds: _TypeAlias = _typing.Literal["seconds"]  # noqa: Y015
+    _WhichOneofArgType__seconds: _TypeAlias = _typing.Literal["_seconds", b"_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds) -> _WhichOneofReturnType__seconds | None: ...
 
 Global___Seconds: _TypeAlias = Seconds  # noqa: Y015
 
@@ -216,7 +227,7 @@ class LoseReply(_message.Message):
 
     CONNECTION_FIELD_NUMBER: _builtins.int
     connection: _builtins.bool
-    """Whether the whole connection is lost, or this one call."""
+    """Whether the whole connection is lost, or only this call."""
     def __init__(
         self,
         *,
@@ -254,61 +265,65 @@ Global___DropConnection: _TypeAlias = DropConnection  # noqa: Y015
 
 @_typing.final
 class Crash(_message.Message):
-    """How the emulator dies."""
+    """How the emulator crashes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    LOSE_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
     DOWN_FIELD_NUMBER: _builtins.int
-    lose: _builtins.bool
-    """Whether its operations are lost."""
+    keep: _builtins.bool
+    """Whether its operations exist after the restart; true if not set."""
     down: _builtins.float
     """Seconds of the emulator's clock before it listens again."""
     def __init__(
         self,
         *,
-        lose: _builtins.bool = ...,
+        keep: _builtins.bool | None = ...,
         down: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["down", b"down", "lose", b"lose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "down", b"down", "keep", b"keep"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
+    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
 
 Global___Crash: _TypeAlias = Crash  # noqa: Y015
 
 @_typing.final
 class WrongType(_message.Message):
-    """What a result is instead."""
+    """The type that a result has instead of its own."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TYPE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """Full name of a message that the emulator knows; `google.protobuf.Empty` if empty."""
+    """Full name of a message that the emulator knows; `google.protobuf.Empty` if not set."""
     def __init__(
         self,
         *,
-        type: _builtins.str = ...,
+        type: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_type", b"_type", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_type", b"_type", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
+    _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__type) -> _WhichOneofReturnType__type | None: ...
 
 Global___WrongType: _TypeAlias = WrongType  # noqa: Y015
 
 @_typing.final
 class Oversize(_message.Message):
-    """How long an answer is."""
+    """How large an answer is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_FIELD_NUMBER: _builtins.int
     size: _builtins.int
-    """Bytes; 6 MiB if not set."""
+    """Bytes of each message; 6 MiB if not set. A message that is larger by itself stays unchanged."""
     def __init__(
         self,
         *,
@@ -374,7 +389,7 @@ Global___AddFaultsRequest: _TypeAlias = AddFaultsRequest  # noqa: Y015
 
 @_typing.final
 class AddFaultsResponse(_message.Message):
-    """The rules hold."""
+    """The rules apply from now on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -391,7 +406,7 @@ Global___AddFaultsResponse: _TypeAlias = AddFaultsResponse  # noqa: Y015
 
 @_typing.final
 class ClearFaultsRequest(_message.Message):
-    """All rules are meant."""
+    """Removes all rules."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -408,7 +423,7 @@ Global___ClearFaultsRequest: _TypeAlias = ClearFaultsRequest  # noqa: Y015
 
 @_typing.final
 class ClearFaultsResponse(_message.Message):
-    """No rule holds."""
+    """No rule applies any more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -425,14 +440,14 @@ Global___ClearFaultsResponse: _TypeAlias = ClearFaultsResponse  # noqa: Y015
 
 @_typing.final
 class SetRepliesRequest(_message.Message):
-    """The replies that hold from now on."""
+    """The replies that apply from now on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reply]:
-        """Tried in their order; where none matches, the answer is made from the request."""
+        """Tried in their order; where none matches, the answer is built from the request."""
 
     def __init__(
         self,
@@ -449,7 +464,7 @@ Global___SetRepliesRequest: _TypeAlias = SetRepliesRequest  # noqa: Y015
 
 @_typing.final
 class Reply(_message.Message):
-    """What is said to which requests."""
+    """A reply, and the requests that it answers. Script files are read as this message's JSON too."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -483,7 +498,7 @@ Global___Reply: _TypeAlias = Reply  # noqa: Y015
 
 @_typing.final
 class SetRepliesResponse(_message.Message):
-    """The replies hold."""
+    """The replies apply from now on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -500,7 +515,7 @@ Global___SetRepliesResponse: _TypeAlias = SetRepliesResponse  # noqa: Y015
 
 @_typing.final
 class AdvanceTimeRequest(_message.Message):
-    """How the clock is moved; without anything it is only read."""
+    """How the clock is moved; without fields the clock is only read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -510,10 +525,10 @@ class AdvanceTimeRequest(_message.Message):
     seconds: _builtins.float
     """Forward by so many seconds."""
     frozen: _builtins.bool
-    """Whether it stands still from now on but for this call; as before if not set."""
+    """Whether the clock stops from now on, and moves by this call only; unchanged if not set."""
     @_builtins.property
     def to(self) -> _timestamp_pb2.Timestamp:
-        """To this time, which is not in its past."""
+        """To this time, which is not in the clock's past."""
 
     def __init__(
         self,
@@ -546,10 +561,10 @@ class AdvanceTimeResponse(_message.Message):
     NOW_FIELD_NUMBER: _builtins.int
     FROZEN_FIELD_NUMBER: _builtins.int
     frozen: _builtins.bool
-    """Whether it stands still."""
+    """Whether the clock is stopped."""
     @_builtins.property
     def now(self) -> _timestamp_pb2.Timestamp:
-        """What time it is now."""
+        """The time now."""
 
     def __init__(
         self,
@@ -567,7 +582,7 @@ Global___AdvanceTimeResponse: _TypeAlias = AdvanceTimeResponse  # noqa: Y015
 
 @_typing.final
 class ListOperationsRequest(_message.Message):
-    """All operations are meant."""
+    """Lists all operations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -621,18 +636,18 @@ class OperationRecord(_message.Message):
     id: _builtins.str
     """Its id."""
     number: _builtins.int
-    """Which it was in the order of submits, from 1."""
+    """Its number in the order of submits, from 1."""
     done: _builtins.bool
     """Whether it is done."""
     deliveries: _builtins.int
-    """How many answers have told its end."""
+    """How many answers have contained its result or error."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was submitted."""
 
     @_builtins.property
     def ends_at(self) -> _timestamp_pb2.Timestamp:
-        """When it is or was done; not set for one that never is."""
+        """When it is done; not set if it never ends."""
 
     def __init__(
         self,
@@ -654,7 +669,7 @@ Global___OperationRecord: _TypeAlias = OperationRecord  # noqa: Y015
 
 @_typing.final
 class ReadCountersRequest(_message.Message):
-    """All counters are meant."""
+    """Reads all counters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -671,7 +686,7 @@ Global___ReadCountersRequest: _TypeAlias = ReadCountersRequest  # noqa: Y015
 
 @_typing.final
 class ReadCountersResponse(_message.Message):
-    """What has been counted."""
+    """All counters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -695,7 +710,7 @@ Global___ReadCountersResponse: _TypeAlias = ReadCountersResponse  # noqa: Y015
 
 @_typing.final
 class MethodCounters(_message.Message):
-    """What has been counted of a method."""
+    """The counters of a method."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -729,12 +744,12 @@ class MethodCounters(_message.Message):
     calls: _builtins.int
     """How many calls have arrived."""
     generations: _builtins.int
-    """How many of them were taken up: from there on the service would bill them."""
+    """How many of them were accepted as generations: the service would bill these."""
     most_in_a_second: _builtins.int
-    """The most that arrived within any second of the emulator's clock."""
+    """The most calls that arrived within any second of the emulator's clock."""
     @_builtins.property
     def refusals(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
-        """How many of them ended with a status other than OK, by the code's number."""
+        """How many of them ended with a status other than OK, by the number of the code."""
 
     def __init__(
         self,
@@ -755,7 +770,7 @@ Global___MethodCounters: _TypeAlias = MethodCounters  # noqa: Y015
 
 @_typing.final
 class ResetRequest(_message.Message):
-    """Everything is meant."""
+    """Removes everything."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -772,7 +787,7 @@ Global___ResetRequest: _TypeAlias = ResetRequest  # noqa: Y015
 
 @_typing.final
 class ResetResponse(_message.Message):
-    """Everything is forgotten."""
+    """Everything is removed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

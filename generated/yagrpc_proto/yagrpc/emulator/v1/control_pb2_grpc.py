@@ -7,8 +7,8 @@ import grpc
 from yagrpc_proto.yagrpc.emulator.v1 import control_pb2 as yagrpc__proto_dot_yagrpc_dot_emulator_dot_v1_dot_control__pb2
 
 class ControlServiceStub(object):
-    """Directs an emulator from outside, for tests in any language. It is served beside the emulated services where the
-    emulator was started with `--control`, on loopback only; its calls need no credential and are not counted.
+    """Controls an emulator from another process, for tests in any language. It is served beside the emulated services if the
+    emulator was started with `--control`, on loopback only. Its calls need no credential and are not counted.
     """
 
     def __init__(self, channel):
@@ -54,54 +54,54 @@ class ControlServiceStub(object):
                 _registered_method=True)
 
 class ControlServiceServicer(object):
-    """Directs an emulator from outside, for tests in any language. It is served beside the emulated services where the
-    emulator was started with `--control`, on loopback only; its calls need no credential and are not counted.
+    """Controls an emulator from another process, for tests in any language. It is served beside the emulated services if the
+    emulator was started with `--control`, on loopback only. Its calls need no credential and are not counted.
     """
 
     def AddFaults(self, request, context):
-        """Lets rules hold from now on, after those that there are. One that is wrong is INVALID_ARGUMENT, and none holds.
+        """Adds rules after the rules that exist. If one rule is wrong, the call ends with INVALID_ARGUMENT and adds none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClearFaults(self, request, context):
-        """Lets no rule hold any more.
+        """Removes all rules.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetReplies(self, request, context):
-        """Replaces all scripted replies. What has been submitted before keeps the reply that it was promised.
+        """Replaces all scripted replies. Operations that were submitted before keep the replies of that time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AdvanceTime(self, request, context):
-        """Moves the emulator's clock: operations end, windows of quotas pass, tokens and results expire. It never goes back.
+        """Moves the emulator's clock: operations end, quota windows pass, tokens and results expire. It never moves back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOperations(self, request, context):
-        """Tells what operations there are, in the order of their submits, whatever their callers have been told.
+        """Lists all operations in the order of their submits, with their real state, whatever faults their callers have seen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadCounters(self, request, context):
-        """Tells what has been counted since the start or the last reset.
+        """Returns what has been counted since the start or the last reset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reset(self, request, context):
-        """Forgets operations, counters, the use of quotas, and all that this service has set but the time.
+        """Removes operations, counters, the use of quotas, and all that this service has set, except the time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,8 +152,8 @@ def add_ControlServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ControlService(object):
-    """Directs an emulator from outside, for tests in any language. It is served beside the emulated services where the
-    emulator was started with `--control`, on loopback only; its calls need no credential and are not counted.
+    """Controls an emulator from another process, for tests in any language. It is served beside the emulated services if the
+    emulator was started with `--control`, on loopback only. Its calls need no credential and are not counted.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ig
     ...
 
 class ControlServiceStub:
-    """Directs an emulator from outside, for tests in any language. It is served beside the emulated services where the
-    emulator was started with `--control`, on loopback only; its calls need no credential and are not counted.
+    """Controls an emulator from another process, for tests in any language. It is served beside the emulated services if the
+    emulator was started with `--control`, on loopback only. Its calls need no credential and are not counted.
     """
 
     @_typing.overload
@@ -35,45 +35,45 @@ class ControlServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ControlServiceAsyncStub: ...
     AddFaults: _grpc.UnaryUnaryMultiCallable[_control_pb2.AddFaultsRequest, _control_pb2.AddFaultsResponse]
-    """Lets rules hold from now on, after those that there are. One that is wrong is INVALID_ARGUMENT, and none holds."""
+    """Adds rules after the rules that exist. If one rule is wrong, the call ends with INVALID_ARGUMENT and adds none."""
     ClearFaults: _grpc.UnaryUnaryMultiCallable[_control_pb2.ClearFaultsRequest, _control_pb2.ClearFaultsResponse]
-    """Lets no rule hold any more."""
+    """Removes all rules."""
     SetReplies: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetRepliesRequest, _control_pb2.SetRepliesResponse]
-    """Replaces all scripted replies. What has been submitted before keeps the reply that it was promised."""
+    """Replaces all scripted replies. Operations that were submitted before keep the replies of that time."""
     AdvanceTime: _grpc.UnaryUnaryMultiCallable[_control_pb2.AdvanceTimeRequest, _control_pb2.AdvanceTimeResponse]
-    """Moves the emulator's clock: operations end, windows of quotas pass, tokens and results expire. It never goes back."""
+    """Moves the emulator's clock: operations end, quota windows pass, tokens and results expire. It never moves back."""
     ListOperations: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListOperationsRequest, _control_pb2.ListOperationsResponse]
-    """Tells what operations there are, in the order of their submits, whatever their callers have been told."""
+    """Lists all operations in the order of their submits, with their real state, whatever faults their callers have seen."""
     ReadCounters: _grpc.UnaryUnaryMultiCallable[_control_pb2.ReadCountersRequest, _control_pb2.ReadCountersResponse]
-    """Tells what has been counted since the start or the last reset."""
+    """Returns what has been counted since the start or the last reset."""
     Reset: _grpc.UnaryUnaryMultiCallable[_control_pb2.ResetRequest, _control_pb2.ResetResponse]
-    """Forgets operations, counters, the use of quotas, and all that this service has set but the time."""
+    """Removes operations, counters, the use of quotas, and all that this service has set, except the time."""
 
 @_typing.type_check_only
 class ControlServiceAsyncStub(ControlServiceStub):
-    """Directs an emulator from outside, for tests in any language. It is served beside the emulated services where the
-    emulator was started with `--control`, on loopback only; its calls need no credential and are not counted.
+    """Controls an emulator from another process, for tests in any language. It is served beside the emulated services if the
+    emulator was started with `--control`, on loopback only. Its calls need no credential and are not counted.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AddFaults: _aio.UnaryUnaryMultiCallable[_control_pb2.AddFaultsRequest, _control_pb2.AddFaultsResponse]  # type: ignore[assignment]
-    """Lets rules hold from now on, after those that there are. One that is wrong is INVALID_ARGUMENT, and none holds."""
+    """Adds rules after the rules that exist. If one rule is wrong, the call ends with INVALID_ARGUMENT and adds none."""
     ClearFaults: _aio.UnaryUnaryMultiCallable[_control_pb2.ClearFaultsRequest, _control_pb2.ClearFaultsResponse]  # type: ignore[assignment]
-    """Lets no rule hold any more."""
+    """Removes all rules."""
     SetReplies: _aio.UnaryUnaryMultiCallable[_control_pb2.SetRepliesRequest, _control_pb2.SetRepliesResponse]  # type: ignore[assignment]
-    """Replaces all scripted replies. What has been submitted before keeps the reply that it was promised."""
+    """Replaces all scripted replies. Operations that were submitted before keep the replies of that time."""
     AdvanceTime: _aio.UnaryUnaryMultiCallable[_control_pb2.AdvanceTimeRequest, _control_pb2.AdvanceTimeResponse]  # type: ignore[assignment]
-    """Moves the emulator's clock: operations end, windows of quotas pass, tokens and results expire. It never goes back."""
+    """Moves the emulator's clock: operations end, quota windows pass, tokens and results expire. It never moves back."""
     ListOperations: _aio.UnaryUnaryMultiCallable[_control_pb2.ListOperationsRequest, _control_pb2.ListOperationsResponse]  # type: ignore[assignment]
-    """Tells what operations there are, in the order of their submits, whatever their callers have been told."""
+    """Lists all operations in the order of their submits, with their real state, whatever faults their callers have seen."""
     ReadCounters: _aio.UnaryUnaryMultiCallable[_control_pb2.ReadCountersRequest, _control_pb2.ReadCountersResponse]  # type: ignore[assignment]
-    """Tells what has been counted since the start or the last reset."""
+    """Returns what has been counted since the start or the last reset."""
     Reset: _aio.UnaryUnaryMultiCallable[_control_pb2.ResetRequest, _control_pb2.ResetResponse]  # type: ignore[assignment]
-    """Forgets operations, counters, the use of quotas, and all that this service has set but the time."""
+    """Removes operations, counters, the use of quotas, and all that this service has set, except the time."""
 
 class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Directs an emulator from outside, for tests in any language. It is served beside the emulated services where the
-    emulator was started with `--control`, on loopback only; its calls need no credential and are not counted.
+    """Controls an emulator from another process, for tests in any language. It is served beside the emulated services if the
+    emulator was started with `--control`, on loopback only. Its calls need no credential and are not counted.
     """
 
     @_abc_1.abstractmethod
@@ -82,7 +82,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.AddFaultsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.AddFaultsResponse, _abc.Awaitable[_control_pb2.AddFaultsResponse]]:
-        """Lets rules hold from now on, after those that there are. One that is wrong is INVALID_ARGUMENT, and none holds."""
+        """Adds rules after the rules that exist. If one rule is wrong, the call ends with INVALID_ARGUMENT and adds none."""
 
     @_abc_1.abstractmethod
     def ClearFaults(
@@ -90,7 +90,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ClearFaultsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ClearFaultsResponse, _abc.Awaitable[_control_pb2.ClearFaultsResponse]]:
-        """Lets no rule hold any more."""
+        """Removes all rules."""
 
     @_abc_1.abstractmethod
     def SetReplies(
@@ -98,7 +98,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.SetRepliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.SetRepliesResponse, _abc.Awaitable[_control_pb2.SetRepliesResponse]]:
-        """Replaces all scripted replies. What has been submitted before keeps the reply that it was promised."""
+        """Replaces all scripted replies. Operations that were submitted before keep the replies of that time."""
 
     @_abc_1.abstractmethod
     def AdvanceTime(
@@ -106,7 +106,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.AdvanceTimeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.AdvanceTimeResponse, _abc.Awaitable[_control_pb2.AdvanceTimeResponse]]:
-        """Moves the emulator's clock: operations end, windows of quotas pass, tokens and results expire. It never goes back."""
+        """Moves the emulator's clock: operations end, quota windows pass, tokens and results expire. It never moves back."""
 
     @_abc_1.abstractmethod
     def ListOperations(
@@ -114,7 +114,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ListOperationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ListOperationsResponse, _abc.Awaitable[_control_pb2.ListOperationsResponse]]:
-        """Tells what operations there are, in the order of their submits, whatever their callers have been told."""
+        """Lists all operations in the order of their submits, with their real state, whatever faults their callers have seen."""
 
     @_abc_1.abstractmethod
     def ReadCounters(
@@ -122,7 +122,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ReadCountersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ReadCountersResponse, _abc.Awaitable[_control_pb2.ReadCountersResponse]]:
-        """Tells what has been counted since the start or the last reset."""
+        """Returns what has been counted since the start or the last reset."""
 
     @_abc_1.abstractmethod
     def Reset(
@@ -130,6 +130,6 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.ResetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ResetResponse, _abc.Awaitable[_control_pb2.ResetResponse]]:
-        """Forgets operations, counters, the use of quotas, and all that this service has set but the time."""
+        """Removes operations, counters, the use of quotas, and all that this service has set, except the time."""
 
 def add_ControlServiceServicer_to_server(servicer: ControlServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

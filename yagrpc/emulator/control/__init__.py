@@ -1,0 +1,1 @@
+"""The control service, and its client for tests in Python."""

@@ -1,0 +1,1 @@
+"""Scripted faults: their schema, the classes that build them, and how they are applied to calls."""

@@ -1,0 +1,193 @@
+"""The steps of every call before its servicer: the call is recorded, gets its response headers, and is admitted or not.
+
+The order is recording, scripted faults, credential, folder, quota, headers, servicer (which validates). A call with a
+refused credential uses no quota, a call with a refused request does: the service's order is not documented.
+
+Rules: the only place that ends a call with a status; everything else raises `Refusal`. Handlers are wrapped once, when
+they are registered: an interceptor would cost every call a coroutine and a handler of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from yagrpc.emulator import paths
+from yagrpc.emulator.cloud.auth import check_folder
+from yagrpc.emulator.received import CURRENT, Received
+from yagrpc.emulator.refusal import Refusal
+from yagrpc.emulator.state import State
+
+__all__ = ["CLIENT_REQUEST_ID", "HEADERS_LAST", "REQUEST_ID", "SERVER_TRACE_ID", "Pipeline"]
+
+REQUEST_ID = "x-request-id"
+SERVER_TRACE_ID = "x-server-trace-id"
+CLIENT_REQUEST_ID = "x-client-request-id"
+
+HEADERS_LAST: Final = frozenset({paths.OPERATION_GET})
+"""Methods whose successful answers have the headers behind the message, where gRPC sends them together with the status:
+a write of their own, before the message, costs a quarter of the whole call. The headers of the operation service are
+not documented, and clients are advised to read both places.
+These calls have no `x-server-trace-id`, which belongs to the work of a model."""
+
+_UNLIMITED: Final = contextlib.nullcontext()
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Pipeline(grpc.GenericRpcHandler):
+    """Serves the methods of the emulated services; other services (health, reflection) do not pass it.
+
+    Args:
+        state: The emulated cloud.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._handlers: dict[str, _Handler] = {}
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The methods that are served."""
+        return frozenset(self._handlers)
+
+    @property
+    def registry(self) -> grpc.aio.Server:
+        """What the generated `add_..._to_server` functions receive in place of a server."""
+        return cast("grpc.aio.Server", _Registry(self))
+
+    def register(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Register the handlers of a service, by the names of its methods."""
+        for name, handler in handlers.items():
+            path = f"/{service}/{name}"
+            if handler.response_streaming:
+                self._handlers[path] = grpc.unary_stream_rpc_method_handler(
+                    self._streaming(path, handler.unary_stream),
+                    handler.request_deserializer,
+                    _or_bytes(handler.response_serializer),
+                )
+            else:
+                self._handlers[path] = grpc.unary_unary_rpc_method_handler(
+                    self._unary(path, handler.unary_unary),
+                    handler.request_deserializer,
+                    _or_bytes(handler.response_serializer),
+                )
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
+        """Count a call that has arrived; returns its handler to gRPC."""
+        path = handler_call_details.method
+        handler = self._handlers.get(path)
+        if handler is not None or path.startswith(paths.CLOUD):
+            self._state.received.count(path, self._state.clock.now())
+            if handler is None:
+                self._state.received.refuse(path, grpc.StatusCode.UNIMPLEMENTED)
+        return handler
+
+    def _unary(self, path: str, servicer: Any) -> Any:
+        state, headers_last = self._state, path in HEADERS_LAST
+
+        async def call(request: Message, context: _Context) -> Any:
+            received, headers = self._record(path, request, context)
+            headers_sent = False
+            faults = state.faults.take(received)
+            try:
+                if faults is not None:
+                    await faults.before(context, headers[0][1])
+                self._authorize(received, headers)
+                with state.quotas.admit(path, received.at) if state.quotas.limits(path) else _UNLIMITED:
+                    if not headers_last and not (faults is not None and faults.silent):
+                        headers_sent = True
+                        await context.send_initial_metadata(headers)
+                    answer = await servicer(request, context)
+                if faults is not None:
+                    answer = await faults.after(answer, context)
+                if not headers_sent:
+                    context.set_trailing_metadata(headers)
+                return answer
+            except Refusal as refusal:
+                silent = headers_sent or (faults is not None and faults.silent)
+                await self._refuse(path, refusal, context, () if silent else headers)
+
+        return call
+
+    def _streaming(self, path: str, servicer: Any) -> Any:
+        state = self._state
+
+        # With `write`, not as a generator: gRPC leaves the generator of a cancelled call to the garbage collector, and
+        # the call's place under the quota of running completions would be released at some later time.
+        async def call(request: Message, context: _Context) -> None:
+            received, headers = self._record(path, request, context)
+            headers_sent = False
+            faults = state.faults.take(received)
+            try:
+                if faults is not None:
+                    await faults.before(context, headers[0][1])
+                self._authorize(received, headers)
+                with state.quotas.admit(path, received.at) if state.quotas.limits(path) else _UNLIMITED:
+                    if not (faults is not None and faults.silent):
+                        headers_sent = True
+                        await context.send_initial_metadata(headers)
+                    async with contextlib.aclosing(servicer(request, context)) as messages:
+                        async for message in messages:
+                            await context.write(message if faults is None else await faults.each(message, context))
+                if faults is not None:
+                    await faults.last(context)
+            except Refusal as refusal:
+                silent = headers_sent or (faults is not None and faults.silent)
+                await self._refuse(path, refusal, context, () if silent else headers)
+
+        return call
+
+    def _record(self, path: str, request: Message, context: _Context) -> tuple[Received, tuple[tuple[str, str], ...]]:
+        """Record a call; returns the record and the call's response headers."""
+        state = self._state
+        metadata = dict(context.invocation_metadata() or ())
+        received = Received(path, metadata, request, state.clock.now())
+        CURRENT.set(received)
+        state.received.keep(received)
+        headers: tuple[tuple[str, str], ...] = ((REQUEST_ID, state.new_request_id()),)
+        if path not in HEADERS_LAST:
+            headers = (*headers, (SERVER_TRACE_ID, state.new_request_id()))
+        if CLIENT_REQUEST_ID in metadata:
+            return received, (*headers, (CLIENT_REQUEST_ID, str(metadata[CLIENT_REQUEST_ID])))
+        return received, headers
+
+    def _authorize(self, received: Received, headers: tuple[tuple[str, str], ...]) -> None:
+        if received.path not in paths.OPEN_TO_ALL:
+            authorization = str(received.metadata.get("authorization", ""))
+            self._state.guard.check(authorization, received.at, headers[0][1])
+            if self._state.options.folder is not None:
+                check_folder(getattr(received.request, "model_uri", ""), self._state.options.folder)
+
+    async def _refuse(
+        self, path: str, refusal: Refusal, context: _Context, headers: tuple[tuple[str, str], ...]
+    ) -> None:
+        self._state.received.refuse(path, refusal.code)
+        if headers:
+            await context.send_initial_metadata(headers)
+        await context.abort(refusal.code, refusal.message, refusal.trailer)
+
+
+class _Registry:
+    """The two methods of a server that generated code calls; the second one receives everything that is needed."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        pass
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        self._pipeline.register(service, handlers)
+
+
+def _or_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """A serializer that leaves bytes unchanged: enlarged answers, and scripted garbage."""
+    assert serialize is not None, "generated handlers have a serializer"
+    return lambda message: message if isinstance(message, bytes) else serialize(message)

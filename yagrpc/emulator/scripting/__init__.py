@@ -1,0 +1,1 @@
+"""What a user scripts: replies, script files, recordings."""
