@@ -446,6 +446,7 @@ def test_an_acceptance_without_an_id_is_told(subject: Any, served: Any) -> None:
 def test_a_submit_that_the_quota_refused_is_sent_again(subject: Any, served: Any) -> None:
     def submit(request: Any, context: grpc.ServicerContext) -> Any:
         if len(served.calls) < 3:
+            context.set_trailing_metadata((("x-request-id", "theirs"),))  # as the service does: it proves who refused
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the quota is used up")
         return _pb.operation_pb2.Operation(id="op1")
 

@@ -113,7 +113,12 @@ class Service(grpc.GenericRpcHandler):
 
 
 def refuse(code: grpc.StatusCode, *trailing: tuple[str, str | bytes]) -> Fault:
-    """Refuse before anything starts."""
+    """Refuse before anything starts, as the service does: with its ids, which prove that it was the service."""
+    return bare(code, ("x-request-id", "theirs"), *trailing)
+
+
+def bare(code: grpc.StatusCode, *trailing: tuple[str, str | bytes]) -> Fault:
+    """Refuse before anything starts, with no other metadata than these."""
 
     def fault(service: Service, context: grpc.ServicerContext, body: bytes) -> bytes:
         context.set_trailing_metadata(trailing)

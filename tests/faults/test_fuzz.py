@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 import yagrpc
 from yagrpc import _pb, methods
+from yagrpc._core.call.call import Call
+from yagrpc._core.call.policy import policy_of
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.status import call_error
-from yagrpc._core.flow import Call
+from yagrpc._core.failure.status import Unreadable, call_error
 from yagrpc._core.operation.view import OperationView
-from yagrpc._grpc.deserializers import Unreadable, reader
+from yagrpc._grpc.deserializers import deserializer
+from yagrpc._grpc.runtime import RUNTIME
+from yagrpc._grpc.status import status_of
 from yagrpc._services.text import completion_request, completion_type
 from yagrpc._services.tokenizer import tokenize_request
 from yagrpc.results import Chunk, Completion, Tokens
@@ -64,7 +67,7 @@ wire = st.one_of(
 @examples
 @given(data=wire)
 def test_any_bytes_as_a_completion(data: bytes) -> None:
-    response = reader(methods.TextGenerationService.Completion, -1)(data)
+    response = deserializer(methods.TextGenerationService.Completion, -1)(data)
     if isinstance(response, Unreadable):
         return
     for kind in (Completion, Chunk):
@@ -77,7 +80,7 @@ def test_any_bytes_as_a_completion(data: bytes) -> None:
 @examples
 @given(data=wire)
 def test_any_bytes_as_tokens(data: bytes) -> None:
-    response = reader(methods.TokenizerService.Tokenize, -1)(data)
+    response = deserializer(methods.TokenizerService.Tokenize, -1)(data)
     if not isinstance(response, Unreadable):
         tokens = Tokens(response)
         looked_at(tokens)
@@ -87,7 +90,7 @@ def test_any_bytes_as_tokens(data: bytes) -> None:
 @examples
 @given(data=wire, done=st.booleans())
 def test_any_bytes_as_an_operation(data: bytes, done: bool) -> None:
-    operation = reader(methods.OperationService.Get, -1)(data)
+    operation = deserializer(methods.OperationService.Get, -1)(data)
     if isinstance(operation, Unreadable):
         return
     operation.done = done or operation.done
@@ -134,8 +137,9 @@ def test_any_status_as_a_failure(number: int, message: str, details: Any, pushba
     code = next(code for code in grpc.StatusCode if code.value[0] == number)
     pairs = [("grpc-status-details-bin", details), *([("grpc-retry-pushback-ms", pushback)] if pushback else [])]
     failure = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*pairs), message)
-    call: Call[Any, Any] = Call(methods.TokenizerService.Tokenize, object(), 1.0, (), "mine")
-    error = call_error(failure, call, "host:1", 1)
+    method = methods.TokenizerService.Tokenize
+    call: Call[Any, Any] = Call(method, policy_of(method), object(), 1.0, (), "mine")
+    error = call_error(status_of(failure), call, endpoint="host:1", attempts=1)
     told(error)
     assert error.retry_after is None or error.retry_after >= -1
 
@@ -163,6 +167,7 @@ PARAMETERS = [
 def core() -> ClientCore:
     """A client's settings."""
     return ClientCore(
+        RUNTIME,
         folder_id="f",
         credentials=yagrpc.NoCredentials(),
         model="yandexgpt",
@@ -229,7 +234,7 @@ def test_any_operation_that_is_attached(operation_id: Any, target: Any) -> None:
 
 def test_what_does_not_parse_is_no_decode_error() -> None:
     """The reader keeps protobuf's own error to itself."""
-    answer = reader(methods.OperationService.Get, -1)(b"\xff\xff")
+    answer = deserializer(methods.OperationService.Get, -1)(b"\xff\xff")
     assert isinstance(answer, Unreadable)
     with pytest.raises(DecodeError):
         _pb.operation_pb2.Operation.FromString(b"\xff\xff")

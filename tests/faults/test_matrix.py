@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 import yagrpc
-from tests.faults.conftest import CALLS, SEEN, close_half, cut, drop, garble, hang, refuse, swell
+from tests.faults.conftest import CALLS, SEEN, bare, close_half, cut, drop, garble, hang, refuse, swell
 
 ANSWER = "answered"
 S = grpc.StatusCode
@@ -36,6 +36,7 @@ AMBIGUOUS = yagrpc.AmbiguousSubmitError
 ROWS = {
     "nothing": Row(None, ANSWER, ANSWER, ANSWER),
     "quota refused (RESOURCE_EXHAUSTED)": Row(refuse(S.RESOURCE_EXHAUSTED), ANSWER, ANSWER, ANSWER),
+    "RESOURCE_EXHAUSTED, perhaps of gRPC's own": Row(bare(S.RESOURCE_EXHAUSTED), AMBIGUOUS, ANSWER, ANSWER),
     "UNAVAILABLE after it ran": Row(drop(S.UNAVAILABLE), AMBIGUOUS, ANSWER, ANSWER),
     "INTERNAL after it ran": Row(drop(S.INTERNAL), AMBIGUOUS, ANSWER, ANSWER),
     "ABORTED after it ran": Row(drop(S.ABORTED), AMBIGUOUS, ANSWER, ANSWER),
@@ -169,17 +170,18 @@ def test_the_service_says_when_to_try_again(subject: Any, service: Any, trailing
     assert isinstance(seen, yagrpc.ResourceExhaustedError if attempts == 1 else yagrpc.Completion)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["own", "host"])
 @pytest.mark.parametrize(("trailing", "attempts"), [((), 1), ((("date", "today"),), 2)], ids=["silent", "spoke"])
-def test_with_a_channel_of_the_hosts_only_the_services_own_word_counts(
-    subject: Any, service: Any, trailing: Any, attempts: int
+def test_on_any_channel_only_the_services_own_word_counts(
+    subject: Any, service: Any, trailing: Any, attempts: int, own: bool
 ) -> None:
-    service.fault = refuse(S.RESOURCE_EXHAUSTED, *trailing)
+    service.fault = bare(S.RESOURCE_EXHAUSTED, *trailing)
     address = f"127.0.0.1:{service.port}"
     channel = subject.in_loop(lambda: (grpc if subject.kind == "sync" else grpc.aio).insecure_channel(address))
-    client = subject.client(endpoint=address, plaintext=True, channel=channel)
+    client = subject.client(endpoint=address, plaintext=True, **({} if own else {"channel": channel}))
     seen = outcome(subject, lambda: subject(client.completion("hello")))
     assert service.seen["completion"] == attempts
-    assert isinstance(seen, yagrpc.ResourceExhaustedError if attempts == 1 else yagrpc.Completion)
+    assert isinstance(seen, yagrpc.AmbiguousSubmitError if attempts == 1 else yagrpc.Completion)
     subject(channel.close())
 
 

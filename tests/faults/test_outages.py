@@ -60,9 +60,9 @@ def test_waits_outlive_a_killed_server(
         restarted[0].wait()
     texts = [getattr(outcome, "text", repr(outcome)) for outcome in outcomes]
     assert all(f'"text {number}"' in text for number, text in enumerate(texts)), texts
-    told = [record.message for record in caplog.records if "looking at operations" in record.message]
-    assert told[0].startswith("looking at operations fails, it is tried until it works: UNAVAILABLE")
-    assert told[-1].startswith("looking at operations works again")
+    told = [record.message for record in caplog.records if "polling operations" in record.message]
+    assert told[0].startswith("polling operations fails, it is retried until it works: UNAVAILABLE")
+    assert told[-1].startswith("polling operations works again")
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_slow_way_delays_and_loses_nothing(subject: Any, service: Any, proxy: 
     assert subject(client.operation("op1").result(timeout=30)).text == "an answer"
 
 
-def test_what_a_wait_rides_out_is_told(subject: Any, service: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wait_that_outlives_a_failure_logs_it(subject: Any, service: Any, caplog: pytest.LogCaptureFixture) -> None:
     from tests.faults.conftest import drop
 
     service.fault = drop(grpc.StatusCode.UNAVAILABLE)
@@ -101,7 +101,7 @@ def test_what_a_wait_rides_out_is_told(subject: Any, service: Any, caplog: pytes
     subject(operation.result(timeout=30))
     assert operation.last_error is None
     told = [record.getMessage() for record in caplog.records if record.name == "yagrpc.operations"]
-    assert any("looking at operations fails" in line and "op1" in line for line in told)
+    assert any("polling operations fails" in line and "op1" in line for line in told)
     assert any("works again, after 1 failed" in line for line in told)
 
 

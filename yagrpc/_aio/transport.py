@@ -335,15 +335,16 @@ class AsyncTransport:
         """What an error of gRPC's use stands for: a channel that its host, or this client, has closed; or itself."""
         if not isinstance(effect, (Send, Connect)):
             return error
-        try:
-            self._channel(effect.call.method).get_state()
-        except grpc.aio.UsageError:
-            closed = ClientClosedError(effect.call.operation_id)
-            closed.__cause__ = error
-            return closed
-        except ClientClosedError as closed:
-            return closed
-        return error
+        if not self._closed:
+            try:
+                state = self._channel(effect.call.method).get_state()
+            except grpc.aio.UsageError:  # as older versions of gRPC say it
+                state = grpc.ChannelConnectivity.SHUTDOWN
+            if state is not grpc.ChannelConnectivity.SHUTDOWN:
+                return error
+        closed = ClientClosedError(effect.call.operation_id)
+        closed.__cause__ = error
+        return closed
 
 
 class Responses:

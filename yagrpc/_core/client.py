@@ -98,7 +98,7 @@ class ClientCore:
         self.quota = quota
         self.polling = polling
         self.data_logging = data_logging
-        self.events = hub_of(events, texts=config.logs_texts())
+        self.events = hub_of(events, texts=config.logs_texts)
         self.gates = Gates(quota, runtime.make_lock)
         self.routes: dict[AnyMethod, Route] = {}
         self._policies: dict[AnyMethod, Policy] = {}

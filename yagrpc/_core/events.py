@@ -181,10 +181,10 @@ class LogEvents(Events):
     credential, never. Every record has the ids in its `extra` as well.
 
     Args:
-        texts: Whether requests and answers are logged whole.
+        texts: Whether requests and answers are logged whole; asked at each line.
     """
 
-    def __init__(self, *, texts: bool = False) -> None:
+    def __init__(self, *, texts: Callable[[], bool]) -> None:
         self._texts = texts
         self._failed_polls = 0
 
@@ -262,17 +262,17 @@ class LogEvents(Events):
         )
 
     def _text(self, call: Call[Any, Any], message: Any) -> str:
-        if not self._texts or not call.policy.credential or not hasattr(message, "ByteSize"):
+        if not self._texts() or not call.policy.credential or not hasattr(message, "ByteSize"):
             return ""  # what goes without a credential may be the exchange of one
         return f": {' '.join(str(message).split())}"
 
 
-def hub_of(given: Events | Iterable[Events] | None, *, texts: bool) -> Hub:
+def hub_of(given: Events | Iterable[Events] | None, *, texts: Callable[[], bool]) -> Hub:
     """The listeners of a client: the logs, and those that its user gave.
 
     Args:
         given: One listener, several, or none.
-        texts: Whether requests and answers are logged whole.
+        texts: Whether requests and answers are logged whole; asked at each line.
 
     Raises:
         ConfigError: Something else is among them.
