@@ -197,7 +197,8 @@ class AsyncClient(Methods):
             CallError: The service refused, or could not be reached.
             AmbiguousSubmitError: A long-running call failed after it may have reached the service.
         """
-        check_parameters("call", parameters)
+        if parameters:
+            check_parameters("call", parameters)
         if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
             request = AsyncRequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):

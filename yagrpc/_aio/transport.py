@@ -20,9 +20,10 @@ from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.call.call import AnyMethod, Call
 from yagrpc._core.call.metadata import request_ids
-from yagrpc._core.client import ClientCore, request_error
+from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
+from yagrpc._core.send import request_error
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger

@@ -22,7 +22,7 @@ from yagrpc._core.endpoints import Directory
 from yagrpc._core.events import Events, hub_of
 from yagrpc._core.failure.status import RpcStatus, Unreadable, unreadable
 from yagrpc._core.quota.gates import Gates, Limit, Limits
-from yagrpc._core.send import Route, broken_stream, no_result, send_call
+from yagrpc._core.send import Route, broken_stream, no_result, request_error, send_call
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
@@ -155,7 +155,7 @@ class ClientCore:
         needs_token = self.authorizer is not None and policy.credential
         if needs_token and any(key == "authorization" for key, _ in metadata):
             needs_token = False
-        wants_ids = wants_ids or self.events.wants_attempts
+        watched = self.events.wants_attempts()
         return Call(
             method,
             policy,
@@ -166,7 +166,8 @@ class ClientCore:
             operation_id,
             needs_token,
             resubmit,
-            wants_ids,
+            wants_ids or watched,
+            watched,
         )
 
     def send(self, call: Call[Any, Any]) -> Flow[Any]:
@@ -286,11 +287,6 @@ class ClientCore:
             return ours
         taken = {key for key, _ in given}
         return (*(pair for pair in ours if pair[0] not in taken), *given)
-
-
-def request_error(call: Call[Any, Any]) -> Exception | None:
-    """What went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
-    return call.request.error if isinstance(call.request, (RequestStream, AsyncRequestStream)) else None
 
 
 def poll_failure(error: Exception, operation_id: str) -> YagrpcError:

@@ -136,7 +136,6 @@ class Hub(Events):
             for name in ("sending", "attempt")
         )
 
-    @property
     def wants_attempts(self) -> bool:
         """Whether anybody wants to know of attempts that are sent and answered, as most are."""
         return self._attempts or calls_log.isEnabledFor(logging.DEBUG)

@@ -9,6 +9,7 @@ without waiting after that: a failure of the first step proves that nothing was 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 from yagrpc._core.call.policy import Kind
@@ -87,86 +88,74 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
     """
     attempts = _Attempts(call, ports)
     try:
-        answer = yield from attempts.run()
+        if call.needs_token:
+            yield from attempts.authorize()
+        attempts.route = ports.routes.get(call.method) or (yield from ports.find_route(call, attempts.deadline))
+        while True:
+            if attempts.route.gate is not None:
+                yield from attempts.admit(attempts.route.gate)
+            if attempts.connects:
+                yield from attempts.connect()
+            timeout = attempts.leave()
+            response = yield from send(call, timeout, attempts.metadata(), attempts.late)
+            failure = attempts.failure(response)
+            if failure is None:
+                attempts.answered(response)
+                return response
+            yield from attempts.recover(failure)
     except BaseException:
         call.release()
         raise
-    if type(answer) is not Opened:
-        call.release()
-    return answer
 
 
 class _Attempts:
-    """One call on its way through the loop.
+    """The attempts of one call: what `send_call` does, step by step.
 
     Args:
         call: Which.
         ports: What the client provides.
+
+    Attributes:
+        deadline: Until when all attempts may take.
+        history: What has happened to the call so far.
+        route: Where the call goes; known once it is authorized.
+        connects: Whether it waits for its connection before the next attempt.
+        late: What takes the outcome of a submit whose caller has left.
     """
 
-    __slots__ = ("_route", "admission", "authorization", "call", "deadline", "history", "ports")
+    # What most calls leave as it is costs them nothing.
+    authorization: Metadata = ()
+    admission: Admission | None = None
+    late: Callable[[Any], None] | None = None
+    started = 0.0
 
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
         self.ports = ports
         self.deadline = Deadline(call.timeout, ports.clock)
         self.history = History()
-        self.authorization: Metadata = ()
-        self.admission: Admission | None = None
-        self._route = _NOWHERE
+        self.route = _NOWHERE
+        self.connects = call.policy.kind is not Kind.READ
 
-    def run(self) -> Flow[Any]:
-        """The loop."""
-        call, ports, history = self.call, self.ports, self.history
-        if ports.authorizer is not None and call.needs_token:
-            self.authorization = yield from ports.authorizer.authorize(call, self.deadline)
-        self._route = ports.routes.get(call.method) or (yield from ports.find_route(call, self.deadline))
-        if self._route.gate is not None:
-            self.admission = call.held = Admission(self._route.gate, ports.clock, ports.events)
-        connects = call.policy.kind is not Kind.READ
-        while True:
-            if self.admission is not None:
-                yield from self._admit(self.admission)
-            if connects:
-                yield from self._connect()
-            answer = yield from self._send()
-            if not isinstance(answer, Failure):
-                return answer
-            verdict = self._decide(answer)
-            if verdict.action is Action.RETRY:
-                history.repeats += 1
-                yield from sleep(verdict.pause)
-            elif verdict.action is Action.RENEW:
-                yield from self._renew(answer)
-            elif verdict.action is not Action.REQUEUE:
-                self._fail(answer.error, verdict)
-            # What could not be reached is sent again once it is connected.
-            connects = call.policy.kind is not Kind.READ or answer.code is Code.UNAVAILABLE
+    def authorize(self) -> Flow[None]:
+        """Get what authorizes the call."""
+        if self.ports.authorizer is not None:
+            self.authorization = yield from self.ports.authorizer.authorize(self.call, self.deadline)
 
-    def _renew(self, failure: Failure) -> Flow[None]:
-        """Get another credential than the one that was refused."""
-        authorizer = self.ports.authorizer
-        assert authorizer is not None
-        self.history.renewed = True
-        try:
-            renewed = yield from authorizer.renew(self.call, self.authorization, failure.error, self.deadline)
-        except YagrpcError as error:
-            error.attempts = self.history.attempts
-            self._fail(error, self._final())
-        if renewed is None:
-            self._fail(failure.error, self._final())
-        self.authorization = renewed
-
-    def _admit(self, admission: Admission) -> Flow[None]:
+    def admit(self, gate: Gate) -> Flow[None]:
+        """Wait for a slot under the quotas of the call."""
+        if self.admission is None:
+            self.admission = self.call.held = Admission(gate, self.ports.clock, self.ports.events)
         last = self.history.last
         refusal = last.error if last is not None and last.cause is Cause.QUOTA else None
         try:
-            yield from admission.enter(self.call, self.deadline, refusal)
-        except QuotaWaitError as late:
-            late.attempts = self.history.attempts
-            self._fail(late, self._final())
+            yield from self.admission.enter(self.call, self.deadline, refusal)
+        except QuotaWaitError as error:
+            error.attempts = self.history.attempts
+            self._fail(error)
 
-    def _connect(self) -> Flow[None]:
+    def connect(self) -> Flow[None]:
+        """Wait for the connection."""
         connected = yield from connect(self.call, self.deadline.left())
         if connected:
             return
@@ -174,64 +163,80 @@ class _Attempts:
         error = UnavailableError(
             f"no connection within {self.deadline.seconds:g} s, nothing was {sent}",
             method=self.call.method.path,
-            endpoint=self._route.endpoint,
+            endpoint=self.route.endpoint,
             client_request_id=self.call.client_request_id,
             attempts=self.history.attempts,
             operation_id=self.call.operation_id,
         )
         last = self.history.last
         error.__cause__ = None if last is None else last.error
-        self._fail(error, self._final())
+        self._fail(error)
 
-    def _send(self) -> Flow[Any]:
-        """Send the request once; gives the response, or a `Failure`."""
-        call, ports, history = self.call, self.ports, self.history
+    def leave(self) -> float | None:
+        """Count and report the attempt that is about to leave; gives the seconds that it may take."""
+        call, history = self.call, self.history
         if call.cancelled:
             raise ClientClosedError
-        late = None
         if call.policy.kind is Kind.GENERATION:
             if history.attempts == 0:
-                ports.events.submitting(call)
+                self.ports.events.submitting(call)
             if isinstance(call.method, OperationMethod):
-                late = self._late
+                self.late = self._left_behind
         history.attempts += 1
-        watched = ports.events.wants_attempts
-        started = ports.clock() if watched else 0.0
         timeout = retry.attempt_timeout(call.policy, history.repeats + 1, self.deadline.left())
-        if watched:
-            ports.events.sending(call, history.attempts, self._route.endpoint, timeout)
+        if call.watched:
+            self.started = self.ports.clock()
+            self.ports.events.sending(call, history.attempts, self.route.endpoint, timeout)
         if self.admission is not None:
             self.admission.sent()
-        response = yield from send(call, timeout, self._metadata(), late)
-        outcome = self._outcome(response)
-        if not isinstance(outcome, Failure):
-            if self.admission is not None:
-                self.admission.answered()
-            if watched:
-                self._report(outcome.first if type(outcome) is Opened else outcome, ports.clock() - started)
-            if late is not None:
-                self._accepted(outcome)
-        return outcome
+        return timeout
 
-    def _metadata(self) -> Metadata:
+    def metadata(self) -> Metadata:
         """What goes with an attempt: the service learns of a repetition as from its official clients."""
-        call, attempts = self.call, self.history.attempts
-        metadata = call.metadata + self.authorization if self.authorization else call.metadata
+        attempts, metadata = self.history.attempts, self.call.metadata
+        if self.authorization:
+            metadata += self.authorization
         return metadata if attempts == 1 else (*metadata, ("x-retry-attempt", str(attempts - 1)))
 
-    def _outcome(self, response: Any) -> Any:
-        """The response, or the `Failure` that it stands for."""
-        endpoint, attempts = self._route.endpoint, self.history.attempts
-        if type(response) is RpcStatus:
+    def failure(self, response: Any) -> Failure | None:
+        """The failure that a response stands for; `None` for an answer."""
+        kind = type(response)
+        if kind is RpcStatus:
             return classify(
-                response, self.call, endpoint=endpoint, send_limit=self._route.send_limit, attempts=attempts
+                response,
+                self.call,
+                endpoint=self.route.endpoint,
+                send_limit=self.route.send_limit,
+                attempts=self.history.attempts,
             )
-        answer = response.first if type(response) is Opened else response
+        answer = response.first if kind is Opened else response
         if type(answer) is Unreadable:
-            return unreadable(answer, self.call, endpoint=endpoint, attempts=attempts)
-        return response
+            return unreadable(answer, self.call, endpoint=self.route.endpoint, attempts=self.history.attempts)
+        return None
 
-    def _decide(self, failure: Failure) -> Verdict:
+    def answered(self, response: Any) -> None:
+        """Report an answer; what the call holds is released, but for a stream, which runs on.
+
+        Raises:
+            ResultError: A submit was answered without an operation id.
+        """
+        if self.admission is not None:
+            self.admission.answered()
+        answer, opened = response, type(response) is Opened
+        if opened:
+            answer = response.first
+        else:
+            self.call.release()
+        if self.call.watched:
+            self._report(Outcome(self.history.attempts, self.route.endpoint, self._seconds(), answer))
+        if self.late is not None:
+            if not answer.id:
+                raise no_result("the service accepted the request and gave no operation id", self.call)
+            # From here on its id can be found again.
+            self.ports.events.accepted(self.call, answer)
+
+    def recover(self, failure: Failure) -> Flow[None]:
+        """Do what has to be done before the next attempt; raises where there is to be none."""
         call, history = self.call, self.history
         history.failed(failure, call.policy.kind)
         verdict = retry.decide(
@@ -245,53 +250,61 @@ class _Attempts:
             renewable=self.ports.authorizer is not None and call.needs_token,
         )
         if self.admission is not None:
-            if verdict.action is Action.REQUEUE or (failure.cause is Cause.QUOTA and failure.quota):
+            if failure.cause is Cause.QUOTA and failure.quota:
                 self.admission.refused()
             else:
                 self.admission.release()
-        self._report(None, 0.0, failure, verdict)
-        return verdict
+        outcome = Outcome(history.attempts, self.route.endpoint, self._seconds(), error=failure.error)
+        self._report(outcome, verdict)
+        if verdict.action is Action.RETRY:
+            history.repeats += 1
+            yield from sleep(verdict.pause)
+        elif verdict.action is Action.RENEW:
+            yield from self._renew(failure)
+        elif verdict.action is not Action.REQUEUE:
+            self._fail(failure.error)
+        # What could not be reached is sent again once it is connected.
+        self.connects = call.policy.kind is not Kind.READ or failure.code is Code.UNAVAILABLE
 
-    def _final(self) -> Verdict:
-        return Verdict(Action.FAIL if self.history.unsure is None else Action.AMBIGUOUS)
+    def _renew(self, failure: Failure) -> Flow[None]:
+        """Get another credential than the one that was refused."""
+        authorizer = self.ports.authorizer
+        assert authorizer is not None
+        self.history.renewed = True
+        try:
+            renewed = yield from authorizer.renew(self.call, self.authorization, failure.error, self.deadline)
+        except YagrpcError as error:
+            error.attempts = self.history.attempts
+            self._fail(error)
+        if renewed is None:
+            self._fail(failure.error)
+        self.authorization = renewed
 
-    def _fail(self, error: Exception, verdict: Verdict) -> NoReturn:
+    def _fail(self, error: Exception) -> NoReturn:
         """Raise the error of the call; a generation that may have run is never said not to have."""
         unsure, last = self.history.unsure, self.history.last
-        if isinstance(self.call.request, (RequestStream, AsyncRequestStream)) and self.call.request.error is not None:
-            raise self.call.request.error  # gRPC only cancels the call
-        if verdict.action is Action.AMBIGUOUS and unsure is not None:
+        if (wrong := request_error(self.call)) is not None:
+            raise wrong  # gRPC only cancels the call
+        if unsure is not None:
             raise ambiguous(unsure.error, self.history.attempts) from error
         if last is not None and last.cause is Cause.CLOSED:
             raise ClientClosedError(self.call.operation_id) from error
         raise error
 
-    def _report(
-        self, answer: Any, seconds: float, failure: Failure | None = None, verdict: Verdict | None = None
-    ) -> None:
+    def _left_behind(self, response: Any) -> None:
+        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it."""
+        failure = self.failure(response)
+        if failure is None and response.id:
+            self.ports.events.accepted(self.call, response)
+            return
         error = None if failure is None else failure.error
-        outcome = Outcome(self.history.attempts, self._route.endpoint, seconds, answer, error)
+        self._report(Outcome(self.history.attempts, self.route.endpoint, self._seconds(), error=error, late=True))
+
+    def _report(self, outcome: Outcome, verdict: Verdict | None = None) -> None:
         self.ports.events.attempt(self.call, outcome, verdict)
 
-    def _accepted(self, operation: Any) -> None:
-        """Report an operation that the service accepted: from here on its id can be found again.
-
-        Raises:
-            ResultError: The service gave no id.
-        """
-        if not operation.id:
-            raise no_result("the service accepted the request and gave no operation id", self.call)
-        self.ports.events.accepted(self.call, operation)
-
-    def _late(self, response: Any) -> None:
-        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it."""
-        outcome = self._outcome(response)
-        error = outcome.error if isinstance(outcome, Failure) else None
-        if error is None and outcome.id:
-            self.ports.events.accepted(self.call, outcome)
-            return
-        report = Outcome(self.history.attempts, self._route.endpoint, 0.0, None, error, late=True)
-        self.ports.events.attempt(self.call, report, None)
+    def _seconds(self) -> float:
+        return self.ports.clock() - self.started if self.call.watched else 0.0
 
 
 _NOWHERE: Final = Route("")
@@ -310,6 +323,11 @@ def broken_stream(status: RpcStatus, call: Call[Any, Any], route: Route) -> Exce
     error = ambiguous(failure.error, 1)
     error.__cause__ = failure.error
     return error
+
+
+def request_error(call: Call[Any, Any]) -> Exception | None:
+    """What went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
+    return call.request.error if isinstance(call.request, (RequestStream, AsyncRequestStream)) else None
 
 
 def ambiguous(failure: Exception, attempts: int) -> AmbiguousSubmitError:

@@ -78,10 +78,6 @@ class Transport:
         self._sharing = Sharing(self.run)
         self._refusal: ConfigError | None = None
 
-    def run(self, flow: Flow[ResultT]) -> ResultT:
-        """Run a flow, and give what it returns."""
-        return self._run(flow, None)
-
     def start(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
         """Run a flow without keeping the caller waiting.
 
@@ -134,8 +130,13 @@ class Transport:
 
     # The driver
 
-    def _run(self, flow: Flow[ResultT], effect: Effect | None) -> ResultT:
-        """Run a flow to its end, from an effect on that it has asked for."""
+    def run(self, flow: Flow[ResultT], effect: Effect | None = None) -> ResultT:
+        """Run a flow to its end, and give what it returns.
+
+        Args:
+            flow: The flow.
+            effect: Where it was started already: what it has asked for.
+        """
         try:
             if effect is None:
                 effect = next(flow)
@@ -178,7 +179,7 @@ class Transport:
 
     def _finish(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         try:
-            outcome: Any = self._run(flow, effect)
+            outcome: Any = self.run(flow, effect)
         except Exception as error:
             outcome = error
         done(outcome)
@@ -189,12 +190,12 @@ class Transport:
         call = effect.call
         if effect.late is not None:
             return self._submit(effect, effect.late)
-        sender: Any = self._callable(call.method)
+        sender: Any = self._callables.get(call.method) or self._callable(call.method)
         try:
-            if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
-                return self._open(sender(call.request, timeout=effect.timeout, metadata=effect.metadata), call)
             if not call.wants_ids:
                 return sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
+                return self._open(sender(call.request, timeout=effect.timeout, metadata=effect.metadata), call)
             answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
             return status_of(error, closed=self._closing.is_set())

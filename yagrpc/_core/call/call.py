@@ -54,6 +54,7 @@ class Call(Generic[RequestT, ResponseT]):
         needs_token: Whether the client obtains what authorizes the call before it is sent.
         resubmit: Whether it may be sent again although the attempt before may be billed.
         wants_ids: Whether anybody reads the ids of its answer; reading them takes a twentieth of a call's CPU.
+        watched: Whether its attempts are reported where they do not fail, too.
 
     Attributes:
         ids: The ids of the call; the service's part is there once it has answered.
@@ -76,6 +77,7 @@ class Call(Generic[RequestT, ResponseT]):
         "resubmit",
         "timeout",
         "wants_ids",
+        "watched",
     )
 
     def __init__(
@@ -90,6 +92,7 @@ class Call(Generic[RequestT, ResponseT]):
         needs_token: bool = False,
         resubmit: bool = False,
         wants_ids: bool = True,
+        watched: bool = False,
     ) -> None:
         self.method = method
         self.policy = policy
@@ -101,6 +104,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.needs_token = needs_token
         self.resubmit = resubmit
         self.wants_ids = wants_ids
+        self.watched = watched
         self.ids = RequestIds(client_request_id)
         self.cancelled = False
         self.held: Releasable | None = None

@@ -72,14 +72,11 @@ class History:
         last: The failure of the last attempt.
     """
 
-    __slots__ = ("attempts", "last", "renewed", "repeats", "unsure")
-
-    def __init__(self) -> None:
-        self.attempts = 0
-        self.repeats = 0
-        self.renewed = False
-        self.unsure: Failure | None = None
-        self.last: Failure | None = None
+    attempts = 0
+    repeats = 0
+    renewed = False
+    unsure: Failure | None = None
+    last: Failure | None = None
 
     def failed(self, failure: Failure, kind: Kind) -> None:
         """Take note of a failed attempt."""
