@@ -21,9 +21,9 @@ from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.call.call import AnyMethod, Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
+from yagrpc._core.failure.final import request_error
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
-from yagrpc._core.send import request_error
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
@@ -163,7 +163,7 @@ class AsyncTransport:
         call = effect.call
         timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
         rpc = self._callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
-        call.started(rpc)
+        call.started(rpc.cancel)
         return rpc
 
     async def _submit(self, rpc: Any, effect: Send, late: Callable[[Any], object]) -> Any:

@@ -20,9 +20,12 @@ from yagrpc._core.call.policy import Policy, policy_of
 from yagrpc._core.call.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
 from yagrpc._core.endpoints import Directory
 from yagrpc._core.events import Events, hub_of
-from yagrpc._core.failure.status import RpcStatus, Unreadable, unreadable
+from yagrpc._core.failure.final import broken_stream, no_result, request_error
+from yagrpc._core.failure.sizes import Unreadable, unreadable_error
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.ports import Route
 from yagrpc._core.quota.gates import Gates, Limit, Limits
-from yagrpc._core.send import Route, broken_stream, no_result, request_error, send_call
+from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
@@ -205,7 +208,7 @@ class ClientCore:
             ResultError: It does not parse, or holds no result.
         """
         if isinstance(answer, Unreadable):
-            raise unreadable(answer, call, endpoint=self.endpoint_of(call.method), attempts=1).error
+            raise unreadable_error(answer, call, endpoint=self.endpoint_of(call.method), attempts=1)
         try:
             result = make(answer)
         except ResultError as error:
@@ -222,7 +225,10 @@ class ClientCore:
     def broken(self, status: RpcStatus, call: Call[Any, Any]) -> Exception:
         """The error of a stream that fails after its first message: the caller's own stream of requests comes first."""
         error = request_error(call)
-        return broken_stream(status, call, self.routes[call.method]) if error is None else error
+        if error is not None:
+            return error
+        route = self.routes[call.method]
+        return broken_stream(status, call, endpoint=route.endpoint, send_limit=route.send_limit)
 
     def find_route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
         """Where the calls of a method go, kept for the next; endpoint discovery is asked where that is not known.

@@ -1,7 +1,6 @@
 """Until when a call may take, as one object.
 
-Rules: a deadline is made once, when a call starts, and never changes; whatever has a shorter limit of its own takes a
-tightened one, and the call's own stays as it was given. No clock of its own: the caller hands one in.
+Rules: a deadline is made once, when a call starts, and never changes. No clock of its own: the caller hands one in.
 """
 
 from __future__ import annotations
@@ -35,11 +34,3 @@ class Deadline:
     def left_at(self, now: float) -> float:
         """Seconds that are left at a time of the deadline's clock, perhaps below 0; infinity for no limit."""
         return float("inf") if self._at is None else self._at - now
-
-    def tightened(self, seconds: float | None) -> Deadline:
-        """A deadline of its own, at most so many seconds from now, and never later than this one."""
-        left = self.left()
-        return Deadline(left if seconds is None else seconds if left is None else min(left, seconds), self._clock)
-
-    def __repr__(self) -> str:
-        return "<Deadline: none>" if self.seconds is None else f"<Deadline: {self.left():.3g} of {self.seconds:g} s>"

@@ -13,7 +13,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from yagrpc._core.failure.retry import Action, ends_wait
+from yagrpc._core.failure.final import ends_wait
+from yagrpc._core.failure.retry import Action
 from yagrpc.errors import CallError, ConfigError, YagrpcError
 
 if TYPE_CHECKING:

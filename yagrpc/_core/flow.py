@@ -38,7 +38,7 @@ class End:
 END = End()
 
 
-class Send:
+class Send(NamedTuple):
     """Effect: send the request once; the outcome is the response, an `Opened` or an `RpcStatus`.
 
     A stream is opened by its first message: a failure before that message is the outcome, one after it the stream's.
@@ -51,38 +51,23 @@ class Send:
             is over): the attempt is then completed in the background, and its outcome given to this function.
     """
 
-    __slots__ = ("call", "late", "metadata", "timeout")
-
-    def __init__(
-        self,
-        call: Call[Any, Any],
-        timeout: float | None,
-        metadata: Metadata,
-        late: Callable[[Any], object] | None = None,
-    ) -> None:
-        self.call = call
-        self.timeout = timeout
-        self.metadata = metadata
-        self.late = late
+    call: Call[Any, Any]
+    timeout: float | None
+    metadata: Metadata
+    late: Callable[[Any], object] | None = None
 
 
-class Connect:
+class Connect(NamedTuple):
     """Effect: wait until the channel of the call's method is connected; the outcome is whether it is."""
 
-    __slots__ = ("call", "timeout")
-
-    def __init__(self, call: Call[Any, Any], timeout: float | None) -> None:
-        self.call = call
-        self.timeout = timeout
+    call: Call[Any, Any]
+    timeout: float | None
 
 
-class Sleep:
+class Sleep(NamedTuple):
     """Effect: let some seconds pass."""
 
-    __slots__ = ("seconds",)
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    seconds: float
 
 
 class Wakeable(Protocol):
@@ -92,39 +77,30 @@ class Wakeable(Protocol):
     wake: Callable[[], object] | None
 
 
-class Wait:
+class Wait(NamedTuple):
     """Effect: wait until something is woken, or until some seconds have passed (`None` for no limit)."""
 
-    __slots__ = ("seconds", "waiter")
-
-    def __init__(self, waiter: Wakeable, seconds: float | None) -> None:
-        self.waiter = waiter
-        self.seconds = seconds
+    waiter: Wakeable
+    seconds: float | None
 
 
-class Block:
+class Block(NamedTuple):
     """Effect: call a function that blocks, without keeping an event loop waiting; the outcome is what it returns."""
 
-    __slots__ = ("function",)
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
+    function: Callable[[], Any]
 
 
-class Share:
+class Share(NamedTuple):
     """Effect: run a flow once for all who ask for the same key meanwhile; the outcome is what it returns.
 
     The flow runs to its end whatever becomes of those who wait; `TimeoutError` is raised in a flow whose timeout is
     over.
     """
 
-    __slots__ = ("key", "make", "timeout", "wait")
-
-    def __init__(self, key: str, make: Callable[[], Flow[Any]], timeout: float | None, wait: bool) -> None:
-        self.key = key
-        self.make = make
-        self.timeout = timeout
-        self.wait = wait
+    key: str
+    make: Callable[[], Flow[Any]]
+    timeout: float | None
+    wait: bool
 
 
 Effect: TypeAlias = "Send | Connect | Sleep | Wait | Block | Share"

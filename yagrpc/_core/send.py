@@ -9,66 +9,27 @@ without waiting after that: a failure of the first step proves that nothing was 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from yagrpc._core.call.policy import Kind
 from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
-from yagrpc._core.deadline import Clock, Deadline
-from yagrpc._core.events import Hub, Outcome
-from yagrpc._core.failure import retry
-from yagrpc._core.failure.retry import Action, History, Verdict
-from yagrpc._core.failure.status import Cause, Failure, RpcStatus, Unreadable, classify, unreadable
+from yagrpc._core.deadline import Deadline
+from yagrpc._core.events import Outcome
+from yagrpc._core.failure.final import ambiguous, no_result, request_error
+from yagrpc._core.failure.pauses import attempt_timeout
+from yagrpc._core.failure.retry import Action, History, Verdict, decide
+from yagrpc._core.failure.sizes import Unreadable, unreadable_error
+from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify
 from yagrpc._core.flow import Flow, Opened, connect, send, sleep
+from yagrpc._core.ports import NOWHERE
 from yagrpc._core.quota.admission import Admission
-from yagrpc.errors import (
-    AmbiguousSubmitError,
-    CallError,
-    ClientClosedError,
-    Code,
-    QuotaWaitError,
-    ResultError,
-    SubmitTimeoutError,
-    UnavailableError,
-    YagrpcError,
-)
+from yagrpc.errors import ClientClosedError, Code, QuotaWaitError, UnavailableError, YagrpcError
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
-    from yagrpc._core.auth.authorization import Authorizer
-    from yagrpc._core.call.call import AnyMethod, Call, Metadata
+    from yagrpc._core.call.call import Call, Metadata
+    from yagrpc._core.ports import Ports
     from yagrpc._core.quota.gates import Gate
-
-
-class Route(NamedTuple):
-    """Where the calls of one method go; the same for all of them.
-
-    Args:
-        endpoint: `host:port`.
-        send_limit: The largest request that its channel sends, in bytes; -1 for any.
-        gate: The queue for its quotas; `None` where nothing limits it.
-    """
-
-    endpoint: str
-    send_limit: int = -1
-    gate: Gate | None = None
-
-
-class Ports(Protocol):
-    """What the loop needs of the client that it runs for."""
-
-    clock: Clock
-    authorizer: Authorizer | None
-    events: Hub
-    routes: dict[AnyMethod, Route]
-
-    def jitter(self) -> float:
-        """What a pause is multiplied by, about 1."""
-        ...
-
-    def find_route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
-        """Where a call goes that is not in `routes` yet; asks endpoint discovery where that has to be found."""
-        ...
 
 
 def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
@@ -97,7 +58,12 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
             if attempts.connects:
                 yield from attempts.connect()
             timeout = attempts.leave()
-            response = yield from send(call, timeout, attempts.metadata(), attempts.late)
+            try:
+                response = yield from send(
+                    call, timeout, attempts.metadata(), attempts.left_behind if attempts.submits else None
+                )
+            except Exception as error:
+                response = attempts.unexpected(error)
             failure = attempts.failure(response)
             if failure is None:
                 attempts.answered(response)
@@ -114,19 +80,11 @@ class _Attempts:
     Args:
         call: Which.
         ports: What the client provides.
-
-    Attributes:
-        deadline: Until when all attempts may take.
-        history: What has happened to the call so far.
-        route: Where the call goes; known once it is authorized.
-        connects: Whether it waits for its connection before the next attempt.
-        late: What takes the outcome of a submit whose caller has left.
     """
 
     # What most calls leave as it is costs them nothing.
     authorization: Metadata = ()
     admission: Admission | None = None
-    late: Callable[[Any], None] | None = None
     started = 0.0
 
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
@@ -134,8 +92,9 @@ class _Attempts:
         self.ports = ports
         self.deadline = Deadline(call.timeout, ports.clock)
         self.history = History()
-        self.route = _NOWHERE
+        self.route = NOWHERE
         self.connects = call.policy.kind is not Kind.READ
+        self.submits = isinstance(call.method, OperationMethod) and self.connects
 
     def authorize(self) -> Flow[None]:
         """Get what authorizes the call."""
@@ -145,7 +104,8 @@ class _Attempts:
     def admit(self, gate: Gate) -> Flow[None]:
         """Wait for a slot under the quotas of the call."""
         if self.admission is None:
-            self.admission = self.call.held = Admission(gate, self.ports.clock, self.ports.events)
+            self.admission = Admission(gate, self.ports.clock, self.ports.events)
+            self.call.held = self.admission.release
         last = self.history.last
         refusal = last.error if last is not None and last.cause is Cause.QUOTA else None
         try:
@@ -162,11 +122,7 @@ class _Attempts:
         sent = "started" if self.history.attempts else "sent"
         error = UnavailableError(
             f"no connection within {self.deadline.seconds:g} s, nothing was {sent}",
-            method=self.call.method.path,
-            endpoint=self.route.endpoint,
-            client_request_id=self.call.client_request_id,
-            attempts=self.history.attempts,
-            operation_id=self.call.operation_id,
+            **self.call.context(self.route.endpoint, self.history.attempts),
         )
         last = self.history.last
         error.__cause__ = None if last is None else last.error
@@ -177,13 +133,10 @@ class _Attempts:
         call, history = self.call, self.history
         if call.cancelled:
             raise ClientClosedError
-        if call.policy.kind is Kind.GENERATION:
-            if history.attempts == 0:
-                self.ports.events.submitting(call)
-            if isinstance(call.method, OperationMethod):
-                self.late = self._left_behind
+        if history.attempts == 0 and call.policy.kind is Kind.GENERATION:
+            self.ports.events.submitting(call)
         history.attempts += 1
-        timeout = retry.attempt_timeout(call.policy, history.repeats + 1, self.deadline.left())
+        timeout = attempt_timeout(call.policy, history.repeats + 1, self.deadline.left())
         if call.watched:
             self.started = self.ports.clock()
             self.ports.events.sending(call, history.attempts, self.route.endpoint, timeout)
@@ -198,21 +151,27 @@ class _Attempts:
             metadata += self.authorization
         return metadata if attempts == 1 else (*metadata, ("x-retry-attempt", str(attempts - 1)))
 
+    def unexpected(self, error: Exception) -> RpcStatus:
+        """What an exception that is no status says of an attempt: of a generation, that it may have run."""
+        if isinstance(error, YagrpcError) or self.call.policy.kind is not Kind.GENERATION:
+            raise error
+        return RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(error).__name__}", error=error)
+
     def failure(self, response: Any) -> Failure | None:
         """The failure that a response stands for; `None` for an answer."""
         kind = type(response)
         if kind is RpcStatus:
+            route, attempts = self.route, self.history.attempts
             return classify(
-                response,
-                self.call,
-                endpoint=self.route.endpoint,
-                send_limit=self.route.send_limit,
-                attempts=self.history.attempts,
+                response, self.call, endpoint=route.endpoint, send_limit=route.send_limit, attempts=attempts
             )
         answer = response.first if kind is Opened else response
-        if type(answer) is Unreadable:
-            return unreadable(answer, self.call, endpoint=self.route.endpoint, attempts=self.history.attempts)
-        return None
+        if answer is None:
+            answer = Unreadable(0, None, "there is no message")  # as gRPC gives it for a broken answer with status OK
+        if type(answer) is not Unreadable:
+            return None
+        error = unreadable_error(answer, self.call, endpoint=self.route.endpoint, attempts=self.history.attempts)
+        return Failure(Cause.UNREADABLE, error)
 
     def answered(self, response: Any) -> None:
         """Report an answer; what the call holds is released, but for a stream, which runs on.
@@ -222,14 +181,13 @@ class _Attempts:
         """
         if self.admission is not None:
             self.admission.answered()
-        answer, opened = response, type(response) is Opened
-        if opened:
-            answer = response.first
-        else:
+        opened = type(response) is Opened
+        answer = response.first if opened else response
+        if not opened:
             self.call.release()
         if self.call.watched:
-            self._report(Outcome(self.history.attempts, self.route.endpoint, self._seconds(), answer))
-        if self.late is not None:
+            self._report(answer)
+        if self.submits:
             if not answer.id:
                 raise no_result("the service accepted the request and gave no operation id", self.call)
             # From here on its id can be found again.
@@ -239,7 +197,7 @@ class _Attempts:
         """Do what has to be done before the next attempt; raises where there is to be none."""
         call, history = self.call, self.history
         history.failed(failure, call.policy.kind)
-        verdict = retry.decide(
+        verdict = decide(
             call.policy,
             history,
             left=self.deadline.left(),
@@ -254,8 +212,7 @@ class _Attempts:
                 self.admission.refused()
             else:
                 self.admission.release()
-        outcome = Outcome(history.attempts, self.route.endpoint, self._seconds(), error=failure.error)
-        self._report(outcome, verdict)
+        self._report(None, failure.error, verdict)
         if verdict.action is Action.RETRY:
             history.repeats += 1
             yield from sleep(verdict.pause)
@@ -291,54 +248,17 @@ class _Attempts:
             raise ClientClosedError(self.call.operation_id) from error
         raise error
 
-    def _left_behind(self, response: Any) -> None:
+    def left_behind(self, response: Any) -> None:
         """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it."""
         failure = self.failure(response)
         if failure is None and response.id:
             self.ports.events.accepted(self.call, response)
             return
-        error = None if failure is None else failure.error
-        self._report(Outcome(self.history.attempts, self.route.endpoint, self._seconds(), error=error, late=True))
+        self._report(None, None if failure is None else failure.error, late=True)
 
-    def _report(self, outcome: Outcome, verdict: Verdict | None = None) -> None:
+    def _report(
+        self, answer: Any, error: YagrpcError | None = None, verdict: Verdict | None = None, *, late: bool = False
+    ) -> None:
+        seconds = self.ports.clock() - self.started if self.call.watched else 0.0
+        outcome = Outcome(self.history.attempts, self.route.endpoint, seconds, answer, error, late)
         self.ports.events.attempt(self.call, outcome, verdict)
-
-    def _seconds(self) -> float:
-        return self.ports.clock() - self.started if self.call.watched else 0.0
-
-
-_NOWHERE: Final = Route("")
-
-
-def broken_stream(status: RpcStatus, call: Call[Any, Any], route: Route) -> Exception:
-    """The error of a stream that fails after its first message.
-
-    A completion that was not asked for as a stream leaves its caller without any text, so that it may have run in vain;
-    of another stream the caller has the messages so far, and gets the call's own error.
-    """
-    failure = classify(status, call, endpoint=route.endpoint, send_limit=route.send_limit, attempts=1)
-    whole = call.policy.kind is Kind.GENERATION and not call.request.completion_options.stream
-    if not whole or retry.TABLE[failure.cause][call.policy.kind] is not Action.AMBIGUOUS:
-        return failure.error
-    error = ambiguous(failure.error, 1)
-    error.__cause__ = failure.error
-    return error
-
-
-def request_error(call: Call[Any, Any]) -> Exception | None:
-    """What went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
-    return call.request.error if isinstance(call.request, (RequestStream, AsyncRequestStream)) else None
-
-
-def ambiguous(failure: Exception, attempts: int) -> AmbiguousSubmitError:
-    """The error of a generation that may have run, from the failure that left it open."""
-    assert isinstance(failure, CallError)
-    kind = SubmitTimeoutError if failure.code is Code.DEADLINE_EXCEEDED else AmbiguousSubmitError
-    context = failure.context
-    context["attempts"] = attempts
-    return kind(failure.message, **context)
-
-
-def no_result(text: str, call: Call[Any, Any]) -> ResultError:
-    """The error of an answer without a result, with the ids of its call."""
-    return ResultError(text, method=call.method.path, **call.ids._asdict())

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from yagrpc._core.failure.status import Unreadable
+from yagrpc._core.failure.sizes import Unreadable
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:

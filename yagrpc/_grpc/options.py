@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from yagrpc import config
-from yagrpc._core.failure.status import RECEIVE_OPTION, SEND_OPTION
+from yagrpc._core.failure.sizes import RECEIVE_OPTION, SEND_OPTION
 from yagrpc._version import __version__
 from yagrpc.errors import ConfigError
 
 USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 
-METADATA_LIMIT: Final = 1024 * 1024
-"""Bytes of an answer's metadata. Above gRPC's own limit (8 to 16 KiB) it makes RESOURCE_EXHAUSTED of an answer to what
-has run; details of a status may be longer than that."""
+METADATA_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of an answer's metadata, the most that gRPC takes (measured). Above a limit of its own, 8 to 16 KiB by default,
+it makes RESOURCE_EXHAUSTED of an answer to what has run; the details of a status may be longer than that."""
 
 DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.primary_user_agent", USER_AGENT),

@@ -224,7 +224,7 @@ class Transport:
         timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
         sender: Any = self._callable(call.method)
         rpc = sender.future(call.request, timeout=timeout, metadata=effect.metadata)
-        call.started(rpc)
+        call.started(rpc.cancel)
         return rpc
 
     def _outcome(self, rpc: Any, call: Call[Any, Any]) -> Any:
@@ -260,7 +260,7 @@ class Transport:
         rpc.add_done_callback(done)
 
     def _open(self, rpc: Any, call: Call[Any, Any]) -> Opened:
-        call.started(rpc)
+        call.started(rpc.cancel)
         responses = Responses(self, rpc)
         first = next(rpc, END)
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata())

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from yagrpc._core.failure import retry
+from yagrpc._core.failure.pauses import backoff
 from yagrpc._core.flow import Flow, block, share, sleep
 from yagrpc.credentials import (
     AccessToken,
@@ -188,7 +188,7 @@ class Tokens:
             try:
                 return (yield from block(lambda: credentials.fetch(FETCH_TIMEOUT)))
             except (UnavailableError, OSError):
-                pause = retry.backoff(attempt) * self._jitter()
+                pause = backoff(attempt) * self._jitter()
             yield from sleep(pause)
         return (yield from block(lambda: credentials.fetch(FETCH_TIMEOUT)))
 

@@ -5,7 +5,8 @@ Rules: what the caller gave never changes, the timeout least of all; what change
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from yagrpc.ids import RequestIds
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
@@ -24,20 +25,6 @@ AnyMethod: TypeAlias = (
     | OperationMethod[Any, Any, Any]
 )
 Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
-
-
-class Cancellable(Protocol):
-    """What gRPC gives for an attempt that is under way."""
-
-    def cancel(self) -> object:
-        """End it."""
-
-
-class Releasable(Protocol):
-    """What a call holds while it runs: its slot under a quota."""
-
-    def release(self) -> None:
-        """Give it to the next; a second time does nothing."""
 
 
 class Call(Generic[RequestT, ResponseT]):
@@ -59,26 +46,13 @@ class Call(Generic[RequestT, ResponseT]):
     Attributes:
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
-        held: Its slot under a quota, while it has one.
+        held: What releases its slot under a quota, while it has one.
     """
 
     __slots__ = (
-        "_rpc",
-        "cancelled",
-        "client_request_id",
-        "held",
-        "ids",
-        "metadata",
-        "method",
-        "needs_token",
-        "operation_id",
-        "policy",
-        "request",
-        "resubmit",
-        "timeout",
-        "wants_ids",
-        "watched",
-    )
+        "_cancel_rpc", "cancelled", "client_request_id", "held", "ids", "metadata", "method", "needs_token",
+        "operation_id", "policy", "request", "resubmit", "timeout", "wants_ids", "watched",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -107,24 +81,39 @@ class Call(Generic[RequestT, ResponseT]):
         self.watched = watched
         self.ids = RequestIds(client_request_id)
         self.cancelled = False
-        self.held: Releasable | None = None
-        self._rpc: Cancellable | None = None
+        self.held: Callable[[], object] | None = None
+        self._cancel_rpc: Callable[[], object] | None = None
 
-    def started(self, rpc: Cancellable) -> None:
-        """Keep the attempt that gRPC works on; `cancel` may have been called meanwhile, by another thread."""
-        self._rpc = rpc
+    def started(self, cancel: Callable[[], object]) -> None:
+        """Keep what cancels the attempt that gRPC works on; the call may have been cancelled by another thread."""
+        self._cancel_rpc = cancel
         if self.cancelled:
-            rpc.cancel()
+            cancel()
 
     def cancel(self) -> None:
         """End the attempt that is under way, and those that would follow."""
         self.cancelled = True
-        if self._rpc is not None:
-            self._rpc.cancel()
+        if self._cancel_rpc is not None:
+            self._cancel_rpc()
         self.release()
 
     def release(self) -> None:
         """Give what the call holds to the next: nothing more comes of it."""
-        held, self.held = self.held, None
-        if held is not None:
-            held.release()
+        release, self.held = self.held, None
+        if release is not None:
+            release()
+
+    def context(self, endpoint: str, attempts: int) -> dict[str, Any]:
+        """What all errors of the call say of it.
+
+        Args:
+            endpoint: Where it was sent, `host:port`.
+            attempts: How often it was sent by now.
+        """
+        return {
+            "method": self.method.path,
+            "endpoint": endpoint,
+            "attempts": attempts,
+            "operation_id": self.operation_id,
+            **self.ids._asdict(),
+        }

@@ -16,22 +16,12 @@ import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from yagrpc._core.call.policy import Kind
+from yagrpc._core.failure.pauses import LONGEST_HINT, backoff
 from yagrpc._core.failure.status import Cause, Failure
-from yagrpc.errors import CallError, Code, MessageTooLargeError, YagrpcError
+from yagrpc.errors import CallError, Code
 
 if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
-
-READ_ATTEMPT: Final = 15.0
-"""Seconds for the first attempt of a read, doubled with each; the last has all that is left. A request that hangs
-would use up the whole timeout otherwise."""
-
-LONGEST_HINT: Final = 30.0
-"""Seconds that a pause asked for by the service is kept to at most: a wrong hint must not hang a call."""
-
-FIRST_PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 5.0
-"""Seconds before the second attempt, and at most; the pauses between double."""
 
 PASSING: Final = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.ABORTED})
 """Statuses that may pass, so that a read that may have run is sent again."""
@@ -139,35 +129,3 @@ def decide(
     pause = min(hint, LONGEST_HINT) if hint is not None else backoff(history.repeats + 2) * jitter
     late = left is not None and left <= pause
     return final if history.repeats + 1 >= policy.attempts or late else Verdict(Action.RETRY, pause)
-
-
-def backoff(attempt: int) -> float:
-    """Seconds to wait before an attempt (2 is the first repetition), doubling, without jitter."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 2, 30))
-
-
-def attempt_timeout(policy: Policy, attempt: int, left: float | None) -> float | None:
-    """Seconds for one attempt, of those that are left for the call.
-
-    Args:
-        policy: The facts about its rpc.
-        attempt: Which; the first is 1.
-        left: Seconds that are left; `None` for no limit.
-    """
-    if policy.kind is not Kind.READ or attempt >= policy.attempts:
-        return left
-    limit = READ_ATTEMPT * 2.0 ** (attempt - 1)
-    return limit if left is None else min(limit, left)
-
-
-FINAL_GET_FAILURES: Final = frozenset(
-    {Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.UNAUTHENTICATED}
-)
-"""Statuses of a Get that end the wait for an operation; after all others it is polled again."""
-
-
-def ends_wait(error: YagrpcError) -> bool:
-    """Whether the failure of a Get ends the wait for its operation."""
-    if isinstance(error, MessageTooLargeError) or not isinstance(error, CallError):
-        return True
-    return error.code in FINAL_GET_FAILURES

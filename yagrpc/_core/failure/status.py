@@ -18,13 +18,11 @@ from yagrpc._core.call.metadata import pairs_of, request_ids
 from yagrpc._core.call.policy import Kind
 from yagrpc._core.failure.details import parsed_details, request_info, retry_after
 from yagrpc._core.failure.hints import hint
-from yagrpc.errors import CALL_ERRORS, CallError, Code, MessageTooLargeError, ResultError, YagrpcError
+from yagrpc._core.failure.sizes import too_large
+from yagrpc.errors import CALL_ERRORS, CallError, Code, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
-
-RECEIVE_OPTION: Final = "grpc.max_receive_message_length"
-SEND_OPTION: Final = "grpc.max_send_message_length"
 
 REFUSING: Final = frozenset(
     {
@@ -40,9 +38,6 @@ REFUSING: Final = frozenset(
     }
 )
 """Statuses by which the service refuses a request before it does anything, where it is the service that sent them."""
-
-_SIZES: Final = re.compile(r"(?P<sent>Sent)? message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)")
-"""How gRPC words a message over a limit of a channel that the host opened."""
 
 _QUOTA: Final = re.compile(r"(?P<id>[\w.-]*) ?\b(rate|gauge) quota limit exceed")
 """How the service names the quota that refuses; such a refusal has no details."""
@@ -84,23 +79,6 @@ class RpcStatus(NamedTuple):
     closed: bool = False
 
 
-class Unreadable:
-    """An answer that cannot be read, in the place of a message.
-
-    Args:
-        size: Its size in bytes.
-        limit: The limit that it is over, in bytes; `None` where it does not parse.
-        reason: Why it does not parse.
-    """
-
-    __slots__ = ("limit", "reason", "size")
-
-    def __init__(self, size: int, limit: int | None, reason: str = "") -> None:
-        self.size = size
-        self.limit = limit
-        self.reason = reason
-
-
 class Failure(NamedTuple):
     """A failed attempt.
 
@@ -135,7 +113,7 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     error.__cause__ = status.error
     if status.closed:
         return Failure(Cause.CLOSED, error)
-    if status.code is Code.RESOURCE_EXHAUSTED and (larger := _too_large(error, call, send_limit)) is not None:
+    if status.code is Code.RESOURCE_EXHAUSTED and (larger := too_large(error, call, send_limit)) is not None:
         larger.__cause__ = status.error
         return Failure(Cause.TOO_LARGE, larger)
     proved = status.from_peer or call.policy.kind is not Kind.GENERATION  # what starts nothing needs no proof
@@ -158,45 +136,5 @@ def call_error(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, attemp
         details=details,
         retry_after=retry_after(trailing.get("grpc-retry-pushback-ms"), details),
         hint=hint(status.code, message, call.request),
-        **{**_context(call, endpoint, attempts), "request_id": call.ids.request_id or request_info(details)},
+        **{**call.context(endpoint, attempts), "request_id": call.ids.request_id or request_info(details)},
     )
-
-
-def unreadable(answer: Unreadable, call: Call[Any, Any], *, endpoint: str, attempts: int) -> Failure:
-    """What an answer that cannot be read means: the service answered, so that it has run."""
-    context = _context(call, endpoint, attempts)
-    if answer.limit is not None:
-        return Failure(Cause.UNREADABLE, MessageTooLargeError(answer.size, answer.limit, RECEIVE_OPTION, **context))
-    text = f"the answer to {call.method.path} does not parse ({answer.size} bytes: {answer.reason})"
-    return Failure(Cause.UNREADABLE, ResultError(text, **context))
-
-
-def _too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> MessageTooLargeError | None:
-    """The error that RESOURCE_EXHAUSTED stands for where a size is meant; `None` where a quota is.
-
-    A request over the limit of a channel of our own is known by its size. With a channel of the host's only gRPC's
-    wording tells.
-    """
-    context: Any = {**error.context}
-    context.pop("code", None)
-    context.pop("hint", None)
-    size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0
-    if -1 < send_limit < size:
-        return MessageTooLargeError(size, send_limit, SEND_OPTION, **context)
-    if (found := _SIZES.search(error.message)) and not error.message.startswith("SERVER"):
-        option = SEND_OPTION if found["sent"] else RECEIVE_OPTION
-        return MessageTooLargeError(int(found["size"]), int(found["limit"]), option, **context)
-    return None
-
-
-def _context(call: Call[Any, Any], endpoint: str, attempts: int) -> dict[str, Any]:
-    """What the errors of a call have in common."""
-    return {
-        "method": call.method.path,
-        "endpoint": endpoint,
-        "request_id": call.ids.request_id,
-        "server_trace_id": call.ids.server_trace_id,
-        "client_request_id": call.client_request_id,
-        "attempts": attempts,
-        "operation_id": call.operation_id,
-    }

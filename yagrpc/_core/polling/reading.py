@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yagrpc import config
-from yagrpc._core.failure.retry import ends_wait
+from yagrpc._core.failure.final import ends_wait
 from yagrpc.errors import CallError, Code, OperationExpiredError, OperationNotFoundError, YagrpcError
 
 if TYPE_CHECKING:

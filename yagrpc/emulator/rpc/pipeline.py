@@ -87,7 +87,13 @@ class Pipeline(grpc.GenericRpcHandler):
             self._state.received.count(path, self._state.clock.now())
             if handler is None:
                 self._state.received.refuse(path, grpc.StatusCode.UNIMPLEMENTED)
+                return grpc.stream_stream_rpc_method_handler(self._unknown)
         return handler
+
+    async def _unknown(self, requests: object, context: _Context) -> None:
+        """Refuse a method of the cloud that is not served: with the ids that the service sends with every answer."""
+        headers = ((REQUEST_ID, self._state.new_request_id()),)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!", headers)
 
     def _unary(self, path: str, servicer: Any) -> Any:
         state, headers_last = self._state, path in HEADERS_LAST
@@ -168,10 +174,9 @@ class Pipeline(grpc.GenericRpcHandler):
     async def _refuse(
         self, path: str, refusal: Refusal, context: _Context, headers: tuple[tuple[str, str], ...]
     ) -> None:
+        """End a call with a status; headers that were not sent yet travel with it, as in a trailers-only answer."""
         self._state.received.refuse(path, refusal.code)
-        if headers:
-            await context.send_initial_metadata(headers)
-        await context.abort(refusal.code, refusal.message, refusal.trailer)
+        await context.abort(refusal.code, refusal.message, (*headers, *refusal.trailer))
 
 
 class _Registry:

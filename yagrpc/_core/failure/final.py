@@ -1,0 +1,68 @@
+"""The errors that callers get once no attempt follows: of calls, of streams that break, of waits for operations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from yagrpc._core.call.policy import Kind
+from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
+from yagrpc._core.failure.retry import TABLE, Action
+from yagrpc._core.failure.status import RpcStatus, classify
+from yagrpc.errors import (
+    AmbiguousSubmitError,
+    CallError,
+    Code,
+    MessageTooLargeError,
+    ResultError,
+    SubmitTimeoutError,
+    YagrpcError,
+)
+
+if TYPE_CHECKING:
+    from yagrpc._core.call.call import Call
+
+FINAL_GET_FAILURES: Final = frozenset(
+    {Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.UNAUTHENTICATED}
+)
+"""Statuses of a Get that end the wait for an operation; after all others it is polled again."""
+
+
+def broken_stream(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_limit: int) -> Exception:
+    """The error of a stream that fails after its first message.
+
+    A completion that was not asked for as a stream leaves its caller without any text, so that it may have run in vain;
+    of another stream the caller has the messages so far, and gets the call's own error.
+    """
+    failure = classify(status, call, endpoint=endpoint, send_limit=send_limit, attempts=1)
+    whole = call.policy.kind is Kind.GENERATION and not call.request.completion_options.stream
+    if not whole or TABLE[failure.cause][call.policy.kind] is not Action.AMBIGUOUS:
+        return failure.error
+    error = ambiguous(failure.error, 1)
+    error.__cause__ = failure.error
+    return error
+
+
+def request_error(call: Call[Any, Any]) -> Exception | None:
+    """What went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
+    return call.request.error if isinstance(call.request, (RequestStream, AsyncRequestStream)) else None
+
+
+def ambiguous(failure: Exception, attempts: int) -> AmbiguousSubmitError:
+    """The error of a generation that may have run, from the failure that left it open."""
+    assert isinstance(failure, CallError)
+    kind = SubmitTimeoutError if failure.code is Code.DEADLINE_EXCEEDED else AmbiguousSubmitError
+    context = failure.context
+    context["attempts"] = attempts
+    return kind(failure.message, **context)
+
+
+def no_result(text: str, call: Call[Any, Any]) -> ResultError:
+    """The error of an answer without a result, with the ids of its call."""
+    return ResultError(text, method=call.method.path, **call.ids._asdict())
+
+
+def ends_wait(error: YagrpcError) -> bool:
+    """Whether the failure of a Get ends the wait for its operation."""
+    if isinstance(error, MessageTooLargeError) or not isinstance(error, CallError):
+        return True
+    return error.code in FINAL_GET_FAILURES

@@ -1,0 +1,62 @@
+"""Answers that cannot be read, and messages over a limit: they are no quota, though gRPC gives both one status.
+
+Rules: a text of gRPC's is read to say more, never to decide that something may be sent again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from yagrpc.errors import CallError, MessageTooLargeError, ResultError, YagrpcError
+
+if TYPE_CHECKING:
+    from yagrpc._core.call.call import Call
+
+RECEIVE_OPTION: Final = "grpc.max_receive_message_length"
+SEND_OPTION: Final = "grpc.max_send_message_length"
+
+_SIZES: Final = re.compile(r"(?P<sent>Sent)? message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)")
+"""How gRPC words a message over a limit of a channel that the host opened."""
+
+
+class Unreadable:
+    """An answer that cannot be read, in the place of a message.
+
+    Args:
+        size: Its size in bytes.
+        limit: The limit that it is over, in bytes; `None` where it does not parse.
+        reason: Why it does not parse.
+    """
+
+    __slots__ = ("limit", "reason", "size")
+
+    def __init__(self, size: int, limit: int | None, reason: str = "") -> None:
+        self.size = size
+        self.limit = limit
+        self.reason = reason
+
+
+def unreadable_error(answer: Unreadable, call: Call[Any, Any], *, endpoint: str, attempts: int) -> YagrpcError:
+    """The error of an answer that cannot be read: the service answered, so that the call has run."""
+    context = call.context(endpoint, attempts)
+    if answer.limit is not None:
+        return MessageTooLargeError(answer.size, answer.limit, RECEIVE_OPTION, **context)
+    text = f"the answer to {call.method.path} does not parse ({answer.size} bytes: {answer.reason})"
+    return ResultError(text, **context)
+
+
+def too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> MessageTooLargeError | None:
+    """The error that RESOURCE_EXHAUSTED stands for where a size is meant; `None` where a quota is.
+
+    A request over the limit of a channel of our own is known by its size. With a channel of the host's only gRPC's
+    wording tells.
+    """
+    context = call.context(error.endpoint, error.attempts)
+    size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0
+    if -1 < send_limit < size:
+        return MessageTooLargeError(size, send_limit, SEND_OPTION, **context)
+    if (found := _SIZES.search(error.message)) and not error.message.startswith("SERVER"):
+        option = SEND_OPTION if found["sent"] else RECEIVE_OPTION
+        return MessageTooLargeError(int(found["size"]), int(found["limit"]), option, **context)
+    return None
