@@ -11,7 +11,7 @@ import pytest
 from yagrpc import methods
 from yagrpc._core.auth.authorization import Authorizer
 from yagrpc._core.auth.tokens import FETCHES, PAUSE, Tokens
-from yagrpc._core.call.call import AnyMethod, Call
+from yagrpc._core.call.call import Call
 from yagrpc._core.call.policy import policy_of
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Hub
@@ -20,6 +20,7 @@ from yagrpc._core.flow import Block, Flow, Send, Share, Sleep
 from yagrpc._core.send import Route, send_call
 from yagrpc.credentials import AccessToken, ApiKey, Credentials, FetchedCredentials, IamToken
 from yagrpc.errors import Code, ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
+from yagrpc.method import AnyMethod
 
 HOUR = 3600.0
 

@@ -13,7 +13,7 @@ from yagrpc import _pb, config, methods
 from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
-from yagrpc._core.call.call import AnyMethod, Call, Metadata
+from yagrpc._core.call.call import Call, Metadata
 from yagrpc._core.call.metadata import given_metadata
 from yagrpc._core.call.parameters import CallParameters, checked_timeout
 from yagrpc._core.call.policy import Policy, policy_of
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from yagrpc._core.deadline import Deadline
     from yagrpc._core.flow import Flow
     from yagrpc._core.runtime import Runtime
+    from yagrpc.method import AnyMethod
 
 ResultT = TypeVar("ResultT")
 

@@ -35,8 +35,9 @@ from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
     from yagrpc._core.auth.authorization import Authorizer
-    from yagrpc._core.call.call import AnyMethod, Call, Metadata
+    from yagrpc._core.call.call import Call, Metadata
     from yagrpc._core.quota.gates import Gate
+    from yagrpc.method import AnyMethod
 
 
 class Route(NamedTuple):

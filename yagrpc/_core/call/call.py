@@ -5,24 +5,17 @@ Rules: what the caller gave never changes, the timeout least of all; what change
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from yagrpc.ids import RequestIds
-from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
+    from yagrpc.method import AnyMethod
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
-AnyMethod: TypeAlias = (
-    UnaryMethod[Any, Any]
-    | StreamMethod[Any, Any]
-    | ClientStreamMethod[Any, Any]
-    | BidiStreamMethod[Any, Any]
-    | OperationMethod[Any, Any, Any]
-)
 Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 
 

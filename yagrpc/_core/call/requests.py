@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from yagrpc import _pb
-    from yagrpc._core.call.call import AnyMethod
+    from yagrpc.method import AnyMethod
 
 ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
 """A method whose requests are checked for more than their class."""
