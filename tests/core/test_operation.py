@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc._core.operation.result import attached_type, itself, result_type_of
-from yagrpc._core.operation.view import OperationStatus, OperationView, ResultType
+from yagrpc._core.operation.result import ResultType, attached_type, itself, result_type_of
+from yagrpc._core.operation.view import OperationStatus, OperationView
 from yagrpc._core.polling.scheduler import Scheduler
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._services.text import completion_type

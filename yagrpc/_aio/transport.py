@@ -20,7 +20,8 @@ from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
-from yagrpc._core.client import ClientCore, request_error
+from yagrpc._core.call.requests import request_error
+from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
