@@ -26,10 +26,11 @@ from typing import Any, NamedTuple, Protocol
 import yagrpc
 from yagrpc import _pb
 from yagrpc._core.operation.listening import Listening
-from yagrpc._core.operation.result import completion_type
 from yagrpc._core.polling.pace import Pace
 from yagrpc._core.polling.scheduler import Scheduler
 from yagrpc._core.polling.watch import Watch
+from yagrpc._grpc.runtime import RUNTIME
+from yagrpc._services.text import completion_type
 from yagrpc._sync.operation import Operation
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import ResourceExhaustedError
@@ -68,7 +69,7 @@ class Ours:
     """The scheduler of yagrpc, driven as the clients drive it."""
 
     def __init__(self, rate: float | None = RATE) -> None:
-        self.scheduler = Scheduler(Quota(get_per_second=rate), Polling())
+        self.scheduler = Scheduler(Quota(get_per_second=rate), Polling(), RUNTIME)
         self._watches: dict[str, tuple[Watch, Job]] = {}
 
     def add(self, job: Job, now: float) -> None:
@@ -302,7 +303,7 @@ def cost(pending: int, gets: int) -> tuple[float, float, float]:
     rng = random.Random(1)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    scheduler = Scheduler(Quota(get_per_second=RATE), Polling())
+    scheduler = Scheduler(Quota(get_per_second=RATE), Polling(), RUNTIME)
     for each in known:
         scheduler.watch(each, 0.0, submitted=0.0)
     taken = (tracemalloc.get_traced_memory()[0] - before) / pending

@@ -10,9 +10,10 @@ named as `"module:Class"` and imported when it is first asked for.
 from __future__ import annotations
 
 import importlib
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 __all__ = [
+    "AnyMethod",
     "BidiStreamMethod",
     "ClientStreamMethod",
     "HttpRule",
@@ -140,6 +141,16 @@ class OperationMethod(_Method[RequestT, ResponseT], Generic[RequestT, ResponseT,
         if isinstance(self._metadata, str):
             self._metadata = cast("type[MetadataT]", _load(self._metadata))
         return self._metadata
+
+
+AnyMethod: TypeAlias = (
+    UnaryMethod[Any, Any]
+    | StreamMethod[Any, Any]
+    | ClientStreamMethod[Any, Any]
+    | BidiStreamMethod[Any, Any]
+    | OperationMethod[Any, Any, Any]
+)
+"""An rpc of any kind."""
 
 
 def _load(reference: str) -> type[object]:

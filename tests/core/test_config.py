@@ -16,9 +16,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import yagrpc
-from yagrpc import config
+from yagrpc import config, methods
+from yagrpc._core.call.policy import policy_of
 from yagrpc._core.polling.scheduler import Scheduler
 from yagrpc._core.quota.gates import Gates, Limit
+from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.config import (
     Endpoints,
     Polling,
@@ -441,8 +443,8 @@ def test_no_quota_stays_none() -> None:
 @example(rate=5e-324, count=1, seconds=5e-324)
 def test_whatever_passes_can_be_computed_with(rate: float, count: int, seconds: float) -> None:
     quota, polling = paced(rates(rate)._replace(concurrent_completions=count), Polling(seconds, seconds, seconds))
-    gates, scheduler = Gates(quota), Scheduler(quota, polling)
-    gate = gates.of("/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion")
+    gates, scheduler = Gates(quota, RUNTIME.make_lock), Scheduler(quota, polling, RUNTIME)
+    gate = gates.of(policy_of(methods.TextGenerationAsyncService.Completion).quotas)
     assert gate is not None
     for now in (0.0, 1.0):
         slot = gate.join()

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -22,6 +21,8 @@ from hypothesis import strategies as st
 import yagrpc
 from yagrpc import _pb, methods
 from yagrpc._core.client import ClientCore
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.credentials import (
     AccessToken,
     ApiKey,
@@ -36,7 +37,7 @@ from yagrpc.credentials import (
     YcCli,
     resolve_credentials,
 )
-from yagrpc.errors import ConfigError
+from yagrpc.errors import Code, ConfigError
 from yagrpc.method import UnaryMethod
 
 API_KEY = "AQVNsecret-Secret_0123456789"
@@ -325,6 +326,7 @@ def test_any_text_is_sent_as_it_is_or_refused_without_being_told(secret: str) ->
 def core(credentials: Credentials) -> ClientCore:
     """A client's settings."""
     return ClientCore(
+        RUNTIME,
         folder_id="b1g",
         credentials=credentials,
         model="yandexgpt",
@@ -374,7 +376,7 @@ def test_a_call_shows_no_secret() -> None:
     assert API_KEY not in repr(core(ApiKey(API_KEY)))
 
 
-def test_a_refusal_where_discovery_came_first_is_answered_once(drive: Any, rpc_error: Any) -> None:
+def test_a_refusal_where_discovery_came_first_is_answered_once(drive: Any) -> None:
     kinds = f"{_pb.text_generation_service_pb2.__name__}:TokenizeRequest"
     method = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kinds, response=kinds)
     given = itertools.count()
@@ -382,10 +384,10 @@ def test_a_refusal_where_discovery_came_first_is_answered_once(drive: Any, rpc_e
     client.clock = drive.clock
     listing = _pb.api_endpoint_service_pb2.ListApiEndpointsResponse()
     listing.endpoints.add(id="vpc", address="vpc.example:443")
-    refused = [rpc_error(grpc.StatusCode.UNAUTHENTICATED) for _ in range(2)]
+    refused = [RpcStatus(Code.UNAUTHENTICATED, from_peer=True) for _ in range(2)]
     call = client.call(method, _pb.text_generation_service_pb2.TokenizeRequest(), {"timeout": 10.0})
     with pytest.raises(yagrpc.UnauthenticatedError) as caught:
-        drive(client.flow(call), [listing, *refused], each=2.0)
+        drive(client.send(call), [listing, *refused], each=2.0)
     assert drive.figures("send") == [10.0, 8.0, 6.0]  # the timeout is over all of it
     assert caught.value.attempts == len(refused)
 

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc._core.operation.result import attached_type, completion_type, itself, result_type_of
-from yagrpc._core.operation.view import OperationStatus, OperationView, ResultType
+from yagrpc._core.operation.result import ResultType, attached_type, itself, result_type_of
+from yagrpc._core.operation.view import OperationStatus, OperationView
 from yagrpc._core.polling.scheduler import Scheduler
+from yagrpc._grpc.runtime import RUNTIME
+from yagrpc._services.text import completion_type
 from yagrpc.config import Polling
 from yagrpc.errors import (
     Code,
@@ -181,7 +183,10 @@ def test_a_class_of_another_pool_gets_its_own_message(operation: Make, packed: M
 
 
 def test_the_type_of_an_attached_operation_is_a_completion_by_default() -> None:
-    assert attached_type(None).message is CompletionResponse
+    client = yagrpc.Client(credentials=yagrpc.NoCredentials())
+    other = yagrpc.AsyncClient(credentials=yagrpc.NoCredentials())
+    assert client.operation("d7q")._type.message is CompletionResponse
+    assert other.operation("d7q")._type.message is CompletionResponse
     assert attached_type(CompletionResponse).message is CompletionResponse
     method = yagrpc.methods.TextGenerationBatchService.Completion
     assert attached_type(method).message is method.response_type
@@ -309,7 +314,7 @@ def test_a_future_gets_the_result(future: Any, operation: Make, packed: Make, co
 
 
 def test_a_future_gets_what_a_watch_saw(future: Any, operation: Make, packed: Make, completion: Make) -> None:
-    scheduler = Scheduler(None, Polling())
+    scheduler = Scheduler(None, Polling(), RUNTIME)
     seen = view(operation())
     watch = scheduler.watch(seen.proto, 0.0)
     scheduler.take(0.0)
@@ -326,7 +331,7 @@ def test_a_future_gets_the_error(future: Any, operation: Make) -> None:
 
 
 def test_a_future_gets_why_it_cannot_be_waited_for(future: Any, operation: Make) -> None:
-    scheduler = Scheduler(None, Polling())
+    scheduler = Scheduler(None, Polling(), RUNTIME)
     seen = view(operation())
     watch = scheduler.watch(seen.proto, 0.0)
     watch.failure = OperationTimeoutError("op", "over")

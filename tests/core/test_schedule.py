@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc._core.operation.view import FINAL_GET_FAILURES
+from yagrpc._core.failure.retry import FINAL_GET_FAILURES
 from yagrpc._core.polling.pace import Pace
 from yagrpc._core.polling.queues import JITTER
 from yagrpc._core.polling.scheduler import LONGEST_PAUSE, NOT_FOUND_GRACE, REFUSED_PAUSE, Scheduler
 from yagrpc._core.polling.watch import Watch
+from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import (
     CALL_ERRORS,
@@ -51,7 +52,7 @@ class Service:
 
     def __init__(self, rate: float | None = 50.0, polling: Polling | None = None, trip: float = 0.0) -> None:
         quota = None if rate is None else Quota(get_per_second=rate)
-        self.scheduler = Scheduler(quota, Polling() if polling is None else polling)
+        self.scheduler = Scheduler(quota, Polling() if polling is None else polling, RUNTIME)
         self.now = START
         self.trip = trip
         self.ends: dict[str, float] = {}
@@ -98,7 +99,7 @@ class Service:
 
 def scheduler(rate: float | None = None, **polling: float) -> Scheduler:
     """A scheduler, by default without a quota."""
-    return Scheduler(Quota(get_per_second=rate), Polling(**polling))
+    return Scheduler(Quota(get_per_second=rate), Polling(**polling), RUNTIME)
 
 
 def known(operation_id: str = "op", **fields: Any) -> _pb.operation_pb2.Operation:
@@ -159,7 +160,7 @@ def test_without_a_quota_all_leave_at_once() -> None:
 
 @pytest.mark.parametrize("quota", [None, Quota(get_per_second=None)])
 def test_no_quota_has_two_spellings(quota: Quota | None) -> None:
-    unpaced = Scheduler(quota, Polling())
+    unpaced = Scheduler(quota, Polling(), RUNTIME)
     for number in range(200):
         unpaced.watch(known(f"op-{number}"), START)
     assert sum(unpaced.take(START) is not None for _ in range(300)) == 200

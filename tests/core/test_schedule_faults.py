@@ -13,6 +13,7 @@ import pytest
 from yagrpc import _pb
 from yagrpc._core.polling.scheduler import Scheduler
 from yagrpc._core.polling.watch import Watch
+from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import (
     DeadlineExceededError,
@@ -37,7 +38,7 @@ class Troubled:
     """
 
     def __init__(self, trouble: Trouble, seconds: Callable[[str], float] = lambda name: 0.02) -> None:
-        self.scheduler = Scheduler(Quota(get_per_second=50), Polling())
+        self.scheduler = Scheduler(Quota(get_per_second=50), Polling(), RUNTIME)
         self.now = START
         self.gets: Counter[str] = Counter()
         self.moments: list[float] = []

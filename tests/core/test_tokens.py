@@ -11,9 +11,16 @@ import pytest
 from yagrpc import methods
 from yagrpc._core.auth.authorization import Authorizer
 from yagrpc._core.auth.tokens import FETCHES, PAUSE, Tokens
-from yagrpc._core.flow import Block, Call, Flow, Share, Sleep
+from yagrpc._core.call.call import Call
+from yagrpc._core.call.policy import policy_of
+from yagrpc._core.deadline import Deadline
+from yagrpc._core.events import Hub
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.flow import Block, Flow, Send, Share, Sleep
+from yagrpc._core.send import Route, send_call
 from yagrpc.credentials import AccessToken, ApiKey, Credentials, FetchedCredentials, IamToken
-from yagrpc.errors import ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
+from yagrpc.errors import Code, ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
+from yagrpc.method import AnyMethod
 
 HOUR = 3600.0
 
@@ -49,10 +56,15 @@ class Source(FetchedCredentials):
 
 
 class Client:
-    """Authorizes calls, and carries the flows out; what is only begun is carried out when the test says so."""
+    """Authorizes calls and runs the flows; a shared flow that nobody waits for is run when the test says so."""
 
     def __init__(self, credentials: Credentials, folder_id: str | None = "b1g") -> None:
         self.time = Time()
+        self.clock = lambda: self.time.passed
+        self.events = Hub([])
+        self.routes: dict[AnyMethod, Route] = {methods.TokenizerService.Tokenize: Route("model:443")}
+        self.sends: list[Send] = []
+        self.refusals = 0
         self.begun: list[Flow[Any]] = []
         self.late = False
         tokens = Tokens(
@@ -61,39 +73,50 @@ class Client:
             audience=lambda: "https://iam",
             clock=lambda: self.time.passed,
             wall=lambda: self.time.wall,
+            jitter=self.jitter,
         )
-        self.authorizer = Authorizer(tokens, folder_id, lambda: self.time.passed)
+        self.authorizer: Authorizer | None = Authorizer(tokens, folder_id)
+
+    def jitter(self) -> float:
+        """What a pause is multiplied by."""
+        return 1.0
+
+    def find_route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
+        """Where a call goes that is not in `routes`."""
+        raise AssertionError(f"{call.method.path} has a route")
+        yield
 
     def sent(self, refusals: int = 0, **call: Any) -> list[dict[str, Any]]:
         """The metadata of each sending of one call, whose first sendings the service refuses."""
-        sendings: list[dict[str, Any]] = []
-        made = a_call(**call)
+        self.sends, self.refusals = [], refusals
+        assert self.run(send_call(a_call(**call), self)) == "answer"
+        return self.metadata()
 
-        def send() -> Flow[str]:
-            sendings.append(dict(made.metadata))
-            if len(sendings) <= refusals:
-                raise UnauthenticatedError("The token is invalid")
-            return "answer"
-            yield
-
-        assert self.run(self.authorizer.authorized(made, send)) == "answer"
-        return sendings
+    def metadata(self) -> list[dict[str, Any]]:
+        """The metadata of each sending; that of a repetition says which one it is, which is left out here."""
+        kept = [dict(send.metadata) for send in self.sends]
+        assert [each.pop("x-retry-attempt", "0") for each in kept] == [str(number) for number in range(len(kept))]
+        return kept
 
     def authorization(self) -> Any:
         """What the next call is authorized with."""
         return self.sent()[0]["authorization"]
 
     def run(self, flow: Flow[Any]) -> Any:
-        """Carry a flow out."""
-        return carried_out(flow, self._perform)
+        """Run a flow, and give what it returns."""
+        return run(flow, self._perform)
 
     def finish(self) -> None:
-        """Carry out what was only begun."""
+        """Run the shared flows that nobody waits for."""
         begun, self.begun = self.begun, []
         for flow in begun:
             self.run(flow)
 
     def _perform(self, effect: Any) -> Any:
+        if isinstance(effect, Send):
+            self.sends.append(effect)
+            refused = len(self.sends) <= self.refusals
+            return RpcStatus(Code.UNAUTHENTICATED, "The token is invalid", from_peer=True) if refused else "answer"
         if isinstance(effect, Block):
             return effect.function()
         if isinstance(effect, Sleep):
@@ -111,7 +134,7 @@ class Client:
         yield
 
 
-def carried_out(flow: Generator[Any, Any, Any], perform: Callable[[Any], Any]) -> Any:
+def run(flow: Generator[Any, Any, Any], perform: Callable[[Any], Any]) -> Any:
     """What a flow returns."""
     resume: Callable[[], Any] = lambda: next(flow)  # noqa: E731
     while True:
@@ -128,11 +151,11 @@ def carried_out(flow: Generator[Any, Any, Any], perform: Callable[[Any], Any]) -
 
 
 def a_call(
-    *, timeout: float | None = 60.0, metadata: Any = (), operation_id: str = "", authorization: str | None = ""
+    *, timeout: float | None = 60.0, metadata: Any = (), operation_id: str = "", needs_token: bool = True
 ) -> Call[Any, Any]:
-    """A call that awaits its authorization."""
+    """A call that needs a token."""
     method = methods.TokenizerService.Tokenize
-    return Call(method, object(), timeout, metadata, "client-id", operation_id, authorization)
+    return Call(method, policy_of(method), object(), timeout, metadata, "client-id", operation_id, needs_token)
 
 
 # Ages
@@ -286,13 +309,8 @@ def test_the_time_that_the_token_took_is_taken_from_the_call() -> None:
         return fetch(timeout)
 
     source.fetch = slow  # type: ignore[method-assign]
-    made = a_call(timeout=5.0)
-
-    def send() -> Flow[float | None]:
-        return made.timeout
-        yield
-
-    assert client.run(client.authorizer.authorized(made, send)) == pytest.approx(2.0)
+    client.sent(timeout=5.0)
+    assert [send.timeout for send in client.sends] == [pytest.approx(2.0)]
 
 
 # Refusals
@@ -308,13 +326,15 @@ def test_a_refused_token_is_renewed_once_and_the_call_sent_again() -> None:
 def test_a_token_that_others_have_renewed_is_taken() -> None:
     source = Source()
     client = Client(source)
-    first = a_call()
-    client.run(client.authorizer.authorize(first))
+    first, deadline, authorizer = a_call(), Deadline(60.0, client.clock), client.authorizer
+    assert authorizer is not None
+    pairs = client.run(authorizer.authorize(first, deadline))
+    assert pairs == (("authorization", "Bearer t1.1"),)
     client.sent(refusals=1)
     assert source.fetched == 2
-    assert client.run(client.authorizer.renew(first, UnauthenticatedError("no")))
+    renewed = client.run(authorizer.renew(first, pairs, UnauthenticatedError("no"), deadline))
     assert source.fetched == 2
-    assert first.metadata == (("authorization", "Bearer t1.2"),)
+    assert renewed == (("authorization", "Bearer t1.2"),)
 
 
 def test_the_same_token_is_not_sent_again() -> None:
@@ -350,9 +370,9 @@ def test_credentials_that_never_change_are_not_asked_again() -> None:
 def test_a_call_with_an_authorization_of_its_callers_is_left_alone() -> None:
     source = Source()
     own = (("authorization", "Bearer mine"),)
-    assert Client(source).sent(metadata=own, authorization=None) == [dict(own)]
+    assert Client(source).sent(metadata=own, needs_token=False) == [dict(own)]
     with pytest.raises(UnauthenticatedError):
-        Client(source).sent(refusals=1, metadata=own, authorization=None)
+        Client(source).sent(refusals=1, metadata=own, needs_token=False)
     assert source.fetched == 0
 
 

@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
-from yagrpc._core.client import poll_failure
+from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_LOOK, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError

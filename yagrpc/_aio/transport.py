@@ -18,10 +18,10 @@ import grpc.aio
 from yagrpc import config
 from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
-from yagrpc._core.call.call import AnyMethod, Call
+from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
+from yagrpc._core.call.requests import request_error
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.final import request_error
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
@@ -30,7 +30,7 @@ from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
 from yagrpc.errors import ClientClosedError, Code, ConfigError
-from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
+from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 

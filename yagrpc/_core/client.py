@@ -13,31 +13,30 @@ from yagrpc import _pb, config, methods
 from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
-from yagrpc._core.call.call import AnyMethod, Call, Metadata
+from yagrpc._core.call.call import Call, Metadata
 from yagrpc._core.call.metadata import given_metadata
 from yagrpc._core.call.parameters import CallParameters, checked_timeout
 from yagrpc._core.call.policy import Policy, policy_of
-from yagrpc._core.call.requests import ASYNC_COMPLETION, AsyncRequestStream, RequestStream, checked_request
+from yagrpc._core.call.requests import (
+    ASYNC_COMPLETION,
+    AsyncRequestStream,
+    RequestStream,
+    checked_request,
+    request_error,
+)
 from yagrpc._core.endpoints import Directory
 from yagrpc._core.events import Events, hub_of
-from yagrpc._core.failure.final import broken_stream, no_result, request_error
+from yagrpc._core.failure.final import broken_stream, no_result
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.ports import Route
 from yagrpc._core.quota.gates import Gates, Limit, Limits
 from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
-from yagrpc.errors import (
-    CallError,
-    ClientClosedError,
-    ConfigError,
-    OperationError,
-    OperationResultError,
-    ResultError,
-    YagrpcError,
-)
+from yagrpc.errors import ClientClosedError, ResultError
 from yagrpc.ids import Answer, new_request_id
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from yagrpc._core.deadline import Deadline
     from yagrpc._core.flow import Flow
     from yagrpc._core.runtime import Runtime
+    from yagrpc.method import AnyMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -293,24 +293,3 @@ class ClientCore:
             return ours
         taken = {key for key, _ in given}
         return (*(pair for pair in ours if pair[0] not in taken), *given)
-
-
-def poll_failure(error: Exception, operation_id: str) -> YagrpcError:
-    """Why a Get failed, as an error of ours with the operation's id."""
-    if isinstance(error, (CallError, OperationError)):
-        return error.with_context(operation_id=operation_id)
-    if isinstance(error, ClientClosedError):
-        return ClientClosedError(operation_id)
-    if isinstance(error, ConfigError):
-        text = f"the operation is still running, but its Get could not be sent: {error.message}"
-        failure: YagrpcError = ConfigError(text, operation_id=operation_id).with_context(**error.context)
-        failure.__cause__ = error.__cause__ or error
-        return failure
-    if isinstance(error, ResultError) and not isinstance(error, OperationResultError):
-        failure = OperationResultError(operation_id, str(error))
-    elif isinstance(error, YagrpcError):
-        return error.with_context(operation_id=operation_id)
-    else:
-        failure = OperationError(operation_id, f"its Get could not be sent: {error}")
-    failure.__cause__ = error
-    return failure

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from yagrpc._core.auth.authorization import Authorizer
-    from yagrpc._core.call.call import AnyMethod, Call
+    from yagrpc._core.call.call import Call
     from yagrpc._core.deadline import Clock, Deadline
     from yagrpc._core.events import Hub
     from yagrpc._core.flow import Flow
     from yagrpc._core.quota.gates import Gate
+    from yagrpc.method import AnyMethod
 
 
 class Route(NamedTuple):

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from yagrpc._core.call.policy import Kind
-from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
+from yagrpc._core.call.requests import AsyncRequestStream, RequestStream, request_error
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
-from yagrpc._core.failure.final import ambiguous, no_result, request_error
+from yagrpc._core.failure.final import ambiguous, no_result
 from yagrpc._core.failure.pauses import attempt_timeout
 from yagrpc._core.failure.retry import Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error

@@ -19,7 +19,7 @@ from yagrpc.method import OperationMethod
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from yagrpc._core.call.call import AnyMethod
+    from yagrpc.method import AnyMethod
 
 
 def deserializer(method: AnyMethod, limit: int) -> Callable[[bytes], Any]:

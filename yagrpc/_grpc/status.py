@@ -11,10 +11,9 @@ from typing import Any, Final
 
 import grpc
 
-from yagrpc._core.call.call import AnyMethod
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc.errors import Code
-from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
+from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 MULTICALLABLES: Final[dict[type, str]] = {
     UnaryMethod: "unary_unary",

@@ -10,7 +10,7 @@ from yagrpc._core.call.parameters import CallParameters, CompletionParameters, s
 from yagrpc.errors import RequestError
 
 if TYPE_CHECKING:
-    from yagrpc._core.operation.view import ResultType
+    from yagrpc._core.operation.result import ResultType
     from yagrpc._services.defaults import Defaults
     from yagrpc.messages import MessagesInput
     from yagrpc.results import Chunk, Completion
@@ -50,7 +50,7 @@ def completion_request(
 
 def completion_type() -> ResultType[Completion]:
     """What the operation of a text completion resolves to."""
-    from yagrpc._core.operation.view import ResultType
+    from yagrpc._core.operation.result import ResultType
     from yagrpc.results import Completion
 
     return ResultType(_pb.text_generation_service_pb2.CompletionResponse, Completion)

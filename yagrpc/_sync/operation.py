@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from yagrpc import _pb, config
 from yagrpc._core.call.parameters import check_parameters, checked_timeout
 from yagrpc._core.call.signatures import explicit_parameters
-from yagrpc._core.operation.view import MetadataT, OperationView, ResultT, ResultType
+from yagrpc._core.operation.view import MetadataT, OperationView, ResultT
 from yagrpc._sync.primitives import Future, call_back, claimed, named_interrupt, new_future
 from yagrpc.errors import YagrpcError
 from yagrpc.ids import NO_IDS, RequestIds
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from yagrpc._core.call.parameters import CallParameters
+    from yagrpc._core.operation.result import ResultType
     from yagrpc._core.polling.watch import Watch
     from yagrpc._sync.poller import Poller
 

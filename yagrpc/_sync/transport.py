@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from yagrpc import config
-from yagrpc._core.call.call import AnyMethod, Call
+from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
@@ -33,7 +33,7 @@ from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
 from yagrpc._sync.background import Sharing, in_thread
 from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
-from yagrpc.method import BidiStreamMethod, StreamMethod
+from yagrpc.method import AnyMethod, BidiStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.operation.view import ResultType
+    from yagrpc._core.operation.result import ResultType
 
 RequestT = TypeVar("RequestT", bound="Message")
 ResponseT = TypeVar("ResponseT", bound="Message")

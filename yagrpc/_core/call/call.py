@@ -9,21 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from yagrpc.ids import RequestIds
-from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
+    from yagrpc.method import AnyMethod
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
-AnyMethod: TypeAlias = (
-    UnaryMethod[Any, Any]
-    | StreamMethod[Any, Any]
-    | ClientStreamMethod[Any, Any]
-    | BidiStreamMethod[Any, Any]
-    | OperationMethod[Any, Any, Any]
-)
 Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 
 

@@ -15,7 +15,7 @@ from yagrpc._core.endpoints import served_by
 from yagrpc.method import BidiStreamMethod, OperationMethod, StreamMethod
 
 if TYPE_CHECKING:
-    from yagrpc._core.call.call import AnyMethod
+    from yagrpc.method import AnyMethod
 
 ATTEMPTS: Final = 5
 """Attempts of one call at most, the first included; those that only a quota refused are not counted."""

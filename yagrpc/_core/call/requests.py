@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from yagrpc import _pb
-    from yagrpc._core.call.call import AnyMethod
+    from yagrpc._core.call.call import Call
+    from yagrpc.method import AnyMethod
 
 ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
 """A method whose requests are checked for more than their class."""
@@ -129,3 +130,8 @@ class AsyncRequestStream:
         except Exception as error:
             self.error = error
             raise
+
+
+def request_error(call: Call[Any, Any]) -> Exception | None:
+    """What went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
+    return call.request.error if isinstance(call.request, (RequestStream, AsyncRequestStream)) else None

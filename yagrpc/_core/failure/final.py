@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.call.policy import Kind
-from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
 from yagrpc._core.failure.retry import TABLE, Action
 from yagrpc._core.failure.status import RpcStatus, classify
 from yagrpc.errors import (
@@ -40,11 +39,6 @@ def broken_stream(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, sen
     error = ambiguous(failure.error, 1)
     error.__cause__ = failure.error
     return error
-
-
-def request_error(call: Call[Any, Any]) -> Exception | None:
-    """What went wrong in the caller's own stream of requests, if anything did: gRPC only cancels the call."""
-    return call.request.error if isinstance(call.request, (RequestStream, AsyncRequestStream)) else None
 
 
 def ambiguous(failure: Exception, attempts: int) -> AmbiguousSubmitError:

@@ -1,27 +1,82 @@
-"""What operations resolve to, by the method that makes them or by what their caller says.
+"""What operations resolve to, by the method that makes them or by what their caller says, and with which error.
 
-Rules: protos are imported at the first use, not with the client.
+Rules: a result's type is checked by its full name, so that a message generated into any package is unpacked alike.
+Protos are imported at the first use, not with the client.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from yagrpc.errors import RequestError
+from yagrpc._core.failure.details import status_details
+from yagrpc.errors import (
+    Code,
+    OperationCancelledError,
+    OperationFailedError,
+    OperationResultError,
+    RequestError,
+    ResultError,
+    YagrpcError,
+)
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from yagrpc._core.operation.view import ResultType
+    from yagrpc import _pb
 
+ResultT = TypeVar("ResultT")
 MessageT = TypeVar("MessageT", bound="Message")
+
+
+class ResultType(Generic[ResultT]):
+    """What an operation resolves to.
+
+    Args:
+        message: The class of the message in the operation's `response`.
+        wrap: Makes the result of such a message.
+        metadata: The class of the operation's metadata, where that is declared.
+    """
+
+    __slots__ = ("message", "metadata", "wrap")
+
+    def __init__(
+        self, message: type[Message], wrap: Callable[[Any], ResultT], metadata: type[Message] | None = None
+    ) -> None:
+        self.message = message
+        self.wrap = wrap
+        self.metadata = metadata
+
+    def unpack(self, operation: _pb.operation_pb2.Operation) -> ResultT:
+        """The result of an operation that is done.
+
+        Raises:
+            OperationFailedError: It ended with an error.
+            OperationCancelledError: It was cancelled.
+            OperationResultError: It has no result, or one of another type.
+        """
+        from google.protobuf.message import DecodeError  # imported by now: the operation is a message
+
+        outcome = operation.WhichOneof("result")
+        if outcome == "error":
+            raise _failure(operation)
+        if outcome is None:
+            raise OperationResultError(operation.id, "it is done, with neither a result nor an error")
+        wanted = self.message.DESCRIPTOR.full_name
+        given = " ".join(operation.response.type_url.rpartition("/")[2].split())
+        if given != wanted:
+            raise OperationResultError(operation.id, f"its result is a {given or 'message of no type'}, not a {wanted}")
+        try:
+            return self.wrap(self.message.FromString(operation.response.value))
+        except DecodeError as error:
+            raise OperationResultError(operation.id, f"its {wanted} does not parse: {error}") from error
+        except ResultError as error:
+            raise OperationResultError(operation.id, str(error)) from error
 
 
 def result_type_of(method: OperationMethod[Any, MessageT, Any]) -> ResultType[MessageT]:
     """What a method's operations resolve to: its response message itself."""
-    from yagrpc._core.operation.view import ResultType  # with the protos, at the first use
-
     return ResultType(method.response_type, itself, method.metadata_type)
 
 
@@ -31,8 +86,6 @@ def attached_type(target: type[Message] | OperationMethod[Any, Any, Any]) -> Res
     Raises:
         RequestError: It is neither a message class nor a long-running method.
     """
-    from yagrpc._core.operation.view import ResultType
-
     if isinstance(target, OperationMethod):
         return result_type_of(target)
     if hasattr(target, "DESCRIPTOR") and isinstance(target, type):
@@ -43,3 +96,12 @@ def attached_type(target: type[Message] | OperationMethod[Any, Any, Any]) -> Res
 def itself(message: Any) -> Any:
     """What is made of a message where the message is what the caller gets."""
     return message
+
+
+def _failure(operation: _pb.operation_pb2.Operation) -> YagrpcError:
+    error = operation.error
+    message = " ".join(error.message.split()) or "no message"
+    if error.code == Code.CANCELLED:
+        return OperationCancelledError(operation.id, f"cancelled: {message}")
+    details = status_details(error.details)
+    return OperationFailedError(operation.id, message, code=Code.of(error.code), details=details)

@@ -1,7 +1,6 @@
-"""What an operation is and what its end means; the shells add the waiting.
+"""What an operation is, as last seen; the shells add the waiting, `result` says what its end means.
 
-Rules: what is known is read from the last `Operation` message, and nothing here asks for another. The result's
-type is checked by its full name, so that a message generated into any package is unpacked alike.
+Rules: what is known is read from the last `Operation` message, and nothing here asks for another.
 """
 
 from __future__ import annotations
@@ -14,22 +13,15 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
 from yagrpc import _pb
-from yagrpc._core.failure.details import status_details
 from yagrpc._core.polling.watch import own_copy
-from yagrpc.errors import (
-    Code,
-    OperationCancelledError,
-    OperationFailedError,
-    OperationResultError,
-    ResultError,
-    YagrpcError,
-)
+from yagrpc.errors import Code, OperationResultError, YagrpcError
 from yagrpc.ids import NO_IDS, Answer, RequestIds
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import TypeVar
 
+    from yagrpc._core.operation.result import ResultType
     from yagrpc._core.polling.watch import Watch
 
     MetadataT = TypeVar("MetadataT", default=None)
@@ -62,51 +54,6 @@ class Settled(Protocol[ContraT]):
 
     def set_exception(self, exception: BaseException, /) -> None:
         """Settle it with an exception."""
-
-
-class ResultType(Generic[ResultT]):
-    """What an operation resolves to.
-
-    Args:
-        message: The class of the message in the operation's `response`.
-        wrap: Makes the result of such a message.
-        metadata: The class of the operation's metadata, where that is declared.
-    """
-
-    __slots__ = ("message", "metadata", "wrap")
-
-    def __init__(
-        self, message: type[Message], wrap: Callable[[Any], ResultT], metadata: type[Message] | None = None
-    ) -> None:
-        self.message = message
-        self.wrap = wrap
-        self.metadata = metadata
-
-    def unpack(self, operation: _pb.operation_pb2.Operation) -> ResultT:
-        """The result of an operation that is done.
-
-        Raises:
-            OperationFailedError: It ended with an error.
-            OperationCancelledError: It was cancelled.
-            OperationResultError: It has no result, or one of another type.
-        """
-        from google.protobuf.message import DecodeError  # imported by now: the operation is a message
-
-        outcome = operation.WhichOneof("result")
-        if outcome == "error":
-            raise _failure(operation)
-        if outcome is None:
-            raise OperationResultError(operation.id, "it is done, with neither a result nor an error")
-        wanted = self.message.DESCRIPTOR.full_name
-        given = " ".join(operation.response.type_url.rpartition("/")[2].split())
-        if given != wanted:
-            raise OperationResultError(operation.id, f"its result is a {given or 'message of no type'}, not a {wanted}")
-        try:
-            return self.wrap(self.message.FromString(operation.response.value))
-        except DecodeError as error:
-            raise OperationResultError(operation.id, f"its {wanted} does not parse: {error}") from error
-        except ResultError as error:
-            raise OperationResultError(operation.id, str(error)) from error
 
 
 class OperationView(Generic[ResultT, MetadataT]):
@@ -264,15 +211,6 @@ class OperationView(Generic[ResultT, MetadataT]):
             future.set_result(self._outcome())
         except Exception as error:
             future.set_exception(error)
-
-
-def _failure(operation: _pb.operation_pb2.Operation) -> YagrpcError:
-    error = operation.error
-    message = " ".join(error.message.split()) or "no message"
-    if error.code == Code.CANCELLED:
-        return OperationCancelledError(operation.id, f"cancelled: {message}")
-    details = status_details(error.details)
-    return OperationFailedError(operation.id, message, code=Code.of(error.code), details=details)
 
 
 def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 from yagrpc import config
 from yagrpc._core.failure.final import ends_wait
-from yagrpc.errors import CallError, Code, OperationExpiredError, OperationNotFoundError, YagrpcError
+from yagrpc.errors import (
+    CallError,
+    ClientClosedError,
+    Code,
+    ConfigError,
+    OperationError,
+    OperationExpiredError,
+    OperationNotFoundError,
+    OperationResultError,
+    ResultError,
+    YagrpcError,
+)
 
 if TYPE_CHECKING:
     from yagrpc import _pb
@@ -38,6 +49,27 @@ def wait_failure(
     failure.with_context(**error.context)
     failure.__cause__ = error
     return failure, believed
+
+
+def poll_failure(error: Exception, operation_id: str) -> YagrpcError:
+    """Why a Get failed, as an error of ours with the operation's id."""
+    if isinstance(error, (CallError, OperationError)):
+        return error.with_context(operation_id=operation_id)
+    if isinstance(error, ClientClosedError):
+        return ClientClosedError(operation_id)
+    if isinstance(error, ConfigError):
+        text = f"the operation is still running, but its Get could not be sent: {error.message}"
+        failure: YagrpcError = ConfigError(text, operation_id=operation_id).with_context(**error.context)
+        failure.__cause__ = error.__cause__ or error
+        return failure
+    if isinstance(error, ResultError) and not isinstance(error, OperationResultError):
+        failure = OperationResultError(operation_id, str(error))
+    elif isinstance(error, YagrpcError):
+        return error.with_context(operation_id=operation_id)
+    else:
+        failure = OperationError(operation_id, f"its Get could not be sent: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def created_ago(operation: _pb.operation_pb2.Operation, wall: float) -> float:

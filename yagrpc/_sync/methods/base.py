@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.operation.view import ResultType
+    from yagrpc._core.operation.result import ResultType
     from yagrpc._sync.operation import Operation
     from yagrpc._sync.poller import Poller
     from yagrpc._sync.primitives import Pollers
