@@ -204,7 +204,7 @@ class ClientCore:
             ResultError: It does not parse, or holds no result.
         """
         if isinstance(answer, Unreadable):
-            raise unreadable(answer, call, endpoint=self.endpoint_of(call.method), attempts=1).error
+            raise unreadable(answer, call, endpoint=self.endpoint_of(call.method), attempts=call.attempts).error
         try:
             result = make(answer)
         except ResultError as error:

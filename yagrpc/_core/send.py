@@ -9,7 +9,7 @@ without waiting after that: a failure of the first step proves that nothing was 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from yagrpc._core.call.policy import Kind
 from yagrpc._core.call.requests import AsyncRequestStream, RequestStream
@@ -18,7 +18,7 @@ from yagrpc._core.events import Hub, Outcome
 from yagrpc._core.failure import retry
 from yagrpc._core.failure.retry import Action, History, Verdict
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, Unreadable, classify, unreadable
-from yagrpc._core.flow import Flow, Opened, connect, send, sleep
+from yagrpc._core.flow import END, Flow, Opened, connect, send, sleep
 from yagrpc._core.quota.admission import Admission
 from yagrpc.errors import (
     AmbiguousSubmitError,
@@ -88,6 +88,9 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
     attempts = _Attempts(call, ports)
     try:
         answer = yield from attempts.run()
+    except Exception as error:
+        call.release()
+        raise attempts.final_error(error)  # noqa: B904 - has its cause
     except BaseException:
         call.release()
         raise
@@ -104,7 +107,7 @@ class _Attempts:
         ports: What the client provides.
     """
 
-    __slots__ = ("_route", "admission", "authorization", "call", "deadline", "history", "ports")
+    __slots__ = ("_route", "_sent_at", "admission", "authorization", "call", "deadline", "history", "ports")
 
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
@@ -114,6 +117,7 @@ class _Attempts:
         self.authorization: Metadata = ()
         self.admission: Admission | None = None
         self._route = _NOWHERE
+        self._sent_at = 0.0
 
     def run(self) -> Flow[Any]:
         """The loop."""
@@ -139,9 +143,27 @@ class _Attempts:
             elif verdict.action is Action.RENEW:
                 yield from self._renew(answer)
             elif verdict.action is not Action.REQUEUE:
-                self._fail(answer.error, verdict)
+                raise answer.error
             # What could not be reached is sent again once it is connected.
             connects = call.policy.kind is not Kind.READ or answer.code is Code.UNAVAILABLE
+
+    def final_error(self, error: Exception) -> Exception:
+        """The error that the caller gets: a generation that may have run is never said not to have.
+
+        Args:
+            error: What the loop ended with; it becomes the cause of another.
+        """
+        request, unsure, last = self.call.request, self.history.unsure, self.history.last
+        if isinstance(request, (RequestStream, AsyncRequestStream)) and request.error is not None:
+            return request.error  # gRPC only cancels the call
+        final = error
+        if unsure is not None:
+            final = ambiguous(unsure.error, self.history.attempts)
+        elif last is not None and last.cause is Cause.CLOSED:
+            final = ClientClosedError(self.call.operation_id)
+        if final is not error:
+            final.__cause__ = error
+        return final
 
     def _renew(self, failure: Failure) -> Flow[None]:
         """Get another credential than the one that was refused."""
@@ -152,19 +174,21 @@ class _Attempts:
             renewed = yield from authorizer.renew(self.call, self.authorization, failure.error, self.deadline)
         except YagrpcError as error:
             error.attempts = self.history.attempts
-            self._fail(error, self._final())
+            raise
         if renewed is None:
-            self._fail(failure.error, self._final())
+            raise failure.error
         self.authorization = renewed
 
     def _admit(self, admission: Admission) -> Flow[None]:
+        """Wait for a slot, unless the call has one."""
+        if self.call.cancelled:
+            raise ClientClosedError(self.call.operation_id)
         last = self.history.last
-        refusal = last.error if last is not None and last.cause is Cause.QUOTA else None
         try:
-            yield from admission.enter(self.call, self.deadline, refusal)
+            yield from admission.enter(self.call, self.deadline, None if last is None else last.error)
         except QuotaWaitError as late:
             late.attempts = self.history.attempts
-            self._fail(late, self._final())
+            raise
 
     def _connect(self) -> Flow[None]:
         connected = yield from connect(self.call, self.deadline.left())
@@ -181,22 +205,22 @@ class _Attempts:
         )
         last = self.history.last
         error.__cause__ = None if last is None else last.error
-        self._fail(error, self._final())
+        raise error
 
     def _send(self) -> Flow[Any]:
         """Send the request once; gives the response, or a `Failure`."""
         call, ports, history = self.call, self.ports, self.history
         if call.cancelled:
-            raise ClientClosedError
+            raise ClientClosedError(call.operation_id)
         late = None
         if call.policy.kind is Kind.GENERATION:
             if history.attempts == 0:
                 ports.events.submitting(call)
             if isinstance(call.method, OperationMethod):
                 late = self._late
-        history.attempts += 1
+        history.attempts = call.attempts = history.attempts + 1
         watched = ports.events.wants_attempts
-        started = ports.clock() if watched else 0.0
+        self._sent_at = ports.clock()
         timeout = retry.attempt_timeout(call.policy, history.repeats + 1, self.deadline.left())
         if watched:
             ports.events.sending(call, history.attempts, self._route.endpoint, timeout)
@@ -208,7 +232,7 @@ class _Attempts:
             if self.admission is not None:
                 self.admission.answered()
             if watched:
-                self._report(outcome.first if type(outcome) is Opened else outcome, ports.clock() - started)
+                self._report(outcome)
             if late is not None:
                 self._accepted(outcome)
         return outcome
@@ -249,28 +273,16 @@ class _Attempts:
                 self.admission.refused()
             else:
                 self.admission.release()
-        self._report(None, 0.0, failure, verdict)
+        self._report(None, failure.error, verdict)
         return verdict
 
-    def _final(self) -> Verdict:
-        return Verdict(Action.FAIL if self.history.unsure is None else Action.AMBIGUOUS)
-
-    def _fail(self, error: Exception, verdict: Verdict) -> NoReturn:
-        """Raise the error of the call; a generation that may have run is never said not to have."""
-        unsure, last = self.history.unsure, self.history.last
-        if isinstance(self.call.request, (RequestStream, AsyncRequestStream)) and self.call.request.error is not None:
-            raise self.call.request.error  # gRPC only cancels the call
-        if verdict.action is Action.AMBIGUOUS and unsure is not None:
-            raise ambiguous(unsure.error, self.history.attempts) from error
-        if last is not None and last.cause is Cause.CLOSED:
-            raise ClientClosedError(self.call.operation_id) from error
-        raise error
-
     def _report(
-        self, answer: Any, seconds: float, failure: Failure | None = None, verdict: Verdict | None = None
+        self, answer: Any, error: YagrpcError | None = None, verdict: Verdict | None = None, *, late: bool = False
     ) -> None:
-        error = None if failure is None else failure.error
-        outcome = Outcome(self.history.attempts, self._route.endpoint, seconds, answer, error)
+        if type(answer) is Opened:
+            answer = None if answer.first is END else answer.first
+        seconds = self.ports.clock() - self._sent_at
+        outcome = Outcome(self.history.attempts, self._route.endpoint, seconds, answer, error, late)
         self.ports.events.attempt(self.call, outcome, verdict)
 
     def _accepted(self, operation: Any) -> None:
@@ -280,18 +292,43 @@ class _Attempts:
             ResultError: The service gave no id.
         """
         if not operation.id:
-            raise no_result("the service accepted the request and gave no operation id", self.call)
+            raise self._no_id()
         self.ports.events.accepted(self.call, operation)
 
     def _late(self, response: Any) -> None:
-        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it."""
+        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it.
+
+        Args:
+            response: The response, an `RpcStatus`, or what was raised.
+        """
         outcome = self._outcome(response)
-        error = outcome.error if isinstance(outcome, Failure) else None
-        if error is None and outcome.id:
+        if isinstance(outcome, BaseException):
+            error: YagrpcError | None = self._unexpected(outcome)
+        elif isinstance(outcome, Failure):
+            error = outcome.error
+        else:
+            error = None if outcome.id else self._no_id()
+        if error is None:
             self.ports.events.accepted(self.call, outcome)
-            return
-        report = Outcome(self.history.attempts, self._route.endpoint, 0.0, None, error, late=True)
-        self.ports.events.attempt(self.call, report, None)
+        else:
+            self._report(None, error, late=True)
+
+    def _no_id(self) -> ResultError:
+        return no_result("the service accepted the request and gave no operation id", self.call)
+
+    def _unexpected(self, raised: BaseException) -> YagrpcError:
+        """What nobody is there to catch, such as an error of an interceptor, as an error of ours."""
+        if isinstance(raised, YagrpcError):
+            return raised
+        error = CallError(
+            f"the attempt failed with {type(raised).__name__}",
+            method=self.call.method.path,
+            endpoint=self._route.endpoint,
+            client_request_id=self.call.client_request_id,
+            attempts=self.history.attempts,
+        )
+        error.__cause__ = raised
+        return error
 
 
 _NOWHERE: Final = Route("")
@@ -303,11 +340,11 @@ def broken_stream(status: RpcStatus, call: Call[Any, Any], route: Route) -> Exce
     A completion that was not asked for as a stream leaves its caller without any text, so that it may have run in vain;
     of another stream the caller has the messages so far, and gets the call's own error.
     """
-    failure = classify(status, call, endpoint=route.endpoint, send_limit=route.send_limit, attempts=1)
+    failure = classify(status, call, endpoint=route.endpoint, send_limit=route.send_limit, attempts=call.attempts)
     whole = call.policy.kind is Kind.GENERATION and not call.request.completion_options.stream
     if not whole or retry.TABLE[failure.cause][call.policy.kind] is not Action.AMBIGUOUS:
         return failure.error
-    error = ambiguous(failure.error, 1)
+    error = ambiguous(failure.error, call.attempts)
     error.__cause__ = failure.error
     return error
 

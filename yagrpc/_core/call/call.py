@@ -56,13 +56,15 @@ class Call(Generic[RequestT, ResponseT]):
         wants_ids: Whether anybody reads the ids of its answer; reading them takes a twentieth of a call's CPU.
 
     Attributes:
+        attempts: How often it was sent.
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
-        held: Its slot under a quota, while it has one.
+        held: What holds its slot under a quota, where it has one.
     """
 
     __slots__ = (
         "_rpc",
+        "attempts",
         "cancelled",
         "client_request_id",
         "held",
@@ -101,6 +103,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.needs_token = needs_token
         self.resubmit = resubmit
         self.wants_ids = wants_ids
+        self.attempts = 0
         self.ids = RequestIds(client_request_id)
         self.cancelled = False
         self.held: Releasable | None = None
@@ -120,7 +123,6 @@ class Call(Generic[RequestT, ResponseT]):
         self.release()
 
     def release(self) -> None:
-        """Give what the call holds to the next: nothing more comes of it."""
-        held, self.held = self.held, None
-        if held is not None:
-            held.release()
+        """Give what the call holds to the next; a call that was cancelled may have taken it anew."""
+        if self.held is not None:
+            self.held.release()

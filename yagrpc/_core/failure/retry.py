@@ -33,8 +33,8 @@ FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 5.0
 """Seconds before the second attempt, and at most; the pauses between double."""
 
-PASSING: Final = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.ABORTED})
-"""Statuses that may pass, so that a read that may have run is sent again."""
+PASSING: Final = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.ABORTED})
+"""Statuses that may pass, so that a read that may have run is sent again; a quota and a hung attempt are causes."""
 
 
 class Action(enum.Enum):

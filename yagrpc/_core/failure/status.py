@@ -138,7 +138,7 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     if status.code is Code.RESOURCE_EXHAUSTED and (larger := _too_large(error, call, send_limit)) is not None:
         larger.__cause__ = status.error
         return Failure(Cause.TOO_LARGE, larger)
-    proved = status.from_peer or call.policy.kind is not Kind.GENERATION  # what starts nothing needs no proof
+    proved = status.from_peer or call.policy.kind is Kind.READ  # what starts nothing needs no proof
     if status.code in REFUSING and proved:
         if status.code is Code.RESOURCE_EXHAUSTED:
             named = _QUOTA.search(status.message)
