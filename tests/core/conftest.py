@@ -1,11 +1,12 @@
-"""What the tests of the decisions share: a clock that stands still, real errors of gRPC's, a driver for flows.
+"""What the tests of the decisions share: a clock that stands still, a driver for flows, what a loop needs of a client.
 
 Rules: no network, no waiting; time passes when a test says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -15,7 +16,13 @@ from google.protobuf.message import Message
 from hypothesis import settings
 
 from yagrpc import _pb, methods
-from yagrpc._core.flow import Call, Flow, Ready, Send, Sleep, Wait
+from yagrpc._core.call.call import AnyMethod, Call
+from yagrpc._core.call.policy import Policy, policy_of
+from yagrpc._core.deadline import Deadline
+from yagrpc._core.events import Events, hub_of
+from yagrpc._core.flow import Block, Connect, Flow, Send, Share, Sleep, Wait
+from yagrpc._core.quota.gates import Gate
+from yagrpc._core.send import Route, send_call
 
 # Machines that run the tests differ in speed, and a run leaves no files behind.
 settings.register_profile("core", deadline=None, database=None)
@@ -38,16 +45,72 @@ class Clock:
         self.now += seconds
 
 
-class Driver:
-    """Carries a flow out by a script, and keeps what the flow asked for.
+ENDPOINT = "llm.example:443"
+SCRIPTED = {"connected", "each", "connecting", "blocking"}
+
+
+class Ports:
+    """What the loop needs of a client: one route for every method, on a clock that a test moves.
 
     Args:
-        clock: Moved by every sleep, and by `each` with every send.
+        clock: The clock.
+        gate: What limits every call.
+        events: Who listens.
+        authorizer: Obtains tokens.
+        send_limit: The largest request that the channel sends, in bytes.
+        jitter: What pauses are multiplied by.
+        discovering: The effects that finding the endpoint takes.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        gate: Gate | None = None,
+        events: Events | Iterable[Events] | None = None,
+        authorizer: Any = None,
+        send_limit: int = -1,
+        jitter: float = 1.0,
+        discovering: Callable[[], Flow[None]] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.events = hub_of(events, texts=False)
+        self.authorizer = authorizer
+        self.routes: dict[AnyMethod, Route] = {}
+        self._route = Route(ENDPOINT, send_limit, gate)
+        self._jitter = jitter
+        self._discovering = discovering
+
+    def jitter(self) -> float:
+        """A factor that does not change."""
+        return self._jitter
+
+    def find_route(self, call: Call[Any, Any], deadline: Deadline) -> Flow[Route]:
+        """The one route, kept as a client does."""
+        if self._discovering is not None:
+            yield from self._discovering()
+        self.routes[call.method] = self._route
+        return self._route
+
+
+class Driver:
+    """Runs a flow by a script, and keeps what the flow asked for.
+
+    Args:
+        clock: Moved by every sleep and every wait, and by so many seconds with every send, connection and block.
+
+    Attributes:
+        asked: The effects in order, each with its figure: a timeout or a pause, in seconds.
+        sent: The effects that were sends.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.asked: list[tuple[str, float | None]] = []
+        self.sent: list[Send] = []
+        self._sends: Iterator[Any] = iter(())
+        self._connected: Iterator[Any] = iter(())
+        self._seconds = {"send": 0.0, "connect": 0.0, "block": 0.0}
 
     def __call__(
         self,
@@ -57,42 +120,81 @@ class Driver:
         connected: Sequence[Any] = (),
         each: float = 0.0,
         connecting: float = 0.0,
+        blocking: float = 0.0,
+        whole: bool = True,
     ) -> Any:
         """What the flow returns.
 
         Args:
             flow: Which.
-            sends: What becomes of each send: a response, or an exception to raise. The flow has to use them up.
+            sends: The outcome of each send: a response, an `RpcStatus`, an exception to raise, or a function that
+                gives the outcome from the effect.
             connected: The same for each wait for the connection; connected where the script is over.
             each: Seconds that a send takes.
             connecting: Seconds that a wait for the connection takes.
+            blocking: Seconds that a function takes which blocks.
+            whole: Whether the flow has to use up what is to be sent.
         """
-        sent, readied = iter(sends), iter(connected)
-        outcome: Any = None
+        self._sends, self._connected = iter(sends), iter(connected)
+        self._seconds = {"send": each, "connect": connecting, "block": blocking}
         try:
+            return self._run(flow)
+        finally:
+            assert not whole or next(self._sends, None) is None, "the flow sent less than the script holds"
+
+    def _run(self, flow: Flow[Any], until: float = math.inf) -> Any:
+        try:
+            effect = next(flow)
             while True:
-                effect = flow.throw(outcome) if isinstance(outcome, BaseException) else flow.send(outcome)
-                if isinstance(effect, Send):
-                    self.asked.append(("send", effect.timeout))
-                    self.clock.pass_(each)
-                    outcome = next(sent)
-                elif isinstance(effect, Ready):
-                    self.asked.append(("ready", effect.timeout))
-                    self.clock.pass_(connecting)
-                    outcome = next(readied, True)
-                elif isinstance(effect, Wait):
-                    self.asked.append(("wait", effect.seconds))
-                    self.waiting(effect)
-                    outcome = None
+                try:
+                    outcome = self._perform(effect)
+                    if self.clock() > until:
+                        self.clock.now = until
+                        raise _TooLateError
+                except (AssertionError, _TooLateError):  # the test's own, and for those who wait
+                    raise
+                except BaseException as error:
+                    effect = flow.throw(error)
                 else:
-                    assert isinstance(effect, Sleep)
-                    self.asked.append(("sleep", effect.seconds))
-                    self.clock.pass_(effect.seconds)
-                    outcome = None
+                    effect = flow.send(outcome)
         except StopIteration as stop:
             return stop.value
-        finally:
-            assert next(sent, None) is None, "the flow sent less than the script holds"
+
+    def _perform(self, effect: Any) -> Any:
+        if isinstance(effect, Send):
+            self._ask("send", effect.timeout)
+            self.sent.append(effect)
+            outcome = next(self._sends, _NO_MORE)
+            assert outcome is not _NO_MORE, "the flow sent more than the script holds"
+            return _raised(outcome(effect) if callable(outcome) else outcome)
+        if isinstance(effect, Connect):
+            self._ask("connect", effect.timeout)
+            return _raised(next(self._connected, True))
+        if isinstance(effect, Wait):
+            self._ask("wait", effect.seconds)
+            return self.waiting(effect)
+        if isinstance(effect, Block):
+            self._ask("block", None)
+            return effect.function()
+        if isinstance(effect, Share):
+            return self._share(effect)
+        assert isinstance(effect, Sleep)
+        self._ask("sleep", effect.seconds)
+        self.clock.pass_(effect.seconds)
+        return None
+
+    def _ask(self, kind: str, figure: float | None) -> None:
+        self.asked.append((kind, figure))
+        self.clock.pass_(self._seconds.get(kind, 0.0))
+
+    def _share(self, effect: Share) -> Any:
+        """Run what is shared to its end, or, where somebody waits, until the time is over."""
+        limited = effect.wait and effect.timeout is not None
+        try:
+            outcome = self._run(effect.make(), self.clock() + (effect.timeout or 0.0) if limited else math.inf)
+        except _TooLateError:
+            raise TimeoutError from None
+        return outcome if effect.wait else None
 
     def waiting(self, effect: Wait) -> None:
         """What happens while a slot is waited for: by default all that can is that time passes."""
@@ -108,6 +210,20 @@ class Driver:
         return [figure for asked, figure in self.asked if asked == kind]
 
 
+_NO_MORE = object()
+
+
+class _TooLateError(Exception):
+    """The time of those who wait for a shared flow is over."""
+
+
+def _raised(outcome: Any) -> Any:
+    """An outcome of a script; an exception is raised."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
 def _rpc_error(
     code: grpc.StatusCode,
     details: str | None = "it failed",
@@ -119,9 +235,26 @@ def _rpc_error(
 
 
 def _a_call(
-    method: Any = methods.TokenizerService.Tokenize, timeout: float | None = 60.0, operation_id: str = ""
+    method: Any = methods.TokenizerService.Tokenize,
+    timeout: float | None = 60.0,
+    operation_id: str = "",
+    *,
+    request: Any = None,
+    policy: Policy | None = None,
+    needs_token: bool = False,
+    resubmit: bool = False,
 ) -> Call[Any, Any]:
-    return Call(method, object(), timeout, (), "client-id", operation_id)
+    return Call(
+        method,
+        policy or policy_of(method),
+        object() if request is None else request,
+        timeout,
+        (),
+        "client-id",
+        operation_id,
+        needs_token,
+        resubmit,
+    )
 
 
 def _packed(message: Message) -> _pb.any_pb2.Any:
@@ -158,6 +291,35 @@ def clock() -> Clock:
 def drive(clock: Clock) -> Driver:
     """A driver for flows, on the clock."""
     return Driver(clock)
+
+
+@pytest.fixture(scope="session")
+def new_driver() -> Callable[[], Driver]:
+    """Makes drivers, each on a clock of its own, for tests of many examples."""
+    return lambda: Driver(Clock())
+
+
+@pytest.fixture(scope="session")
+def new_ports() -> Callable[..., Ports]:
+    """Makes what the loop needs of a client, on a clock that is given."""
+    return Ports
+
+
+@pytest.fixture
+def ports(clock: Clock) -> Callable[..., Ports]:
+    """Makes what the loop needs of a client, on the clock."""
+    return lambda **settings: Ports(clock, **settings)
+
+
+@pytest.fixture
+def run(drive: Driver, ports: Callable[..., Ports]) -> Callable[..., Any]:
+    """Sends a call through the loop by a script; all that is not for the driver is a setting of `ports`."""
+
+    def run(call: Call[Any, Any], sends: Sequence[Any], **settings: Any) -> Any:
+        script = {name: settings.pop(name) for name in SCRIPTED & settings.keys()}
+        return drive(send_call(call, ports(**settings)), sends, **script)
+
+    return run
 
 
 @pytest.fixture(scope="session")

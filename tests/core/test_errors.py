@@ -330,7 +330,7 @@ def test_a_quota_wait_says_whether_anything_was_sent() -> None:
     )
     refused = QuotaWaitError("get_per_second", 2.0, timeout=1.0, attempts=2)
     assert str(refused) == (
-        "no slot under quota.get_per_second in 1 s, there is one in 2 s; a quota refused every attempt (attempts 2)"
+        "no slot under quota.get_per_second in 1 s, there is one in 2 s; every attempt before failed (attempts 2)"
     )
 
 

@@ -208,7 +208,7 @@ class ClientCore:
             ResultError: It does not parse, or holds no result.
         """
         if isinstance(answer, Unreadable):
-            raise unreadable_error(answer, call, endpoint=self.endpoint_of(call.method), attempts=1)
+            raise unreadable_error(answer, call, self.endpoint_of(call.method))
         try:
             result = make(answer)
         except ResultError as error:

@@ -9,7 +9,7 @@ without waiting after that: a failure of the first step proves that nothing was 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from yagrpc._core.call.policy import Kind
 from yagrpc._core.call.requests import AsyncRequestStream, RequestStream, request_error
@@ -20,10 +20,10 @@ from yagrpc._core.failure.pauses import attempt_timeout
 from yagrpc._core.failure.retry import Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify
-from yagrpc._core.flow import Flow, Opened, connect, send, sleep
+from yagrpc._core.flow import END, Flow, Opened, connect, send, sleep
 from yagrpc._core.ports import NOWHERE
 from yagrpc._core.quota.admission import Admission
-from yagrpc.errors import ClientClosedError, Code, QuotaWaitError, UnavailableError, YagrpcError
+from yagrpc.errors import CallError, ClientClosedError, Code, QuotaWaitError, ResultError, UnavailableError, YagrpcError
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
                 attempts.answered(response)
                 return response
             yield from attempts.recover(failure)
+    except Exception as error:
+        call.release()
+        raise attempts.final_error(error)  # noqa: B904 - it has its cause
     except BaseException:
         call.release()
         raise
@@ -85,7 +88,7 @@ class _Attempts:
     # What most calls leave as it is costs them nothing.
     authorization: Metadata = ()
     admission: Admission | None = None
-    started = 0.0
+    sent_at = 0.0
 
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
@@ -103,50 +106,48 @@ class _Attempts:
 
     def admit(self, gate: Gate) -> Flow[None]:
         """Wait for a slot under the quotas of the call."""
+        if self.call.cancelled:
+            raise ClientClosedError(self.call.operation_id)
         if self.admission is None:
             self.admission = Admission(gate, self.ports.clock, self.ports.events)
             self.call.held = self.admission.release
         last = self.history.last
-        refusal = last.error if last is not None and last.cause is Cause.QUOTA else None
         try:
-            yield from self.admission.enter(self.call, self.deadline, refusal)
+            yield from self.admission.enter(self.call, self.deadline, None if last is None else last.error)
         except QuotaWaitError as error:
-            error.attempts = self.history.attempts
-            self._fail(error)
+            error.attempts = self.call.attempts
+            raise
 
     def connect(self) -> Flow[None]:
         """Wait for the connection."""
         connected = yield from connect(self.call, self.deadline.left())
         if connected:
             return
-        sent = "started" if self.history.attempts else "sent"
-        error = UnavailableError(
+        sent, last = "started" if self.call.attempts else "sent", self.history.last
+        raise UnavailableError(
             f"no connection within {self.deadline.seconds:g} s, nothing was {sent}",
-            **self.call.context(self.route.endpoint, self.history.attempts),
-        )
-        last = self.history.last
-        error.__cause__ = None if last is None else last.error
-        self._fail(error)
+            **self.call.context(self.route.endpoint),
+        ) from None if last is None else last.error
 
     def leave(self) -> float | None:
         """Count and report the attempt that is about to leave; gives the seconds that it may take."""
-        call, history = self.call, self.history
+        call = self.call
         if call.cancelled:
-            raise ClientClosedError
-        if history.attempts == 0 and call.policy.kind is Kind.GENERATION:
+            raise ClientClosedError(call.operation_id)
+        if call.attempts == 0 and call.policy.kind is Kind.GENERATION:
             self.ports.events.submitting(call)
-        history.attempts += 1
-        timeout = attempt_timeout(call.policy, history.repeats + 1, self.deadline.left())
+        call.attempts += 1
+        timeout = attempt_timeout(call.policy, self.history.repeats + 1, self.deadline.left())
+        self.sent_at = self.ports.clock()
         if call.watched:
-            self.started = self.ports.clock()
-            self.ports.events.sending(call, history.attempts, self.route.endpoint, timeout)
+            self.ports.events.sending(call, call.attempts, self.route.endpoint, timeout)
         if self.admission is not None:
             self.admission.sent()
         return timeout
 
     def metadata(self) -> Metadata:
         """What goes with an attempt: the service learns of a repetition as from its official clients."""
-        attempts, metadata = self.history.attempts, self.call.metadata
+        attempts, metadata = self.call.attempts, self.call.metadata
         if self.authorization:
             metadata += self.authorization
         return metadata if attempts == 1 else (*metadata, ("x-retry-attempt", str(attempts - 1)))
@@ -161,17 +162,13 @@ class _Attempts:
         """The failure that a response stands for; `None` for an answer."""
         kind = type(response)
         if kind is RpcStatus:
-            route, attempts = self.route, self.history.attempts
-            return classify(
-                response, self.call, endpoint=route.endpoint, send_limit=route.send_limit, attempts=attempts
-            )
+            return classify(response, self.call, endpoint=self.route.endpoint, send_limit=self.route.send_limit)
         answer = response.first if kind is Opened else response
         if answer is None:
             answer = Unreadable(0, None, "there is no message")  # as gRPC gives it for a broken answer with status OK
         if type(answer) is not Unreadable:
             return None
-        error = unreadable_error(answer, self.call, endpoint=self.route.endpoint, attempts=self.history.attempts)
-        return Failure(Cause.UNREADABLE, error)
+        return Failure(Cause.UNREADABLE, unreadable_error(answer, self.call, self.route.endpoint))
 
     def answered(self, response: Any) -> None:
         """Report an answer; what the call holds is released, but for a stream, which runs on.
@@ -181,17 +178,15 @@ class _Attempts:
         """
         if self.admission is not None:
             self.admission.answered()
-        opened = type(response) is Opened
-        answer = response.first if opened else response
-        if not opened:
+        if type(response) is not Opened:
             self.call.release()
         if self.call.watched:
-            self._report(answer)
+            self._report(response)
         if self.submits:
-            if not answer.id:
-                raise no_result("the service accepted the request and gave no operation id", self.call)
+            if not response.id:
+                raise self._no_id()
             # From here on its id can be found again.
-            self.ports.events.accepted(self.call, answer)
+            self.ports.events.accepted(self.call, response)
 
     def recover(self, failure: Failure) -> Flow[None]:
         """Do what has to be done before the next attempt; raises where there is to be none."""
@@ -219,7 +214,7 @@ class _Attempts:
         elif verdict.action is Action.RENEW:
             yield from self._renew(failure)
         elif verdict.action is not Action.REQUEUE:
-            self._fail(failure.error)
+            raise failure.error
         # What could not be reached is sent again once it is connected.
         self.connects = call.policy.kind is not Kind.READ or failure.code is Code.UNAVAILABLE
 
@@ -231,34 +226,61 @@ class _Attempts:
         try:
             renewed = yield from authorizer.renew(self.call, self.authorization, failure.error, self.deadline)
         except YagrpcError as error:
-            error.attempts = self.history.attempts
-            self._fail(error)
+            error.attempts = self.call.attempts
+            raise
         if renewed is None:
-            self._fail(failure.error)
+            raise failure.error
         self.authorization = renewed
 
-    def _fail(self, error: Exception) -> NoReturn:
-        """Raise the error of the call; a generation that may have run is never said not to have."""
-        unsure, last = self.history.unsure, self.history.last
+    def final_error(self, error: Exception) -> Exception:
+        """The error that the caller gets: a generation that may have run is never said not to have.
+
+        Args:
+            error: What the loop ended with; it becomes the cause of another.
+        """
+        unsure, last, final = self.history.unsure, self.history.last, error
         if (wrong := request_error(self.call)) is not None:
-            raise wrong  # gRPC only cancels the call
+            return wrong  # gRPC only cancels the call
         if unsure is not None:
-            raise ambiguous(unsure.error, self.history.attempts) from error
-        if last is not None and last.cause is Cause.CLOSED:
-            raise ClientClosedError(self.call.operation_id) from error
-        raise error
+            final = ambiguous(unsure.error, self.call.attempts)
+        elif last is not None and last.cause is Cause.CLOSED:
+            final = ClientClosedError(self.call.operation_id)
+        if final is not error:
+            final.__cause__ = error
+        return final
 
     def left_behind(self, response: Any) -> None:
-        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it."""
-        failure = self.failure(response)
-        if failure is None and response.id:
+        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it.
+
+        Args:
+            response: The response, an `RpcStatus`, or what was raised.
+        """
+        failed = isinstance(response, BaseException)
+        failure = None if failed else self.failure(response)
+        error = self._raised(response) if failed else None if failure is None else failure.error
+        if error is None and not response.id:
+            error = self._no_id()
+        if error is None:
             self.ports.events.accepted(self.call, response)
-            return
-        self._report(None, None if failure is None else failure.error, late=True)
+        else:
+            self._report(None, error, late=True)
+
+    def _no_id(self) -> ResultError:
+        return no_result("the service accepted the request and gave no operation id", self.call)
+
+    def _raised(self, error: BaseException) -> YagrpcError:
+        """What nobody is there to catch, such as an error of an interceptor, as an error of ours."""
+        if isinstance(error, YagrpcError):
+            return error
+        failure = CallError(f"the attempt ended with {type(error).__name__}", **self.call.context(self.route.endpoint))
+        failure.__cause__ = error
+        return failure
 
     def _report(
         self, answer: Any, error: YagrpcError | None = None, verdict: Verdict | None = None, *, late: bool = False
     ) -> None:
-        seconds = self.ports.clock() - self.started if self.call.watched else 0.0
-        outcome = Outcome(self.history.attempts, self.route.endpoint, seconds, answer, error, late)
+        if type(answer) is Opened:
+            answer = None if answer.first is END else answer.first
+        seconds = self.ports.clock() - self.sent_at
+        outcome = Outcome(self.call.attempts, self.route.endpoint, seconds, answer, error, late)
         self.ports.events.attempt(self.call, outcome, verdict)

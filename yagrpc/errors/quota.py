@@ -17,7 +17,8 @@ __all__ = ["QuotaWaitError"]
 class QuotaWaitError(YagrpcError, TimeoutError):
     """A call got no slot under a quota within its timeout.
 
-    Nothing was sent, or the service's quota refused every attempt (then the last refusal is `__cause__`).
+    Nothing was sent, or every attempt before failed, mostly by a refusal of the service's quota (then the last failure
+    is `__cause__`).
 
     Args:
         quota: The quota, as `Quota` names it.
@@ -34,4 +35,4 @@ class QuotaWaitError(YagrpcError, TimeoutError):
         super().__init__(f"no slot under quota.{quota} in {timeout:g} s, there is one {when}", **context)
 
     def _summary(self) -> str:
-        return f"{self.message}; {'a quota refused every attempt' if self.attempts else 'nothing was sent'}"
+        return f"{self.message}; {'every attempt before failed' if self.attempts else 'nothing was sent'}"

@@ -37,13 +37,14 @@ class Call(Generic[RequestT, ResponseT]):
         watched: Whether its attempts are reported where they do not fail, too.
 
     Attributes:
+        attempts: How often it was sent.
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
-        held: What releases its slot under a quota, while it has one.
+        held: What releases its slot under a quota, where it has one.
     """
 
     __slots__ = (
-        "_cancel_rpc", "cancelled", "client_request_id", "held", "ids", "metadata", "method", "needs_token",
+        "_cancel_rpc", "attempts", "cancelled", "client_request_id", "held", "ids", "metadata", "method", "needs_token",
         "operation_id", "policy", "request", "resubmit", "timeout", "wants_ids", "watched",
     )  # fmt: skip
 
@@ -72,6 +73,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.resubmit = resubmit
         self.wants_ids = wants_ids
         self.watched = watched
+        self.attempts = 0
         self.ids = RequestIds(client_request_id)
         self.cancelled = False
         self.held: Callable[[], object] | None = None
@@ -91,22 +93,20 @@ class Call(Generic[RequestT, ResponseT]):
         self.release()
 
     def release(self) -> None:
-        """Give what the call holds to the next: nothing more comes of it."""
-        release, self.held = self.held, None
-        if release is not None:
-            release()
+        """Give what the call holds to the next; a call that was cancelled may have taken it anew."""
+        if self.held is not None:
+            self.held()
 
-    def context(self, endpoint: str, attempts: int) -> dict[str, Any]:
+    def context(self, endpoint: str) -> dict[str, Any]:
         """What all errors of the call say of it.
 
         Args:
             endpoint: Where it was sent, `host:port`.
-            attempts: How often it was sent by now.
         """
         return {
             "method": self.method.path,
             "endpoint": endpoint,
-            "attempts": attempts,
+            "attempts": self.attempts,
             "operation_id": self.operation_id,
             **self.ids._asdict(),
         }

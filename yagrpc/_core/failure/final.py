@@ -32,11 +32,11 @@ def broken_stream(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, sen
     A completion that was not asked for as a stream leaves its caller without any text, so that it may have run in vain;
     of another stream the caller has the messages so far, and gets the call's own error.
     """
-    failure = classify(status, call, endpoint=endpoint, send_limit=send_limit, attempts=1)
+    failure = classify(status, call, endpoint=endpoint, send_limit=send_limit)
     whole = call.policy.kind is Kind.GENERATION and not call.request.completion_options.stream
     if not whole or TABLE[failure.cause][call.policy.kind] is not Action.AMBIGUOUS:
         return failure.error
-    error = ambiguous(failure.error, 1)
+    error = ambiguous(failure.error, call.attempts)
     error.__cause__ = failure.error
     return error
 

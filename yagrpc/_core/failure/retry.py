@@ -23,8 +23,8 @@ from yagrpc.errors import CallError, Code
 if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
 
-PASSING: Final = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.ABORTED})
-"""Statuses that may pass, so that a read that may have run is sent again."""
+PASSING: Final = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.ABORTED})
+"""Statuses that may pass, so that a read that may have run is sent again; a quota and a hung attempt are causes."""
 
 
 class Action(enum.Enum):
@@ -52,17 +52,15 @@ TABLE: Final[dict[Cause, dict[Kind, Action]]] = {
 
 
 class History:
-    """What has happened to one call: its attempts and their failures, counted in one place.
+    """What has happened to one call: the failures of its attempts, counted in one place.
 
     Attributes:
-        attempts: How often it was sent.
-        repeats: How many of those followed a pause.
+        repeats: How many attempts followed a pause.
         renewed: Whether it was sent again with a new token.
         unsure: The first failure after which it may have run; however a later attempt ends, it still may.
         last: The failure of the last attempt.
     """
 
-    attempts = 0
     repeats = 0
     renewed = False
     unsure: Failure | None = None

@@ -37,9 +37,9 @@ class Unreadable:
         self.reason = reason
 
 
-def unreadable_error(answer: Unreadable, call: Call[Any, Any], *, endpoint: str, attempts: int) -> YagrpcError:
+def unreadable_error(answer: Unreadable, call: Call[Any, Any], endpoint: str) -> YagrpcError:
     """The error of an answer that cannot be read: the service answered, so that the call has run."""
-    context = call.context(endpoint, attempts)
+    context = call.context(endpoint)
     if answer.limit is not None:
         return MessageTooLargeError(answer.size, answer.limit, RECEIVE_OPTION, **context)
     text = f"the answer to {call.method.path} does not parse ({answer.size} bytes: {answer.reason})"
@@ -52,7 +52,7 @@ def too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> Messag
     A request over the limit of a channel of our own is known by its size. With a channel of the host's only gRPC's
     wording tells.
     """
-    context = call.context(error.endpoint, error.attempts)
+    context = call.context(error.endpoint)
     size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0
     if -1 < send_limit < size:
         return MessageTooLargeError(size, send_limit, SEND_OPTION, **context)

@@ -99,7 +99,7 @@ class Failure(NamedTuple):
         return code if isinstance(code, Code) else Code.UNKNOWN
 
 
-def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_limit: int, attempts: int) -> Failure:
+def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_limit: int) -> Failure:
     """What the status of an attempt means.
 
     Args:
@@ -107,16 +107,15 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
         call: Which call it was of; the ids that came with the status are kept there.
         endpoint: Where it was sent, `host:port`.
         send_limit: The largest request that its channel sends, in bytes; -1 for any.
-        attempts: How often the call was sent by now.
     """
-    error = call_error(status, call, endpoint=endpoint, attempts=attempts)
+    error = call_error(status, call, endpoint)
     error.__cause__ = status.error
     if status.closed:
         return Failure(Cause.CLOSED, error)
     if status.code is Code.RESOURCE_EXHAUSTED and (larger := too_large(error, call, send_limit)) is not None:
         larger.__cause__ = status.error
         return Failure(Cause.TOO_LARGE, larger)
-    proved = status.from_peer or call.policy.kind is not Kind.GENERATION  # what starts nothing needs no proof
+    proved = status.from_peer or call.policy.kind is Kind.READ  # what starts nothing needs no proof
     if status.code in REFUSING and proved:
         if status.code is Code.RESOURCE_EXHAUSTED:
             named = _QUOTA.search(status.message)
@@ -125,7 +124,7 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     return Failure(Cause.HUNG if status.code is Code.DEADLINE_EXCEEDED else Cause.MAY_HAVE_RUN, error)
 
 
-def call_error(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, attempts: int) -> CallError:
+def call_error(status: RpcStatus, call: Call[Any, Any], endpoint: str) -> CallError:
     """The error of a status; the ids that came with it are kept in the call."""
     trailing = pairs_of(status.trailing)
     call.ids = request_ids(call.client_request_id, status.initial, status.trailing)
@@ -136,5 +135,5 @@ def call_error(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, attemp
         details=details,
         retry_after=retry_after(trailing.get("grpc-retry-pushback-ms"), details),
         hint=hint(status.code, message, call.request),
-        **{**call.context(endpoint, attempts), "request_id": call.ids.request_id or request_info(details)},
+        **{**call.context(endpoint), "request_id": call.ids.request_id or request_info(details)},
     )

@@ -46,23 +46,23 @@ class Admission:
     def __del__(self) -> None:
         self.release()
 
-    def enter(self, call: Call[Any, Any], deadline: Deadline, refusal: YagrpcError | None) -> Flow[None]:
+    def enter(self, call: Call[Any, Any], deadline: Deadline, failure: YagrpcError | None) -> Flow[None]:
         """Wait for a slot, unless the call has one.
 
         Args:
             call: Whose admission it is.
             deadline: Until when it waits.
-            refusal: How the service refused the attempt before, if it did.
+            failure: Why the attempt before failed, if there was one.
 
         Raises:
-            QuotaWaitError: There is no slot in time; the refusal is its cause.
+            QuotaWaitError: There is no slot in time; that failure is its cause.
             ClientClosedError: The client was closed, or the stream that waits.
         """
         if self._slot is not None:
             return
         self._slot = slot = self._gate.join()
         try:
-            yield from self._wait(call, slot, deadline, refusal)
+            yield from self._wait(call, slot, deadline, failure)
         except BaseException:
             self.release()
             raise
@@ -89,7 +89,7 @@ class Admission:
         if slot is not None:
             self._gate.give_back(slot)
 
-    def _wait(self, call: Call[Any, Any], slot: Slot, deadline: Deadline, refusal: YagrpcError | None) -> Flow[None]:
+    def _wait(self, call: Call[Any, Any], slot: Slot, deadline: Deadline, failure: YagrpcError | None) -> Flow[None]:
         started = now = self._clock()
         reported = False
         while (seconds := self._gate.take(slot, now)) is not None:
@@ -102,7 +102,7 @@ class Admission:
                     timeout=call.timeout or 0.0,
                     method=call.method.path,
                     client_request_id=call.client_request_id,
-                ) from refusal
+                ) from failure
             if not reported:
                 reported = least > REPORTED_AFTER or now - started >= REPORTED_AFTER
                 if reported:
