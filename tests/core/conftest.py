@@ -16,13 +16,15 @@ from google.protobuf.message import Message
 from hypothesis import settings
 
 from yagrpc import _pb, methods
-from yagrpc._core.call.call import AnyMethod, Call
+from yagrpc._core.call.call import Call
 from yagrpc._core.call.policy import Policy, policy_of
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Events, hub_of
 from yagrpc._core.flow import Block, Connect, Flow, Send, Share, Sleep, Wait
 from yagrpc._core.quota.gates import Gate
-from yagrpc._core.send import Route, send_call
+from yagrpc._core.ports import Route
+from yagrpc._core.send import send_call
+from yagrpc.method import AnyMethod
 
 # Machines that run the tests differ in speed, and a run leaves no files behind.
 settings.register_profile("core", deadline=None, database=None)

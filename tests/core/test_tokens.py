@@ -17,7 +17,8 @@ from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Hub
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import Block, Flow, Send, Share, Sleep
-from yagrpc._core.send import Route, send_call
+from yagrpc._core.ports import Route
+from yagrpc._core.send import send_call
 from yagrpc.credentials import AccessToken, ApiKey, Credentials, FetchedCredentials, IamToken
 from yagrpc.errors import Code, ConfigError, UnauthenticatedError, UnavailableError, YagrpcError
 from yagrpc.method import AnyMethod
