@@ -691,6 +691,7 @@ def test_a_refusal_is_told_with_its_likely_cause(
     subject: Any, served: Any, kind: str, code: grpc.StatusCode, message: str, told: str
 ) -> None:
     def refuse(request: Any, context: grpc.ServicerContext) -> Any:
+        context.set_trailing_metadata((("x-request-id", ""),))  # as the service does: it proves who refused
         context.abort(code, message)
 
     served.start(tokenize=refuse, completion=refuse, completion_async=refuse)

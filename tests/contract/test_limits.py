@@ -132,6 +132,7 @@ def test_a_refusal_by_a_gauge_waits_for_a_slot(subject: Any, served: Any) -> Non
     def completion(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         if len(served.calls) < 2:
             text = "ai.textGenerationCompletionSessionsCount.count gauge quota limit exceed: allowed 10 requests"
+            context.set_trailing_metadata((("x-request-id", "theirs"),))  # as the service does: it proves who refused
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
         yield message("after all")
 

@@ -18,7 +18,8 @@ from yagrpc import _pb, methods
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.policy import policy_of
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.status import Unreadable, call_error
+from yagrpc._core.failure.sizes import Unreadable
+from yagrpc._core.failure.status import call_error
 from yagrpc._core.operation.view import OperationView
 from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.runtime import RUNTIME
@@ -139,7 +140,7 @@ def test_any_status_as_a_failure(number: int, message: str, details: Any, pushba
     failure = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*pairs), message)
     method = methods.TokenizerService.Tokenize
     call: Call[Any, Any] = Call(method, policy_of(method), object(), 1.0, (), "mine")
-    error = call_error(status_of(failure), call, endpoint="host:1", attempts=1)
+    error = call_error(status_of(failure), call, "host:1")
     told(error)
     assert error.retry_after is None or error.retry_after >= -1
 

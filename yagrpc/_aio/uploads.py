@@ -9,7 +9,7 @@ Rules: nothing but the status is touched; an INTERNAL that stays is passed on as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import grpc
@@ -27,21 +27,30 @@ _LOOK: Final = 0.005
 
 def upload(multicallable: Callable[..., Any]) -> Callable[..., Any]:
     """A client-streaming multicallable whose calls end with the service's status."""
-
-    async def call(requests: Any, **settings: Any) -> Any:
-        made = multicallable(requests, **settings)
-        ending = _Ending(made)
-        try:
-            return await made
-        except grpc.aio.AioRpcError as error:
-            raise await ending.of(error) from None
-
-    return call
+    return lambda requests, **settings: _UploadCall(multicallable(requests, **settings))
 
 
 def bidirectional(multicallable: Callable[..., Any]) -> Callable[..., Any]:
     """The same of a multicallable that streams both ways."""
     return lambda requests, **settings: _BidiCall(multicallable(requests, **settings))
+
+
+class _UploadCall:
+    """A call that streams its requests; awaiting it gives its one response."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._ending = _Ending(call)
+        self.cancel: Callable[[], bool] = call.cancel
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> Any:
+        try:
+            return await self._call
+        except grpc.aio.AioRpcError as error:
+            raise await self._ending.of(error) from None
 
 
 class _BidiCall:

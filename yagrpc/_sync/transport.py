@@ -32,6 +32,7 @@ from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
 from yagrpc._sync.background import Sharing, in_thread
+from yagrpc._sync.interrupts import InterruptsHeld
 from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import AnyMethod, BidiStreamMethod, StreamMethod
 
@@ -195,7 +196,7 @@ class Transport:
             if not call.wants_ids:
                 return sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
             if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
-                return self._open(sender(call.request, timeout=effect.timeout, metadata=effect.metadata), call)
+                return self._open(sender, effect)
             answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
             return status_of(error, closed=self._closing.is_set())
@@ -223,8 +224,9 @@ class Transport:
         call = effect.call
         timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
         sender: Any = self._callable(call.method)
-        rpc = sender.future(call.request, timeout=timeout, metadata=effect.metadata)
-        call.started(rpc.cancel)
+        with InterruptsHeld():
+            rpc = sender.future(call.request, timeout=timeout, metadata=effect.metadata)
+            call.started(rpc.cancel)
         return rpc
 
     def _outcome(self, rpc: Any, call: Call[Any, Any]) -> Any:
@@ -259,8 +261,11 @@ class Transport:
 
         rpc.add_done_callback(done)
 
-    def _open(self, rpc: Any, call: Call[Any, Any]) -> Opened:
-        call.started(rpc.cancel)
+    def _open(self, sender: Any, effect: Send) -> Opened:
+        call = effect.call
+        with InterruptsHeld():
+            rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            call.started(rpc.cancel)
         responses = Responses(self, rpc)
         first = next(rpc, END)
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata())

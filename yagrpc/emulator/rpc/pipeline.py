@@ -117,8 +117,8 @@ class Pipeline(grpc.GenericRpcHandler):
                     context.set_trailing_metadata(headers)
                 return answer
             except Refusal as refusal:
-                silent = headers_sent or (faults is not None and faults.silent)
-                await self._refuse(path, refusal, context, () if silent else headers)
+                silent = faults is not None and faults.silent
+                await self._refuse(path, refusal, context, () if silent else headers, headers_sent=headers_sent)
 
         return call
 
@@ -145,8 +145,8 @@ class Pipeline(grpc.GenericRpcHandler):
                 if faults is not None:
                     await faults.last(context)
             except Refusal as refusal:
-                silent = headers_sent or (faults is not None and faults.silent)
-                await self._refuse(path, refusal, context, () if silent else headers)
+                silent = faults is not None and faults.silent
+                await self._refuse(path, refusal, context, () if silent else headers, headers_sent=headers_sent)
 
         return call
 
@@ -172,10 +172,18 @@ class Pipeline(grpc.GenericRpcHandler):
                 check_folder(getattr(received.request, "model_uri", ""), self._state.options.folder)
 
     async def _refuse(
-        self, path: str, refusal: Refusal, context: _Context, headers: tuple[tuple[str, str], ...]
+        self,
+        path: str,
+        refusal: Refusal,
+        context: _Context,
+        headers: tuple[tuple[str, str], ...],
+        *,
+        headers_sent: bool,
     ) -> None:
-        """End a call with a status; headers that were not sent yet travel with it, as in a trailers-only answer."""
+        """End a call with a status; the headers are in its trailers too, which shows that the status is not gRPC's."""
         self._state.received.refuse(path, refusal.code)
+        if headers and not headers_sent:
+            await context.send_initial_metadata(headers)
         await context.abort(refusal.code, refusal.message, (*headers, *refusal.trailer))
 
 

@@ -1,0 +1,40 @@
+"""Ctrl-C at a moment when it would lose something: while an rpc starts, it runs and nobody has what cancels it.
+
+Rules: only SIGINT, and only in the main thread, where Python raises its exception; it is raised a moment later.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class InterruptsHeld:
+    """A block that Ctrl-C does not end in its middle: the handler is called at its end."""
+
+    __slots__ = ("_came", "_handler")
+
+    def __enter__(self) -> None:
+        self._came: list[tuple[int, FrameType | None]] = []
+        self._handler: Callable[[int, FrameType | None], Any] | None = None
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            self._handler = handler
+            signal.signal(signal.SIGINT, self._note)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._handler is None:
+            return
+        signal.signal(signal.SIGINT, self._handler)
+        if self._came:
+            self._handler(*self._came[0])
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._came.append((number, frame))
