@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from yagrpc._core.call.parameters import CallParameters as CallParameters
     from yagrpc._core.call.parameters import CompletionParameters as CompletionParameters
     from yagrpc._core.call.parameters import ModelParameters as ModelParameters
+    from yagrpc._core.events import Events as Events
     from yagrpc._core.operation.view import OperationStatus as OperationStatus
     from yagrpc._core.quota.gates import Limit as Limit
     from yagrpc._core.quota.gates import Limits as Limits
@@ -107,6 +108,7 @@ _HOMES: Final = {
     "AsyncStream": "_aio.stream",
     "Limit": "_core.quota.gates",
     "Limits": "_core.quota.gates",
+    "Events": "_core.events",
     "OperationStatus": "_core.operation.view",
     "CallParameters": "_core.call.parameters",
     "CompletionParameters": "_core.call.parameters",
