@@ -153,7 +153,7 @@ class Source:
         self._tree = ast.parse(text)
 
     def blocking(self) -> str:
-        """The text, made blocking; not formatted yet.
+        """The text of the blocking form, not formatted yet.
 
         Raises:
             SourceError: A mark has no statement.
