@@ -1,15 +1,15 @@
-# Every target does all its own set-up: Python 3.10 or newer and make are enough.
+# Each target sets up everything that it needs. You need only Python 3.10 or newer, and make.
 #   make demo     two completions, delivered by the emulator (or by the service, with YC_API_KEY and YC_FOLDER_ID)
 #   make test     the tests, on the installed wheel
-#   make check    format, lint, types, generated code, and the built packages put to use
-#   make bench    speed, side by side with bare stubs and the official packages (make bench-quick: three minutes)
+#   make check    format, lint, types, generated code; builds the packages and uses them
+#   make bench    speed, compared with bare stubs and the official packages (make bench-quick: three minutes)
 #   make faults   every failure against every call, as a table, and outages in real time (QUICK=1: one short outage)
-#   make fuzz     anything at all as answers and arguments, at length
-#   make matrix   the wheel with every line of versions that it admits, and beside the official package's (QUICK=1: few)
-#   make official our descriptors and our emulator against the newest official packages
+#   make fuzz     random answers and arguments, for a long time
+#   make matrix   the wheel with every line of versions that it allows, and beside the official package (QUICK=1: few)
+#   make official our descriptors and our emulator, compared with the newest official packages
 #   make upstream what was added, changed or removed in the newest official package
-#   make live     contract tests against the service, where credentials are set
-#   make gen      regenerate the generated packages from their protos
+#   make live     contract tests with the real service; needs credentials
+#   make gen      generates the packages from their protos again
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,7 +23,7 @@ SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pypro
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
 
-# pytest itself, not python -m pytest: that would put this folder on the path, and hide what the wheel lacks.
+# pytest, not python -m pytest: the latter would import this folder, and hide what is missing in the wheel.
 test: $(VENV)/.installed $(VENV)/.tools
 	YAGRPC_TEST_INSTALLED=1 $(PYTEST) -m 'not slow and not live' --cov --cov-report=term $(ARGS)
 

@@ -1,8 +1,8 @@
 """`make bench`: CPU of one call, against the bare stub, in one run.
 
-The bare stub gets the same request, timeout and metadata, the latter made beforehand: a new id for each call, as the
-client's own. What making it costs, and what sending it costs, are rows. The server is a process of its own, so that
-only the client's CPU is counted. The client's quotas are off.
+The bare stub gets the same request and timeout as the client, and metadata with a new id for each call, as the client
+sends them. These metadata are created before the measurement; two further rows show what it costs to create them, and
+to send them. The server is a separate process, so that only the client's CPU is counted. The client's quotas are off.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AUTHORIZATION = ("authorization", "Api-Key AQVN-benchmark")
 SAME, NONE, FRESH, TYPED = (
     "bare stub, the same metadata",
     "bare stub, no metadata",
-    "bare stub, metadata made for each call",
+    "bare stub, new metadata for each call",
     "yagrpc",
 )
 TARGETS = {TYPED: 1.05}
@@ -57,7 +57,7 @@ def _settings(address: str) -> dict[str, Any]:
 
 
 def blocking(address: str, calls: int, rounds: int, in_flight: int) -> bool:
-    """The blocking client, so many threads at once."""
+    """Measure the blocking client with `in_flight` threads; gives whether the target is met."""
     request = _request()
     with (
         grpc.insecure_channel(address) as channel,
@@ -66,15 +66,15 @@ def blocking(address: str, calls: int, rounds: int, in_flight: int) -> bool:
     ):
         tokenize = _pb.text_generation_service_pb2_grpc.TokenizerServiceStub(channel).Tokenize
         bodies: dict[str, Callable[[Metadata], object]] = {
-            SAME: lambda made: tokenize(request, timeout=60.0, metadata=made),
-            NONE: lambda made: tokenize(request, timeout=60.0),
-            FRESH: lambda made: tokenize(request, timeout=60.0, metadata=_metadata()),
-            TYPED: lambda made: client.call(methods.TokenizerService.Tokenize, request),
+            SAME: lambda metadata: tokenize(request, timeout=60.0, metadata=metadata),
+            NONE: lambda metadata: tokenize(request, timeout=60.0),
+            FRESH: lambda metadata: tokenize(request, timeout=60.0, metadata=_metadata()),
+            TYPED: lambda metadata: client.call(methods.TokenizerService.Tokenize, request),
         }
 
         def measure(name: str, body: Callable[[Metadata], object]) -> float:
-            made = [_metadata() for _ in range(calls)]
-            shares = [made[number::in_flight] for number in range(in_flight)]
+            ready = [_metadata() for _ in range(calls)]
+            shares = [ready[number::in_flight] for number in range(in_flight)]
 
             def work(share: list[Metadata]) -> None:
                 for one in share:
@@ -82,7 +82,7 @@ def blocking(address: str, calls: int, rounds: int, in_flight: int) -> bool:
 
             start, began = time.process_time(), time.perf_counter()
             if in_flight == 1:
-                work(made)
+                work(ready)
             else:
                 list(pool.map(work, shares))
             rates.setdefault(name, []).append(calls / (time.perf_counter() - began))
@@ -93,30 +93,30 @@ def blocking(address: str, calls: int, rounds: int, in_flight: int) -> bool:
         by_turns(contestants, WARM_UP)
         rates.clear()
         measured = by_turns(contestants, rounds)
-    return told(f"blocking, {in_flight} in flight", measured, rates)
+    return print_tables(f"blocking, {in_flight} in flight", measured, rates)
 
 
 async def asynchronous(address: str, calls: int, rounds: int, in_flight: int) -> bool:
-    """The asyncio client, so many tasks at once."""
+    """Measure the asyncio client with `in_flight` tasks; gives whether the target is met."""
     request = _request()
     async with grpc.aio.insecure_channel(address) as channel, yagrpc.AsyncClient(**_settings(address)) as client:
         tokenize = _pb.text_generation_service_pb2_grpc.TokenizerServiceStub(channel).Tokenize
         bodies: dict[str, Callable[[Metadata], Any]] = {
-            SAME: lambda made: tokenize(request, timeout=60.0, metadata=made),
-            NONE: lambda made: tokenize(request, timeout=60.0),
-            FRESH: lambda made: tokenize(request, timeout=60.0, metadata=_metadata()),
-            TYPED: lambda made: client.call(methods.TokenizerService.Tokenize, request),
+            SAME: lambda metadata: tokenize(request, timeout=60.0, metadata=metadata),
+            NONE: lambda metadata: tokenize(request, timeout=60.0),
+            FRESH: lambda metadata: tokenize(request, timeout=60.0, metadata=_metadata()),
+            TYPED: lambda metadata: client.call(methods.TokenizerService.Tokenize, request),
         }
 
         async def measure(body: Callable[[Metadata], Any]) -> tuple[float, float]:
-            made = iter([_metadata() for _ in range(calls)])
+            ready = iter([_metadata() for _ in range(calls)])
 
             async def work(share: Iterator[Metadata]) -> None:
                 for one in share:
                     await body(one)
 
             start, began = time.process_time(), time.perf_counter()
-            workers: list[Coroutine[Any, Any, None]] = [work(made) for _ in range(in_flight)]
+            workers: list[Coroutine[Any, Any, None]] = [work(ready) for _ in range(in_flight)]
             await (workers[0] if in_flight == 1 else asyncio.gather(*workers))
             return (time.process_time() - start) / calls * 1e6, calls / (time.perf_counter() - began)
 
@@ -128,10 +128,10 @@ async def asynchronous(address: str, calls: int, rounds: int, in_flight: int) ->
                 if number >= WARM_UP:
                     measured[name].append(taken)
                     rates[name].append(rate)
-    return told(f"asyncio, {in_flight} in flight", measured, rates)
+    return print_tables(f"asyncio, {in_flight} in flight", measured, rates)
 
 
-def told(how: str, measured: dict[str, list[float]], rates: dict[str, list[float]]) -> bool:
+def print_tables(how: str, measured: dict[str, list[float]], rates: dict[str, list[float]]) -> bool:
     """Print both tables; gives whether the target is met."""
     fine = show(f"CPU per call, {how}", "µs", measured, TARGETS)
     show(f"Calls per second, {how}", "calls/s", rates, {})
@@ -139,11 +139,11 @@ def told(how: str, measured: dict[str, list[float]], rates: dict[str, list[float
 
 
 def main() -> int:
-    """Measure and print; the exit code tells whether the targets are met."""
+    """Measure and print; the exit code says whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer calls and rounds")
     quick = parser.parse_args().quick
-    # Many short rounds: what disturbs the machine then disturbs few of them, and a median forgets it.
+    # Many short rounds: a disturbance of the machine then affects few of them, and does not change the median.
     calls, rounds = (256, 15) if quick else (256, 100)
     with subprocess.Popen([sys.executable, "-I", "-c", _SERVER], stdout=subprocess.PIPE, text=True) as server:
         try:

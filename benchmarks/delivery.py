@@ -1,9 +1,9 @@
-"""`make bench`: many operations submitted at once and waited for over the wire, under each way to count a quota.
+"""`make bench`: many operations submitted at once and waited for over the wire; the quota is counted in three ways.
 
-The server, a process of its own, ends each operation after a service time (lognormal, mean 2 s) and lets 50 Gets a
-second through, counted in a sliding second, in fixed seconds, or by a token bucket. An answer tells the request that
-it belongs to, and when it was done by the clock that both processes share. The oracle knows that time for all, and
-sends one Get for each in the order in which they are done, 50 a second, none before.
+The server, a separate process, ends each operation after a service time (lognormal, mean 2 s). It accepts 50 Gets a
+second, counted in a sliding second, in fixed seconds, or by a token bucket. An answer contains the text of its request,
+and the time of its end by the clock that both processes share. The oracle knows the end of every operation, and sends
+one Get for each, in the order of their ends, 50 a second, none before the end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STATS = "/bench/Stats"
 
 
 class SlidingSecond:
-    """At most so many in any second."""
+    """At most `RATE` Gets in any second."""
 
     def __init__(self) -> None:
         self._taken: deque[float] = deque()
@@ -52,7 +52,7 @@ class SlidingSecond:
 
 
 class FixedSecond:
-    """At most so many in each second of the clock."""
+    """At most `RATE` Gets in each second of the clock."""
 
     def __init__(self) -> None:
         self._second = -1
@@ -66,7 +66,7 @@ class FixedSecond:
 
 
 class TokenBucket:
-    """So many tokens at most, which come back at that rate."""
+    """At most `RATE` tokens, which come back at that rate."""
 
     def __init__(self) -> None:
         self._tokens = float(RATE)
@@ -145,7 +145,7 @@ async def serve(model: str, seconds: float | None) -> None:
 
 @contextlib.contextmanager
 def serving(model: str, seconds: float | None = None) -> Iterator[str]:
-    """A server in a process of its own; gives its address."""
+    """A server in a separate process; gives its address."""
     command = [sys.executable, __file__, "--serve", model, *(["--seconds", str(seconds)] if seconds else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -156,7 +156,7 @@ def serving(model: str, seconds: float | None = None) -> Iterator[str]:
 
 
 class Delivery(NamedTuple):
-    """What came of one run."""
+    """The result of one run."""
 
     delivered: int
     wrong: int
@@ -167,7 +167,7 @@ class Delivery(NamedTuple):
 
 
 class Record:
-    """Takes deliveries in, and compares each answer with its own request."""
+    """Records deliveries, and compares each answer with its own request."""
 
     def __init__(self, count: int) -> None:
         self.all_there = threading.Event()
@@ -180,15 +180,15 @@ class Record:
 
     def delivered(self, operation: Any) -> None:
         now = time.monotonic()
-        # Of either client: its outcome is known here.
+        # The outcome is known here, with either client.
         self._delivered[operation.id] = now, operation._outcome().text
         if len(self._delivered) == self._count:
             self.all_there.set()
 
     def result(self, address: str) -> Delivery:
         with grpc.insecure_channel(address) as channel:
-            ask: Any = channel.unary_unary(STATS)
-            counted = json.loads(ask(b""))
+            read_stats: Any = channel.unary_unary(STATS)
+            counted = json.loads(read_stats(b""))
         delays, ends, wrong = [], [], 0
         for operation_id, (moment, answer) in self._delivered.items():
             text, _, done = answer.rpartition(" ")
@@ -204,7 +204,7 @@ class Record:
 
 
 def settings(address: str) -> dict[str, Any]:
-    # No limit but that of Gets: all are to be submitted at once.
+    # No limit except that of Gets: all operations are submitted at once.
     others: Any = {name: None for name in yagrpc.Quota._fields if name != "get_per_second"}
     return {
         "folder_id": "f",
@@ -250,8 +250,8 @@ async def asynchronous(address: str, count: int) -> Delivery:
 
 
 JUDGED = 1000
-"""Operations from which on the delay is held against the oracle's: fewer are done before their turn comes, and any
-way of asking finds most of them running still."""
+"""The smallest number of operations whose delay is compared with the oracle's: fewer are polled before they are done,
+whatever the order is."""
 
 KINDS: dict[str, Callable[[str, int], Delivery]] = {
     "Client": blocking,
@@ -290,7 +290,7 @@ def one(kind: str) -> bool:
 
 
 def main() -> int:
-    """Run and print; the exit code tells whether the targets are met."""
+    """Run and print; the exit code says whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="500 operations, one way to count")
     parser.add_argument("--serve", metavar="MODEL", help=argparse.SUPPRESS)

@@ -1,7 +1,7 @@
-"""`make bench`: the emulator against a bare grpc.aio server with the same stubs, and what pending operations weigh.
+"""`make bench`: the emulator against a bare grpc.aio server with the same stubs, and the memory of pending operations.
 
-Both servers are processes of their own, asked by one client, by turns. An emulator that is much slower than gRPC itself
-would be what a benchmark of a client measures.
+Both servers are separate processes. One client calls them by turns. If the emulator were much slower than gRPC itself,
+a benchmark of a client would measure the emulator.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ asyncio.run(main())
 
 
 class Server:
-    """A server in a process of its own."""
+    """A server in a separate process."""
 
     def __init__(self, program: str) -> None:
         self._process = subprocess.Popen([sys.executable, "-I", "-c", program], stdout=subprocess.PIPE, text=True)
@@ -62,7 +62,7 @@ class Server:
         self.address = self._process.stdout.readline().strip()
 
     def mebibytes(self) -> float:
-        """The memory that it has in use, or NaN where the system does not tell."""
+        """The memory in use, in MiB; NaN where the system does not show it."""
         try:
             status = Path(f"/proc/{self._process.pid}/status").read_text("utf-8")
         except OSError:
@@ -70,7 +70,7 @@ class Server:
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     def cpu(self) -> float:
-        """The seconds of CPU that it has used, or NaN where the system does not tell."""
+        """The CPU time used, in seconds; NaN where the system does not show it."""
         try:
             fields = Path(f"/proc/{self._process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
         except OSError:
@@ -78,21 +78,21 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.terminate()
         self._process.communicate()
 
 
 async def _at_once(calls: int, one: Callable[[int], Awaitable[object]]) -> float:
-    """Make so many calls, some in flight; gives how many went in a second."""
+    """Send the calls, `IN_FLIGHT` at a time; gives the calls per second."""
 
     async def worker(first: int) -> None:
         for number in range(first, calls, IN_FLIGHT):
             await one(number)
 
-    begun = time.perf_counter()
+    start = time.perf_counter()
     await asyncio.gather(*(worker(first) for first in range(IN_FLIGHT)))
-    return calls / (time.perf_counter() - begun)
+    return calls / (time.perf_counter() - start)
 
 
 async def _submit(channel: grpc.aio.Channel, count: int) -> list[str]:
@@ -111,7 +111,7 @@ async def _submit(channel: grpc.aio.Channel, count: int) -> list[str]:
 
 
 async def measure(emulator: Server, bare: Server, calls: int, rounds: int) -> bool:
-    """Measure and print; whether the targets are met."""
+    """Measure and print; gives whether the targets are met."""
     async with (
         grpc.aio.insecure_channel(emulator.address) as ours,
         grpc.aio.insecure_channel(bare.address) as theirs,
@@ -129,11 +129,11 @@ async def measure(emulator: Server, bare: Server, calls: int, rounds: int) -> bo
                 async def one(number: int, stub: Any = stub) -> None:
                     await stub.Get(_pb.operation_service_pb2.GetOperationRequest(operation_id=ids[number % OPERATIONS]))
 
-                begun = servers[which].cpu()
+                start = servers[which].cpu()
                 rate = await _at_once(calls, one)
                 if number >= 2:  # the first rounds warm up
                     rates[which].append(rate)
-                    spent[which] += servers[which].cpu() - begun
+                    spent[which] += servers[which].cpu() - start
     share = statistics.median(mine / other for other, mine in zip(*rates, strict=True))
     costs = [seconds / rounds / calls * 1e6 for seconds in spent]
     fast, light = share >= SHARE, not after > MEBIBYTES
@@ -151,7 +151,7 @@ async def measure(emulator: Server, bare: Server, calls: int, rounds: int) -> bo
 
 
 def main() -> int:
-    """Measure and print; the exit code tells whether the targets are met."""
+    """Measure and print; the exit code says whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer calls and rounds")
     quick = parser.parse_args().quick

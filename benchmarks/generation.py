@@ -1,7 +1,7 @@
-"""`make bench`: generating a cloud's worth of stubs, against bare protoc with the same plugins.
+"""`make bench`: generating the stubs of a whole cloud, against bare protoc with the same plugins.
 
-The tree is written by `tree.py`. Its output is imported (one service, in a fresh process) and, but for a quick run,
-type-checked whole.
+`tree.py` writes the tree. One service of the output is imported in a fresh process. Except in a quick run, all of the
+output is type-checked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ print(len(loaded))
 
 
 def _bare(root: Path, out: Path) -> None:
-    """What one would type by hand."""
+    """Run protoc as a user would by hand."""
     out.mkdir()
     tools = find_spec("grpc_tools")
     google = find_spec("google.api")
@@ -49,7 +49,7 @@ def _bare(root: Path, out: Path) -> None:
 
 
 def main() -> int:
-    """Measure and print; the exit code tells whether the targets are met."""
+    """Measure and print; the exit code says whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smaller tree, and no type check")
     quick = parser.parse_args().quick

@@ -1,7 +1,7 @@
-"""`make bench`: what importing costs, in fresh processes.
+"""`make bench`: the time of imports, in fresh processes.
 
-Bare stubs are what there is to compare with: grpc and the two generated stub modules that a deferred completion
-needs. The official packages are measured in an environment of their own.
+The baseline is bare stubs: grpc and the two generated stub modules that a deferred completion needs. Each official
+package is measured in an environment of its own.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ print(time.perf_counter() - start)
 
 
 def _import(python: str, body: str) -> float:
-    # -I: what is installed is measured, not the folder that this is run in.
+    # -I: measure the installed package, not the current folder.
     command = [python, "-I", "-c", _TIMED.format(body=body)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1]) * 1000
 
 
 def main() -> int:
-    """Measure and print; the exit code tells whether the targets are met."""
+    """Measure and print; the exit code says whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, without the official packages")
     quick = parser.parse_args().quick

@@ -1,4 +1,4 @@
-"""Environments of the benchmarks' own for packages that pin other versions than ours: one each, made at first."""
+"""Environments for packages that pin other versions than ours: one each, created at its first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLOUD, STUDIO, PLOT = "yandexcloud", "yandex-ai-studio-sdk", "matplotlib"
 
 
 def installed(package: str) -> bool:
-    """Whether a package's environment is there."""
+    """Whether a package's environment exists."""
     return (ROOT / f"bench-{package}" / ".installed").exists()
 
 

@@ -1,4 +1,4 @@
-"""`make bench`: draws what `waiting.py` measured; run in matplotlib's own environment.
+"""`make bench`: draws the results of `waiting.py`; runs in an environment with matplotlib.
 
 Usage: plot.py RESULTS.json PICTURE.svg
 """

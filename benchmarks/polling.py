@@ -1,10 +1,11 @@
-"""`make bench`: the poll scheduler against other ways to wait, on virtual time.
+"""`make bench`: the poll scheduler against other polling strategies, on virtual time.
 
-Every way to wait meets the same operations and a service that lets 50 Gets through in any second and answers
-RESOURCE_EXHAUSTED above that. What counts is the delay, from an operation's end to its delivery. The oracle knows
-every end, and sends one Get for each in the order in which they end, at the full quota: nobody can be faster.
+Every strategy polls the same operations. The simulated service accepts 50 Gets in any second, and refuses all others
+with RESOURCE_EXHAUSTED. The important figure is the delay from an operation's end to its delivery. The oracle knows
+every end, and sends one Get for each operation, in the order of their ends, at the full quota: no strategy is faster.
 
-Nothing here waits or sends, so the figures are the same on any machine, but for those of CPU and memory.
+The simulation does not wait and sends nothing. So the figures are the same on every machine, except for random jitter,
+CPU and memory.
 """
 
 from __future__ import annotations
@@ -49,20 +50,20 @@ class Job(NamedTuple):
     ends: float
 
 
-class Waiting(Protocol):
-    """A way to wait."""
+class Strategy(Protocol):
+    """A polling strategy."""
 
     def add(self, job: Job, now: float) -> None:
         """An operation was submitted."""
 
     def next_time(self, now: float) -> float | None:
-        """When `take` may give something."""
+        """The earliest time at which `take` may return an operation."""
 
     def take(self, now: float) -> Job | None:
-        """The operation to send a Get for now."""
+        """The operation to poll now."""
 
-    def told(self, job: Job, outcome: str, now: float) -> None:
-        """The Get came back: `done`, `running` or `refused`."""
+    def returned(self, job: Job, outcome: str, now: float) -> None:
+        """A Get came back with an outcome: `done`, `running` or `refused`."""
 
 
 class Ours:
@@ -84,14 +85,14 @@ class Ours:
         watch = self.scheduler.take(now)
         return None if watch is None else self._watches[watch.operation_id][1]
 
-    def told(self, job: Job, outcome: str, now: float) -> None:
+    def returned(self, job: Job, outcome: str, now: float) -> None:
         watch, _ = self._watches[f"d7q{job.number:017}"]
         if outcome == "refused":
             self.scheduler.failed(watch, REFUSAL, now)
             return
         latest = watch.latest
         if outcome == "done":
-            # Whole seconds, as the service tells them.
+            # Whole seconds, as the service gives them.
             latest = _pb.operation_pb2.Operation(id=watch.operation_id, done=True)
             latest.created_at.seconds = 1_700_000_000 + int(job.submitted)
             latest.modified_at.seconds = 1_700_000_000 + int(job.ends)
@@ -102,7 +103,7 @@ class Ours:
 
 
 class RoundRobin:
-    """All in turn, as fast as the quota lets them, each not more often than every half second."""
+    """Polls all operations in turn, as fast as the quota allows, each every half second at most."""
 
     def __init__(self, rate: float = RATE) -> None:
         self._pace = Pace(rate)
@@ -120,13 +121,13 @@ class RoundRobin:
         self._pace.use(now)
         return self._turn.popleft()[1]
 
-    def told(self, job: Job, outcome: str, now: float) -> None:
+    def returned(self, job: Job, outcome: str, now: float) -> None:
         if outcome != "done":
             self._turn.append((now + 0.5, job))
 
 
 class Alone:
-    """Each operation by itself, at intervals that grow by a factor, as the usual loops do."""
+    """Polls each operation separately, at intervals that grow by a factor, as the usual loops do."""
 
     def __init__(self, first: float, factor: float = 1.0, longest: float = math.inf) -> None:
         self._first, self._factor, self._longest = first, factor, longest
@@ -144,17 +145,17 @@ class Alone:
     def take(self, now: float) -> Job | None:
         return heapq.heappop(self._due)[2] if self._due and self._due[0][0] <= now else None
 
-    def told(self, job: Job, outcome: str, now: float) -> None:
+    def returned(self, job: Job, outcome: str, now: float) -> None:
         if outcome == "done":
             return
         interval = min(self._longest, self._interval[job.number] * self._factor)
         self._interval[job.number] = interval
-        # As timers and the way to the service make it: without that, the same ones would always be refused.
+        # Timers and the network vary by so much; without jitter, the same operations would always be refused.
         heapq.heappush(self._due, (now + interval * self._rng.uniform(0.95, 1.05), job.number, job))
 
 
 class Run(NamedTuple):
-    """What came of one way to wait."""
+    """The result of one strategy."""
 
     delays: list[float]
     gets: int
@@ -172,52 +173,52 @@ class Run(NamedTuple):
         return sorted(self.delays)[math.ceil(0.95 * len(self.delays)) - 1] if self.delays else math.inf
 
 
-def simulate(jobs: Sequence[Job], waiting: Waiting, rate: float = RATE, trip: float = 0.0) -> Run:
-    """Let one way to wait meet the operations.
+def simulate(jobs: Sequence[Job], strategy: Strategy, rate: float = RATE, trip: float = 0.0) -> Run:
+    """Run one strategy on the operations.
 
     Args:
         jobs: By the time of submitting.
-        waiting: The way to wait.
-        rate: Gets that the service lets through in any second.
-        trip: Seconds from sending a Get to its answer; the service looks halfway.
+        strategy: The strategy.
+        rate: Gets that the service accepts in any second.
+        trip: Seconds from sending a Get to its answer; the service handles it halfway.
     """
     now, arriving = 0.0, 0
     back: deque[tuple[float, Job, str]] = deque()
-    let_through: deque[float] = deque()
+    accepted_at: deque[float] = deque()
     delays: list[float] = []
     gets = refused = 0
     limit = jobs[-1].submitted + max(job.ends for job in jobs) + 100 * len(jobs) / rate + 3600.0
     while len(delays) < len(jobs) and now < limit:
         while arriving < len(jobs) and jobs[arriving].submitted <= now:
-            waiting.add(jobs[arriving], now)
+            strategy.add(jobs[arriving], now)
             arriving += 1
         while back and back[0][0] <= now:
             _, job, outcome = back.popleft()
             if outcome == "done":
                 delays.append(now - job.ends)
-            waiting.told(job, outcome, now)
-        while (sent := waiting.take(now)) is not None:
+            strategy.returned(job, outcome, now)
+        while (sent := strategy.take(now)) is not None:
             gets += 1
-            looked = now + trip / 2
-            while let_through and let_through[0] <= looked - 1.0:
-                let_through.popleft()
-            if len(let_through) >= rate:
+            arrived = now + trip / 2
+            while accepted_at and accepted_at[0] <= arrived - 1.0:
+                accepted_at.popleft()
+            if len(accepted_at) >= rate:
                 outcome = "refused"
                 refused += 1
             else:
-                let_through.append(looked)
-                outcome = "done" if sent.ends <= looked else "running"
+                accepted_at.append(arrived)
+                outcome = "done" if sent.ends <= arrived else "running"
             back.append((now + trip, sent, outcome))
             if not trip:
                 break
-        upcoming = [waiting.next_time(now), back[0][0] if back else None]
+        upcoming = [strategy.next_time(now), back[0][0] if back else None]
         upcoming.append(jobs[arriving].submitted if arriving < len(jobs) else None)
         now = max(now, min((moment for moment in upcoming if moment is not None), default=limit))
     return Run(delays, gets, refused, len(jobs) - len(delays))
 
 
 def oracle(jobs: Sequence[Job], rate: float = RATE) -> Run:
-    """One Get for each, in the order in which they end, at the full quota."""
+    """The oracle: one Get for each operation, in the order of their ends, at the full quota."""
     delays, slot = [], -math.inf
     for ends in sorted(job.ends for job in jobs):
         slot = max(ends, slot + 1.0 / rate)
@@ -234,7 +235,7 @@ def lognormal(rng: random.Random, _: float) -> float:
 
 
 def exponential(rng: random.Random, _: float) -> float:
-    """A mean of a minute and a half: age tells nothing."""
+    """A mean of a minute and a half; the end does not depend on the age."""
     return rng.expovariate(1 / 90.0)
 
 
@@ -265,20 +266,20 @@ def make(number: int, durations: Durations, per_second: float | None, seed: int)
 
 
 class Table:
-    """Rows of what was measured, and whether targets are met."""
+    """Rows of figures, and whether their targets are met."""
 
     def __init__(self) -> None:
         self.fine = True
 
-    def target(self, told: str, value: float, most: float) -> None:
+    def target(self, title: str, value: float, most: float) -> None:
         """A row with a target."""
         met = value <= most
         self.fine = self.fine and met
-        print(f"| {told} | {value:.3g} | <= {most:.3g} | {'pass' if met else 'FAIL'} |")
+        print(f"| {title} | {value:.3g} | <= {most:.3g} | {'pass' if met else 'FAIL'} |")
 
 
 def contest(title: str, jobs: Sequence[Job], *, alone: bool, trip: float = 0.0) -> dict[str, Run]:
-    """All ways to wait on the same operations, as a table."""
+    """Run all strategies on the same operations, and print a table."""
     runs = {"yagrpc": simulate(jobs, Ours(), trip=trip), "round-robin": simulate(jobs, RoundRobin(), trip=trip)}
     if alone:
         runs["every 10 s"] = simulate(jobs, Alone(10.0))
@@ -328,7 +329,7 @@ def cost(pending: int, gets: int) -> tuple[float, float, float]:
         longest = max(longest, step)
         if done:
             scheduler.release(watch)
-            # Another comes in its place, submitted some time ago, so that ages of all kinds are there.
+            # Another operation replaces it, submitted some time ago, so that there are operations of all ages.
             name = f"d7r{number:017}"
             submitted = now - rng.expovariate(1 / 60)
             scheduler.watch(_pb.operation_pb2.Operation(id=name), now, submitted=submitted)
@@ -341,7 +342,7 @@ def resident() -> int:
 
 
 def pending_memory(pending: int) -> float:
-    """Bytes that a pending operation takes, all in: its handle, its message, its watch, and one who waits for it."""
+    """Bytes of memory per pending operation: its handle, its message, its watch and one waiter."""
     settings: dict[str, Any] = {"endpoint": "127.0.0.1:9", "plaintext": True, "folder_id": "f", "credentials": "AQVN-x"}
     with yagrpc.Client(**settings, polling=Polling(first=3600.0)) as client:
         now, kind = time.monotonic(), completion_type()
@@ -353,17 +354,17 @@ def pending_memory(pending: int) -> float:
             # As it comes from the service.
             accepted = _pb.operation_pb2.Operation.FromString(accepted.SerializeToString())
             operations.append(Operation(client, accepted, kind, now))
-        told: list[object] = []
-        listening = Listening(operations, told.append)
+        ended: list[object] = []
+        listening = Listening(operations, ended.append)
         taken = (resident() - before) / pending
         listening.close()
     return taken
 
 
 def main() -> int:
-    """Simulate and print; the exit code tells whether the targets are met."""
+    """Simulate and print; the exit code says whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one seed, no usual loops")
+    parser.add_argument("--quick", action="store_true", help="one seed, without the usual loops")
     quick = parser.parse_args().quick
     seeds = range(1) if quick else range(3)
     regimes: list[tuple[str, int, Durations, float | None]] = [
@@ -379,7 +380,7 @@ def main() -> int:
     ]
     results = {}
     for title, number, durations, per_second in regimes:
-        # A ratio by seeds, of which the median counts.
+        # One ratio for each seed; the median counts.
         results[title] = [
             contest(f"{title}, seed {seed}", make(number, durations, per_second, seed), alone=not quick and seed == 0)
             for seed in seeds
@@ -396,7 +397,7 @@ def main() -> int:
     print("\n| target | figure | wanted | |\n| --- | ---: | ---: | --- |")
     for title, number, durations, per_second in regimes:
         if number < 1000:
-            continue  # slots are free: what counts is what a Get is worth
+            continue  # the quota does not limit these
         most = 0.45 if durations is bimodal else 1.11 if number <= 1000 else 1.05
         for figure in ("mean", "p95"):
             table.target(f"{title}: {figure} / round-robin's", ratio(title, "round-robin", figure), most)

@@ -1,9 +1,9 @@
-"""The server that all contestants of `make bench` wait at: no bottleneck, and a witness.
+"""The server that all contestants of `make bench` use: fast, and it records what each contestant does.
 
-A bare grpc.aio server in a process of its own, with yagrpc's stubs (every contestant speaks the same wire format). It
-knows when each operation was done and when a Get first told so: the delay that counts. It listens in plaintext and,
-for a client that insists, with TLS. Started with the settings as JSON in its argument, it prints its addresses as one
-line of JSON, and what it saw as another one when its standard input is closed.
+It is a bare grpc.aio server in a separate process, with yagrpc's stubs (the wire format is the same for every
+contestant). It records when each operation was done, and when a Get first returned that: the difference is the delay.
+It listens in plaintext, and with TLS for a client that requires it. Its argument is the settings as JSON. It prints its
+addresses as one line of JSON; when its standard input is closed, it prints its records as another line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SERVICES = ("iam", "operation", "endpoint", "ai-foundation-models", "ai-llm", "a
 
 
 class Settings(NamedTuple):
-    """What a server is told: a Get quota per second (or none) and how long operations take."""
+    """The settings of a server: the quota of Gets per second (or none), and how long operations take."""
 
     get_per_second: int | None = None
     durations: str = "lognormal"
@@ -50,7 +50,7 @@ def draw(durations: str, rng: random.Random) -> float:
 
 
 class Service:
-    """Submits, Gets, tokens and endpoints, with the count of what happened.
+    """Submits, Gets, tokens and endpoints, and counters of them.
 
     Args:
         settings: The quota and the durations.
@@ -61,12 +61,12 @@ class Service:
         self._rng = random.Random(settings.seed)
         self._window: deque[float] = deque()
         self._operations: dict[str, tuple[float, bytes]] = {}
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
         self.address = ""
         self.gets = self.refused = self.submits = self.calls = 0
 
     async def Completion(self, request: Any, context: Any) -> Any:
-        """Accept, and remember when it will be done; the answer repeats the question."""
+        """Accept an operation, and draw its end; the answer repeats the question."""
         now = time.time()
         self.submits += 1
         operation_id = f"d7q{self.submits:017d}"
@@ -85,7 +85,7 @@ class Service:
         return OPERATIONS.Operation.FromString(pending)
 
     async def Get(self, request: Any, context: Any) -> Any:
-        """Look at an operation, under the quota: a window of one second that slides."""
+        """Return an operation, under the quota: a sliding window of one second."""
         now = time.time()
         self.gets += 1
         if (limit := self._settings.get_per_second) is not None:
@@ -99,7 +99,7 @@ class Service:
         done_at, message = self._operations[request.operation_id]
         if done_at > now:
             return OPERATIONS.Operation(id=request.operation_id)
-        self._told.setdefault(request.operation_id, now)
+        self._reported.setdefault(request.operation_id, now)
         return OPERATIONS.Operation.FromString(message)
 
     async def Tokenize(self, request: Any, context: Any) -> Any:
@@ -108,27 +108,27 @@ class Service:
         return _pb.text_generation_service_pb2.TokenizeResponse(model_version="bench")
 
     async def List(self, request: Any, context: Any) -> Any:
-        """Every service is here."""
+        """List this server as the endpoint of every service."""
         response = _pb.api_endpoint_service_pb2.ListApiEndpointsResponse()
         for name in SERVICES:
             response.endpoints.add(id=name, address=self.address)
         return response
 
     def seen(self) -> dict[str, Any]:
-        """What happened."""
-        delays = sorted(at - self._operations[name][0] for name, at in self._told.items())
+        """The records: counters, and the delays until a Get returned an end."""
+        delays = sorted(at - self._operations[name][0] for name, at in self._reported.items())
         return {
             "submits": self.submits,
             "gets": self.gets,
             "refused": self.refused,
-            "told": len(delays),
+            "reported": len(delays),
             "mean": sum(delays) / len(delays) if delays else None,
             "p95": delays[min(len(delays) - 1, int(len(delays) * 0.95))] if delays else None,
         }
 
 
 def certificate(folder: Path) -> tuple[bytes, bytes]:
-    """A throwaway certificate for loopback, its own authority, written to `ca.pem`; and its key."""
+    """A self-signed certificate for loopback, written to `ca.pem`; gives its key and the certificate."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -199,7 +199,7 @@ class Running:
         self.ca = folder / "ca.pem"
 
     def seen(self) -> dict[str, Any]:
-        """End it, and tell what it saw."""
+        """End the server; gives its records."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -209,7 +209,7 @@ class Running:
 
 @contextmanager
 def running(settings: Settings, folder: Path) -> Iterator[Running]:
-    """A server in a process of its own."""
+    """A server in a separate process."""
     command = [sys.executable, __file__, json.dumps(settings._asdict()), str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,6 +1,6 @@
 """What all benchmarks share: medians by turns, and a table.
 
-Speed is shown as ratios within one run: the machine is noisy, a ratio taken turn by turn is not.
+Speed is shown as ratios within one run: the times of a machine vary, but ratios taken turn by turn vary little.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 
 def by_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Measure all contestants once per round, so that what disturbs the machine disturbs all of them."""
+    """Measure all contestants once per round, so that a disturbance of the machine affects all of them."""
     measured: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, measure in contestants.items():
@@ -26,10 +26,10 @@ def show(title: str, unit: str, measured: Mapping[str, Sequence[float]], targets
     print(f"| what | median {unit} | ratio | target |\n| --- | ---: | ---: | --- |")
     fine = True
     for name, values in measured.items():
-        # A ratio by rounds first: both of a round met the same machine.
+        # The ratio of each round first: both measurements of a round had the same conditions.
         ratio = statistics.median(value / other for value, other in zip(values, base, strict=True))
         target = targets.get(name)
-        told = "" if target is None else f"<= {target:.2f} {'pass' if ratio <= target else 'FAIL'}"
+        verdict = "" if target is None else f"<= {target:.2f} {'pass' if ratio <= target else 'FAIL'}"
         fine = fine and (target is None or ratio <= target)
-        print(f"| {name} | {statistics.median(values):.2f} | {ratio:.3f} | {told} |")
+        print(f"| {name} | {statistics.median(values):.2f} | {ratio:.3f} | {verdict} |")
     return fine

@@ -1,4 +1,4 @@
-"""A tree of protos as large as a whole cloud's, written for the benchmark of the generator.
+"""Writes a tree of protos as large as that of a whole cloud, for the benchmark of the generator.
 
 250 services, each with a file of resources and two of shared types: packages, imports across packages, nested types,
 maps, oneofs, custom options, all kinds of streaming, and long-running methods whose types are written relative and
@@ -25,7 +25,7 @@ import "google/protobuf/timestamp.proto";
 import "google/protobuf/wrappers.proto";
 import "bench/s{previous}/v1/common.proto";
 import "bench/s{number}/v1/common.proto";
-// What a resource is built of.
+// A part of a resource.
 message Part {{
   // Nested, and nested again.
   message Inner {{ message Innermost {{ int64 number = 1; }} repeated Innermost all = 1; }}
@@ -42,9 +42,9 @@ package bench.s{number}.v1;
 import "google/protobuf/struct.proto";
 import "bench/s{number}/v1/types.proto";
 import "yandex/cloud/validation.proto";
-// A thing that is made, changed and deleted.
+// A thing that is created, changed and deleted.
 message Thing {{
-  // Its id, which the service makes.
+  // Its id, which the service creates.
   string id = 1 [(yandex.cloud.required) = true, (yandex.cloud.length) = "<=50"];
   repeated Part parts = 2 [(yandex.cloud.size) = "1-100"];
   google.protobuf.Struct extra = 3;
@@ -60,15 +60,15 @@ import "bench/s{number}/v1/thing.proto";
 import "yandex/cloud/api/operation.proto";
 import "yandex/cloud/operation/operation.proto";
 import "yandex/cloud/validation.proto";
-// Makes, changes and deletes things of kind {number}.
+// Creates, changes and deletes things of kind {number}.
 service ThingService{number} {{
-  // Gives one.
+  // Returns one.
   rpc Get (GetThingRequest) returns (Thing) {{ option (google.api.http) = {{ get: "/s{number}/v1/things/{{id}}" }}; }}
-  // Gives a page of them.
+  // Returns a page of them.
   rpc List (ListThingsRequest) returns (ListThingsResponse) {{
     option (google.api.http) = {{ get: "/s{number}/v1/things" }};
   }}
-  // Makes one.
+  // Creates one.
   rpc Create (Thing) returns (yandex.cloud.operation.Operation) {{
     option (google.api.http) = {{ post: "/s{number}/v1/things" body: "*" }};
     option (yandex.cloud.api.operation) = {{ metadata: "ThingMetadata" response: "Thing" }};
@@ -82,11 +82,11 @@ service ThingService{number} {{
   rpc Update (Thing) returns (yandex.cloud.operation.Operation) {{
     option (yandex.cloud.api.operation) = {{ metadata: "ThingMetadata.Step" response: ".bench.s{number}.v1.Thing" }};
   }}
-  // Tells of changes.
+  // Reports changes.
   rpc Watch (GetThingRequest) returns (stream Thing);
-  // Makes many.
+  // Creates many.
   rpc Upload (stream Thing) returns (ListThingsResponse);
-  // Changes many, and tells of each.
+  // Changes many, and reports each.
   rpc Exchange (stream Thing) returns (stream Thing);
 }}
 message GetThingRequest {{ string id = 1 [(yandex.cloud.required) = true]; }}

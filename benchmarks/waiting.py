@@ -1,8 +1,8 @@
-"""`make bench`: waiting for many operations, all contestants side by side, each against a server of its own making.
+"""`make bench`: waiting for many operations, all contestants side by side, each against its own server process.
 
-The server (`server.py`) is the same program for all, without a limit but the quota of Gets. It says how long after
-its end each operation was told, how many Gets that took, and how many it refused; the contestant says how many right
-answers it has. The baseline of each table is yagrpc's asyncio client.
+The server (`server.py`) is the same program for all; its only limit is the quota of Gets. It reports how long after
+the end of each operation a Get first returned that end, how many Gets came, and how many it refused. The contestant
+reports how many right answers it has. The baseline of each table is yagrpc's asyncio client.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class Case(NamedTuple):
     durations: str
 
     def title(self) -> str:
-        """What it is called."""
+        """The title of its table."""
         quota = "no quota" if self.quota is None else f"{self.quota} Gets/s"
         return f"{self.many} operation{'s' * (self.many > 1)}, {quota}, {self.durations}"
 
     def patience(self) -> float:
-        """Seconds after which what is not delivered is lost: three times what one Get each would take, and a minute."""
+        """Seconds until an undelivered answer counts as lost: a minute, and three times the time of one Get each."""
         return 60.0 + 3 * self.many / (self.quota or QUOTA * 10)
 
 
 def cases(*, quick: bool) -> list[Case]:
-    """What is measured, in order of size."""
+    """The cases to measure, in order of size."""
     if quick:
         return [Case(1, None, "0"), Case(50, QUOTA, "lognormal")]
     sizes = (1, 200, 1000, 5000)
@@ -63,7 +63,7 @@ def cases(*, quick: bool) -> list[Case]:
 
 
 def measure(name: str, case: Case) -> dict[str, Any]:
-    """Run one contestant on one case, and give what it and the server saw."""
+    """Run one contestant on one case; gives what the contestant and the server report."""
     script, package = CONTESTANTS[name]
     python = sys.executable if package is None else official.python(package)
     settings = Settings(get_per_second=case.quota, durations=case.durations, seed=case.many)
@@ -80,13 +80,13 @@ def measure(name: str, case: Case) -> dict[str, Any]:
         command = [python, str(HERE / "contestants" / script), json.dumps(task)]
         started = time.perf_counter()
         try:
-            # Whoever hangs is ended, and has lost what it did not tell.
+            # A contestant that hangs is ended: what it did not report counts as lost.
             limit = case.patience() + 120
             done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=True)
             report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         except (subprocess.SubprocessError, IndexError, ValueError) as error:
-            told = getattr(error, "stderr", "") or str(error)
-            report = {"delivered": 0, "failed": case.many, "error": str(told)[-300:]}
+            log = getattr(error, "stderr", "") or str(error)
+            report = {"delivered": 0, "failed": case.many, "error": str(log)[-300:]}
         seen = server.seen()
         return {**seen, **report, "seconds": time.perf_counter() - started}
 
@@ -141,29 +141,29 @@ def show(case: Case, found: dict[str, dict[str, Any]]) -> str:
 
 
 def contestants_of(case: Case, wanted: list[str]) -> list[str]:
-    """Who runs: 20,000 is for ours alone."""
+    """The contestants of a case: 20,000 operations are for yagrpc alone."""
     return [name for name in wanted if case.many <= 5000 or name in (OURS, OURS_BLOCKING)]
 
 
 def main() -> int:
-    """Measure and print; the exit code tells whether ours delivered everything."""
+    """Measure and print; the exit code says whether yagrpc delivered everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="two small cases, with the official packages only where their environments are there",
+        help="two small cases, with the official packages only if their environments exist",
     )
-    parser.add_argument("--only", action="append", help="cases whose title holds this text")
+    parser.add_argument("--only", action="append", help="only cases whose title contains this text")
     parser.add_argument("--without", action="append", default=[], help="contestants to leave out")
-    parser.add_argument("--draw", metavar="PICTURE.svg", help="measure nothing: draw what was measured last")
+    parser.add_argument("--draw", metavar="PICTURE.svg", help="measure nothing: draw the last results")
     arguments = parser.parse_args()
     if arguments.draw:
         command = [official.python(official.PLOT), HERE / "plot.py", RESULTS, arguments.draw]
         return subprocess.run(command, check=True).returncode
     wanted = [name for name in CONTESTANTS if not any(left in name for left in arguments.without)]
-    if arguments.quick:  # an environment takes longer to make than all the rest
+    if arguments.quick:  # to create an environment takes longer than all the rest
         wanted = [name for name in wanted if CONTESTANTS[name][1] is None or official.installed(name)]
-    # What an earlier run measured of other cases is kept, so that a long run can be made in parts.
+    # Results of other cases from an earlier run are kept, so that a long run can be split.
     results: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if arguments.only and RESULTS.exists() else {}
     fine = True
     for case in cases(quick=arguments.quick):

@@ -1,4 +1,4 @@
-"""Gives the examples a service to talk to: the real one, or an emulator in a process of its own.
+"""Gives the examples a service to call: the real one, or an emulator in a separate process.
 
 The emulator is what `python -m yagrpc emulator` starts: a gRPC server on loopback that any program can use, in any
 language. A program that uses yagrpc finds it through `YAGRPC_EMULATOR_HOST`.
@@ -18,7 +18,7 @@ __all__ = ["EmulatorProcessError", "emulator_process", "service"]
 EMULATOR_HOST = "YAGRPC_EMULATOR_HOST"
 
 STOP_SECONDS = 10.0
-"""How long the emulator may take to end when it is told to."""
+"""Seconds that the emulator may take to end after it was asked to."""
 
 
 class EmulatorProcessError(Exception):
@@ -27,25 +27,27 @@ class EmulatorProcessError(Exception):
 
 @contextlib.contextmanager
 def service(duration: float) -> Iterator[None]:
-    """Make sure that a client without settings has something to talk to, and say what that is.
+    """Make sure that a client without settings has a service to call, and print which one.
 
     Args:
-        duration: How long an operation runs where an emulator has to be started, in seconds.
+        duration: How long an operation of the emulator runs, in seconds.
 
     Raises:
         EmulatorProcessError: It did not start.
     """
     missing = [name for name in ("YC_API_KEY", "YC_FOLDER_ID") if not os.environ.get(name)]
     if running := os.environ.get(EMULATOR_HOST):
-        print(f"{EMULATOR_HOST} is set: talking to the emulator on {running}.", flush=True)
+        print(f"{EMULATOR_HOST} is set: the program calls the emulator on {running}.", flush=True)
         yield
     elif not missing:
-        print("YC_API_KEY and YC_FOLDER_ID are set: talking to Yandex Cloud, which bills two requests.", flush=True)
+        print(
+            "YC_API_KEY and YC_FOLDER_ID are set: the program calls Yandex Cloud, which bills two requests.", flush=True
+        )
         yield
     else:
         print(f"Without {' and '.join(missing)} in the environment, the service is emulated on this machine.")
         with emulator_process(duration) as address:
-            print(f"The emulator listens on {address}: it takes {duration:g} s for an answer, and quotes the question.")
+            print(f"The emulator listens on {address}: an answer takes {duration:g} s, and quotes the question.")
             os.environ[EMULATOR_HOST] = address
             try:
                 yield
@@ -56,7 +58,7 @@ def service(duration: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def emulator_process(duration: float) -> Iterator[str]:
-    """Run an emulator in a process of its own; gives its address, `host:port`, and stops it at the end.
+    """Run an emulator in a separate process; gives its address, `host:port`, and stops it at the end.
 
     Args:
         duration: How long an operation runs, in seconds.
@@ -66,16 +68,16 @@ def emulator_process(duration: float) -> Iterator[str]:
     """
     command = [sys.executable, "-m", "yagrpc", "emulator", "--port", "0", "--duration", f"{duration:g}"]
     with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as said,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, encoding="utf-8") as process,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, encoding="utf-8") as process,
     ):
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
             if not address:
                 process.wait(STOP_SECONDS)
-                said.seek(0)
-                reason = said.read().strip().rpartition("\n")[2]
+                log.seek(0)
+                reason = log.read().strip().rpartition("\n")[2]
                 raise EmulatorProcessError(f"the emulator did not start: {reason or 'it does not say why'}")
             yield address
         finally:

@@ -1,8 +1,9 @@
-"""Two misspelt texts, corrected in asynchronous mode, and two ways to wait for the answer: the asyncio twin.
+"""Two misspelt texts, corrected in asynchronous mode, and two ways to wait for the answer, on asyncio.
 
     python examples/generate_deferred_aio.py
 
-It talks to Yandex Cloud where `YC_API_KEY` and `YC_FOLDER_ID` are set, and otherwise to an emulator that it starts.
+It calls Yandex Cloud if `YC_API_KEY` and `YC_FOLDER_ID` are set; otherwise it starts an emulator.
+`generate_deferred.py` is the same program with the blocking client.
 """
 
 from __future__ import annotations
@@ -42,19 +43,19 @@ class GetCounter(grpc.aio.UnaryUnaryClientInterceptor):
 
 
 async def wait_in_a_loop(client: yagrpc.AsyncClient, counter: GetCounter) -> None:
-    """Look every second. Every look is a Get, and one that fails ends the loop."""
+    """Poll every second. Each poll is a Get, and a Get that fails ends the loop."""
     show_sent("A paragraph, waited for by a loop: while not await operation.done(): await asyncio.sleep(1)", PARAGRAPH)
     operation = await client.completion_async(PARAGRAPH, system=INSTRUCTION)
     show_accepted(operation.id)
     before, started = counter.gets, time.monotonic()
-    while not await operation.done():  # noqa: ASYNC110 - what it is compared with is the next function
+    while not await operation.done():  # noqa: ASYNC110 - the next function shows the better way
         await asyncio.sleep(1)
-    completion = await operation  # known by now: nothing is asked
+    completion = await operation  # the result is known: this does not poll
     show_delivered(completion, gets=counter.gets - before, seconds=time.monotonic() - started)
 
 
 async def wait_in_one_call(client: yagrpc.AsyncClient, counter: GetCounter, timeout: float) -> None:
-    """Let yagrpc look: paced with all other operations of the client, ever more rarely, over failures that pass."""
+    """Let yagrpc poll: under the client's quota, less and less often, and again after a failure that may pass."""
     show_sent(f"A sentence, waited for by one call: await operation.result(timeout={timeout:g})", SENTENCE)
     operation = await client.completion_async(SENTENCE, system=INSTRUCTION)
     show_accepted(operation.id)
@@ -79,7 +80,7 @@ def main() -> int:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was submitted goes on, and its id is above", file=sys.stderr)
+        print("interrupted; the operations above are still running", file=sys.stderr)
         return 130
     print("\nTwo completions were delivered.")
     return 0

@@ -1,4 +1,4 @@
-"""What both twins of `generate_deferred` send, and how they show what comes back."""
+"""The texts that both `generate_deferred` programs send, and how they show the answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yagrpc
 __all__ = ["INSTRUCTION", "PARAGRAPH", "SENTENCE", "parse_options", "show_accepted", "show_delivered", "show_sent"]
 
 INSTRUCTION: Final = "Ты корректор. Найди в тексте пользователя все ошибки и верни текст исправленным, без пояснений."
-"""You are a proofreader. Find all errors in the user's text and give it back corrected, without explanations."""
+"""You are a proofreader. Find all errors in the user's text and return it corrected, without explanations."""
 
 PARAGRAPH: Final = (
     "Вчира вечиром мы хадили гулять в старый парк. Пагода стаяла тёплая, и на скомейках седели люди с книгами. "
@@ -25,7 +25,7 @@ SENTENCE: Final = "Завтро утром пойезд атправляеца �
 
 
 def parse_options(description: str) -> argparse.Namespace:
-    """The options of both twins: `duration` and `timeout`, in seconds."""
+    """The options of both programs: `duration` and `timeout`, in seconds."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--duration", type=float, default=3.0, help="seconds that an emulated answer takes (default 3)")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for an answer (default 600)")
@@ -33,18 +33,18 @@ def parse_options(description: str) -> argparse.Namespace:
 
 
 def show_sent(title: str, text: str) -> None:
-    """Say what is about to be sent."""
+    """Print a text before it is sent."""
     print(f"\n{title}")
     _show("sent", text)
 
 
 def show_accepted(operation_id: str) -> None:
-    """Say at once under which id the answer can be fetched: an id that is lost is an answer lost."""
+    """Print the operation's id at once: without its id, the answer is lost."""
     _show("operation", operation_id)
 
 
 def show_delivered(completion: yagrpc.Completion, *, gets: int, seconds: float) -> None:
-    """Say what came back, and what it took."""
+    """Print the answer, how long it took, and what it cost."""
     usage = completion.usage
     _show("Gets", str(gets))
     _show("waited", f"{seconds:.1f} s")

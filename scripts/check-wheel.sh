@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the sdist and the wheel, looks at what they hold, and uses the wheel in empty environments.
+# Builds the sdist and the wheel, checks their contents, and uses the wheel in empty environments.
 #
 # PYTHON names an interpreter that has build and twine.
 set -euo pipefail
@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 
 top=$("$python" -m zipfile --list "$work"/dist/*.whl | awk 'NR > 1 { split($1, part, "/"); print part[1] }' | sort -u | grep -v '\.dist-info$' | xargs)
 if [ "$top" != "yagrpc yagrpc_proto" ]; then
-    echo "the wheel holds at top level: $top" >&2
+    echo "the wheel contains at top level: $top" >&2
     exit 1
 fi
 
@@ -26,7 +26,7 @@ for versions in "${sets[@]}"; do
     read -r -a requirements <<<"$versions"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         "$(echo "$work"/dist/*.whl)[cli]" "${requirements[@]}"
-    # From a folder of its own, so that only what was installed can be found.
+    # In a separate folder, so that Python finds only the installed packages.
     script=$PWD/scripts/use_wheel.py
     (cd "$venv" && bin/python -W error "$script")
     (cd "$venv" && bin/yagrpc --version)

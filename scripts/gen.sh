@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Regenerates generated/yagrpc_proto from proto/, and the example's package from its proto, with pinned tools in an
-# environment that it makes itself.
+# Regenerates generated/yagrpc_proto from proto/, and the example's package from its proto. It uses pinned tools, in an
+# environment that it creates itself.
 #
 #   scripts/gen.sh           write the packages
-#   scripts/gen.sh --check   write nothing; fail if one is not, file for file, what its protos give
+#   scripts/gen.sh --check   write nothing; fail if a file differs from what the protos give
 #
 # PYTHON names the interpreter for the environment (default python3; 3.10 to 3.13 have wheels of the tools).
 set -euo pipefail
@@ -49,7 +49,7 @@ for tree in "${trees[@]}"; do
         echo "$out/ differs from what $source/ gives: run scripts/gen.sh and commit the result" >&2
         exit 1
     fi
-    # The files are right; they must also be the ones that a clone gets.
+    # The files are right; git must also track them, so that a clone has them.
     if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
         untracked=$(git ls-files --others --exclude='__pycache__/' -- "$out")
         if [ -n "$untracked" ]; then

@@ -10,7 +10,7 @@ comment on a line of its own marks it in the source:
     # async only               the statement below is left out
     # sync only: <line>        the line stands there in place of the comment
 
-Rules: code is changed where the tokens and the syntax tree say, never by looking for text, and keeps its comments; the
+Rules: code is changed where the tokens and the syntax tree say, never by a search for text, and keeps its comments; the
 text of strings and comments is changed by `NAMES`, and by the word pairs of `WORDS`. A pair that is used nowhere is an
 error, and so is a word of asyncio that is left over. Needs ruff, which sorts imports, drops unused ones and formats.
 """
@@ -35,7 +35,7 @@ ROOT: Final = Path(__file__).parents[1]
 HAND_WRITTEN: Final = frozenset(
     {"__init__.py", "background.py", "poller.py", "interrupts.py", "primitives.py", "transport.py", "uploads.py"}
 )
-"""Files of either folder that are nobody's source and nobody's copy."""
+"""Files of either folder that are written by hand: neither a source nor generated."""
 
 NAMES: Final = {
     "_aio": "_sync",
@@ -153,7 +153,7 @@ class Source:
         self._tree = ast.parse(text)
 
     def blocking(self) -> str:
-        """The text, made blocking; not formatted yet.
+        """The text of the blocking form, not formatted yet.
 
         Raises:
             SourceError: A mark has no statement.
@@ -349,16 +349,16 @@ def _whole_strings(
     tokens: Iterator[tokenize.TokenInfo],
 ) -> Iterator[tuple[int, str, tuple[int, int], tuple[int, int]]]:
     """Tokens, with f-strings as one each: Python 3.12 and newer take them apart."""
-    depth, begun = 0, (0, 0)
+    depth, first = 0, (0, 0)
     for token in tokens:
         name = tokenize.tok_name[token.type]
         if name == "FSTRING_START":
-            begun = begun if depth else token.start
+            first = first if depth else token.start
             depth += 1
         elif name == "FSTRING_END":
             depth -= 1
             if not depth:
-                yield tokenize.STRING, "", begun, token.end
+                yield tokenize.STRING, "", first, token.end
         elif not depth:
             yield token.type, token.string, token.start, token.end
 

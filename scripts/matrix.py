@@ -1,10 +1,12 @@
-"""`make matrix`: the wheel put to use with every line of versions that pyproject.toml admits.
+"""`make matrix`: uses the wheel with every line of versions that pyproject.toml allows.
 
-The range of versions in pyproject.toml is a claim; this is what runs it, and `tests/packaging/test_ranges.py` holds
-the two together. For each combination an environment is made (and kept in `--cache`), the wheel is installed with
-its command, and in it run, with warnings as errors: `use_wheel.py`, a conversation over real gRPC, and the tests of
-the well-known types, which say what each version of protobuf takes. Rules: the standard library and pip only; one row
-for each combination, whatever goes wrong with it; exit code 1 if a row failed that is not expected to, or none passed.
+pyproject.toml claims a range of versions; this script tests the claim, and `tests/packaging/test_ranges.py` compares
+the two. For each combination the script creates an environment (kept in `--cache`) and installs the wheel with its
+command. In the environment it runs, with warnings as errors: `use_wheel.py`, which makes calls over real gRPC, and the
+tests of the well-known types, which say what each version of protobuf accepts.
+
+Rules: the standard library and pip only. Each combination has one row, also if it fails. The exit code is 1 if a row
+fails that is not expected to fail, or if no row passes.
 """
 
 from __future__ import annotations
@@ -26,27 +28,27 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 
 PYTHONS: Final = ("3.10", "3.11", "3.12", "3.13")
-"""The interpreters that pyproject.toml names; later ones are run where they are found."""
+"""The interpreters that pyproject.toml names; later ones are used too, if the script finds them."""
 
 CROSS_PYTHON: Final = "3.11"
-"""The interpreter that runs all versions of protobuf with all of grpcio."""
+"""The interpreter that has all versions of protobuf with all versions of grpcio."""
 
 LOWEST: Final = {"grpcio": "1.68.1", "protobuf": "5.29.3", "googleapis-common-protos": "1.66"}
-"""The lowest versions that pyproject.toml admits."""
+"""The lowest versions that pyproject.toml allows."""
 
 LOWEST_CLI: Final = {"click": "8.1", "rich": "13"}
-"""The lowest versions that the extra `cli` admits."""
+"""The lowest versions that the extra `cli` allows."""
 
 ABOVE: Final = {"grpcio": "2", "protobuf": "8", "googleapis-common-protos": "2"}
-"""What pyproject.toml admits no more: the newest below it is run."""
+"""The first versions that pyproject.toml does not allow: the newest version below each is used."""
 
 PROTOBUF: Final = (f"=={LOWEST['protobuf']}", "==6.31.*", "==6.33.*", "==7.*")
-"""The oldest; the gencode's own; the last line of 6; the newest."""
+"""The oldest; that of the generated code; the last line of 6; the newest."""
 
 EXPECTED: Final = {
     ("3.14", f"=={LOWEST['grpcio']}"): "the first wheels of grpcio for Python 3.14 are those of 1.75.1",
 }
-"""What is known not to be installable, by Python and grpcio, and why."""
+"""Combinations of Python and grpcio that cannot be installed, and why."""
 
 PASSED: Final = "passed"
 
@@ -83,12 +85,12 @@ class Combination:
 
     @property
     def requirements(self) -> list[str]:
-        """What pip is told besides the wheel."""
-        told = [f"grpcio{self.grpcio}", f"protobuf{self.protobuf}"]
+        """What pip installs besides the wheel."""
+        versions = [f"grpcio{self.grpcio}", f"protobuf{self.protobuf}"]
         if self.lowest:
-            told += [f"{name}=={version}" for name, version in LOWEST.items() if name not in ("grpcio", "protobuf")]
-            told += [f"{name}=={version}" for name, version in LOWEST_CLI.items()]
-        return told
+            versions += [f"{name}=={version}" for name, version in LOWEST.items() if name not in ("grpcio", "protobuf")]
+            versions += [f"{name}=={version}" for name, version in LOWEST_CLI.items()]
+        return versions
 
     @property
     def folder(self) -> str:
@@ -98,7 +100,7 @@ class Combination:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What came of a combination."""
+    """The result of a combination."""
 
     combination: Combination
     result: str
@@ -115,7 +117,7 @@ class Row:
 
 
 class _StepError(Exception):
-    """A command that did not end well; the message is its last line, `log` everything."""
+    """A command that failed; the message is its last line, `log` is its whole output."""
 
     def __init__(self, log: str) -> None:
         lines = [line for line in log.splitlines() if line.strip()]
@@ -147,12 +149,12 @@ def interpreters() -> dict[str, str]:
     candidates = [sys.executable, *filter(None, named), *map(str, sorted(pyenv.glob("versions/*/bin/python")))]
     found: dict[str, str] = {}
     for candidate in candidates:
-        # A shim of pyenv's is on PATH for versions too that only another project uses, and fails.
-        asked = subprocess.run([candidate, "-c", _DESCRIBE], capture_output=True, text=True, check=False)
-        if asked.returncode == 0:
-            told = json.loads(asked.stdout)
-            if told["usable"] and _number(told["version"]) >= _number(PYTHONS[0]):
-                found.setdefault(told["version"], candidate)
+        # pyenv puts shims on PATH for versions that only another project uses; these shims fail.
+        described = subprocess.run([candidate, "-c", _DESCRIBE], capture_output=True, text=True, check=False)
+        if described.returncode == 0:
+            facts = json.loads(described.stdout)
+            if facts["usable"] and _number(facts["version"]) >= _number(PYTHONS[0]):
+                found.setdefault(facts["version"], candidate)
     return dict(sorted(found.items(), key=lambda item: _number(item[0])))
 
 
@@ -179,44 +181,44 @@ def run(combination: Combination, interpreter: str | None, wheel: str, cache: Pa
     versions = tuple(_run([python, "-c", _VERSIONS], folder).split())
     start = time.perf_counter()
     try:
-        told = _run([python, "-W", "error", str(ROOT / "scripts/use_wheel.py")], folder, quiet=True)
-        # An ini file of its own: the project's names plugins that are not here.
+        log = _run([python, "-W", "error", str(ROOT / "scripts/use_wheel.py")], folder, quiet=True)
+        # A separate ini file: that of the project names plugins that are not installed here.
         (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
         tests = ["-c", "pytest.ini", "--rootdir", ".", "--noconftest", "-q", "--no-header", str(ROOT / TESTS)]
-        told += _run([python, "-W", "error", "-m", "pytest", "-W", "error", *tests], folder)
+        log += _run([python, "-W", "error", "-m", "pytest", "-W", "error", *tests], folder)
     except _StepError as error:
-        result, good, told = f"**failed**: {error}", False, error.log
+        result, good, log = f"**failed**: {error}", False, error.log
     else:
         result, good = PASSED, True
-    return Row(combination, result, good, versions, time.perf_counter() - start, told)
+    return Row(combination, result, good, versions, time.perf_counter() - start, log)
 
 
 def _environment(folder: Path, interpreter: str) -> str:
-    """The interpreter of an environment, which is made unless a working one is there."""
+    """The interpreter of an environment; the environment is created if there is none that works."""
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if python.exists() and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
         return str(python)
-    # One pip, that of the interpreter that this runs on, serves all.
+    # All environments share one pip, that of the interpreter that runs this script.
     _run([interpreter, "-m", "venv", "--clear", "--without-pip", str(folder)], ROOT)
     return str(python)
 
 
 def _install(python: str, wheel: str, requirements: list[str]) -> None:
     pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
-    # Wheels only: a version without one for this interpreter is a row that says so, not an hour of compiling.
+    # Wheels only: if a version has no wheel for this interpreter, its row says so; compiling would take an hour.
     newest = ["--only-binary", ":all:", "--upgrade", "--upgrade-strategy", "eager"]
     _run([*pip, *newest, f"{wheel}[cli]", "pytest", *requirements], ROOT)
-    # The wheel has the same version from one run to the next, and other contents.
+    # The wheel's contents change from run to run, and its version does not.
     _run([*pip, "--no-deps", "--force-reinstall", wheel], ROOT)
 
 
 def _run(command: list[str], folder: Path, quiet: bool = False) -> str:
-    """Run a command; returns what it printed.
+    """Run a command; returns its output.
 
     Raises:
-        _StepError: It failed, took over ten minutes, or printed to stderr though it was to be quiet.
+        _StepError: It failed, took over ten minutes, or printed to stderr although `quiet` forbids that.
     """
-    # Only what is installed may be found, and no setting of this machine's may count.
+    # Python must find only installed packages, and settings of this machine must have no effect.
     dropped = ("YC_", "YAGRPC_", "PYTHON", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -242,7 +244,7 @@ def _rows(chosen: list[Combination], found: dict[str, str], cache: Path, jobs: i
 
 
 def main() -> int:
-    """Run the combinations and print them as they end."""
+    """Run the combinations, and print each row when it is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only the lowest versions, on this interpreter")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="combinations at once")
@@ -263,7 +265,7 @@ def main() -> int:
     bad = [row for row in rows if not row.good]
     for row in bad:
         print(f"\n{row.combination.folder}\n{row.log}", file=sys.stderr)
-    # A table in which nothing was run shows nothing.
+    # If no combination was used, the table shows nothing.
     return 0 if not bad and any(row.result == PASSED for row in rows) else 1
 
 

@@ -1,14 +1,14 @@
-"""`make upstream`: has the service's definition moved on? proto/ against the newest official package.
+"""`make upstream`: compares proto/ with the newest official package: what has the service's definition changed?
 
-Run by an interpreter that has the official package (`yandexcloud`). Our descriptors are those of generated/, which
-`gen.sh --check` holds to proto/; both are read in one process. What is listed: everything that was added, changed or
-removed upstream, in the files that proto/ has, and new files beside them. Exit code 0: nothing on the wire breaks
-(additions are listed); 1: something does; 2: it can't be compared.
+An interpreter that has the official package (`yandexcloud`) runs this script. Our descriptors are those of generated/,
+which `gen.sh --check` compares with proto/; both are read in one process. The list has everything that was added,
+changed or removed upstream, in the files that proto/ has, and new files beside them. Exit code 0: nothing breaks on the
+wire (additions are listed); 1: something breaks; 2: the comparison is not possible.
 
-Rules: definitions are compared by full names, wherever the files lie, and what is within something new or gone is not
-told again. A difference is breaking when a client that was made from proto/ would be misunderstood, or would
-misunderstand: another number, another wire type, another message or kind of streaming, or something that is gone.
-Options are left to `make official`, but for those that the client goes by: REST bindings, types of operations,
+Rules: definitions are compared by full names, in whatever files they are. The parts of something new or removed are not
+listed again. A difference is breaking if a client that was generated from proto/ and the service would misunderstand
+each other: another number, another wire type, another message, another kind of streaming, or something that was
+removed. `make official` compares options, except for those that the client uses: REST bindings, types of operations,
 deprecation.
 """
 
@@ -32,7 +32,7 @@ _SAME_ON_THE_WIRE: Final = (
     {"fixed64", "sfixed64"},
     {"string", "bytes"},
 )
-"""Types that read each other's bytes, if with other values at the edges."""
+"""Types that can read each other's bytes, perhaps with other values at the ends of their ranges."""
 
 _STREAMS: Final = {
     (False, False): "neither way",
@@ -57,7 +57,7 @@ class Difference(NamedTuple):
 
 
 class Definition(NamedTuple):
-    """A thing with a name, and what is said of it."""
+    """A named part of a definition, and its facts."""
 
     kind: str
     within: str
@@ -66,11 +66,11 @@ class Definition(NamedTuple):
 
 
 def differences(ours: Iterable[Any], theirs: Iterable[Any]) -> list[Difference]:
-    """What distinguishes two sets of files.
+    """The differences between two sets of files.
 
     Args:
         ours: `FileDescriptorProto`s, of any pool.
-        theirs: The same, as they are upstream.
+        theirs: The same, of the official package.
     """
     left, right = dict(_definitions(ours)), dict(_definitions(theirs))
     renamed = dict(_renamed(left, right))
@@ -79,10 +79,10 @@ def differences(ours: Iterable[Any], theirs: Iterable[Any]) -> list[Difference]:
         before, after = left.get(name), right.get(renamed.get(name, name))
         if before is None and after is not None:
             if after.within not in right.keys() - left.keys():
-                found.append(Difference("added", f"{after.kind} {name}", _told(after.facts)))
+                found.append(Difference("added", f"{after.kind} {name}", _summary(after.facts)))
         elif after is None and before is not None:
             if before.within not in left.keys() - right.keys() or left[before.within].kind == "file":
-                # What a file held may be in another now; what it held and is gone is told by itself.
+                # The parts of a file may be in another file now; each part that was removed has a row of its own.
                 found.append(Difference("removed", f"{before.kind} {name}", "", before.kind != "file"))
         elif before is not None and after is not None:
             if name in renamed:
@@ -93,7 +93,7 @@ def differences(ours: Iterable[Any], theirs: Iterable[Any]) -> list[Difference]:
 
 
 def _renamed(left: dict[str, Definition], right: dict[str, Definition]) -> Iterator[tuple[str, str]]:
-    """Fields and values that have another name upstream, and the number that they had: the wire has numbers only."""
+    """Fields and values that have another name upstream, and the same number: the wire has numbers only."""
     added = {
         (definition.within, definition.kind, definition.facts["number"]): name
         for name, definition in right.items()
@@ -112,7 +112,7 @@ def _changes(name: str, before: Definition, after: Definition) -> Iterator[Diffe
         yield Difference("changed", what, f"kind: {before.kind} -> {after.kind}", breaking=True)
         return
     facts = {**before.facts, **after.facts}
-    facts.pop("services", None)  # each is told by itself
+    facts.pop("services", None)  # each has a row of its own
     for fact in facts:
         old, new = before.facts.get(fact, ""), after.facts.get(fact, "")
         if old != new:
@@ -122,11 +122,11 @@ def _changes(name: str, before: Definition, after: Definition) -> Iterator[Diffe
 def _breaks(fact: str, old: Any, new: Any) -> bool:
     if fact == "type":
         return not any({old, new} <= alike for alike in _SAME_ON_THE_WIRE)
-    # A place in a file or in a oneof, presence, deprecation and a REST binding change no byte that is sent.
+    # The position in a file or in a oneof, presence, deprecation and a REST binding change no byte on the wire.
     return fact in {"number", "label", "of", "request", "response", "streams", "result", "metadata", "extends"}
 
 
-def _told(facts: dict[str, Any]) -> str:
+def _summary(facts: dict[str, Any]) -> str:
     shown = ("number", "type", "of", "request", "response", "services")
     return ", ".join(f"{fact} {facts[fact]}" for fact in shown if facts.get(fact))
 
@@ -211,7 +211,7 @@ def _options(method: Any) -> dict[str, Any]:
 
 
 def ours() -> list[Any]:
-    """The descriptors of generated/, but for google's."""
+    """The descriptors of generated/, without google's."""
     modules = (ROOT / "generated/yagrpc_proto/yandex").rglob("*_pb2.py")
     return [_descriptor(".".join(path.relative_to(ROOT / "generated").with_suffix("").parts)) for path in modules]
 
@@ -224,7 +224,7 @@ def theirs(files: Iterable[Any]) -> list[Any]:
         try:
             places = importlib.import_module(package).__path__
         except ModuleNotFoundError:
-            continue  # all that is in it is told as removed
+            continue  # its contents are listed as removed
         for module in pkgutil.iter_modules(places, f"{package}."):
             if module.name.endswith("_pb2"):
                 descriptor = _descriptor(module.name)

@@ -1,7 +1,7 @@
 """Uses an installed yagrpc as a newcomer would: both clients and the command, against the emulator, without an account.
 
-What goes wrong unseen counts too: a record of WARNING or worse, an exception in a thread or a destructor, or a
-warning under `-W error` in one of these, ends in an AssertionError.
+Errors that a user would not see count too: a log record of WARNING or worse, an exception in a thread or a destructor,
+or a warning under `-W error` in one of these, is an AssertionError.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ settings = {"folder_id": "demo", "credentials": yagrpc.NoCredentials(), "endpoin
 with yagrpc.Client(**settings) as client:
     before = len(client.tokenize("one two"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python warns of forks beside threads, which is what is tried here
+        warnings.simplefilter("ignore")  # Python warns of forks beside threads; this test forks on purpose
         child = os.fork()
     if child == 0:
         try:
@@ -52,38 +52,40 @@ sys.exit(code)
 
 
 class Complaints(logging.Handler):
-    """Collects what would otherwise only be printed."""
+    """Collects errors that would otherwise only be printed."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.told: list[str] = []
+        self.collected: list[str] = []
 
     def __enter__(self) -> Complaints:
         logging.getLogger().addHandler(self)
-        threading.excepthook = lambda given: self.told.append(f"thread: {given.exc_value!r}")
-        sys.unraisablehook = lambda given: self.told.append(f"{given.err_msg or given.object!r}: {given.exc_value!r}")
+        threading.excepthook = lambda given: self.collected.append(f"thread: {given.exc_value!r}")
+        sys.unraisablehook = lambda given: self.collected.append(
+            f"{given.err_msg or given.object!r}: {given.exc_value!r}"
+        )
         return self
 
     def __exit__(self, *raised: object) -> None:
         logging.getLogger().removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a record, unless it is the one that gRPC is known to make for nothing."""
+        """Collect a record, except for one that gRPC logs without a reason."""
         error = record.exc_info[1] if record.exc_info else None
         # Two event loops in one process (here the emulator's and the client's) read one wake-up socket of gRPC's
-        # poller, and the one that comes second says so. Nothing is lost: https://github.com/grpc/grpc/issues/25364
+        # poller, and the second one logs an error. Nothing is lost: https://github.com/grpc/grpc/issues/25364
         if isinstance(error, BlockingIOError) and "PollerCompletionQueue._handle_events" in record.getMessage():
             return
-        self.told.append(f"{record.name}: {record.getMessage()}" + (f": {error!r}" if error else ""))
+        self.collected.append(f"{record.name}: {record.getMessage()}" + (f": {error!r}" if error else ""))
 
 
 def settings(address: str) -> dict[str, Any]:
-    """What both clients are made with."""
+    """The settings of both clients."""
     return {"folder_id": "demo", "credentials": yagrpc.NoCredentials(), "endpoint": address, "plaintext": True}
 
 
 def use_client(address: str) -> list[object]:
-    """A conversation with the blocking client."""
+    """Calls of the blocking client."""
     with yagrpc.Client(**settings(address)) as client:
         operation = client.completion_async(QUESTION, **OPTIONS)
         raw = client.call(
@@ -111,7 +113,7 @@ def use_client(address: str) -> list[object]:
 
 
 async def use_async_client(address: str) -> list[object]:
-    """The same conversation with the asyncio client."""
+    """The same calls of the asyncio client."""
     async with yagrpc.AsyncClient(**settings(address)) as client:
         operation = await client.completion_async(QUESTION, **OPTIONS)
         raw = await client.call(
@@ -153,7 +155,7 @@ def use_command(address: str) -> str:
 
 
 def use_fork(address: str) -> str:
-    """A client in a forked child: it works there, or its first call says why it can't."""
+    """A client in a forked child: it works, or its first call says why it cannot work."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", FORKED, address],
         env={**os.environ, "GRPC_VERBOSITY": "NONE"},
@@ -162,24 +164,24 @@ def use_fork(address: str) -> str:
         timeout=60,
         check=False,
     )
-    told = done.returncode == 3 and "fork" in done.stdout
-    assert done.returncode == 0 or told, done
-    return "works" if done.returncode == 0 else "says that it can't work"
+    refused = done.returncode == 3 and "fork" in done.stdout
+    assert done.returncode == 0 or refused, done
+    return "works" if done.returncode == 0 else "says that it cannot work"
 
 
 def main() -> None:
-    """Run all, and say with which versions."""
+    """Run everything, and print the versions."""
     with Complaints() as complaints:
         with yagrpc.emulator.Emulator(duration=0.5) as emulator:
             blocking, awaited = use_client(emulator.address), asyncio.run(use_async_client(emulator.address))
             printed = use_command(emulator.address)
-            forked = use_fork(emulator.address) if hasattr(os, "fork") else "is not to be had"
+            forked = use_fork(emulator.address) if hasattr(os, "fork") else "is not possible here"
         text, streamed, deferred, *_ = blocking
         assert QUESTION in str(text), text
         assert text == streamed == deferred, blocking
         assert blocking == awaited, (blocking, awaited)
         assert QUESTION in printed, printed
-        assert not complaints.told, complaints.told
+        assert not complaints.collected, complaints.collected
     versions = " ".join(f"{package} {version(package)}" for package in ("yagrpc", "grpcio", "protobuf"))
     print(f"delivered twice, and by the command, with {versions}; a client in a forked child {forked}")
 

@@ -1,4 +1,4 @@
-"""`yandexcloud`: its stubs submit, its waiter waits, a thread for each operation (at most 200 at a time)."""
+"""`yandexcloud`: its stubs submit, its waiter waits; one thread for each operation, at most 200 at a time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What every contestant of `make bench` does alike; standard library only, each runs in an environment of its own.
+"""What all contestants of `make bench` share; standard library only, because each has an environment of its own.
 
-A contestant submits all its questions at once, waits for the operations as its library has it, and compares every
-answer with its own question. It is told its task as JSON and prints what it saw as JSON.
+A contestant submits all its questions at once, waits for the operations as its library does, and compares every
+answer with its own question. Its argument is the task as JSON; it prints its report as JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def task() -> dict[str, Any]:
-    """What is to be done.
+    """The task of this contestant.
 
     Its keys: `address`, `tls`, `ca`, `count`, `quota` (Gets a second, or none), `patience` (seconds) and `started`
     (seconds since the epoch).
@@ -23,7 +23,7 @@ def task() -> dict[str, Any]:
 
 
 def question(number: int) -> str:
-    """What is asked."""
+    """The text of a question."""
     return f"question {number}"
 
 
@@ -39,7 +39,7 @@ def memory() -> int:
 
 
 class Report:
-    """What a contestant saw.
+    """The report of a contestant.
 
     Args:
         given: The task.
@@ -53,26 +53,26 @@ class Report:
         self._memory = memory()
         self._pending = 0
         self._cpu = 0.0
-        self._begun = self._submitted = time.perf_counter()
+        self._created = self._submitted = time.perf_counter()
 
     def submitted(self) -> None:
-        """All are accepted; from here on they are waited for."""
+        """All operations are accepted; now the wait starts."""
         self._submitted = time.perf_counter()
         self._cpu = time.process_time()
         self.memory_while_pending()
 
     def memory_while_pending(self) -> None:
-        """Note the memory; the most counts."""
+        """Record the memory in use; the largest figure counts."""
         self._pending = max(self._pending, memory())
 
     def answered(self, number: int, text: str) -> None:
-        """An answer came."""
+        """Count an answer."""
         if self.first is None:
             self.first = time.time() - self._started
         self.right += is_answer(number, text)
 
     def print(self) -> None:
-        """Print it."""
+        """Print the report."""
         ended = time.perf_counter()
         print(
             json.dumps(
@@ -80,7 +80,7 @@ class Report:
                     "delivered": self.right,
                     "failed": self.failed,
                     "first": self.first,
-                    "submitting": self._submitted - self._begun,
+                    "submitting": self._submitted - self._created,
                     "waiting": ended - self._submitted,
                     "cpu": time.process_time() - self._cpu,
                     "memory": max(0, self._pending - self._memory) / self.count,

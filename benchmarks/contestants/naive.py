@@ -1,4 +1,4 @@
-"""A naive loop on bare stubs: look at everything that is pending, again and again; refusals are ignored."""
+"""A naive loop on bare stubs: polls all pending operations again and again, and ignores refusals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import grpc
 
 from common import Report, question, task
-from stubs import look, request, stubs, text_of
+from stubs import get_request, request, stubs, text_of
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
         while pending and time.monotonic() < until:
             for operation_id in list(pending):
                 try:
-                    operation = get(look(operation_id), timeout=10)
+                    operation = get(get_request(operation_id), timeout=10)
                 except grpc.RpcError:
                     continue
                 if operation.done:

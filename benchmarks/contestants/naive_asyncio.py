@@ -1,4 +1,4 @@
-"""The naive way in asyncio, on bare stubs: a task for each operation, which looks every second."""
+"""Naive tasks in asyncio, on bare stubs: one task for each operation polls it every second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 
 from common import Report, question, task
-from stubs import look, request, stubs, text_of
+from stubs import get_request, request, stubs, text_of
 
 
 async def main() -> None:
@@ -22,7 +22,7 @@ async def main() -> None:
         async def wait(number: int) -> None:
             while True:
                 try:
-                    operation = await get(look(ids[number]), timeout=10)
+                    operation = await get(get_request(ids[number]), timeout=10)
                 except grpc.RpcError:
                     pass
                 else:

@@ -22,13 +22,13 @@ async def main() -> None:
         waited = [operation.future() for operation in operations]
         report.memory_while_pending()
         for number, future in enumerate(waited):
-            future.add_done_callback(functools.partial(told, report, number))
+            future.add_done_callback(functools.partial(count_answer, report, number))
         await asyncio.wait(waited)
         report.print()
 
 
-def told(report: Report, number: int, future: asyncio.Future[yagrpc.Completion]) -> None:
-    """An answer came, or a failure, which the report counts as none."""
+def count_answer(report: Report, number: int, future: asyncio.Future[yagrpc.Completion]) -> None:
+    """Count an answer; a failure is no answer."""
     if future.exception() is None:
         report.answered(number, future.result().text)
 

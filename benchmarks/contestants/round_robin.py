@@ -1,4 +1,4 @@
-"""Round-robin on bare stubs, in asyncio: one Get after the other, evenly under the quota."""
+"""Round-robin on bare stubs, in asyncio: polls one operation after the other, evenly under the quota."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from common import Report, question, task
-from stubs import look, request, stubs, text_of
+from stubs import get_request, request, stubs, text_of
 
 UNLIMITED = 500.0
 """Gets a second where no quota limits them."""
@@ -30,7 +30,7 @@ async def main() -> None:
         async def once(number: int, operation_id: str) -> None:
             nonlocal left
             try:
-                operation = await get(look(operation_id), timeout=10)
+                operation = await get(get_request(operation_id), timeout=10)
             except grpc.RpcError:
                 pending.append((number, operation_id))
                 return

@@ -1,4 +1,4 @@
-"""The protos that the bare contestants use: yagrpc's stubs, and nothing else of it."""
+"""The protos for contestants without a library: yagrpc's stubs, and nothing else of yagrpc."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yagrpc_proto.yandex.cloud.operation import operation_service_pb2, operation
 
 
 def request(text: str) -> text_generation_service_pb2.CompletionRequest:
-    """A request to complete."""
+    """The request of a completion."""
     messages = [text_common_pb2.Message(role="user", text=text)]
     return text_generation_service_pb2.CompletionRequest(model_uri="gpt://f/yandexgpt/latest", messages=messages)
 
@@ -24,8 +24,8 @@ def stubs(channel: Any) -> tuple[Any, Any]:
     return generation.Completion, operation_service_pb2_grpc.OperationServiceStub(channel).Get
 
 
-def look(operation_id: str) -> operation_service_pb2.GetOperationRequest:
-    """A request to look."""
+def get_request(operation_id: str) -> operation_service_pb2.GetOperationRequest:
+    """The request that polls an operation."""
     return operation_service_pb2.GetOperationRequest(operation_id=operation_id)
 
 

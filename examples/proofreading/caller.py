@@ -1,4 +1,4 @@
-"""Calls either server, with both of its methods: `python examples/proofreading/caller.py 127.0.0.1:50051 "Малоко"`."""
+"""Calls both methods of either server: `python examples/proofreading/caller.py 127.0.0.1:50051 "Малоко"`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The same service on asyncio: one event loop, one `yagrpc.AsyncClient`, any number of callers at a time.
+"""The proofreader on asyncio: one event loop, one `yagrpc.AsyncClient`, any number of callers at a time.
 
     export PYTHONPATH=examples/proofreading/generated
     python examples/proofreading/server_aio.py --port 50051
 
-When a caller leaves, gRPC cancels the task that serves it, and what that task awaits is cancelled with it.
+When a caller leaves, gRPC cancels the task that serves the caller, and so everything that the task awaits.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Proofreader(ProofreaderServicer):
     """The service.
 
     Args:
-        client: Shared by all tasks; closed by whoever made it.
+        client: Shared by all tasks; the caller closes it.
     """
 
     def __init__(self, client: yagrpc.AsyncClient) -> None:
         self._client = client
 
     async def Correct(self, request: CorrectRequest, context: Context) -> CorrectResponse:
-        """In asynchronous mode, which is half the price: submitted, then waited for as long as the caller does."""
+        """Use asynchronous mode, at half the price: submit, then wait as long as the caller does."""
         try:
             operation = await self._client.completion_async(request.text, system=INSTRUCTION, **passed_on(context))
             try:
@@ -50,10 +50,10 @@ class Proofreader(ProofreaderServicer):
         return CorrectResponse(text=completion.text)
 
     async def CorrectStream(self, request: CorrectRequest, context: Context) -> None:  # type: ignore[override]
-        """In synchronous mode, passed on as it grows.
+        """Use synchronous mode, and pass on the text as it grows.
 
-        Written with `write`, which the type of the generated base class does not know: a generator whose caller
-        leaves between two messages is ended by the garbage collector, this is ended at once.
+        The method uses `write`, which the generated base class does not declare. If it were a generator, and its
+        caller left between two messages, only the garbage collector would end it; this method ends at once.
         """
         try:
             async with self._client.completion_stream(request.text, system=INSTRUCTION, **passed_on(context)) as stream:
@@ -63,11 +63,11 @@ class Proofreader(ProofreaderServicer):
             await context.abort(*status_of(error))
 
     async def _abandon(self, operation: yagrpc.AsyncOperation[yagrpc.Completion]) -> None:
-        """Have the model stop, as far as it can: nobody waits for the result any longer."""
+        """Ask the service to stop the operation: nobody waits for its result any longer."""
         try:
             await operation.cancel(timeout=ABANDON_SECONDS)
         except yagrpc.YagrpcError as error:
-            log.warning("operation %s goes on without a caller: %s", operation.id, error)
+            log.warning("operation %s is still running, without a caller: %s", operation.id, error)
 
 
 async def start(client: yagrpc.AsyncClient, port: int = 0) -> tuple[grpc.aio.Server, str]:
@@ -81,15 +81,15 @@ async def start(client: yagrpc.AsyncClient, port: int = 0) -> tuple[grpc.aio.Ser
 
 async def serve(port: int) -> None:
     """Serve until SIGINT or SIGTERM."""
-    told = asyncio.Event()
+    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # on Windows, where Ctrl-C cancels this coroutine instead
-            asyncio.get_running_loop().add_signal_handler(number, told.set)
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with yagrpc.AsyncClient() as client:
         server, address = await start(client, port)
         try:
             print(address, flush=True)
-            await told.wait()
+            await stop.wait()
             print("stopped")
         finally:
             await server.stop(grace=1)
@@ -97,7 +97,7 @@ async def serve(port: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the proofreader, from an event loop.")
-    parser.add_argument("--port", type=int, default=0, help="where to listen; 0 for any free one (default)")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 for a free one (default)")
     options = parser.parse_args()
     logging.basicConfig()
     asyncio.run(serve(options.port))

@@ -1,9 +1,9 @@
-"""A gRPC service with a thread pool that calls the model through one `yagrpc.Client`.
+"""The proofreader with a thread pool: a gRPC service that calls the model through one `yagrpc.Client`.
 
     export PYTHONPATH=examples/proofreading/generated
     python examples/proofreading/server_sync.py --port 50051
 
-The client goes over the channels of this service, which opens them with options of its own and closes them.
+The client uses channels that this service opens, with its own options, and closes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from proofreading_proto.proofreading_pb2_grpc import ProofreaderServicer, add_Pr
 from serving import ABANDON_SECONDS, INSTRUCTION, log, passed_on, seconds_left, status_of
 
 CALLERS = 32
-"""How many are served at a time: each holds a thread while it waits."""
+"""Callers that are served at a time: each keeps a thread while it waits."""
 
 CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # gRPC's own limit is below some answers
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # some answers are over gRPC's own limit
 ]
 
 
@@ -35,14 +35,14 @@ class Proofreader(ProofreaderServicer):
     """The service.
 
     Args:
-        client: Shared by all threads; closed by whoever made it.
+        client: Shared by all threads; the caller closes it.
     """
 
     def __init__(self, client: yagrpc.Client) -> None:
         self._client = client
 
     def Correct(self, request: CorrectRequest, context: grpc.ServicerContext) -> CorrectResponse:
-        """In asynchronous mode, which is half the price: submitted, then waited for as long as the caller does."""
+        """Use asynchronous mode, at half the price: submit, then wait as long as the caller does."""
         try:
             operation = self._client.completion_async(request.text, system=INSTRUCTION, **passed_on(context))
             waiting = operation.future()
@@ -50,7 +50,7 @@ class Proofreader(ProofreaderServicer):
             def left() -> None:
                 waiting.cancel()
 
-            if not context.add_callback(left):  # too late for a callback: the caller is gone already
+            if not context.add_callback(left):  # too late for a callback: the caller has left
                 left()
             try:
                 completion = waiting.result(timeout=seconds_left(context))
@@ -64,10 +64,10 @@ class Proofreader(ProofreaderServicer):
         return CorrectResponse(text=completion.text)
 
     def CorrectStream(self, request: CorrectRequest, context: grpc.ServicerContext) -> Iterator[CorrectResponse]:
-        """In synchronous mode, passed on as it grows."""
+        """Use synchronous mode, and pass on the text as it grows."""
         try:
             with self._client.completion_stream(request.text, system=INSTRUCTION, **passed_on(context)) as stream:
-                if not context.add_callback(stream.close):  # the caller is gone already
+                if not context.add_callback(stream.close):  # the caller has left
                     return
                 for chunk in stream:
                     yield CorrectResponse(text=chunk.text)
@@ -75,11 +75,11 @@ class Proofreader(ProofreaderServicer):
             context.abort(*status_of(error))
 
     def _abandon(self, operation: yagrpc.Operation[yagrpc.Completion]) -> None:
-        """Have the model stop, as far as it can: nobody waits for the result any longer."""
+        """Ask the service to stop the operation: nobody waits for its result any longer."""
         try:
             operation.cancel(timeout=ABANDON_SECONDS)
         except yagrpc.YagrpcError as error:
-            log.warning("operation %s goes on without a caller: %s", operation.id, error)
+            log.warning("operation %s is still running, without a caller: %s", operation.id, error)
 
 
 def start(client: yagrpc.Client, port: int = 0) -> tuple[grpc.Server, str]:
@@ -92,7 +92,7 @@ def start(client: yagrpc.Client, port: int = 0) -> tuple[grpc.Server, str]:
 
 
 def open_channel(endpoint: str) -> grpc.Channel:
-    """A channel of this service's own, to the model service or, where the environment names one, to an emulator."""
+    """Open a channel to the model service, or to an emulator if the environment names one."""
     emulator = os.environ.get("YAGRPC_EMULATOR_HOST")
     if emulator:
         return grpc.insecure_channel(emulator, CHANNEL_OPTIONS)
@@ -101,10 +101,10 @@ def open_channel(endpoint: str) -> grpc.Channel:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the proofreader, from a thread pool.")
-    parser.add_argument("--port", type=int, default=0, help="where to listen; 0 for any free one (default)")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 for a free one (default)")
     options = parser.parse_args()
     logging.basicConfig()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both ways to end it go through `finally`
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM and Ctrl-C both run `finally`
     with (
         open_channel("llm.api.cloud.yandex.net:443") as models,
         open_channel("operation.api.cloud.yandex.net:443") as operations,

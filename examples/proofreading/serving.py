@@ -1,4 +1,4 @@
-"""What both servers do alike: what they ask of the model, what they pass on to it, and what their callers are told."""
+"""What both servers share: the instruction for the model, what they pass on, and the statuses that callers get."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import yagrpc
 __all__ = ["ABANDON_SECONDS", "INSTRUCTION", "log", "passed_on", "seconds_left", "status_of"]
 
 INSTRUCTION: Final = "Ты корректор. Исправь все ошибки в присланном тексте и верни только исправленный текст."
-"""You are a proofreader. Correct all errors in the text that is sent, and give back the corrected text alone."""
+"""You are a proofreader. Correct all errors in the text, and return only the corrected text."""
 
 REQUEST_ID: Final = "x-request-id"
 
 ABANDON_SECONDS: Final = 5.0
-"""How long the model is asked to stop work that nobody waits for any longer."""
+"""Seconds for the request to stop an operation that nobody waits for any longer."""
 
 _NEVER: Final = 1e9
-"""Seconds, some thirty years. A blocking server tells of a caller without a deadline as one with 9e18 seconds left."""
+"""Seconds, about thirty years. For a caller without a deadline, a blocking server reports 9e18 seconds left."""
 
 _OURS: Final = frozenset({yagrpc.Code.UNAUTHENTICATED, yagrpc.Code.PERMISSION_DENIED})
-"""Statuses that speak of this service's own credentials: its caller would take them for the caller's."""
+"""Statuses about this service's own credentials: a caller would think that its own credentials are meant."""
 
 _STATUSES: Final = {status.value[0]: status for status in grpc.StatusCode}
 
@@ -40,10 +40,10 @@ def seconds_left(context: Context) -> float | None:
 
 
 def passed_on(context: Context) -> yagrpc.CallParameters:
-    """What the calls of yagrpc's take over from the call that they serve: its deadline and its request id."""
+    """The parameters that yagrpc's calls take from the call that they serve: its deadline and its request id."""
     parameters: yagrpc.CallParameters = {}
     left = seconds_left(context)
-    if left is not None:  # otherwise yagrpc's own default holds
+    if left is not None:  # otherwise yagrpc uses its default
         parameters["timeout"] = left
     metadata: Any = context.invocation_metadata()
     request_id = dict(metadata or ()).get(REQUEST_ID)
@@ -53,10 +53,10 @@ def passed_on(context: Context) -> yagrpc.CallParameters:
 
 
 def status_of(error: yagrpc.YagrpcError) -> tuple[grpc.StatusCode, str]:
-    """The status that the caller gets for an error of yagrpc's."""
+    """The status that the caller gets for an error of yagrpc."""
     if isinstance(error, (yagrpc.CallError, yagrpc.AmbiguousSubmitError, yagrpc.OperationFailedError)):
         if error.code in _OURS:
-            log.error("the model refuses this service: %s", error)
+            log.error("the model service refuses this service: %s", error)
             return grpc.StatusCode.INTERNAL, "the proofreader has no access to its model"
         return _STATUSES.get(int(error.code), grpc.StatusCode.UNKNOWN), error.message
     if isinstance(error, yagrpc.RequestError):
@@ -65,5 +65,5 @@ def status_of(error: yagrpc.YagrpcError) -> tuple[grpc.StatusCode, str]:
         return grpc.StatusCode.DEADLINE_EXCEEDED, str(error)
     if isinstance(error, (yagrpc.ClientClosedError, yagrpc.OperationCancelledError)):
         return grpc.StatusCode.UNAVAILABLE, str(error)
-    log.error("the model's answer is of no use: %s", error)
+    log.error("the model's answer cannot be used: %s", error)
     return grpc.StatusCode.INTERNAL, str(error)

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class Proofreader:
-    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model."""
+    """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched."""
 
     Correct: Final[UnaryMethod[proofreading_pb2.CorrectRequest, proofreading_pb2.CorrectResponse]] = UnaryMethod(
         "/example.proofreading.v1.Proofreader/Correct",
         request="proofreading_proto.proofreading_pb2:CorrectRequest",
         response="proofreading_proto.proofreading_pb2:CorrectResponse",
     )
-    """Corrects a text and answers once, when all of it is corrected."""
+    """Corrects a text, and answers once, when the whole text is corrected."""
 
     CorrectStream: Final[StreamMethod[proofreading_pb2.CorrectRequest, proofreading_pb2.CorrectResponse]] = StreamMethod(
         "/example.proofreading.v1.Proofreader/CorrectStream",
         request="proofreading_proto.proofreading_pb2:CorrectRequest",
         response="proofreading_proto.proofreading_pb2:CorrectResponse",
     )
-    """Corrects a text while the caller looks on: each message has all that is corrected so far."""
+    """Corrects a text, and streams it: each message has the whole text that is corrected so far."""

@@ -7,7 +7,7 @@ import grpc
 from proofreading_proto import proofreading_pb2 as proofreading__proto_dot_proofreading__pb2
 
 class ProofreaderStub(object):
-    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model.
+    """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched.
     """
 
     def __init__(self, channel):
@@ -28,18 +28,18 @@ class ProofreaderStub(object):
                 _registered_method=True)
 
 class ProofreaderServicer(object):
-    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model.
+    """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched.
     """
 
     def Correct(self, request, context):
-        """Corrects a text and answers once, when all of it is corrected.
+        """Corrects a text, and answers once, when the whole text is corrected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CorrectStream(self, request, context):
-        """Corrects a text while the caller looks on: each message has all that is corrected so far.
+        """Corrects a text, and streams it: each message has the whole text that is corrected so far.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,7 +65,7 @@ def add_ProofreaderServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Proofreader(object):
-    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model.
+    """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched.
     """
 
     @staticmethod

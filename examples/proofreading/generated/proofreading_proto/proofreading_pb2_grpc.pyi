@@ -26,29 +26,29 @@ class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ig
     ...
 
 class ProofreaderStub:
-    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model."""
+    """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ProofreaderAsyncStub: ...
     Correct: _grpc.UnaryUnaryMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]
-    """Corrects a text and answers once, when all of it is corrected."""
+    """Corrects a text, and answers once, when the whole text is corrected."""
     CorrectStream: _grpc.UnaryStreamMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]
-    """Corrects a text while the caller looks on: each message has all that is corrected so far."""
+    """Corrects a text, and streams it: each message has the whole text that is corrected so far."""
 
 @_typing.type_check_only
 class ProofreaderAsyncStub(ProofreaderStub):
-    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model."""
+    """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Correct: _aio.UnaryUnaryMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]  # type: ignore[assignment]
-    """Corrects a text and answers once, when all of it is corrected."""
+    """Corrects a text, and answers once, when the whole text is corrected."""
     CorrectStream: _aio.UnaryStreamMultiCallable[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]  # type: ignore[assignment]
-    """Corrects a text while the caller looks on: each message has all that is corrected so far."""
+    """Corrects a text, and streams it: each message has the whole text that is corrected so far."""
 
 class ProofreaderServicer(metaclass=_abc_1.ABCMeta):
-    """Corrects spelling and grammar. A caller's `x-request-id` is passed on, so that its trace goes through to the model."""
+    """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched."""
 
     @_abc_1.abstractmethod
     def Correct(
@@ -56,7 +56,7 @@ class ProofreaderServicer(metaclass=_abc_1.ABCMeta):
         request: _proofreading_pb2.CorrectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_proofreading_pb2.CorrectResponse, _abc.Awaitable[_proofreading_pb2.CorrectResponse]]:
-        """Corrects a text and answers once, when all of it is corrected."""
+        """Corrects a text, and answers once, when the whole text is corrected."""
 
     @_abc_1.abstractmethod
     def CorrectStream(
@@ -64,6 +64,6 @@ class ProofreaderServicer(metaclass=_abc_1.ABCMeta):
         request: _proofreading_pb2.CorrectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_proofreading_pb2.CorrectResponse], _abc.AsyncIterator[_proofreading_pb2.CorrectResponse]]:
-        """Corrects a text while the caller looks on: each message has all that is corrected so far."""
+        """Corrects a text, and streams it: each message has the whole text that is corrected so far."""
 
 def add_ProofreaderServicer_to_server(servicer: ProofreaderServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
