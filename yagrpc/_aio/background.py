@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,27 +18,33 @@ from yagrpc.errors import ClientClosedError
 
 
 class AsyncSharing:
-    """Flows that are carried out once for all who ask for them meanwhile.
+    """Flows that run once for all who ask for them meanwhile.
 
     Args:
-        run: Carries a flow out.
+        run: Runs a flow.
+        closed: Whether its client is closed.
     """
 
-    def __init__(self, run: Callable[[Flow[Any]], Coroutine[Any, Any, Any]]) -> None:
+    def __init__(self, run: Callable[[Flow[Any]], Coroutine[Any, Any, Any]], *, closed: bool = False) -> None:
         self._run = run
         self._running: dict[str, asyncio.Task[Any]] = {}
+        self._closed = closed
 
     async def share(self, effect: Share) -> Any:
-        """Join in a flow, or begin it; gives what it returns, or `None` without waiting.
+        """Join a flow, or start it; gives what it returns, or `None` without waiting.
 
         Raises:
-            TimeoutError: It goes on after the effect's timeout.
-            ClientClosedError: The client was closed meanwhile.
+            TimeoutError: It still runs after the effect's timeout.
+            ClientClosedError: The client is closed, or was closed meanwhile.
         """
+        if self._closed:
+            raise ClientClosedError
         loop = asyncio.get_running_loop()
         task = self._running.get(effect.key)
         if task is None or task.done() or task.get_loop() is not loop:
-            task = loop.create_task(self._run(effect.make()), name=f"yagrpc-{effect.key}")
+            # In an empty context: it works for all who wait, and not for the one who came first.
+            start = contextvars.Context().run
+            task = start(loop.create_task, self._run(effect.make()), name=f"yagrpc-{effect.key}")
             self._running[effect.key] = task
         if not effect.wait:
             return None
@@ -49,7 +56,8 @@ class AsyncSharing:
         return task.result()
 
     async def close(self) -> None:
-        """End what is under way."""
+        """End the flows that run; those who wait for them get a `ClientClosedError`, and so does who comes later."""
+        self._closed = True
         loop = asyncio.get_running_loop()
         running = [task for task in self._running.values() if task.get_loop() is loop]
         self._running.clear()
@@ -58,12 +66,19 @@ class AsyncSharing:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def in_thread(function: Callable[[], Any]) -> Any:
-    """What a function that blocks returns, or raises; it runs on where nobody waits for it any longer."""
+def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Call a function that blocks; gives a future of what it returns or raises. Cancelling that leaves it running.
+
+    Raises:
+        RuntimeError: There is no room for one more thread, or the interpreter ends.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
     def settle(returned: Any, error: BaseException | None) -> None:
+        if isinstance(error, StopIteration):  # no future takes it
+            error, cause = RuntimeError("a function that blocks raised StopIteration"), error
+            error.__cause__ = cause
         if not future.done():
             future.set_result(returned) if error is None else future.set_exception(error)
 
@@ -71,10 +86,10 @@ async def in_thread(function: Callable[[], Any]) -> Any:
         returned, failure = None, None
         try:
             returned = function()
-        except BaseException as error:  # whoever waits is told
+        except BaseException as error:  # the one who waits gets it
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(settle, returned, failure)
 
     threading.Thread(target=call, name="yagrpc-blocking", daemon=True).start()
-    return await future
+    return future

@@ -146,13 +146,13 @@ class AsyncTransport:
         self._core.gates.close()
         for waiting in self._waiting:
             _set(waiting)
+        await self._sharing.close()
         left = [task for task in self._left if task.get_loop() is asyncio.get_running_loop()]
         if left:
             await asyncio.wait(left, timeout=CLOSE_GRACE)
         opened, self._opened = self._opened, []
         self._channels.clear()
         self._callables.clear()
-        await self._sharing.close()
         for channel in opened:
             await channel.close()
 
@@ -230,9 +230,17 @@ class AsyncTransport:
         if isinstance(effect, Share):
             return await self._sharing.share(effect)
         if isinstance(effect, Block):
-            return await in_thread(effect.function)
+            return await self._block(effect)
         assert isinstance(effect, Sleep)
         return await self._until(asyncio.get_running_loop().create_future(), effect.seconds)
+
+    async def _block(self, effect: Block) -> Any:
+        returned = in_thread(effect.function)
+        try:
+            await self._until(returned, None)
+            return returned.result()
+        finally:
+            returned.cancel()  # where nobody waits any longer, what it returns or raises is dropped
 
     async def _connect(self, effect: Connect) -> bool:
         channel = self._channel(effect.call.method)
@@ -240,7 +248,10 @@ class AsyncTransport:
             return True
         ready = asyncio.ensure_future(channel.channel_ready())
         try:
-            return await self._until(ready, effect.timeout)
+            if not await self._until(ready, effect.timeout):
+                return False
+            ready.result()  # its host may have closed the channel meanwhile
+            return True
         finally:
             ready.cancel()
 
@@ -286,7 +297,7 @@ class AsyncTransport:
         self._callables = {}
         self._waiting = set()
         self._left = set()
-        self._sharing = AsyncSharing(self.run)
+        self._sharing = AsyncSharing(self.run, closed=self._closed)
 
     def _callable(self, method: AnyMethod) -> Callable[..., Any]:
         """The multicallable of a method.

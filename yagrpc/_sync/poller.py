@@ -240,7 +240,7 @@ class Poller:
         watch.context.run(self._transport.start, flow, lambda outcome: self._came_back(watch, outcome))
 
     def _came_back(self, watch: Watch, outcome: Any) -> None:
-        failed = isinstance(outcome, Exception)
+        failed = isinstance(outcome, BaseException)
         self._returned(watch, poll_failure(outcome, watch.operation_id) if failed else outcome)
 
     def _returned(self, watch: Watch, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:

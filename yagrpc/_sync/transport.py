@@ -82,7 +82,8 @@ class Transport:
     def start(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
         """Run a flow without keeping the caller waiting.
 
-        What is sent is answered in gRPC's thread; any other effect that waits goes on in a thread of its own.
+        A unary rpc is answered in gRPC's thread, any other effect that waits in a thread of its own; both run in the
+        context (`contextvars`) of this call.
 
         Args:
             flow: The flow.
@@ -116,6 +117,7 @@ class Transport:
         closed, self._closing = self._closing.is_set(), threading.Event()
         if closed:
             self._closing.set()
+            self._sharing.close()
         self._refusal = fork.refusal()
         self._opened = []
         self._left = set()
@@ -164,16 +166,22 @@ class Transport:
                 done(error)
                 return
             try:
-                if type(effect) is Send:
-                    self._future(effect).add_done_callback(functools.partial(self._answered, flow, effect.call, done))
-                    return
                 if not (isinstance(effect, Share) and not effect.wait):
-                    in_thread(functools.partial(self._finish, flow, effect, done), "yagrpc-flow")
+                    self._start(flow, effect, done)
                     return
                 self._sharing.share(effect)
                 resume = functools.partial(flow.send, None)
             except Exception as error:  # whatever it is, the flow decides
                 resume = functools.partial(flow.throw, self._refused(error, effect))
+
+    def _start(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
+        """Start an effect; what follows runs in the context of now, in the thread that the outcome comes through."""
+        context = contextvars.copy_context()  # of its own: the outcome may come before this thread has left the other
+        if type(effect) is Send and effect.late is None and not _streams(effect.call.method):
+            answered = functools.partial(self._answered, flow, effect.call, done)
+            self._future(effect).add_done_callback(lambda rpc: context.run(answered, rpc))
+        else:
+            in_thread(lambda: context.run(self._finish, flow, effect, done), "yagrpc-flow")
 
     def _answered(self, flow: Flow[Any], call: Call[Any, Any], done: Callable[[Any], None], rpc: Any) -> None:
         self._step(flow, lambda: flow.send(self._outcome(rpc, call)), done)
@@ -181,7 +189,7 @@ class Transport:
     def _finish(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         try:
             outcome: Any = self.run(flow, effect)
-        except Exception as error:
+        except BaseException as error:  # nobody else would learn of it
             outcome = error
         done(outcome)
 
@@ -195,7 +203,7 @@ class Transport:
         try:
             if not call.wants_ids:
                 return sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            if isinstance(call.method, (StreamMethod, BidiStreamMethod)):
+            if _streams(call.method):
                 return self._open(sender, effect)
             answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
@@ -329,6 +337,8 @@ class Transport:
         return found
 
     def _channel(self, method: AnyMethod) -> grpc.Channel:
+        if self._closing.is_set():
+            raise ClientClosedError
         endpoint = self._core.endpoint_of(method)
         role = self._core.channel_of(method)
         given = self._given[role]
@@ -394,6 +404,11 @@ class Responses:
             return next(self._rpc, END)
         except grpc.RpcError as error:
             return status_of(error, closed=self._transport._closing.is_set())
+
+
+def _streams(method: AnyMethod) -> bool:
+    """Whether the answers of a method are a stream."""
+    return isinstance(method, (StreamMethod, BidiStreamMethod))
 
 
 def _wait(effect: Wait) -> None:

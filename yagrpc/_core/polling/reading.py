@@ -51,7 +51,7 @@ def wait_failure(
     return failure, believed
 
 
-def poll_failure(error: Exception, operation_id: str) -> YagrpcError:
+def poll_failure(error: BaseException, operation_id: str) -> YagrpcError:
     """Why a Get failed, as an error of ours with the operation's id."""
     if isinstance(error, (CallError, OperationError)):
         return error.with_context(operation_id=operation_id)
@@ -67,7 +67,7 @@ def poll_failure(error: Exception, operation_id: str) -> YagrpcError:
     elif isinstance(error, YagrpcError):
         return error.with_context(operation_id=operation_id)
     else:
-        failure = OperationError(operation_id, f"its Get could not be sent: {error}")
+        failure = OperationError(operation_id, f"its Get could not be sent: {str(error) or type(error).__name__}")
     failure.__cause__ = error
     return failure
 
