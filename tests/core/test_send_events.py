@@ -122,11 +122,12 @@ def test_every_attempt_is_reported(heard: Heard, run: Any, a_call: Any) -> None:
     answer = _pb.text_generation_service_pb2.TokenizeResponse()
     run(a_call(TOKENIZE), [GONE, answer], each=2.0, events=heard)
     first, second = heard.outcomes()
-    assert (first.number, first.endpoint, first.seconds) == (1, "llm.example:443", pytest.approx(2.0))
+    assert (first.number, first.endpoint) == (1, "llm.example:443")
     assert isinstance(first.error, CallError)
     assert (first.answer, first.late) == (None, False)
-    assert (second.number, second.seconds, second.answer, second.error) == (2, pytest.approx(2.0), answer, None)
-    assert heard.verdicts() == [Verdict(Action.RETRY, pytest.approx(0.2)), None]
+    assert (second.number, second.answer, second.error) == (2, answer, None)
+    assert [first.seconds, second.seconds] == [pytest.approx(2.0)] * 2
+    assert heard.verdicts() == [Verdict(Action.RETRY, 0.2), None]
     assert [entry[1:] for entry in heard.heard if entry[0] == "sending"] == [
         (1, "llm.example:443", 15.0),
         (2, "llm.example:443", 30.0),
@@ -275,7 +276,8 @@ def test_a_failure_whose_caller_has_left_is_logged(
     late(outcome)
     assert heard.names() == ["submitting", "sending", "attempt"]
     (found,) = heard.outcomes()
-    assert (found.late, found.number, found.seconds) == (True, 1, pytest.approx(3.0))
+    assert (found.late, found.number) == (True, 1)
+    assert found.seconds == pytest.approx(3.0)
     assert type(found.error) is kind
     assert text in str(found.error)
     (record,) = (record for record in caplog.records if record.levelname == "WARNING")
