@@ -75,7 +75,7 @@ class Ports:
         jitter: float = 1.0,
         discovering: Callable[[], Flow[None]] | None = None,
     ) -> None:
-        self.clock = clock
+        self.clock: Callable[[], float] = clock
         self.events = hub_of(events, texts=False)
         self.authorizer = authorizer
         self.routes: dict[AnyMethod, Route] = {}

@@ -1,39 +1,45 @@
-"""The flow that is put around a call's own: slots, refusals and timeouts, by script."""
+"""The loop under quotas: slots, refusals and timeouts, by script."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
-import grpc
 import pytest
 
 from yagrpc import methods
-from yagrpc._core import send as sending
 from yagrpc._core.failure import retry
-from yagrpc._core.flow import Ready, Send, Sleep, Wait
-from yagrpc._core.quota.admission import Admission, limited
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.flow import Connect, Opened, Send, Sleep, Wait
 from yagrpc._core.quota.gates import Gate
 from yagrpc._core.quota.windows import Gauge, Slot, Window
+from yagrpc._core.send import send_call
 from yagrpc.errors import (
     AmbiguousSubmitError,
     ClientClosedError,
+    Code,
     InvalidArgumentError,
+    MessageTooLargeError,
     QuotaWaitError,
     ResourceExhaustedError,
     UnavailableError,
 )
 
-ENDPOINT = "llm.example:443"
-WAY = sending.Way(ENDPOINT)
 SUBMIT = methods.TextGenerationAsyncService.Completion
+COMPLETE = methods.TextGenerationService.Completion
 SPACING = 1 / 0.98
 RATE = "ai.some.rate rate quota limit exceed: allowed 10 requests"
 GAUGE = "ai.textGenerationCompletionSessionsCount.count gauge quota limit exceed: allowed 10 requests"
+TOO_LARGE = "CLIENT: Received message larger than max (5 vs. 4)"
 
 
 def rate(limit: float = 1, seconds: float = 1.0) -> Gate:
-    return Gate(Window("submit_per_second", limit, seconds))
+    return Gate(Window("submit_per_second", limit, seconds), make_lock=threading.RLock)
+
+
+def gauge(limit: int = 1) -> Gate:
+    return Gate(Gauge("concurrent_completions", limit), make_lock=threading.RLock)
 
 
 def full(gate: Gate, now: float) -> Gate:
@@ -46,89 +52,98 @@ def full(gate: Gate, now: float) -> Gate:
     return gate
 
 
-def submit(call: Any, gate: Gate, drive: Any) -> Any:
-    return limited(sending.generate(sending.Attempts(call, WAY, drive.clock)), call, gate, drive.clock)
+def taken(gate: Gate, now: float) -> Slot:
+    """A slot that somebody else has."""
+    slot = gate.join()
+    assert gate.take(slot, now) is None
+    return slot
 
 
-def read(call: Any, gate: Gate, drive: Any) -> Any:
-    return limited(sending.read(sending.Attempts(call, WAY, drive.clock)), call, gate, drive.clock)
+def said(code: Code, message: str = "it failed", **fields: Any) -> RpcStatus:
+    """A status that is proved to be the other side's."""
+    return RpcStatus(code, message, **{"from_peer": True, **fields})
+
+
+def exhausted(message: str = RATE, **fields: Any) -> RpcStatus:
+    """A refusal by a quota, as the service sends it."""
+    return said(Code.RESOURCE_EXHAUSTED, message, **fields)
 
 
 @pytest.fixture
-def exhausted(rpc_error: Any) -> Any:
-    """Makes refusals of a quota."""
-    return lambda message=RATE: rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+def accepted(operation: Any) -> Any:
+    """The answer to a submit."""
+    return operation("d7q")
 
 
 # Waiting
 
 
-def test_a_free_slot_costs_no_wait(drive: Any, a_call: Any) -> None:
-    assert drive(submit(a_call(SUBMIT), rate(), drive), ["answer"]) == "answer"
-    assert drive.asked == [("ready", 60.0), ("send", 60.0)]
+def test_a_free_slot_costs_no_wait(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
+    assert run(a_call(SUBMIT), [accepted], gate=rate()) is accepted
+    assert drive.asked == [("connect", 60.0), ("send", 60.0)]
 
 
-def test_a_call_has_its_slot_before_it_connects(drive: Any, a_call: Any) -> None:
+def test_a_call_has_its_slot_before_it_connects(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
     call = a_call(SUBMIT, timeout=10.0)
-    assert drive(submit(call, full(rate(), drive.clock.now), drive), ["answer"]) == "answer"
-    assert drive.kinds() == ["wait", "ready", "send"]
+    assert run(call, [accepted], gate=full(rate(), drive.clock.now)) is accepted
+    assert drive.kinds() == ["wait", "connect", "send"]
     assert drive.figures("wait") == [pytest.approx(SPACING)]
     assert drive.figures("send") == [pytest.approx(10.0 - SPACING)]  # the wait counts
     assert call.timeout == 10.0
 
 
-def test_a_wait_known_to_be_too_long_fails_at_once(drive: Any, a_call: Any) -> None:
+def test_a_wait_known_to_be_too_long_fails_at_once(run: Any, drive: Any, a_call: Any) -> None:
     gate = full(rate(1, 3600.0), drive.clock.now)
     with pytest.raises(
         QuotaWaitError, match="no slot under quota.submit_per_second in 60 s, there is one in"
     ) as caught:
-        drive(submit(a_call(SUBMIT), gate, drive), [])
+        run(a_call(SUBMIT), [], gate=gate)
     assert drive.asked == []
     assert caught.value.seconds == pytest.approx(3600.0 * SPACING)
     error = caught.value
     assert (error.quota, error.timeout, error.method) == ("submit_per_second", 60.0, SUBMIT.path)
-    assert error.client_request_id == "client-id"
+    assert (error.client_request_id, error.attempts) == ("client-id", 0)
     assert len(gate) == 0
 
 
-def test_those_ahead_are_reckoned_with(drive: Any, a_call: Any) -> None:
+def test_calls_ahead_in_the_queue_count(run: Any, drive: Any, a_call: Any) -> None:
     gate = full(rate(), drive.clock.now)
     ahead = [gate.join() for _ in range(20)]
     with pytest.raises(QuotaWaitError) as caught:
-        drive(submit(a_call(SUBMIT, timeout=20.0), gate, drive), [])
+        run(a_call(SUBMIT, timeout=20.0), [], gate=gate)
     assert caught.value.seconds == pytest.approx((len(ahead) + 1) * SPACING)
 
 
-def test_a_slot_that_nobody_can_foresee_is_waited_for_until_the_timeout(drive: Any, a_call: Any) -> None:
-    gate = Gate(Gauge("concurrent_completions", 1))
-    held = gate.join()
-    gate.take(held, drive.clock.now)
+def test_a_slot_that_nobody_can_foresee_is_waited_for_until_the_timeout(run: Any, drive: Any, a_call: Any) -> None:
+    gate = gauge()
+    held = taken(gate, drive.clock.now)
     with pytest.raises(QuotaWaitError, match="there is one when a running call ends; nothing was sent") as caught:
-        drive(submit(a_call(SUBMIT, timeout=12.0), gate, drive), [])
+        run(a_call(SUBMIT, timeout=12.0), [], gate=gate)
     assert sum(drive.figures("wait")) == pytest.approx(12.0)
     assert caught.value.seconds is None
+    gate.give_back(held)
 
 
-def test_no_time_and_no_slot(drive: Any, a_call: Any) -> None:
+def test_no_time_and_no_slot(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
     with pytest.raises(QuotaWaitError):
-        drive(submit(a_call(SUBMIT, timeout=0), full(rate(), drive.clock.now), drive), [])
-    assert drive(submit(a_call(SUBMIT, timeout=0), rate(), drive), ["answer"]) == "answer"
+        run(a_call(SUBMIT, timeout=0), [], gate=full(rate(), drive.clock.now))
+    assert run(a_call(SUBMIT, timeout=0), [accepted], gate=rate()) is accepted
 
 
-def test_without_a_timeout_it_waits_as_long_as_it_takes(drive: Any, a_call: Any) -> None:
+def test_without_a_timeout_it_waits_as_long_as_it_takes(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
     gate = full(rate(1, 86400.0), drive.clock.now)
-    assert drive(submit(a_call(SUBMIT, timeout=None), gate, drive), ["answer"]) == "answer"
+    assert run(a_call(SUBMIT, timeout=None), [accepted], gate=gate) is accepted
     assert sum(drive.figures("wait")) == pytest.approx(86400.0 * SPACING)
     assert drive.figures("send") == [None]
 
 
 @pytest.mark.parametrize(("hold", "logged"), [(4.0, 0), (6.0, 1)])
 def test_a_long_wait_is_logged_once(
-    hold: float, logged: int, drive: Any, a_call: Any, caplog: pytest.LogCaptureFixture
+    hold: float, logged: int, run: Any, drive: Any, a_call: Any, accepted: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     gate = full(rate(1, hold / SPACING), drive.clock.now)
     with caplog.at_level(logging.INFO, "yagrpc.quota"):
-        drive(submit(a_call(SUBMIT), gate, drive), ["answer"])
+        run(a_call(SUBMIT), [accepted], gate=gate)
     records = [record for record in caplog.records if record.name == "yagrpc.quota"]
     assert len(records) == logged
     for record in records:
@@ -137,19 +152,21 @@ def test_a_long_wait_is_logged_once(
         assert record.levelno == logging.INFO
 
 
-def test_a_wait_that_turns_out_long_is_logged_then(drive: Any, a_call: Any, caplog: pytest.LogCaptureFixture) -> None:
-    gate = Gate(Gauge("concurrent_completions", 1))
-    held = gate.join()
-    gate.take(held, drive.clock.now)
+def test_a_wait_that_turns_out_long_is_logged_then(
+    run: Any, drive: Any, a_call: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = gauge()
+    held = taken(gate, drive.clock.now)
     with caplog.at_level(logging.INFO, "yagrpc.quota"), pytest.raises(QuotaWaitError):
-        drive(submit(a_call(SUBMIT, timeout=30.0), gate, drive), [])
+        run(a_call(SUBMIT, timeout=30.0), [], gate=gate)
     assert drive.figures("wait") == [pytest.approx(5.0), pytest.approx(25.0)]
     assert [record.getMessage().count("a running call to end") for record in caplog.records] == [1]
+    gate.give_back(held)
 
 
-def test_an_interrupted_wait_gives_its_place_away(drive: Any, a_call: Any) -> None:
+def test_an_interrupted_wait_gives_its_place_away(drive: Any, ports: Any, a_call: Any) -> None:
     gate = full(rate(), drive.clock.now)
-    flow = submit(a_call(SUBMIT), gate, drive)
+    flow: Any = send_call(a_call(SUBMIT), ports(gate=gate))
     assert isinstance(next(flow), Wait)
     behind = gate.join()
     with pytest.raises(KeyboardInterrupt):
@@ -158,83 +175,135 @@ def test_an_interrupted_wait_gives_its_place_away(drive: Any, a_call: Any) -> No
     assert len(gate) == 1
 
 
-def test_closing_ends_a_wait(drive: Any, a_call: Any) -> None:
+def test_closing_ends_a_wait(drive: Any, ports: Any, a_call: Any) -> None:
     gate = full(rate(), drive.clock.now)
-    flow = submit(a_call(SUBMIT), gate, drive)
+    flow: Any = send_call(a_call(SUBMIT), ports(gate=gate))
     next(flow)
     gate.close()
     with pytest.raises(ClientClosedError):
         flow.send(None)
 
 
-@pytest.mark.parametrize("gate", [rate(), Gate(Gauge("concurrent_completions", 1))])
-def test_what_was_closed_while_it_connected_is_not_sent(gate: Gate, drive: Any, a_call: Any) -> None:
-    call = a_call(methods.TextGenerationService.Completion)
-    flow = submit(call, gate, drive)
-    assert isinstance(next(flow), Ready)
-    call.end()
+@pytest.mark.parametrize("make_gate", [rate, gauge])
+def test_what_was_cancelled_while_it_connected_is_not_sent(make_gate: Any, drive: Any, ports: Any, a_call: Any) -> None:
+    gate = make_gate()
+    call = a_call(COMPLETE)
+    flow: Any = send_call(call, ports(gate=gate))
+    assert isinstance(next(flow), Connect)
+    call.cancel()
     with pytest.raises(ClientClosedError):
         flow.send(True)
     assert gate.limits[0].used(drive.clock.now) == 0
 
 
-def test_what_was_closed_while_it_paused_holds_nothing(drive: Any, a_call: Any, rpc_error: Any) -> None:
-    gate = Gate(Gauge("concurrent_completions", 1))
-    call = a_call(methods.TextGenerationService.Completion)
-    flow = submit(call, gate, drive)
-    assert isinstance(next(flow), Ready)
+def test_what_was_cancelled_while_it_paused_holds_nothing(drive: Any, ports: Any, a_call: Any) -> None:
+    """Nor does it queue for a slot again."""
+    gate = gauge()
+    call = a_call(COMPLETE)
+    flow: Any = send_call(call, ports(gate=gate))
+    assert isinstance(next(flow), Connect)
     assert isinstance(flow.send(True), Send)
-    assert isinstance(flow.throw(rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "some other limit")), Sleep)
-    call.end()
-    assert isinstance(flow.send(None), Ready)
+    assert isinstance(flow.send(exhausted("some other limit")), Sleep)
+    call.cancel()
+    with pytest.raises(ClientClosedError) as caught:
+        flow.send(None)
+    assert gate.limits[0].used(drive.clock.now) == 0
+    assert caught.traceback  # it holds the flow's frames
+
+
+def test_what_was_cancelled_while_it_connected_again_holds_nothing(drive: Any, ports: Any, a_call: Any) -> None:
+    gate = gauge()
+    call = a_call(COMPLETE)
+    flow: Any = send_call(call, ports(gate=gate))
+    assert isinstance(next(flow), Connect)
+    assert isinstance(flow.send(True), Send)
+    assert isinstance(flow.send(exhausted("some other limit")), Sleep)
+    assert isinstance(flow.send(None), Connect)
+    call.cancel()
     with pytest.raises(ClientClosedError) as caught:
         flow.send(True)
     assert gate.limits[0].used(drive.clock.now) == 0
-    assert caught.traceback  # it holds the flow's frames
+    assert caught.traceback
+
+
+def test_what_was_cancelled_in_the_queue_is_gone(drive: Any, ports: Any, a_call: Any) -> None:
+    gate = full(rate(), drive.clock.now)
+    call = a_call(SUBMIT)
+    flow: Any = send_call(call, ports(gate=gate))
+    effect = next(flow)
+    assert isinstance(effect, Wait)
+    call.cancel()
+    assert effect.waiter.woken
+    with pytest.raises(ClientClosedError):
+        flow.send(None)
+    assert len(gate) == 0
 
 
 # The end of a call
 
 
 @pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "UNAVAILABLE", "RESOURCE_EXHAUSTED"])
-def test_a_gauge_has_its_slot_back_after_a_failure(code: str, drive: Any, a_call: Any, rpc_error: Any) -> None:
-    gate = Gate(Gauge("concurrent_completions", 1))
-    errors = [rpc_error(grpc.StatusCode[code], "message larger than max")] * (5 if code == "RESOURCE_EXHAUSTED" else 1)
+def test_a_gauge_has_its_slot_back_after_a_failure(code: str, run: Any, drive: Any, a_call: Any) -> None:
+    gate = gauge()
+    statuses = [said(Code[code], "message larger than max")] * (5 if code == "RESOURCE_EXHAUSTED" else 1)
     with pytest.raises((InvalidArgumentError, AmbiguousSubmitError, ResourceExhaustedError)):
-        drive(submit(a_call(SUBMIT), gate, drive), errors)
+        run(a_call(SUBMIT), statuses, gate=gate)
     assert gate.limits[0].used(drive.clock.now) == 0
 
 
-def test_no_connection_gives_the_slot_back(drive: Any, a_call: Any) -> None:
+def test_a_gauge_has_its_slot_back_after_an_answer(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
+    gate = gauge()
+    run(a_call(SUBMIT), [accepted], gate=gate)
+    assert gate.limits[0].used(drive.clock.now) == 0
+
+
+def test_a_stream_keeps_its_slot_until_it_is_released(run: Any, drive: Any, a_call: Any, completion: Any) -> None:
+    gate = gauge()
+    call = a_call(COMPLETE)
+    run(call, [Opened(None, completion())], gate=gate)
+    assert gate.limits[0].used(drive.clock.now) == 1
+    call.release()
+    call.release()
+    assert gate.limits[0].used(drive.clock.now) == 0
+
+
+def test_a_stream_that_is_collected_gives_its_slot_back(run: Any, drive: Any, a_call: Any, completion: Any) -> None:
+    gate = gauge()
+    call = a_call(COMPLETE)
+    run(call, [Opened(None, completion())], gate=gate)
+    del call
+    drive.sent.clear()  # the effect has the call
+    assert gate.limits[0].used(drive.clock.now) == 0
+
+
+def test_no_connection_gives_the_slot_back(run: Any, drive: Any, a_call: Any) -> None:
     gate = rate()
     with pytest.raises(UnavailableError):
-        drive(submit(a_call(SUBMIT), gate, drive), [], connected=[False], connecting=60.0)
+        run(a_call(SUBMIT), [], gate=gate, connected=[False], connecting=60.0)
     assert gate.limits[0].used(drive.clock.now) == 0
 
 
-def test_each_attempt_takes_a_slot(drive: Any, a_call: Any, rpc_error: Any) -> None:
-    gate = rate()
-    script = [rpc_error(grpc.StatusCode.UNAVAILABLE), "answer"]
-    assert drive(read(a_call(), gate, drive), script) == "answer"
-    assert drive.kinds() == ["send", "sleep", "wait", "ready", "send"]
+def test_each_attempt_takes_a_slot(run: Any, drive: Any, a_call: Any) -> None:
+    call = a_call()
+    assert run(call, [RpcStatus(Code.UNAVAILABLE), "answer"], gate=rate()) == "answer"
+    assert drive.kinds() == ["send", "sleep", "wait", "connect", "send"]
     left, took = drive.figures("send")[1], drive.figures("sleep")[0] + drive.figures("wait")[0]
-    assert left == pytest.approx(retry.attempt_timeout(2, 60.0 - took))
+    assert left == pytest.approx(retry.attempt_timeout(call.policy, 2, 60.0 - took))
 
 
 # Refusals
 
 
-def test_a_refusal_by_a_rate_waits_for_the_window(drive: Any, a_call: Any, exhausted: Any) -> None:
-    script = [exhausted() for _ in range(8)]
-    assert drive(submit(a_call(SUBMIT, timeout=None), rate(10), drive), [*script, "answer"]) == "answer"
-    assert drive.kinds() == ["ready", *["send", "wait", "ready"] * 8, "send"]
+def test_a_refusal_by_a_rate_waits_for_the_window(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
+    script = [exhausted()] * 8
+    assert run(a_call(SUBMIT, timeout=None), [*script, accepted], gate=rate(10)) is accepted
+    assert drive.kinds() == [*["connect", "send", "wait"] * 8, "connect", "send"]
     assert sum(drive.figures("wait")) == pytest.approx(1 + 2 + 4 + 8 + 16 + 32 + 60 + 60)
 
 
-def test_a_refusal_by_a_gauge_waits_for_a_slot(drive: Any, a_call: Any, exhausted: Any) -> None:
-    gate = Gate(Gauge("concurrent_completions", 3))
-    other = gate.join()
-    gate.take(other, drive.clock.now)
+def test_a_refusal_by_a_gauge_waits_for_a_slot(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
+    gate = gauge(3)
+    other = taken(gate, drive.clock.now)
 
     def ends(effect: Wait) -> None:
         drive.clock.pass_(0.25)
@@ -242,48 +311,111 @@ def test_a_refusal_by_a_gauge_waits_for_a_slot(drive: Any, a_call: Any, exhauste
 
     drive.waiting = ends
     start = drive.clock.now
-    assert drive(submit(a_call(SUBMIT), gate, drive), [exhausted(GAUGE), "answer"]) == "answer"
+    assert run(a_call(SUBMIT), [exhausted(GAUGE), accepted], gate=gate) is accepted
     assert drive.clock.now - start == 0.25
 
 
-def test_refusals_until_the_timeout(drive: Any, a_call: Any, exhausted: Any) -> None:
-    script = [exhausted() for _ in range(5)]
+def test_refusals_until_the_timeout(run: Any, a_call: Any) -> None:
+    refusal = RuntimeError("what gRPC raised")
     with pytest.raises(QuotaWaitError) as caught:
-        drive(submit(a_call(SUBMIT, timeout=20.0), rate(10), drive), script)
+        run(a_call(SUBMIT, timeout=20.0), [exhausted(error=refusal)] * 5, gate=rate(10))
     assert caught.value.seconds == 16.0
-    assert isinstance(caught.value.__cause__, grpc.RpcError)
+    assert caught.value.attempts == 5
+    assert str(caught.value).count("every attempt before failed") == 1
+    assert isinstance(caught.value.__cause__, ResourceExhaustedError)
+    assert caught.value.__cause__.__cause__ is refusal
 
 
-def test_the_attempts_of_an_error_count_the_refusals(drive: Any, a_call: Any, exhausted: Any, rpc_error: Any) -> None:
-    script = [exhausted(), exhausted(), rpc_error(grpc.StatusCode.INVALID_ARGUMENT)]
+def test_a_late_wait_for_a_slot_has_the_failure_before_as_its_cause(run: Any, drive: Any, a_call: Any) -> None:
+    """Whatever that was, its attempt is counted."""
+    with pytest.raises(QuotaWaitError, match="every attempt before failed") as caught:
+        run(a_call(timeout=30.0), [RpcStatus(Code.UNAVAILABLE, "gone")], gate=rate(1, 3600.0))
+    assert caught.value.attempts == 1
+    assert isinstance(caught.value.__cause__, UnavailableError)
+    assert drive.kinds() == ["send", "sleep"]
+
+
+def test_a_late_wait_for_a_slot_leaves_a_generation_ambiguous(run: Any, a_call: Any) -> None:
+    with pytest.raises(AmbiguousSubmitError, match="gone") as caught:
+        run(a_call(SUBMIT, resubmit=True), [RpcStatus(Code.UNAVAILABLE, "gone")], gate=rate(1, 3600.0))
+    assert caught.value.attempts == 1
+    late = caught.value.__cause__
+    assert isinstance(late, QuotaWaitError)
+    assert late.attempts == 1
+
+
+def test_the_attempts_of_an_error_count_the_refusals(run: Any, a_call: Any) -> None:
+    script = [exhausted(), exhausted(), said(Code.INVALID_ARGUMENT)]
     with pytest.raises(InvalidArgumentError) as caught:
-        drive(submit(a_call(SUBMIT), rate(10), drive), script)
+        run(a_call(SUBMIT), script, gate=rate(10))
     assert caught.value.attempts == 3
 
 
-def test_a_connection_lost_while_it_waits_is_no_ambiguous_submit(drive: Any, a_call: Any, exhausted: Any) -> None:
+def test_refusals_that_wait_for_a_slot_use_up_no_repetition(run: Any, drive: Any, a_call: Any) -> None:
+    script = [exhausted()] * 3 + [exhausted("some other limit")] * 5
+    with pytest.raises(ResourceExhaustedError) as caught:
+        run(a_call(SUBMIT, timeout=None), script, gate=rate(10))
+    assert caught.value.attempts == 8
+    assert drive.figures("sleep") == [pytest.approx(pause) for pause in (0.2, 0.4, 0.8, 1.6)]
+
+
+def test_a_refusal_that_says_when_is_paused_for(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
+    hinted = exhausted(trailing=[("grpc-retry-pushback-ms", "7000")])
+    assert run(a_call(SUBMIT), [hinted, accepted], gate=rate(10)) is accepted
+    assert drive.figures("sleep") == [7.0]
+
+
+def test_a_refusal_holds_the_other_calls_back(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
+    """Also one that is the call's end."""
+    gate = rate(10)
+    never = exhausted(trailing=[("grpc-retry-pushback-ms", "-1")])
+    with pytest.raises(ResourceExhaustedError):
+        run(a_call(SUBMIT), [never], gate=gate)
+    drive.asked.clear()
+    run(a_call(SUBMIT), [accepted], gate=gate)
+    assert drive.asked[0] == ("wait", pytest.approx(1.0))
+
+
+def test_a_refusal_that_is_not_proved_is_no_reason_to_send_again(run: Any, drive: Any, a_call: Any) -> None:
+    """Its text is no proof; what a read is concerned, none is needed."""
+    with pytest.raises(AmbiguousSubmitError) as caught:
+        run(a_call(SUBMIT), [exhausted(from_peer=False)], gate=rate(10))
+    assert caught.value.attempts == 1
+    assert run(a_call(), [exhausted(from_peer=False), "answer"], gate=rate(10)) == "answer"
+    assert drive.kinds()[-3:] == ["send", "wait", "send"]
+
+
+def test_a_connection_lost_while_it_waits_is_no_ambiguous_submit(run: Any, a_call: Any) -> None:
     with pytest.raises(UnavailableError, match="nothing was started"):
-        drive(
-            submit(a_call(SUBMIT, timeout=10.0), rate(10), drive),
+        run(
+            a_call(SUBMIT, timeout=10.0),
             [exhausted()],
-            connected=[True, False, False],
+            gate=rate(10),
+            connected=[True, False],
             connecting=3.0,
         )
 
 
-def test_a_read_that_is_refused_does_not_wait_for_its_connection(drive: Any, a_call: Any, exhausted: Any) -> None:
-    assert drive(read(a_call(), rate(10), drive), [exhausted(), "answer"]) == "answer"
+def test_a_read_that_is_refused_does_not_wait_for_its_connection(run: Any, drive: Any, a_call: Any) -> None:
+    assert run(a_call(), [exhausted(), "answer"], gate=rate(10)) == "answer"
     assert drive.kinds() == ["send", "wait", "send"]
 
 
-def test_exhausted_otherwise_is_no_refusal(drive: Any, a_call: Any, exhausted: Any, rpc_error: Any) -> None:
-    admission = Admission(rate(), a_call().timeout, drive.clock)
-    assert not admission.refused(exhausted("Received message larger than max (5 vs. 4)"))
-    assert not admission.refused(rpc_error(grpc.StatusCode.UNAVAILABLE, RATE))
-    assert admission.refused(exhausted())
+def test_what_is_no_refusal_by_a_quota_does_not_wait_in_its_queue(run: Any, drive: Any, a_call: Any) -> None:
+    with pytest.raises(MessageTooLargeError):
+        run(a_call(), [exhausted(TOO_LARGE)], gate=rate(10))
+    run(a_call(), [said(Code.UNAVAILABLE, RATE), "answer"], gate=rate(10))
+    assert "wait" not in drive.kinds()
+    run(a_call(), [exhausted(), "answer"], gate=rate(10))
+    assert "wait" in drive.kinds()
 
 
-def test_a_roused_slot_is_remembered() -> None:
+def test_a_refusal_of_a_quota_that_the_client_does_not_keep_is_paused_for(run: Any, drive: Any, a_call: Any) -> None:
+    run(a_call(), [exhausted(), "answer"])
+    assert drive.kinds() == ["send", "sleep", "send"]
+
+
+def test_a_woken_slot_is_remembered() -> None:
     slot = Slot()
-    slot.rouse()
+    slot.notify()
     assert slot.woken

@@ -13,6 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc import methods
+from yagrpc._core.call.policy import policy_of
+from yagrpc._core.deadline import Deadline
+from yagrpc._core.events import Events
 from yagrpc._core.quota.admission import Admission
 from yagrpc._core.quota.gates import LONGEST_PAUSE, Gate, Gates, Limit
 from yagrpc._core.quota.windows import Gauge, Slot, Window
@@ -21,11 +24,28 @@ from yagrpc.errors import ClientClosedError
 
 START = 1_000_003.7
 SPACING = 1 / 0.98
+DEFAULT = Quota()
 
 
 def gate(*limits: tuple[float, float]) -> Gate:
     """A gate with rates, each so many in so many seconds."""
-    return Gate(*(Window(f"rate_{number}", limit, seconds) for number, (limit, seconds) in enumerate(limits)))
+    windows = [Window(f"rate_{number}", limit, seconds) for number, (limit, seconds) in enumerate(limits)]
+    return Gate(*windows, make_lock=threading.RLock)
+
+
+def gauge(limit: int) -> Gate:
+    """A gate for so many calls at once."""
+    return Gate(Gauge("concurrent_completions", limit), make_lock=threading.RLock)
+
+
+def gates_of(quota: Quota | None) -> Gates:
+    """The gates of a client."""
+    return Gates(quota, threading.RLock)
+
+
+def gate_of(method: Any, quota: Quota | None = DEFAULT) -> Gate | None:
+    """The gate of a method."""
+    return gates_of(quota).of(policy_of(method).quotas)
 
 
 def passed(gate: Gate, now: float) -> Slot:
@@ -97,7 +117,7 @@ def test_less_than_one_a_second() -> None:
 
 
 def test_an_hour_of_documented_submits_fits_into_the_hour() -> None:
-    hour = Gates(Quota()).of(methods.TextGenerationAsyncService.Completion.path)
+    hour = gate_of(methods.TextGenerationAsyncService.Completion)
     assert hour is not None
     now, left = START, deque[float]()
     for _ in range(6000):
@@ -169,20 +189,20 @@ def test_first_come_first_served() -> None:
     assert one.take(second, START + 10.0) == math.inf  # the first has not left
 
 
-def test_who_goes_gives_the_place_to_the_next() -> None:
+def test_a_place_that_is_given_back_goes_to_the_next() -> None:
     one = gate((1, 1.0))
     first, second, third = one.join(), one.join(), one.join()
-    roused = []
-    second.wake = lambda: roused.append("second")
-    third.wake = lambda: roused.append("third")
+    woken = []
+    second.wake = lambda: woken.append("second")
+    third.wake = lambda: woken.append("third")
     one.give_back(first)
-    assert roused == ["second"]
+    assert woken == ["second"]
     assert one.take(second, START) is None
-    assert roused == ["second", "third"]
+    assert woken == ["second", "third"]
     assert len(one) == 1
 
 
-def test_who_goes_from_the_middle_shortens_the_wait_of_those_behind() -> None:
+def test_a_place_that_is_given_back_in_the_middle_shortens_the_wait_of_those_behind() -> None:
     one = gate((1, 1.0))
     queue = [one.join() for _ in range(4)]
     assert one.bound(queue[3], START)[1] == pytest.approx(3 * SPACING)
@@ -214,8 +234,8 @@ def test_a_place_that_was_given_back_waits_for_nothing() -> None:
 
 
 def test_closing_ends_every_wait() -> None:
-    gates = Gates(Quota())
-    gate = gates.of(methods.TextGenerationService.Completion.path)
+    gates = gates_of(Quota())
+    gate = gates.of(policy_of(methods.TextGenerationService.Completion).quotas)
     assert gate is not None
     queue = [gate.join() for _ in range(3)]
     gates.close()
@@ -226,8 +246,8 @@ def test_closing_ends_every_wait() -> None:
 
 
 def test_a_lock_of_the_parent_stops_nobody_in_a_forked_child() -> None:
-    gates = Gates(Quota())
-    gate = gates.of(methods.TextGenerationService.Completion.path)
+    gates = gates_of(Quota())
+    gate = gates.of(policy_of(methods.TextGenerationService.Completion).quotas)
     assert gate is not None
     slot = passed(gate, START)
     locked, over = threading.Event(), threading.Event()
@@ -257,7 +277,7 @@ def test_a_lock_of_the_parent_stops_nobody_in_a_forked_child() -> None:
 
 
 def test_so_many_run_at_once() -> None:
-    two = Gate(Gauge("concurrent_completions", 2))
+    two = gauge(2)
     running = [passed(two, START), passed(two, START)]
     waiting = two.join()
     assert two.take(waiting, START) == math.inf
@@ -270,10 +290,10 @@ def test_so_many_run_at_once() -> None:
 
 
 def test_a_slot_goes_back_with_the_one_who_held_it(a_call: Any, drive: Any) -> None:
-    one = Gate(Gauge("concurrent_completions", 1))
+    one = gauge(1)
     call = a_call()
-    admission = Admission(one, call.timeout, drive.clock)
-    assert drive(admission.enter(call), []) == 60.0
+    admission = Admission(one, drive.clock, Events())
+    drive(admission.enter(call, Deadline(60.0, drive.clock), None), [])
     assert waits(one, START) == math.inf
     del admission
     assert waits(one, START) == 0.0
@@ -298,14 +318,14 @@ def test_a_refusal_holds_the_others_back_and_the_next_one_longer() -> None:
 
 @pytest.mark.parametrize("limit", [Window("submit_per_second", 10, 1.0), Gauge("concurrent_completions", 10)])
 def test_refusals_of_those_that_were_under_way_count_once(limit: Window | Gauge) -> None:
-    ten = Gate(limit)
+    ten = Gate(limit, make_lock=threading.RLock)
     for slot in [passed(ten, START) for _ in range(10)]:
         ten.refused(slot, START + 0.1)
     assert waits(ten, START + 0.1) == pytest.approx(1.0)
 
 
 def test_a_slot_that_comes_back_ends_the_pause_of_a_gauge_but_not_that_of_a_rate() -> None:
-    for limited, left in ((Gate(Gauge("concurrent_completions", 3)), 0.0), (gate((3, 1.0)), 1.0)):
+    for limited, left in ((gauge(3), 0.0), (gate((3, 1.0)), 1.0)):
         running = passed(limited, START)
         limited.refused(passed(limited, START), START)
         assert waits(limited, START) == 1.0
@@ -338,28 +358,28 @@ IMAGES = ("images_per_minute", "images_per_day")
     ids=lambda value: getattr(value, "path", ""),
 )
 def test_a_method_has_its_quotas(method: Any, names: tuple[str, ...]) -> None:
-    gate = Gates(Quota()).of(method.path)
+    gate = gate_of(method)
     assert tuple(limit.name for limit in gate.limits) == names if gate is not None else not names
-    assert Gates(None).of(method.path) is None
-    assert Gates(Quota(*[None] * len(Quota._fields))).of(method.path) is None
+    assert gate_of(method, None) is None
+    assert gate_of(method, Quota(*[None] * len(Quota._fields))) is None
 
 
 def test_both_tokenizers_share_one_quota() -> None:
-    gates = Gates(Quota())
+    gates = gates_of(Quota())
     one, other = methods.TokenizerService.Tokenize, methods.TokenizerService.TokenizeCompletion
-    assert gates.of(one.path) is gates.of(other.path)
+    assert gates.of(policy_of(one).quotas) is gates.of(policy_of(other).quotas)
 
 
 def test_one_of_two_quotas_may_be_none() -> None:
-    gate = Gates(Quota(submit_per_hour=None)).of(methods.TextGenerationAsyncService.Completion.path)
+    gate = gate_of(methods.TextGenerationAsyncService.Completion, Quota(submit_per_hour=None))
     assert gate is not None
     assert [(limit.name, limit.limit) for limit in gate.limits] == [("submit_per_second", 10.0)]
 
 
 def test_what_is_used_and_left() -> None:
-    gates = Gates(Quota(images_per_day=None))
-    submits = gates.of(methods.TextGenerationAsyncService.Completion.path)
-    completions = gates.of(methods.TextGenerationService.Completion.path)
+    gates = gates_of(Quota(images_per_day=None))
+    submits = gates.of(policy_of(methods.TextGenerationAsyncService.Completion).quotas)
+    completions = gates.of(policy_of(methods.TextGenerationService.Completion).quotas)
     assert submits is not None
     assert completions is not None
     for _ in range(3):
@@ -377,4 +397,4 @@ def test_what_is_used_and_left() -> None:
 
 
 def test_the_fields_are_those_of_the_quota() -> None:
-    assert Gates(None).used(START, Limit(None, 0, None, 0))._fields == Quota._fields
+    assert gates_of(None).used(START, Limit(None, 0, None, 0))._fields == Quota._fields

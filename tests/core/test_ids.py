@@ -1,4 +1,4 @@
-"""Ids of calls."""
+"""Request ids: random, well formed, and each process its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from yagrpc._core.call.metadata import new_request_id
+from yagrpc.ids import new_request_id
 
 
 def test_an_id_is_a_random_uuid_of_its_own() -> None:

@@ -1,0 +1,49 @@
+"""Options of the channels that a client opens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import yagrpc
+from yagrpc import config
+from yagrpc._core.failure.status import RECEIVE_OPTION, SEND_OPTION
+from yagrpc._grpc.options import METADATA_LIMIT, ChannelOptions, host_channels
+
+
+@pytest.mark.parametrize(
+    "options",
+    [None, 5, "text", [("one",)], [(1, 2)], [(SEND_OPTION, "many")], [(RECEIVE_OPTION, None)]],
+)
+def test_channel_options_that_are_none_are_refused(options: Any) -> None:
+    with pytest.raises(yagrpc.ConfigError, match="channel.option"):
+        ChannelOptions(options)
+
+
+def test_what_grpc_receives_is_measured_by_the_deserializers_alone() -> None:
+    options = ChannelOptions([(RECEIVE_OPTION, 7), ("grpc.keepalive_time_ms", 5)])
+    assert options.receive_limit == 7
+    assert options.send_limit == config.MESSAGE_LIMIT
+    given = dict(options.for_grpc)
+    assert given[RECEIVE_OPTION] == -1
+    assert given["grpc.keepalive_time_ms"] == 5
+    assert given["grpc.enable_retries"] == 0
+
+
+def test_metadata_of_an_answer_may_be_large() -> None:
+    """Over gRPC's own limit they would make RESOURCE_EXHAUSTED of an answer to what has run."""
+    given = dict(ChannelOptions([]).for_grpc)
+    assert given["grpc.max_metadata_size"] == given["grpc.absolute_max_metadata_size"] == METADATA_LIMIT == 1024 * 1024
+
+
+def test_a_request_has_the_limit_that_is_given() -> None:
+    options = ChannelOptions([(SEND_OPTION, 9)])
+    assert options.send_limit == dict(options.for_grpc)[SEND_OPTION] == 9
+
+
+@pytest.mark.parametrize(
+    ("given", "names"), [((None, None), set()), ((1, None), {"model"}), ((1, 1), {"model", "operation"})]
+)
+def test_channels_of_the_hosts_are_known_by_their_endpoint(given: tuple[Any, Any], names: set[str]) -> None:
+    assert host_channels(*given) == names
