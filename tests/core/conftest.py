@@ -16,13 +16,15 @@ from google.protobuf.message import Message
 from hypothesis import settings
 
 from yagrpc import _pb, methods
-from yagrpc._core.call.call import AnyMethod, Call
+from yagrpc._core.call.call import Call
 from yagrpc._core.call.policy import Policy, policy_of
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Events, hub_of
 from yagrpc._core.flow import Block, Connect, Flow, Send, Share, Sleep, Wait
 from yagrpc._core.quota.gates import Gate
-from yagrpc._core.send import Route, send_call
+from yagrpc._core.ports import Route
+from yagrpc._core.send import send_call
+from yagrpc.method import AnyMethod
 
 # Machines that run the tests differ in speed, and a run leaves no files behind.
 settings.register_profile("core", deadline=None, database=None)
@@ -74,7 +76,7 @@ class Ports:
         discovering: Callable[[], Flow[None]] | None = None,
     ) -> None:
         self.clock: Callable[[], float] = clock
-        self.events = hub_of(events, texts=False)
+        self.events = hub_of(events, texts=lambda: False)
         self.authorizer = authorizer
         self.routes: dict[AnyMethod, Route] = {}
         self._route = Route(ENDPOINT, send_limit, gate)
@@ -317,7 +319,9 @@ def run(drive: Driver, ports: Callable[..., Ports]) -> Callable[..., Any]:
 
     def run(call: Call[Any, Any], sends: Sequence[Any], **settings: Any) -> Any:
         script = {name: settings.pop(name) for name in SCRIPTED & settings.keys()}
-        return drive(send_call(call, ports(**settings)), sends, **script)
+        made = ports(**settings)
+        call.watched = made.events.wants_attempts()  # as a client says of its calls
+        return drive(send_call(call, made), sends, **script)
 
     return run
 
