@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from yagrpc import methods
-from yagrpc._core.call.call import AnyMethod, Call
+from yagrpc._core.call.call import Call
 from yagrpc._core.call.policy import POLICIES, Kind, policy_of
-from yagrpc._core.failure.retry import Action, History, attempt_timeout, decide
+from yagrpc._core.failure.pauses import attempt_timeout
+from yagrpc._core.failure.retry import Action, History, decide
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify
 from yagrpc._grpc.status import NEVER_MADE
 from yagrpc.errors import CallError, Code
+from yagrpc.method import AnyMethod
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEGIN: Final = "<!-- printed by scripts/retry_tables.py: begin -->\n"
@@ -57,7 +59,6 @@ def action(row: Row, failure: Failure, *, queued: bool = False) -> Action:
     """What follows the first attempt of a call that has time left."""
     policy = policy_of(row.method)
     history = History()
-    history.attempts = 1
     history.failed(failure, policy.kind)
     return decide(policy, history, left=None, resubmit=row.resubmit, queued=queued).action
 
@@ -66,7 +67,7 @@ def follows(row: Row, code: Code, *, from_peer: bool) -> Action:
     """What follows a status."""
     call: Call[Any, Any] = Call(row.method, policy_of(row.method), None, None, (), "")
     status = RpcStatus(code, from_peer=from_peer)
-    return action(row, classify(status, call, endpoint="", send_limit=-1, attempts=1))
+    return action(row, classify(status, call, endpoint="", send_limit=-1))
 
 
 def statuses(row: Row) -> str:

@@ -76,7 +76,7 @@ class Ports:
         discovering: Callable[[], Flow[None]] | None = None,
     ) -> None:
         self.clock: Callable[[], float] = clock
-        self.events = hub_of(events, texts=False)
+        self.events = hub_of(events, texts=lambda: False)
         self.authorizer = authorizer
         self.routes: dict[AnyMethod, Route] = {}
         self._route = Route(ENDPOINT, send_limit, gate)
@@ -319,7 +319,9 @@ def run(drive: Driver, ports: Callable[..., Ports]) -> Callable[..., Any]:
 
     def run(call: Call[Any, Any], sends: Sequence[Any], **settings: Any) -> Any:
         script = {name: settings.pop(name) for name in SCRIPTED & settings.keys()}
-        return drive(send_call(call, ports(**settings)), sends, **script)
+        made = ports(**settings)
+        call.watched = made.events.wants_attempts()  # as a client says of its calls
+        return drive(send_call(call, made), sends, **script)
 
     return run
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from yagrpc import methods
-from yagrpc._core.failure import retry
+from yagrpc._core.failure.pauses import attempt_timeout
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import Connect, Opened, Send, Sleep, Wait
 from yagrpc._core.quota.gates import Gate
@@ -257,6 +257,15 @@ def test_a_gauge_has_its_slot_back_after_an_answer(run: Any, drive: Any, a_call:
     assert gate.limits[0].used(drive.clock.now) == 0
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no"), ClientClosedError()])
+def test_a_gauge_has_its_slot_back_after_an_exception(error: Any, run: Any, drive: Any, a_call: Any) -> None:
+    gate = gauge()
+    with pytest.raises((KeyboardInterrupt, AmbiguousSubmitError, ClientClosedError)) as caught:
+        run(a_call(COMPLETE), [error], gate=gate)
+    assert caught.traceback  # it holds the flow's frames
+    assert gate.limits[0].used(drive.clock.now) == 0
+
+
 def test_a_stream_keeps_its_slot_until_it_is_released(run: Any, drive: Any, a_call: Any, completion: Any) -> None:
     gate = gauge()
     call = a_call(COMPLETE)
@@ -288,7 +297,7 @@ def test_each_attempt_takes_a_slot(run: Any, drive: Any, a_call: Any) -> None:
     assert run(call, [RpcStatus(Code.UNAVAILABLE), "answer"], gate=rate()) == "answer"
     assert drive.kinds() == ["send", "sleep", "wait", "connect", "send"]
     left, took = drive.figures("send")[1], drive.figures("sleep")[0] + drive.figures("wait")[0]
-    assert left == pytest.approx(retry.attempt_timeout(call.policy, 2, 60.0 - took))
+    assert left == pytest.approx(attempt_timeout(call.policy, 2, 60.0 - took))
 
 
 # Refusals

@@ -8,7 +8,7 @@ import pytest
 
 import yagrpc
 from yagrpc import config
-from yagrpc._core.failure.status import RECEIVE_OPTION, SEND_OPTION
+from yagrpc._core.failure.sizes import RECEIVE_OPTION, SEND_OPTION
 from yagrpc._grpc.options import METADATA_LIMIT, ChannelOptions, host_channels
 
 
@@ -34,7 +34,12 @@ def test_what_grpc_receives_is_measured_by_the_deserializers_alone() -> None:
 def test_metadata_of_an_answer_may_be_large() -> None:
     """Over gRPC's own limit they would make RESOURCE_EXHAUSTED of an answer to what has run."""
     given = dict(ChannelOptions([]).for_grpc)
-    assert given["grpc.max_metadata_size"] == given["grpc.absolute_max_metadata_size"] == METADATA_LIMIT == 1024 * 1024
+    assert (
+        given["grpc.max_metadata_size"]
+        == given["grpc.absolute_max_metadata_size"]
+        == METADATA_LIMIT
+        == 16 * 1024 * 1024
+    )
 
 
 def test_a_request_has_the_limit_that_is_given() -> None:

@@ -6,8 +6,6 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from yagrpc._core.deadline import Deadline
 
@@ -38,35 +36,3 @@ def test_left_at_goes_below_zero(clock: Any) -> None:
     deadline = Deadline(10.0, clock)
     assert deadline.left_at(clock() + 4.0) == pytest.approx(6.0)
     assert deadline.left_at(clock() + 14.0) == pytest.approx(-4.0)
-
-
-@given(
-    given=st.none() | st.floats(0, 1e4),
-    passed=st.floats(0, 1e4),
-    tighter=st.none() | st.floats(0, 1e4),
-    later=st.floats(0, 1e4),
-)
-def test_a_tightened_deadline_is_never_later_and_leaves_the_first_alone(
-    given: float | None, passed: float, tighter: float | None, later: float
-) -> None:
-    now = 1_000_003.7
-    deadline = Deadline(given, lambda: now)
-    now += passed
-    before = deadline.left()
-    tightened = deadline.tightened(tighter)
-    assert deadline.left() == before
-    assert deadline.seconds == given
-    now += later
-    left = [math.inf if each is None else each for each in (deadline.left(), tightened.left())]
-    assert left[1] <= left[0] + 1e-6
-    if tighter is not None:
-        assert left[1] <= max(0.0, tighter - later) + 1e-6
-    if tighter is None:
-        assert left[1] == pytest.approx(left[0], abs=1e-6)
-
-
-def test_a_deadline_shows_what_was_given_and_what_is_left(clock: Any) -> None:
-    deadline = Deadline(60.0, clock)
-    clock.pass_(12.5)
-    assert repr(deadline) == "<Deadline: 47.5 of 60 s>"
-    assert repr(Deadline(None, clock)) == "<Deadline: none>"

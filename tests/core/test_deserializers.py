@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yagrpc import _pb, methods
-from yagrpc._core.failure.status import Unreadable
+from yagrpc._core.failure.sizes import Unreadable
 from yagrpc._grpc.deserializers import deserializer
 
 TOKENIZE = methods.TokenizerService.Tokenize

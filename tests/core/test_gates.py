@@ -222,7 +222,7 @@ def test_a_place_that_was_given_back_passes_no_more() -> None:
 
 
 def test_a_place_that_was_given_back_waits_for_nothing() -> None:
-    """As when a stream that waits is closed by another thread, between two looks."""
+    """As when a stream that waits is closed by another thread, between two checks."""
     one = gate((1, 1.0))
     first, second, third = one.join(), one.join(), one.join()
     assert one.take(second, START) == math.inf

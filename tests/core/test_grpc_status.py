@@ -10,8 +10,9 @@ import grpc.aio
 import pytest
 
 from yagrpc import _pb, methods
+from yagrpc._core.failure.status import REFUSING
 from yagrpc._grpc.deserializers import deserializer
-from yagrpc._grpc.status import MULTICALLABLES, NEVER_MADE, from_peer, multicallable, status_of
+from yagrpc._grpc.status import ALSO_MADE, MULTICALLABLES, NEVER_MADE, from_peer, multicallable, status_of
 from yagrpc.errors import Code
 from yagrpc.method import (
     BidiStreamMethod,
@@ -26,7 +27,7 @@ FAILURES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 QUOTA = "ai.some.rate rate quota limit exceed: allowed 10 requests"
 SOME = (("x-request-id", "req"),)
 PEERS_ALONE = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE"}
-BOTHS = {"PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"}
+BOTHS = {"RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"}
 
 by_name = pytest.mark.parametrize("code", FAILURES, ids=lambda code: code.name)
 
@@ -90,56 +91,66 @@ def test_status_of_an_error_of_another_class_takes_nothing_but_its_code_for_gran
 
 @by_name
 @pytest.mark.parametrize("trailing", [(), SOME], ids=["bare", "metadata"])
-def test_a_status_of_the_peers_is_told_apart_from_grpcs_own(
+def test_only_trailing_metadata_prove_what_grpc_makes_as_well(
     code: grpc.StatusCode, trailing: Any, rpc_error: RpcError
 ) -> None:
-    """With a text that is neither the service's for a quota nor gRPC's for what it makes itself."""
     proved = status_of(rpc_error(code, "it failed", trailing=trailing)).from_peer
-    if code.name in PEERS_ALONE | BOTHS:
+    if code.name in PEERS_ALONE:
         assert proved
-    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+    elif code.name in BOTHS:
         assert proved == bool(trailing)
     else:
         assert not proved
 
 
-def test_codes_that_grpc_never_makes_are_pinned() -> None:
+def test_codes_are_pinned_by_who_makes_them() -> None:
     assert {code.name for code in NEVER_MADE} == PEERS_ALONE
+    assert {code.name for code in ALSO_MADE} == BOTHS
+    assert NEVER_MADE | ALSO_MADE == REFUSING
+
+
+@pytest.mark.parametrize("code", sorted(BOTHS))
+@pytest.mark.parametrize(
+    "message",
+    [
+        QUOTA,
+        "",
+        "The token is invalid",
+        "RST_STREAM with error code 11",
+        "Received http2 header with status: 401",
+    ],
+)
+def test_no_text_is_a_proof(code: str, message: str) -> None:
+    assert not from_peer(Code[code], message, ())
+    assert from_peer(Code[code], message, SOME)
 
 
 @pytest.mark.parametrize(
-    ("message", "trailing", "proved"),
+    "message",
     [
-        (QUOTA, (), True),
-        (QUOTA, SOME, True),
-        ("some other limit", SOME, True),
-        ("some other limit", (), False),
-        ("CLIENT: Received message larger than max (6 vs. 5)", (), False),
-        ("RST_STREAM with error code 11", (), False),
-        ("received metadata size exceeds hard limit (20000 vs. 16384)", SOME, False),
-        ("received initial metadata size exceeds limit", SOME, False),
+        "CLIENT: Received message larger than max (6 vs. 5)",
+        "received metadata size exceeds hard limit (20000 vs. 16384)",
+        "received initial metadata size exceeds limit",
     ],
 )
-def test_resource_exhausted_takes_metadata_or_the_services_own_wording(
-    message: str, trailing: Any, proved: bool
-) -> None:
-    assert from_peer(Code.RESOURCE_EXHAUSTED, message, trailing) == proved
+def test_a_size_over_a_limit_withholds_the_proof(message: str) -> None:
+    """What came before it is among the metadata."""
+    assert not from_peer(Code.RESOURCE_EXHAUSTED, message, SOME)
 
 
-@pytest.mark.parametrize("code", [Code.PERMISSION_DENIED, Code.UNAUTHENTICATED, Code.UNIMPLEMENTED])
-@pytest.mark.parametrize(
-    ("message", "made"),
-    [
-        ("Received http2 header with status: 401", True),
-        ("Received RST_STREAM with error code 12", True),
-        ("Bad HTTP status code: :status 403", True),
-        ("The token is invalid", False),
-        ("", False),
-    ],
-)
-def test_a_refusal_in_grpcs_words_for_http_takes_metadata(code: Code, message: str, made: bool) -> None:
-    assert from_peer(code, message, ()) != made
-    assert from_peer(code, message, SOME)
+@pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK], ids=lambda code: code.name)
+def test_an_error_without_trailing_metadata_is_not_grpcs_and_proves_nothing(code: Code) -> None:
+    assert not from_peer(code, "it failed", None)
+
+
+def test_an_error_without_a_status_is_unknown() -> None:
+    class Odd(grpc.RpcError):  # type: ignore[misc,unused-ignore]
+        def code(self) -> Any:
+            return None
+
+    for error in (Odd(), grpc.RpcError()):
+        status = status_of(error)
+        assert (status.code, status.from_peer, status.error) == (Code.UNKNOWN, False, error)
 
 
 # Callables

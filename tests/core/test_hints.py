@@ -1,4 +1,4 @@
-"""Hints: which cause is told for which refusal, by the messages that the service is known to send."""
+"""Hints: which cause is named for which refusal, by the messages that the service is known to send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ A_FOLDER = _pb.text_generation_service_pb2.CompletionRequest(model_uri="gpt://b1
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "request_sent", "told"),
+    ("code", "message", "request_sent", "expected"),
     [
         (Code.UNAUTHENTICATED, "You have to specify folder ID for user account", None, "IamToken(token, user=True)"),
         (Code.UNAUTHENTICATED, "IAM token or API key has to be passed in request", None, "no credential was sent"),
@@ -42,8 +42,8 @@ A_FOLDER = _pb.text_generation_service_pb2.CompletionRequest(model_uri="gpt://b1
         (Code.PERMISSION_DENIED, "no", A_FOLDER, "billing account"),
     ],
 )
-def test_a_refusal_gets_its_likely_cause(code: Code, message: str, request_sent: Any, told: str) -> None:
-    assert told in hint(code, message, request_sent)
+def test_a_refusal_gets_its_likely_cause(code: Code, message: str, request_sent: Any, expected: str) -> None:
+    assert expected in hint(code, message, request_sent)
 
 
 def test_what_is_not_known_gets_no_hint() -> None:
@@ -57,7 +57,7 @@ def test_a_hint_is_part_of_a_line() -> None:
         assert not row.hint.endswith(".")
 
 
-def test_an_error_tells_its_hint() -> None:
+def test_an_error_shows_its_hint() -> None:
     error = UnauthenticatedError("The token is invalid", hint="get another", method="/a/B")
     assert str(error) == "UNAUTHENTICATED: The token is invalid; get another (method /a/B)"
     assert CallError("x").hint == ""

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc._core.call.policy import Kind, Policy
-from yagrpc._core.failure import retry
+from yagrpc._core.failure.final import ends_wait
+from yagrpc._core.failure.pauses import LONGEST_HINT, attempt_timeout, backoff
 from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
 from yagrpc._core.failure.status import Cause, Failure
 from yagrpc.errors import (
@@ -75,7 +76,6 @@ def history(*failures: Failure, kind: Kind = READ, repeats: int = 0, renewed: bo
     """What has happened to a call: each attempt failed."""
     happened = History()
     for each in failures:
-        happened.attempts += 1
         happened.failed(each, kind)
     happened.repeats = repeats
     happened.renewed = renewed
@@ -162,7 +162,7 @@ def test_a_read_that_may_have_run_is_sent_again_on_what_may_pass(code: Code) -> 
 # Hints
 
 
-@pytest.mark.parametrize(("hint", "pause"), [(1.5, 1.5), (0.0, 0.0), (1e6, retry.LONGEST_HINT)])
+@pytest.mark.parametrize(("hint", "pause"), [(1.5, 1.5), (0.0, 0.0), (1e6, LONGEST_HINT)])
 @pytest.mark.parametrize("queued", [False, True])
 def test_a_hint_wins_up_to_a_limit(hint: float, pause: float, queued: bool) -> None:
     """Over the queue of a quota as well, and without jitter."""
@@ -229,7 +229,7 @@ def test_a_token_is_renewed_once(kind: Kind) -> None:
 @given(attempt=st.integers(2, 500), jitter=st.floats(0.8, 1.2))
 def test_pauses_double_up_to_a_limit_and_are_jittered(attempt: int, jitter: float) -> None:
     middle = min(5.0, 0.2 * 2 ** min(attempt - 2, 50))
-    assert retry.backoff(attempt) == pytest.approx(middle)
+    assert backoff(attempt) == pytest.approx(middle)
     verdict = follows(READ, failure(Cause.HUNG), repeats=attempt - 2, attempts=1000, jitter=jitter)
     assert 0.79 * middle <= verdict.pause <= 1.21 * middle
 
@@ -237,16 +237,16 @@ def test_pauses_double_up_to_a_limit_and_are_jittered(attempt: int, jitter: floa
 def test_without_a_hint_the_pause_grows() -> None:
     pauses = [follows(READ, failure(Cause.HUNG), repeats=repeats).pause for repeats in range(4)]
     assert pauses == [pytest.approx(pause) for pause in (0.2, 0.4, 0.8, 1.6)]
-    assert retry.backoff(50) <= 6.0
+    assert backoff(50) <= 6.0
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_only_an_attempt_of_a_read_has_a_limit_of_its_own(kind: Kind) -> None:
     policy = Policy(kind)
-    limits = [retry.attempt_timeout(policy, attempt, None) for attempt in range(1, 6)]
+    limits = [attempt_timeout(policy, attempt, None) for attempt in range(1, 6)]
     assert limits == ([15.0, 30.0, 60.0, 120.0, None] if kind is READ else [None] * 5)
-    assert [retry.attempt_timeout(policy, attempt, 7.0) for attempt in range(1, 6)] == [7.0] * 5
-    assert retry.attempt_timeout(policy._replace(attempts=1), 1, 600.0) == 600.0
+    assert [attempt_timeout(policy, attempt, 7.0) for attempt in range(1, 6)] == [7.0] * 5
+    assert attempt_timeout(policy._replace(attempts=1), 1, 600.0) == 600.0
 
 
 # History
@@ -255,7 +255,7 @@ def test_only_an_attempt_of_a_read_has_a_limit_of_its_own(kind: Kind) -> None:
 def test_a_history_keeps_the_first_failure_that_left_it_open() -> None:
     refused, hung, gone = failure(Cause.QUOTA), failure(Cause.HUNG), failure(Cause.MAY_HAVE_RUN)
     happened = history(refused, hung, gone, kind=GENERATION)
-    assert (happened.attempts, happened.unsure, happened.last) == (3, hung, gone)
+    assert (happened.unsure, happened.last) == (hung, gone)
     for kind in (READ, OTHER):
         assert history(refused, hung, gone, kind=kind).unsure is None
 
@@ -266,7 +266,7 @@ def test_a_history_keeps_the_first_failure_that_left_it_open() -> None:
 @pytest.mark.parametrize("code", FAILURES, ids=lambda code: code.name)
 def test_a_get_that_is_refused_ends_the_wait(code: Code) -> None:
     final = {"NOT_FOUND", "PERMISSION_DENIED", "INVALID_ARGUMENT", "UNIMPLEMENTED", "UNAUTHENTICATED"}
-    assert retry.ends_wait(CALL_ERRORS[code]("no")) == (code.name in final)
+    assert ends_wait(CALL_ERRORS[code]("no")) == (code.name in final)
 
 
 @pytest.mark.parametrize(
@@ -283,4 +283,4 @@ def test_a_get_that_is_refused_ends_the_wait(code: Code) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_an_answer_that_cannot_be_read_ends_the_wait(error: YagrpcError, ends: bool) -> None:
-    assert retry.ends_wait(error) == ends
+    assert ends_wait(error) == ends

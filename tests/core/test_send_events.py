@@ -12,7 +12,8 @@ import pytest
 from yagrpc import _pb, methods
 from yagrpc._core.events import Events, LogEvents, Outcome
 from yagrpc._core.failure.retry import Action, Verdict
-from yagrpc._core.failure.status import RpcStatus, Unreadable
+from yagrpc._core.failure.sizes import Unreadable
+from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Connect, Opened, Send
 from yagrpc._core.quota.gates import Gate
 from yagrpc._core.quota.windows import Gauge
@@ -218,7 +219,9 @@ def leave(ports: Any, a_call: Any, clock: Any) -> Callable[..., Callable[[Any], 
     """Leaves a submit that was sent; gives what takes its outcome, which comes three seconds after it was sent."""
 
     def leave(error: BaseException, **settings: Any) -> Callable[[Any], object]:
-        flow: Any = send_call(a_call(SUBMIT), ports(**settings))
+        call = a_call(SUBMIT)
+        call.watched = True
+        flow: Any = send_call(call, ports(**settings))
         assert isinstance(next(flow), Connect)
         effect = flow.send(True)
         assert isinstance(effect, Send)
@@ -259,7 +262,7 @@ def test_an_operation_that_is_accepted_after_its_timeout_is_reported(
         (Unreadable(9, None, "odd"), ResultError, "does not parse"),
         (_pb.operation_pb2.Operation(), ResultError, "gave no operation id"),
         (ClientClosedError(), ClientClosedError, "closed"),
-        (RuntimeError("an interceptor's"), CallError, "the attempt failed with RuntimeError"),
+        (RuntimeError("an interceptor's"), CallError, "the attempt ended with RuntimeError"),
     ],
     ids=["refused", "unreadable", "no_id", "closed", "raised"],
 )
@@ -291,7 +294,7 @@ def test_a_failure_whose_caller_has_left_is_logged(
 
 
 def test_a_polling_outage_is_logged_once(caplog: pytest.LogCaptureFixture, operation: Any) -> None:
-    log = LogEvents()
+    log = LogEvents(texts=lambda: False)
     log.polled("op", operation("op"))
     with caplog.at_level(logging.WARNING, "yagrpc.operations"):
         for _ in range(3):
@@ -306,7 +309,7 @@ def test_a_polling_outage_is_logged_once(caplog: pytest.LogCaptureFixture, opera
 
 
 def test_a_failure_that_ends_a_wait_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
-    log = LogEvents()
+    log = LogEvents(texts=lambda: False)
     for error in (InvalidArgumentError("no"), ClientClosedError()):
         log.polled("op", error)
     assert caplog.records == []

@@ -17,17 +17,8 @@ from yagrpc import _pb, methods
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.call.policy import Kind
 from yagrpc._core.failure.details import REQUEST_INFO, status_details
-from yagrpc._core.failure.status import (
-    RECEIVE_OPTION,
-    SEND_OPTION,
-    Cause,
-    Failure,
-    RpcStatus,
-    Unreadable,
-    call_error,
-    classify,
-    unreadable,
-)
+from yagrpc._core.failure.sizes import RECEIVE_OPTION, SEND_OPTION, Unreadable, unreadable_error
+from yagrpc._core.failure.status import Cause, Failure, RpcStatus, call_error, classify
 from yagrpc.errors import (
     CALL_ERRORS,
     CallError,
@@ -72,7 +63,8 @@ def mapped(a_call: MakeCall) -> Callable[..., CallError]:
 
     def mapped(status: RpcStatus, operation_id: str = "") -> CallError:
         call = a_call(METHOD, 1.0, operation_id)
-        return call_error(status, call, endpoint=ENDPOINT, attempts=2)
+        call.attempts = 2
+        return call_error(status, call, ENDPOINT)
 
     return mapped
 
@@ -83,7 +75,8 @@ def classified(a_call: MakeCall) -> Callable[..., Failure]:
 
     def classified(status: RpcStatus, kind: Kind = Kind.READ, *, request: Any = None, send_limit: int = -1) -> Failure:
         call = a_call(BY_KIND[kind], request=request)
-        return classify(status, call, endpoint=ENDPOINT, send_limit=send_limit, attempts=2)
+        call.attempts = 2
+        return classify(status, call, endpoint=ENDPOINT, send_limit=send_limit)
 
     return classified
 
@@ -198,17 +191,15 @@ def test_a_request_over_the_limit_of_an_own_channel_is_known_by_its_size(
 
 def test_an_answer_that_cannot_be_read_is_named(a_call: MakeCall) -> None:
     call = a_call(operation_id="op")
-    failure = unreadable(Unreadable(9, 5), call, endpoint=ENDPOINT, attempts=2)
-    large = failure.error
-    assert failure.cause is Cause.UNREADABLE
+    call.attempts = 2
+    large = unreadable_error(Unreadable(9, 5), call, ENDPOINT)
     assert isinstance(large, MessageTooLargeError)
     assert (large.size, large.limit, large.option, large.attempts) == (9, 5, RECEIVE_OPTION, 2)
     assert (large.operation_id, large.client_request_id, large.endpoint) == ("op", "client-id", ENDPOINT)
     assert "the answer of 9 bytes is over the limit of 5" in str(large)
     assert not isinstance(large, ResourceExhaustedError)  # it is no quota, and nobody is to wait for one
-    failure = unreadable(Unreadable(9, None, "odd"), call, endpoint=ENDPOINT, attempts=1)
-    assert (failure.cause, failure.code) == (Cause.UNREADABLE, Code.UNKNOWN)
-    garbled = failure.error
+    garbled = unreadable_error(Unreadable(9, None, "odd"), call, ENDPOINT)
+    assert Failure(Cause.UNREADABLE, garbled).code is Code.UNKNOWN
     assert isinstance(garbled, ResultError)
     assert "does not parse (9 bytes: odd)" in str(garbled)
     assert "client-id" in str(garbled)
@@ -426,6 +417,6 @@ def test_ids_may_be_in_either_metadata() -> None:
 def test_the_ids_of_a_failure_are_kept_in_its_call(a_call: MakeCall) -> None:
     call = a_call()
     status = RpcStatus(Code.INTERNAL, initial=[("x-request-id", "a")], trailing=[("x-server-trace-id", "t")])
-    error = call_error(status, call, endpoint=ENDPOINT, attempts=1)
+    error = call_error(status, call, ENDPOINT)
     assert call.ids == ("client-id", "a", "t")
     assert (error.request_id, error.server_trace_id) == ("a", "t")

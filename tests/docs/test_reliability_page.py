@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from yagrpc._core.call.policy import ATTEMPTS
-from yagrpc._core.failure import retry
-from yagrpc._core.failure.retry import Action
+from yagrpc._core.failure.pauses import FIRST_PAUSE, LONGEST_HINT, LONGEST_PAUSE
+from yagrpc._core.failure.retry import TABLE, Action
 from yagrpc._core.failure.status import Cause
 
 ROOT = Path(__file__).parents[2]
@@ -64,13 +64,13 @@ def test_every_cause_and_what_follows_it_is_on_the_page(tables: Any) -> None:
 
 def test_a_table_follows_the_code(tables: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tables.printed()
-    monkeypatch.setitem(retry.TABLE, Cause.CLOSED, dict.fromkeys(retry.TABLE[Cause.CLOSED], Action.RETRY))
+    monkeypatch.setitem(TABLE, Cause.CLOSED, dict.fromkeys(TABLE[Cause.CLOSED], Action.RETRY))
     assert tables.printed() != before
 
 
 def test_the_figures_in_the_text_are_those_of_the_code() -> None:
     text = " ".join(PAGE.read_text("utf-8").split())
-    assert f"Pauses grow from {retry.FIRST_PAUSE:g} s to {retry.LONGEST_PAUSE:g} s" in text
-    assert f"wins, up to {retry.LONGEST_HINT:g} s" in text
+    assert f"Pauses grow from {FIRST_PAUSE:g} s to {LONGEST_PAUSE:g} s" in text
+    assert f"wins, up to {LONGEST_HINT:g} s" in text
     (attempts,) = set(re.findall(r"\| (\d+), and one with a new token \|", text)) - {"1"}
     assert int(attempts) == ATTEMPTS
