@@ -61,6 +61,7 @@ LAYERS = [
     "_core/auth/",
     "_core/quota/",
     "_core/polling/",
+    "_core/ports.py",
     "_core/send.py",
     "_core/operation/",
     "_core/client.py",

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yagrpc import _pb
-from yagrpc._core.failure.retry import FINAL_GET_FAILURES
+from yagrpc._core.failure.final import FINAL_GET_FAILURES
 from yagrpc._core.polling.pace import Pace
 from yagrpc._core.polling.queues import JITTER
 from yagrpc._core.polling.scheduler import LONGEST_PAUSE, NOT_FOUND_GRACE, REFUSED_PAUSE, Scheduler
