@@ -347,15 +347,20 @@ class AsyncTransport:
         """What an error of gRPC's use stands for: a channel that its host, or this client, has closed; or itself."""
         if not isinstance(effect, (Send, Connect)):
             return error
+        if not self._is_closed(effect.call.method):
+            return error
+        closed = ClientClosedError(effect.call.operation_id)
+        closed.__cause__ = error
+        return closed
+
+    def _is_closed(self, method: AnyMethod) -> bool:
+        """Whether a method's channel is closed, by its host or by us."""
+        if self._closed:
+            return True
         try:
-            self._channel(effect.call.method).get_state()
+            return self._channel(method).get_state() is grpc.ChannelConnectivity.SHUTDOWN
         except grpc.aio.UsageError:
-            closed = ClientClosedError(effect.call.operation_id)
-            closed.__cause__ = error
-            return closed
-        except ClientClosedError as closed:
-            return closed
-        return error
+            return True
 
 
 class Responses:
