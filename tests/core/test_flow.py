@@ -1,4 +1,7 @@
-"""Flows and their two drivers: who may yield, what a driver does with an outcome, and what ends it."""
+"""Flows and their two drivers: who may yield, what a driver does with an outcome, and what ends it.
+
+`test_drivers` has what takes a real server: every effect in every flow, and what closing does to each.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,18 @@ import pytest
 import yagrpc
 from yagrpc import _core, methods
 from yagrpc._aio.transport import AsyncTransport
-from yagrpc._core import flow as flows
+from yagrpc._core.call.call import Call
+from yagrpc._core.call.policy import policy_of
 from yagrpc._core.client import ClientCore
-from yagrpc._core.flow import Call, Flow, block, ready, send, sleep
+from yagrpc._core.flow import Flow, block, connect, send, sleep
+from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.runtime import RUNTIME
+from yagrpc._grpc.status import MULTICALLABLES
 from yagrpc._sync.transport import Transport
 from yagrpc.errors import ClientClosedError
 
 CORE = Path(str(_core.__file__)).parent
-HELPERS = {"send", "ready", "sleep", "wait", "perform", "block", "share"}
+HELPERS = {"send", "connect", "sleep", "wait", "block", "share"}
 
 
 # Who may yield
@@ -44,22 +51,22 @@ def own_yields(function: ast.AST) -> int:
 
 def test_only_the_helpers_of_flow_yield() -> None:
     yielding = {}
-    for path in sorted(CORE.glob("*.py")):
+    for path in sorted(CORE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and own_yields(node):
-                yielding[f"{path.stem}.{node.name}"] = own_yields(node)
+                yielding[f"{path.relative_to(CORE).with_suffix('').as_posix()}.{node.name}"] = own_yields(node)
     assert yielding == {f"flow.{name}": 1 for name in HELPERS}
 
 
 def test_every_kind_of_method_has_its_callable() -> None:
-    assert {kind.__name__: name for kind, name in flows.MULTICALLABLES.items()} == {
+    assert {kind.__name__: name for kind, name in MULTICALLABLES.items()} == {
         "UnaryMethod": "unary_unary",
         "OperationMethod": "unary_unary",
         "StreamMethod": "unary_stream",
         "ClientStreamMethod": "stream_unary",
         "BidiStreamMethod": "stream_stream",
     }
-    for name in flows.MULTICALLABLES.values():
+    for name in MULTICALLABLES.values():
         assert hasattr(grpc.Channel, name)
         assert hasattr(grpc.aio.Channel, name)
 
@@ -141,6 +148,7 @@ class Host:
 
 def _core_of_a_client() -> ClientCore:
     return ClientCore(
+        RUNTIME,
         folder_id="b1g",
         credentials=yagrpc.NoCredentials(),
         model="yandexgpt",
@@ -165,7 +173,9 @@ class Shell:
         channel: Any = self.host
         core = _core_of_a_client()
         self.transport: Any = (
-            AsyncTransport(core, channel, None, ()) if self.asynchronous else Transport(core, channel, None, ())
+            AsyncTransport(core, ChannelOptions(()), channel, None, ())
+            if self.asynchronous
+            else Transport(core, ChannelOptions(()), channel, None, ())
         )
 
     def answers(self, answer: Callable[[], Any]) -> None:
@@ -173,7 +183,7 @@ class Shell:
         self._answer = answer
 
     def run(self, flow: Flow[Any]) -> Any:
-        """Carry a flow out."""
+        """Run a flow, and give what it returns."""
         return self._wait(self.transport.run(flow))
 
     def close(self) -> None:
@@ -200,7 +210,8 @@ def shell(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def call() -> Call[Any, Any]:
     """A call."""
-    return Call(methods.TokenizerService.Tokenize, "request", 60.0, (("key", "value"),), "client-id")
+    method = methods.TokenizerService.Tokenize
+    return Call(method, policy_of(method), "request", 60.0, (("key", "value"),), "client-id")
 
 
 class Seen:
@@ -227,7 +238,7 @@ class Seen:
 
 
 def test_a_driver_performs_effects_in_turn(shell: Any, call: Call[Any, Any]) -> None:
-    seen = Seen([ready(call, 5.0), send(call, 4.0), sleep(0.0), send(call, None)])
+    seen = Seen([connect(call, 5.0), send(call, 4.0, ()), sleep(0.0), send(call, None, ())])
     assert shell.run(seen()) == [True, "answer", None, "answer"]
     path = "/yandex.cloud.ai.foundation_models.v1.TokenizerService/Tokenize"
     assert shell.host.calls == [(path, "request", 4.0), (path, "request", None)]
@@ -244,7 +255,7 @@ def test_what_an_effect_raises_is_raised_in_the_flow(shell: Any, call: Call[Any,
         raise error
 
     shell.answers(failing)
-    seen = Seen([send(call, None), sleep(0.0)])
+    seen = Seen([send(call, None, ()), sleep(0.0)])
     with pytest.raises(type(error)) as caught:
         shell.run(seen())
     assert caught.value is error
@@ -257,18 +268,20 @@ def test_a_flow_may_go_on_after_a_failure(shell: Any, call: Call[Any, Any]) -> N
         raise RuntimeError("no")
 
     shell.answers(failing)
-    outcomes = shell.run(Seen([send(call, None), sleep(0.0), send(call, None)], go_on=True)())
+    outcomes = shell.run(Seen([send(call, None, ()), sleep(0.0), send(call, None, ())], go_on=True)())
     assert [type(outcome) for outcome in outcomes] == [RuntimeError, type(None), RuntimeError]
 
 
-def test_a_channel_that_its_host_closed_is_told(shell: Any, call: Call[Any, Any]) -> None:
-    def closed() -> None:
-        raise grpc.aio.UsageError("closed") if shell.asynchronous else ValueError("closed")
+def test_an_error_of_an_open_channel_is_raised_as_it_is(shell: Any, call: Call[Any, Any]) -> None:
+    error = grpc.aio.UsageError("closed") if shell.asynchronous else ValueError("closed")
 
-    shell.answers(closed)
-    with pytest.raises(ClientClosedError) as caught:
-        shell.run(Seen([send(call, None)])())
-    assert isinstance(caught.value.__cause__, (ValueError, grpc.aio.UsageError))
+    def failing() -> None:
+        raise error
+
+    shell.answers(failing)
+    with pytest.raises(type(error)) as caught:
+        shell.run(Seen([send(call, None, ())])())
+    assert caught.value is error
 
 
 def test_what_a_function_that_blocks_raises_is_raised_as_it_is(shell: Any) -> None:
@@ -288,13 +301,13 @@ def test_what_ends_a_generator_is_no_answer(shell: Any, call: Call[Any, Any]) ->
 
     shell.answers(stopping)
     with pytest.raises(RuntimeError):
-        shell.run(Seen([send(call, None)])())
+        shell.run(Seen([send(call, None, ())])())
 
 
 def test_nothing_is_done_after_closing(shell: Any, call: Call[Any, Any]) -> None:
     shell.close()
     shell.close()
-    for effect in (send(call, None), ready(call, None)):
+    for effect in (send(call, None, ()), connect(call, None)):
         seen = Seen([effect])
         with pytest.raises(ClientClosedError):
             shell.run(seen())
@@ -325,7 +338,7 @@ def test_closing_ends_the_sleep_of_the_blocking_driver() -> None:
 
 
 async def test_closing_ends_the_sleep_of_the_asyncio_driver() -> None:
-    transport = AsyncTransport(_core_of_a_client(), None, None, ())
+    transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), None, None, ())
     begun = asyncio.Event()
 
     def announced() -> Flow[None]:
@@ -354,7 +367,7 @@ async def cancelled_when(shell: Any, begun: asyncio.Event, flow: Flow[Any]) -> a
 
 
 async def test_cancelling_ends_a_sleep_of_the_asyncio_driver() -> None:
-    transport = AsyncTransport(_core_of_a_client(), None, None, ())
+    transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), None, None, ())
     begun, seen = asyncio.Event(), Seen([sleep(3600.0)])
 
     def announced() -> Flow[Any]:
@@ -380,8 +393,8 @@ async def test_cancelling_reaches_the_rpc_that_is_awaited(call: Call[Any, Any]) 
             raise
 
     channel: Any = Host(endless, asynchronous=True)
-    transport = AsyncTransport(_core_of_a_client(), channel, None, ())
-    seen = Seen([send(call, None)])
+    transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), channel, None, ())
+    seen = Seen([send(call, None, ())])
     task = await cancelled_when(transport, begun, seen())
     assert task.cancelled()
     assert ended == [True]
@@ -391,8 +404,8 @@ async def test_cancelling_reaches_the_rpc_that_is_awaited(call: Call[Any, Any]) 
 
 async def test_a_flow_that_goes_on_after_cancelling_is_carried_on(call: Call[Any, Any]) -> None:
     channel: Any = Host(lambda: "answer", asynchronous=True)
-    transport = AsyncTransport(_core_of_a_client(), channel, None, ())
-    begun, seen = asyncio.Event(), Seen([sleep(3600.0), send(call, None)], go_on=True)
+    transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), channel, None, ())
+    begun, seen = asyncio.Event(), Seen([sleep(3600.0), send(call, None, ())], go_on=True)
 
     def announced() -> Flow[Any]:
         begun.set()

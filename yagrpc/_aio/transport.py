@@ -347,16 +347,20 @@ class AsyncTransport:
         """What an error of gRPC's use stands for: a channel that its host, or this client, has closed; or itself."""
         if not isinstance(effect, (Send, Connect)):
             return error
-        if not self._closed:
-            try:
-                state = self._channel(effect.call.method).get_state()
-            except grpc.aio.UsageError:  # as older versions of gRPC say it
-                state = grpc.ChannelConnectivity.SHUTDOWN
-            if state is not grpc.ChannelConnectivity.SHUTDOWN:
-                return error
+        if not self._is_closed(effect.call.method):
+            return error
         closed = ClientClosedError(effect.call.operation_id)
         closed.__cause__ = error
         return closed
+
+    def _is_closed(self, method: AnyMethod) -> bool:
+        """Whether a method's channel is closed, by its host or by us."""
+        if self._closed:
+            return True
+        try:
+            return self._channel(method).get_state() is grpc.ChannelConnectivity.SHUTDOWN
+        except grpc.aio.UsageError:
+            return True
 
 
 class Responses:
