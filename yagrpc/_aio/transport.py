@@ -163,7 +163,7 @@ class AsyncTransport:
         call = effect.call
         timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
         rpc = self._callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
-        call.started(rpc.cancel)
+        call.started(rpc)
         return rpc
 
     async def _submit(self, rpc: Any, effect: Send, late: Callable[[Any], object]) -> Any:

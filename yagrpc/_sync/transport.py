@@ -234,7 +234,7 @@ class Transport:
         sender: Any = self._callable(call.method)
         with InterruptsHeld():
             rpc = sender.future(call.request, timeout=timeout, metadata=effect.metadata)
-            call.started(rpc.cancel)
+            call.started(rpc)
         return rpc
 
     def _outcome(self, rpc: Any, call: Call[Any, Any]) -> Any:
@@ -273,7 +273,7 @@ class Transport:
         call = effect.call
         with InterruptsHeld():
             rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(rpc.cancel)
+            call.started(rpc)
         responses = Responses(self, rpc)
         first = next(rpc, END)
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata())

@@ -44,7 +44,7 @@ class Call(Generic[RequestT, ResponseT]):
     """
 
     __slots__ = (
-        "_cancel_rpc", "attempts", "cancelled", "client_request_id", "held", "ids", "metadata", "method", "needs_token",
+        "_rpc", "attempts", "cancelled", "client_request_id", "held", "ids", "metadata", "method", "needs_token",
         "operation_id", "policy", "request", "resubmit", "timeout", "wants_ids", "watched",
     )  # fmt: skip
 
@@ -77,19 +77,20 @@ class Call(Generic[RequestT, ResponseT]):
         self.ids = RequestIds(client_request_id)
         self.cancelled = False
         self.held: Callable[[], object] | None = None
-        self._cancel_rpc: Callable[[], object] | None = None
+        self._rpc: object = None
 
-    def started(self, cancel: Callable[[], object]) -> None:
-        """Keep what cancels the attempt that gRPC works on; the call may have been cancelled by another thread."""
-        self._cancel_rpc = cancel
+    def started(self, rpc: object) -> None:
+        """Keep the attempt that gRPC works on; the call may have been cancelled by another thread meanwhile."""
+        self._rpc = rpc
         if self.cancelled:
-            cancel()
+            self.cancel()
 
     def cancel(self) -> None:
         """End the attempt that is under way, and those that would follow."""
         self.cancelled = True
-        if self._cancel_rpc is not None:
-            self._cancel_rpc()
+        cancel = getattr(self._rpc, "cancel", None)  # an interceptor may give an iterator that has none
+        if cancel is not None:
+            cancel()
         self.release()
 
     def release(self) -> None:
