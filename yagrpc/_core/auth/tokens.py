@@ -115,7 +115,7 @@ class Tokens:
             if now >= held.due and self._recent(PAUSE) is None:
                 try:
                     yield from share(_KEY, lambda: self._obtain(held), wait=False)
-                except RuntimeError as error:  # no thread is to be had for it; the old token will do
+                except RuntimeError as error:  # there is no thread for it; the old token still works
                     self._failure = self._clock(), UnavailableError(f"no new IAM token: {error}")
                     log.warning("the renewal of an IAM token could not be started: %s", error)
             return held.authorization
