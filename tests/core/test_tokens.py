@@ -68,6 +68,7 @@ class Client:
         self.refusals = 0
         self.begun: list[Flow[Any]] = []
         self.late = False
+        self.unable = False
         tokens = Tokens(
             credentials,
             exchange=lambda identity: self._exchanged(),
@@ -123,6 +124,8 @@ class Client:
         if isinstance(effect, Sleep):
             return self.time.pass_(effect.seconds)
         assert isinstance(effect, Share)
+        if not effect.wait and self.unable:
+            raise RuntimeError("can't start new thread")
         if not effect.wait:
             return self.begun.append(effect.make())
         if self.late:
@@ -243,6 +246,20 @@ def test_a_failing_renewal_is_not_begun_by_every_call() -> None:
     client.time.pass_(PAUSE)
     client.authorization()
     assert len(client.begun) == 1
+
+
+def test_a_renewal_that_cannot_be_started_keeps_the_old_token(caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(Source())
+    client.authorization()
+    client.time.pass_(HOUR)
+    client.unable = True
+    assert [client.authorization() for _ in range(3)] == ["Bearer t1.1"] * 3
+    assert caplog.text.count("could not be started: can't start new thread") == 1
+    client.unable = False
+    client.time.pass_(PAUSE)
+    assert client.authorization() == "Bearer t1.1"
+    client.finish()
+    assert client.authorization() == "Bearer t1.2"
 
 
 def test_a_blip_is_ridden_out() -> None:

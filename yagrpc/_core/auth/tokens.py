@@ -113,7 +113,11 @@ class Tokens:
         held, now = self.held, self._wall()
         if held is not None and held.since <= now < held.safe:
             if now >= held.due and self._recent(PAUSE) is None:
-                yield from share(_KEY, lambda: self._obtain(held), wait=False)
+                try:
+                    yield from share(_KEY, lambda: self._obtain(held), wait=False)
+                except RuntimeError as error:  # there is no thread for it; the old token still works
+                    self._failure = self._clock(), UnavailableError(f"no new IAM token: {error}")
+                    log.warning("the renewal of an IAM token could not be started: %s", error)
             return held.authorization
         failure = yield from self._obtained(call, held, deadline)
         held = self.held
