@@ -196,13 +196,13 @@ def send_part(stream: Stream, body: bytes) -> None:
     """Send a part of the message, and the status OK."""
     stream.headers(*IDS)
     stream.data(b"\0" + (len(body) + 5).to_bytes(4, "big") + body)
-    stream.trailers(OK)
+    stream.trailers(OK, DATE)
 
 
 def send_nothing(stream: Stream, body: bytes) -> None:
     """Send the status OK without a message."""
     stream.headers(*IDS)
-    stream.trailers(OK)
+    stream.trailers(OK, DATE)
 
 
 def omit_trailers(stream: Stream, body: bytes) -> None:
