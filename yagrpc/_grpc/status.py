@@ -46,7 +46,7 @@ ALSO_MADE: Final = frozenset(
 """Refusals that gRPC makes as well: of streams that were reset (HTTP/2 errors 11 and 12), of a gateway's answer
 without a gRPC status (HTTP 401, 403, 404), and of metadata or messages over a limit."""
 
-_SIZE: Final = re.compile(r"metadata size exceeds|larger than max")
+_SIZE: Final = re.compile(r"metadata size exceeds|larger than max|ardinality violation")
 """Wordings of a size over a limit, of metadata or of a message: the trailers that came before the limit are there."""
 
 
