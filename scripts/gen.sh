@@ -26,7 +26,7 @@ venv=.venv-gen
 if ! cmp -s "$requirements" "$venv/requirements.txt"; then
     rm -rf "$venv"
     "${PYTHON:-python3}" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --requirement "$requirements"
     cp "$requirements" "$venv/requirements.txt"
 fi
 

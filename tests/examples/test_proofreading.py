@@ -280,7 +280,8 @@ def test_a_caller_without_a_deadline_gets_yagrpcs_default(proofreader: Proofread
     assert "малоко" in call.result(SOON).text
     timeout = proofreader.timeouts[paths.COMPLETION_ASYNC]
     assert timeout is not None
-    assert 50 < timeout <= 60
+    # The default of 60 s; the service sees 10 s more, in which an answer that comes late is still received.
+    assert 60 < timeout <= 70
 
 
 def test_the_operation_is_cancelled_when_the_caller_leaves(
