@@ -25,6 +25,7 @@ from yagrpc.errors import (
     CallError,
     ClientClosedError,
     Code,
+    DeadlineExceededError,
     QuotaWaitError,
     ResultError,
     SubmitTimeoutError,
@@ -124,24 +125,29 @@ class _Attempts:
         if self._route.gate is not None:
             self.admission = call.held = Admission(self._route.gate, ports.clock, ports.events)
         connects = call.policy.kind is not Kind.READ
-        while True:
-            if self.admission is not None:
-                yield from self._admit(self.admission)
-            if connects:
-                yield from self._connect()
-            answer = yield from self._send()
-            if not isinstance(answer, Failure):
-                return answer
-            verdict = self._decide(answer)
-            if verdict.action is Action.RETRY:
-                history.repeats += 1
-                yield from sleep(verdict.pause)
-            elif verdict.action is Action.RENEW:
-                yield from self._renew(answer)
-            elif verdict.action is not Action.REQUEUE:
-                self._fail(answer.error, verdict)
-            # What could not be reached is sent again once it is connected.
-            connects = call.policy.kind is not Kind.READ or answer.code is Code.UNAVAILABLE
+        try:
+            while True:
+                if self.admission is not None:
+                    yield from self._admit(self.admission)
+                if connects:
+                    yield from self._connect()
+                answer = yield from self._send()
+                if not isinstance(answer, Failure):
+                    return answer
+                verdict = self._decide(answer)
+                if verdict.action is Action.RETRY:
+                    history.repeats += 1
+                    yield from sleep(verdict.pause)
+                elif verdict.action is Action.RENEW:
+                    yield from self._renew(answer)
+                elif verdict.action is not Action.REQUEUE:
+                    self._fail(answer.error, verdict)
+                # What could not be reached is sent again once it is connected.
+                connects = call.policy.kind is not Kind.READ or answer.code is Code.UNAVAILABLE
+        except ClientClosedError as closed:
+            if history.unsure is not None:
+                self._fail(closed, self._final())
+            raise
 
     def _renew(self, failure: Failure) -> Flow[None]:
         """Get another credential than the one that was refused."""
@@ -170,30 +176,21 @@ class _Attempts:
         connected = yield from connect(self.call, self.deadline.left())
         if connected:
             return
-        sent = "started" if self.history.attempts else "sent"
-        error = UnavailableError(
-            f"no connection within {self.deadline.seconds:g} s, nothing was {sent}",
-            method=self.call.method.path,
-            endpoint=self._route.endpoint,
-            client_request_id=self.call.client_request_id,
-            attempts=self.history.attempts,
-            operation_id=self.call.operation_id,
-        )
-        last = self.history.last
-        error.__cause__ = None if last is None else last.error
-        self._fail(error, self._final())
+        self._fail_unsent(UnavailableError, f"no connection within {self.deadline.seconds:g} s")
 
     def _send(self) -> Flow[Any]:
         """Send the request once; gives the response, or a `Failure`."""
         call, ports, history = self.call, self.ports, self.history
         if call.cancelled:
             raise ClientClosedError
-        late = None
+        reporter = None
         if call.policy.kind is Kind.GENERATION:
+            if self.deadline.left() == 0.0:
+                self._fail_unsent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
             if history.attempts == 0:
                 ports.events.submitting(call)
             if isinstance(call.method, OperationMethod):
-                late = self._late
+                reporter = self
         history.attempts += 1
         watched = ports.events.wants_attempts
         started = ports.clock() if watched else 0.0
@@ -202,15 +199,15 @@ class _Attempts:
             ports.events.sending(call, history.attempts, self._route.endpoint, timeout)
         if self.admission is not None:
             self.admission.sent()
-        response = yield from send(call, timeout, self._metadata(), late)
+        response = yield from send(call, timeout, self._metadata(), reporter)
         outcome = self._outcome(response)
         if not isinstance(outcome, Failure):
             if self.admission is not None:
                 self.admission.answered()
             if watched:
                 self._report(outcome.first if type(outcome) is Opened else outcome, ports.clock() - started)
-            if late is not None:
-                self._accepted(outcome)
+            if reporter is not None and not outcome.id:
+                raise no_result(_NO_ID, call)
         return outcome
 
     def _metadata(self) -> Metadata:
@@ -266,6 +263,21 @@ class _Attempts:
             raise ClientClosedError(self.call.operation_id) from error
         raise error
 
+    def _fail_unsent(self, kind: type[CallError], reason: str) -> NoReturn:
+        """Raise the error of a call that is not sent, or not again."""
+        sent = "started" if self.history.attempts else "sent"
+        error = kind(
+            f"{reason}, nothing was {sent}",
+            method=self.call.method.path,
+            endpoint=self._route.endpoint,
+            client_request_id=self.call.client_request_id,
+            attempts=self.history.attempts,
+            operation_id=self.call.operation_id,
+        )
+        last = self.history.last
+        error.__cause__ = None if last is None else last.error
+        self._fail(error, self._final())
+
     def _report(
         self, answer: Any, seconds: float, failure: Failure | None = None, verdict: Verdict | None = None
     ) -> None:
@@ -273,26 +285,30 @@ class _Attempts:
         outcome = Outcome(self.history.attempts, self._route.endpoint, seconds, answer, error)
         self.ports.events.attempt(self.call, outcome, verdict)
 
-    def _accepted(self, operation: Any) -> None:
-        """Report an operation that the service accepted: from here on its id can be found again.
+    # How a submit ended, whether its caller waits or has left: see `flow.Reporter`
 
-        Raises:
-            ResultError: The service gave no id.
-        """
-        if not operation.id:
-            raise no_result("the service accepted the request and gave no operation id", self.call)
-        self.ports.events.accepted(self.call, operation)
-
-    def _late(self, response: Any) -> None:
-        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it."""
-        outcome = self._outcome(response)
-        error = outcome.error if isinstance(outcome, Failure) else None
-        if error is None and outcome.id:
+    def ended(self, outcome: Any) -> None:
+        """Report the operation that the service accepted: from here on its id can be found again."""
+        if not isinstance(outcome, (RpcStatus, Unreadable, BaseException)) and outcome.id:
             self.ports.events.accepted(self.call, outcome)
+
+    def left(self, outcome: Any) -> None:
+        """Report a failure that nobody else hears of: an operation may run whose id is not known."""
+        if isinstance(outcome, BaseException):
+            outcome = RpcStatus(Code.UNKNOWN, f"{type(outcome).__name__}: {outcome}", error=outcome)
+        found = self._outcome(outcome)
+        if isinstance(found, Failure):
+            ran = found.cause is Cause.UNREADABLE
+            error, action = found.error, Action.AMBIGUOUS if ran else retry.TABLE[found.cause][self.call.policy.kind]
+        elif not found.id:
+            error, action = no_result(_NO_ID, self.call), Action.AMBIGUOUS
+        else:
             return
         report = Outcome(self.history.attempts, self._route.endpoint, 0.0, None, error, late=True)
-        self.ports.events.attempt(self.call, report, None)
+        self.ports.events.attempt(self.call, report, Verdict(action))
 
+
+_NO_ID: Final = "the service accepted the request and gave no operation id"
 
 _NOWHERE: Final = Route("")
 
