@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from yagrpc._aio.client import AsyncClient as AsyncClient
     from yagrpc._aio.operation import AsyncOperation as AsyncOperation
     from yagrpc._aio.stream import AsyncStream as AsyncStream
+    from yagrpc._core.call.call import Call as Call
     from yagrpc._core.call.parameters import CallParameters as CallParameters
     from yagrpc._core.call.parameters import CompletionParameters as CompletionParameters
     from yagrpc._core.call.parameters import ModelParameters as ModelParameters
+    from yagrpc._core.events import Events as Events
+    from yagrpc._core.events import Outcome as Outcome
+    from yagrpc._core.failure.retry import Action as Action
+    from yagrpc._core.failure.retry import Verdict as Verdict
     from yagrpc._core.operation.view import OperationStatus as OperationStatus
     from yagrpc._core.quota.gates import Limit as Limit
     from yagrpc._core.quota.gates import Limits as Limits
@@ -108,9 +113,14 @@ _HOMES: Final = {
     "Limit": "_core.quota.gates",
     "Limits": "_core.quota.gates",
     "OperationStatus": "_core.operation.view",
+    "Call": "_core.call.call",
     "CallParameters": "_core.call.parameters",
     "CompletionParameters": "_core.call.parameters",
     "ModelParameters": "_core.call.parameters",
+    "Action": "_core.failure.retry",
+    "Events": "_core.events",
+    "Outcome": "_core.events",
+    "Verdict": "_core.failure.retry",
     "Client": "_sync.client",
     "Operation": "_sync.operation",
     "Stream": "_sync.stream",
