@@ -33,7 +33,7 @@ from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
-from yagrpc._sync.background import Sharing, in_thread
+from yagrpc._sync.background import Sharing, in_thread, next_item, outcome_in_thread
 from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import BidiStreamMethod, StreamMethod
 
@@ -275,17 +275,29 @@ class Transport:
 
     def _connect(self, effect: Connect) -> bool:
         channel = self._channel(effect.call.method)
-        deadline = math.inf if effect.timeout is None else time.monotonic() + effect.timeout
         watched = _watched(channel)
         if watched is None:
             return _connected_by_thread(channel, effect.timeout)
+        if watched.check_connectivity_state(True) == _READY_STATE:
+            return True
+        deadline = math.inf if effect.timeout is None else time.monotonic() + effect.timeout
+        left = threading.Event()
+        if threading.current_thread() is not threading.main_thread():
+            return self._watch(watched, deadline, left)
+        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
+            return bool(outcome_in_thread(lambda: self._watch(watched, deadline, left), "yagrpc-connect"))
+        finally:
+            left.set()
+
+    def _watch(self, watched: Any, deadline: float, left: threading.Event) -> bool:
+        """Watch a channel until it is connected; gives whether it is, by the deadline or until its caller has left."""
         while (state := watched.check_connectivity_state(True)) != _READY_STATE:
             if self._closing.is_set():
                 raise ClientClosedError
-            left = deadline - time.monotonic()
-            if left <= 0:
+            seconds = deadline - time.monotonic()
+            if seconds <= 0 or left.is_set():
                 return False
-            watched.watch_connectivity_state(state, time.time() + min(left, _CHECK))
+            watched.watch_connectivity_state(state, time.time() + min(seconds, _CHECK))
         return True
 
     # Channels
@@ -394,10 +406,10 @@ class _Submit:
 
     def _wait(self, timeout: float | None) -> Any:
         try:
-            return self._outcomes.get(timeout=timeout)
+            return next_item(self._outcomes, timeout)
         except queue.Empty:
             if self._answered:  # in time; what the user does with its id takes longer
-                return self._outcomes.get()
+                return next_item(self._outcomes, None)
             self._leave()
             return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
@@ -467,7 +479,7 @@ def _wait(effect: Wait) -> None:
     try:
         if not effect.waiter.woken:
             with contextlib.suppress(queue.Empty):
-                woken.get(timeout=effect.seconds)
+                next_item(woken, effect.seconds)
     finally:
         effect.waiter.wake = None
 
