@@ -168,7 +168,10 @@ class Driver:
             self.sent.append(effect)
             outcome = next(self._sends, _NO_MORE)
             assert outcome is not _NO_MORE, "the flow sent more than the script holds"
-            return _raised(outcome(effect) if callable(outcome) else outcome)
+            outcome = outcome(effect) if callable(outcome) else outcome
+            if effect.reporter is not None:  # as the shells do, before the caller gets it
+                effect.reporter.ended(outcome)
+            return _raised(outcome)
         if isinstance(effect, Connect):
             self._ask("connect", effect.timeout)
             return _raised(next(self._connected, True))

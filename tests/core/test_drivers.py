@@ -270,15 +270,26 @@ def woken_by_a_thread() -> Flow[bool]:
     return waiter.woken
 
 
-def sent_late(outcomes: list[Any]) -> Flow[Any]:
-    """Submit, with somebody who takes the answer where the caller has left."""
-    return send(call_of(SUBMIT), LONG, (), outcomes.append)
+class Reports:
+    """Keeps what a driver reports of a submit."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Any] = []
+        self.seen = threading.Event()
+
+    def ended(self, outcome: Any) -> None:
+        """The attempt has ended."""
+        self.outcomes.append(outcome)
+        self.seen.set()
+
+    def left(self, outcome: Any) -> None:
+        """Nobody gets the outcome."""
 
 
 EFFECTS: dict[str, Callable[[], Flow[Any]]] = {
     "send": lambda: send(call_of(), LONG, ()),
     "stream": lambda: send(call_of(STREAM), LONG, ()),
-    "submit": lambda: sent_late([]),
+    "submit": lambda: send(call_of(SUBMIT), LONG, (), Reports()),
     "connect": lambda: connect(call_of(), LONG),
     "sleep": lambda: sleep(0.001),
     "wait": woken_by_a_thread,
@@ -360,23 +371,17 @@ def test_a_failed_send_is_a_value(shell_of: Make, service: Service) -> None:
 
 
 def test_a_submit_that_its_caller_leaves_is_completed(shell_of: Make, service: Service) -> None:
-    shell, outcomes = shell_of(core_of(service.address)), []
-    seen = threading.Event()
-
-    def late(outcome: Any) -> None:
-        outcomes.append(outcome)
-        seen.set()
-
+    shell = shell_of(core_of(service.address))
     service.holding = True
     for begin in (shell.run, lambda flow: shell.start(flow).result(LONG)):
-        outcome = begin(send(call_of(SUBMIT), 0.05, (), late))
+        reports = Reports()
+        outcome = begin(send(call_of(SUBMIT), 0.05, (), reports))
         assert isinstance(outcome, RpcStatus)
         assert outcome.code is Code.DEADLINE_EXCEEDED
         service.released.set()
-        assert seen.wait(LONG)
-        assert outcomes.pop().id == "d7q"
+        assert reports.seen.wait(LONG)
+        assert [each.id for each in reports.outcomes] == ["d7q"]
         service.released.clear()
-        seen.clear()
 
 
 # Closing

@@ -313,17 +313,17 @@ def test_a_submit_without_a_timeout_has_none_anywhere(run: Any, drive: Any, a_ca
     assert drive.figures("connect") == drive.figures("send") == [None, None]
 
 
-def test_a_submit_with_no_time_asks_once_whether_it_is_connected(
-    run: Any, drive: Any, a_call: Any, accepted: Any
-) -> None:
-    assert run(a_call(SUBMIT, timeout=0), [accepted]) is accepted
-    assert drive.asked == [("connect", 0.0), ("send", 0.0)]
+def test_a_submit_with_no_time_is_not_sent(run: Any, drive: Any, a_call: Any) -> None:
+    with pytest.raises(DeadlineExceededError, match="the timeout of 0 s is over, nothing was sent") as caught:
+        run(a_call(SUBMIT, timeout=0), [])
+    assert caught.value.attempts == 0
+    assert drive.asked == [("connect", 0.0)]
 
 
-def test_a_submit_whose_connection_took_all_the_time_is_sent_without_any(run: Any, drive: Any, a_call: Any) -> None:
-    with pytest.raises(AmbiguousSubmitError):
-        run(a_call(SUBMIT, timeout=5.0), [unproved(Code.DEADLINE_EXCEEDED)], connecting=6.0)
-    assert drive.asked == [("connect", 5.0), ("send", 0.0)]
+def test_a_submit_whose_connection_took_all_the_time_is_not_sent(run: Any, drive: Any, a_call: Any) -> None:
+    with pytest.raises(DeadlineExceededError, match="the timeout of 5 s is over, nothing was sent"):
+        run(a_call(SUBMIT, timeout=5.0), [], connecting=6.0)
+    assert drive.asked == [("connect", 5.0)]
 
 
 def test_a_submit_does_not_sleep_past_its_deadline(run: Any, drive: Any, a_call: Any) -> None:
@@ -642,7 +642,7 @@ def test_only_a_submit_is_completed_without_its_caller(run: Any, drive: Any, a_c
     run(a_call(SUBMIT), [accepted])
     for method in (COMPLETE, OTHER, methods.TokenizerService.Tokenize):
         run(a_call(method), ["answer"])
-    assert [effect.late is not None for effect in drive.sent] == [True, False, False, False]
+    assert [effect.reporter is not None for effect in drive.sent] == [True, False, False, False]
 
 
 def test_the_endpoint_is_found_once(drive: Any, ports: Any, a_call: Any) -> None:

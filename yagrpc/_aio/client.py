@@ -215,8 +215,10 @@ class AsyncClient(Methods):
 
         Operations go on; whoever waits for one gets a `ClientClosedError` with its id.
         """
-        await self._poller.close()
-        await self._transport.close()
+        try:
+            await self._poller.close()
+        finally:
+            await self._transport.close()
 
     def __del__(self) -> None:
         # As an open file does; nothing can be awaited here, so the channels stay open.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
@@ -23,16 +23,18 @@ from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.call.requests import request_error
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
-from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
+from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Reporter, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
-from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
+from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
 from yagrpc.errors import ClientClosedError, Code, ConfigError
 from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
+
+_LOOP_ENDED: Final = RpcStatus(Code.CANCELLED, "the event loop ended")
 
 
 class AsyncTransport:
@@ -68,12 +70,13 @@ class AsyncTransport:
         self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closed = False
         self._waiting: set[asyncio.Future[Any]] = set()
-        self._left: set[asyncio.Task[Any]] = set()
+        self._submits: dict[asyncio.Task[Any], tuple[Call[Any, Any], Reporter]] = {}
         self._sharing = AsyncSharing(self.run)
         self._refusal: ConfigError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.moves = 0
         """How often it has come into another event loop."""
+        complete_at_exit(self)
 
     def enter_loop(self) -> None:
         """Take note of the event loop that runs: connections of one that no longer runs are of no use in another.
@@ -87,6 +90,7 @@ class AsyncTransport:
         if self._loop is not None:
             if self._loop.is_running():
                 raise ConfigError("this AsyncClient is in use in another event loop that runs: make one for each loop")
+            self.process_ends()
             self._abandon()
             self.moves += 1
         self._loop = loop
@@ -112,8 +116,8 @@ class AsyncTransport:
                     if type(effect) is Send:  # here, not one coroutine further: it is what every call does
                         call = effect.call
                         rpc: Any = self._start(effect)
-                        if effect.late is not None:
-                            outcome = await self._submit(rpc, effect, effect.late)
+                        if effect.reporter is not None:
+                            outcome = await self._submit(rpc, effect, effect.reporter)
                         elif not call.wants_ids or isinstance(call.method, ClientStreamMethod):
                             outcome = await rpc
                         elif isinstance(call.method, (StreamMethod, BidiStreamMethod)):
@@ -140,64 +144,86 @@ class AsyncTransport:
     async def close(self) -> None:
         """End all calls and waits, and close the channels that were opened here.
 
-        Submits whose callers have left get a moment to complete.
+        Submits get a moment to complete, whether their callers wait or have left.
         """
         self._closed = True
         self._core.gates.close()
         for waiting in self._waiting:
             _set(waiting)
         await self._sharing.close()
-        left = [task for task in self._left if task.get_loop() is asyncio.get_running_loop()]
-        if left:
-            await asyncio.wait(left, timeout=CLOSE_GRACE)
-        opened, self._opened = self._opened, []
-        self._channels.clear()
-        self._callables.clear()
-        for channel in opened:
-            await channel.close()
+        try:
+            await self._submitted(CLOSE_GRACE)
+        finally:
+            opened, self._opened = self._opened, []
+            self._channels.clear()
+            self._callables.clear()
+            for channel in opened:
+                await channel.close()
+            for call, _ in self._submits.values():  # those on a channel of the host's
+                call.cancel()
+            await self._submitted(REPORT_GRACE)
+
+    def process_ends(self) -> None:
+        """Report the submits that are under way: their event loop runs no more."""
+        for task, (_, reporter) in list(self._submits.items()):
+            if not task.done():
+                reporter.left(_LOOP_ENDED)
 
     # Sending
 
     def _start(self, effect: Send) -> Any:
         """Start an rpc; it runs from here on."""
         call = effect.call
-        timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
+        timeout = effect.timeout if effect.reporter is None else with_linger(effect.timeout)
         rpc = self._callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
         call.started(rpc)
         return rpc
 
-    async def _submit(self, rpc: Any, effect: Send, late: Callable[[Any], object]) -> Any:
-        """Wait for the answer to a submit; where its caller leaves, the answer is waited for in the background."""
-        task = asyncio.get_running_loop().create_task(self._answer(rpc, effect.call), name="yagrpc-submit")
+    async def _submit(self, rpc: Any, effect: Send, reporter: Reporter) -> Any:
+        """Wait for the answer to a submit, for which a task of its own waits: the caller may leave at any moment."""
+        task = asyncio.get_running_loop().create_task(self._answer(rpc, effect.call, reporter), name="yagrpc-submit")
+        self._submits[task] = effect.call, reporter
+        task.add_done_callback(self._submits.pop)
         try:
             done, _ = await asyncio.wait([task], timeout=effect.timeout)
-        except asyncio.CancelledError:
-            self._leave(task, late)
+        except BaseException:  # cancelled, or closed as a coroutine
+            self._leave(task, reporter)
             raise
         if done:
             return task.result()
-        self._leave(task, late)
+        self._leave(task, reporter)
         return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
-    async def _answer(self, rpc: Any, call: Call[Any, Any]) -> Any:
+    async def _answer(self, rpc: Any, call: Call[Any, Any], reporter: Reporter) -> Any:
         try:
-            return await _named(rpc, call)
+            outcome = await _named(rpc, call)
         except grpc.RpcError as error:
-            return status_of(error, closed=self._closed)
+            outcome = status_of(error, closed=self._closed)
         except asyncio.CancelledError:
             if (ended := self._ended(call)) is None:
                 raise
-            return ended
+            outcome = ended
+        reporter.ended(outcome)
+        return outcome
 
-    def _leave(self, task: asyncio.Task[Any], late: Callable[[Any], object]) -> None:
-        self._left.add(task)
+    def _leave(self, task: asyncio.Task[Any], reporter: Reporter) -> None:
+        """See to it that a failure is reported, of which the caller does not hear."""
 
-        def done(task: asyncio.Task[Any]) -> None:
-            self._left.discard(task)
-            cancelled = RpcStatus(Code.CANCELLED, "the event loop ended")
-            late(cancelled if task.cancelled() else task.exception() or task.result())
+        def report(task: asyncio.Task[Any]) -> None:
+            reporter.left(_LOOP_ENDED if task.cancelled() else task.exception() or task.result())
 
-        task.add_done_callback(done)
+        if task.done():
+            report(task)
+        elif task.get_loop().is_closed():
+            reporter.left(_LOOP_ENDED)
+        else:
+            task.add_done_callback(report)
+
+    async def _submitted(self, timeout: float) -> None:
+        """Wait for the submits that are under way in this event loop, for some seconds at most."""
+        loop = asyncio.get_running_loop()
+        if tasks := [task for task in self._submits if task.get_loop() is loop]:
+            await asyncio.wait(tasks, timeout=timeout)
 
     async def _open(self, rpc: Any, call: Call[Any, Any]) -> Opened:
         responses = Responses(self, rpc, call)
@@ -291,12 +317,12 @@ class AsyncTransport:
 
     def _abandon(self) -> None:
         """Forget what can't be closed from here any longer."""
-        fork.keep(*self._opened, *self._callables.values())
+        fork.keep(*self._opened, *self._callables.values(), *self._submits)
         self._opened = []
         self._channels = {}
         self._callables = {}
         self._waiting = set()
-        self._left = set()
+        self._submits = {}
         self._sharing = AsyncSharing(self.run, closed=self._closed)
 
     def _callable(self, method: AnyMethod) -> Callable[..., Any]:

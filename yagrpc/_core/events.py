@@ -88,7 +88,7 @@ class Events:
         Args:
             call: The call.
             outcome: How it ended.
-            verdict: What follows a failure; `None` where it was answered.
+            verdict: What follows a failure; `None` where it was answered. A late one is never sent again.
         """
 
     def waiting_for_quota(self, call: Call[Any, Any], quota: str, seconds: float | None) -> None:
@@ -205,7 +205,10 @@ class LogEvents(Events):
         self._debug(call, f"sent to {endpoint}: attempt {number}, {size}, {limit}{self._text(call, call.request)}")
 
     def attempt(self, call: Call[Any, Any], outcome: Outcome, verdict: Verdict | None) -> None:
-        """A line at DEBUG; at INFO where the call is sent again, at WARNING where nobody else hears of the failure."""
+        """A line at DEBUG; at INFO where the call is sent again, or where nobody else hears of the failure.
+
+        At WARNING where an operation may run that nobody knows of.
+        """
         error = outcome.error
         if error is None:
             ids = f"request id {call.ids.request_id or '-'}, server trace id {call.ids.server_trace_id or '-'}"
@@ -215,7 +218,11 @@ class LogEvents(Events):
         self._debug(call, f"failed in {outcome.seconds:.3f} s: {error}")
         line, level = "%s (client request id %s): %s; %s", logging.INFO
         if outcome.late:
-            follows, level = "its caller had left", logging.WARNING
+            if verdict is not None and verdict.action is Action.AMBIGUOUS:
+                text = "a submit may have been accepted, its operation id is unknown and its caller had left: %s"
+                operations_log.warning(text, error, extra=_extra(call))
+                return
+            follows = "its caller had left"
         elif verdict is not None and verdict.action is Action.RETRY:
             follows = f"sent again in {verdict.pause:.3f} s"
         elif verdict is not None and verdict.action in (Action.REQUEUE, Action.RENEW):

@@ -38,6 +38,16 @@ class End:
 END = End()
 
 
+class Reporter(Protocol):
+    """Reports how a submit ended, whatever becomes of its caller. Neither method raises."""
+
+    def ended(self, outcome: Any) -> None:
+        """The attempt has ended; called once, before the caller gets the outcome."""
+
+    def left(self, outcome: Any) -> None:
+        """The attempt has ended, and its caller had left, so that nobody gets the outcome; called after `ended`."""
+
+
 class Send(NamedTuple):
     """Effect: send the request once; the outcome is the response, an `Opened` or an `RpcStatus`.
 
@@ -47,14 +57,14 @@ class Send(NamedTuple):
         call: What is sent.
         timeout: Seconds for this attempt; `None` for no limit.
         metadata: What goes along.
-        late: Where it is given, an answer matters even when the caller no longer waits (it was cancelled, or the time
-            is over): the attempt is then completed in the background, and its outcome given to this function.
+        reporter: Where it is given, the answer matters even when the caller no longer waits (it was cancelled, or
+            the time is over): the attempt is then completed in the background.
     """
 
     call: Call[Any, Any]
     timeout: float | None
     metadata: Metadata
-    late: Callable[[Any], object] | None = None
+    reporter: Reporter | None = None
 
 
 class Connect(NamedTuple):
@@ -111,10 +121,10 @@ def send(
     call: Call[Any, ResultT],
     timeout: float | None,
     metadata: Metadata,
-    late: Callable[[Any], object] | None = None,
+    reporter: Reporter | None = None,
 ) -> Flow[ResultT | RpcStatus]:
     """Send the request once."""
-    outcome: ResultT | RpcStatus = yield Send(call, timeout, metadata, late)
+    outcome: ResultT | RpcStatus = yield Send(call, timeout, metadata, reporter)
     return outcome
 
 

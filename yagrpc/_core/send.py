@@ -9,21 +9,29 @@ without waiting after that: a failure of the first step proves that nothing was 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from yagrpc._core.call.policy import Kind
 from yagrpc._core.call.requests import AsyncRequestStream, RequestStream, request_error
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
-from yagrpc._core.failure.final import ambiguous, no_result
+from yagrpc._core.failure.final import NO_ID, ambiguous, no_result
 from yagrpc._core.failure.pauses import attempt_timeout
-from yagrpc._core.failure.retry import Action, History, Verdict, decide
+from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify
 from yagrpc._core.flow import END, Flow, Opened, connect, send, sleep
 from yagrpc._core.ports import NOWHERE
 from yagrpc._core.quota.admission import Admission
-from yagrpc.errors import CallError, ClientClosedError, Code, QuotaWaitError, ResultError, UnavailableError, YagrpcError
+from yagrpc.errors import (
+    CallError,
+    ClientClosedError,
+    Code,
+    DeadlineExceededError,
+    QuotaWaitError,
+    UnavailableError,
+    YagrpcError,
+)
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
@@ -57,11 +65,9 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
                 yield from attempts.admit(attempts.route.gate)
             if attempts.connects:
                 yield from attempts.connect()
-            timeout = attempts.leave()
+            timeout, metadata = attempts.leave(), attempts.metadata()
             try:
-                response = yield from send(
-                    call, timeout, attempts.metadata(), attempts.left_behind if attempts.submits else None
-                )
+                response = yield from send(call, timeout, metadata, attempts if attempts.submits else None)
             except Exception as error:
                 response = attempts.unexpected(error)
             failure = attempts.failure(response)
@@ -123,19 +129,18 @@ class _Attempts:
         connected = yield from connect(self.call, self.deadline.left())
         if connected:
             return
-        sent, last = "started" if self.call.attempts else "sent", self.history.last
-        raise UnavailableError(
-            f"no connection within {self.deadline.seconds:g} s, nothing was {sent}",
-            **self.call.context(self.route.endpoint),
-        ) from None if last is None else last.error
+        self._not_sent(UnavailableError, f"no connection within {self.deadline.seconds:g} s")
 
     def leave(self) -> float | None:
         """Count and report the attempt that is about to leave; gives the seconds that it may take."""
         call = self.call
         if call.cancelled:
             raise ClientClosedError(call.operation_id)
-        if call.attempts == 0 and call.policy.kind is Kind.GENERATION:
-            self.ports.events.submitting(call)
+        if call.policy.kind is Kind.GENERATION:
+            if self.deadline.left() == 0.0:
+                self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
+            if call.attempts == 0:
+                self.ports.events.submitting(call)
         call.attempts += 1
         timeout = attempt_timeout(call.policy, self.history.repeats + 1, self.deadline.left())
         self.sent_at = self.ports.clock()
@@ -182,11 +187,8 @@ class _Attempts:
             self.call.release()
         if self.call.watched:
             self._report(response)
-        if self.submits:
-            if not response.id:
-                raise self._no_id()
-            # From here on its id can be found again.
-            self.ports.events.accepted(self.call, response)
+        if self.submits and not response.id:
+            raise no_result(NO_ID, self.call)
 
     def recover(self, failure: Failure) -> Flow[None]:
         """Do what has to be done before the next attempt; raises where there is to be none."""
@@ -249,32 +251,30 @@ class _Attempts:
             final.__cause__ = error
         return final
 
-    def left_behind(self, response: Any) -> None:
-        """Take the outcome of a submit whose caller has left: its operation runs, and nobody else knows of it.
+    def _not_sent(self, kind: type[CallError], reason: str) -> NoReturn:
+        """Raise the error of a call that is not sent, or not again."""
+        sent, last = "started" if self.call.attempts else "sent", self.history.last
+        error = kind(f"{reason}, nothing was {sent}", **self.call.context(self.route.endpoint))
+        raise error from None if last is None else last.error
 
-        Args:
-            response: The response, an `RpcStatus`, or what was raised.
-        """
-        failed = isinstance(response, BaseException)
-        failure = None if failed else self.failure(response)
-        error = self._raised(response) if failed else None if failure is None else failure.error
-        if error is None and not response.id:
-            error = self._no_id()
-        if error is None:
-            self.ports.events.accepted(self.call, response)
-        else:
-            self._report(None, error, late=True)
+    # How a submit ended, whether its caller waits or has left: see `flow.Reporter`.
 
-    def _no_id(self) -> ResultError:
-        return no_result("the service accepted the request and gave no operation id", self.call)
+    def ended(self, outcome: Any) -> None:
+        """Report the operation that the service accepted: from here on its id can be found again."""
+        if not isinstance(outcome, BaseException) and self.failure(outcome) is None and outcome.id:
+            self.ports.events.accepted(self.call, outcome)
 
-    def _raised(self, error: BaseException) -> YagrpcError:
-        """What nobody is there to catch, such as an error of an interceptor, as an error of ours."""
-        if isinstance(error, YagrpcError):
-            return error
-        failure = CallError(f"the attempt ended with {type(error).__name__}", **self.call.context(self.route.endpoint))
-        failure.__cause__ = error
-        return failure
+    def left(self, outcome: Any) -> None:
+        """Report a failure that nobody else hears of: an operation may run whose id is not known."""
+        if isinstance(outcome, BaseException):
+            outcome = RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(outcome).__name__}", error=outcome)
+        failure = self.failure(outcome)
+        if failure is None and not outcome.id:
+            failure = Failure(Cause.UNREADABLE, no_result(NO_ID, self.call))
+        if failure is not None:
+            ran = failure.cause is Cause.UNREADABLE
+            action = Action.AMBIGUOUS if ran else TABLE[failure.cause][self.call.policy.kind]
+            self._report(None, failure.error, Verdict(action), late=True)
 
     def _report(
         self, answer: Any, error: YagrpcError | None = None, verdict: Verdict | None = None, *, late: bool = False

@@ -7,14 +7,22 @@ interrupted or time out without harm to the others. A thread that was lost over 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, wait
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from yagrpc._core.flow import Flow, Share
 from yagrpc.errors import ClientClosedError
+
+ItemT = TypeVar("ItemT")
+
+_SLICE: Final = 0.2
+"""Seconds of a wait that a signal may end too late."""
 
 
 class Sharing:
@@ -78,6 +86,49 @@ def in_thread(function: Callable[[], object], name: str) -> None:
         RuntimeError: There is no room for one more thread, or the interpreter ends.
     """
     threading.Thread(target=function, name=name, daemon=True).start()
+
+
+def next_item(items: queue.SimpleQueue[ItemT], timeout: float | None) -> ItemT:
+    """The next item of a queue; the wait for it can be interrupted.
+
+    It is done in slices, as gRPC does its own: a signal that comes just before a wait begins does not end it, and
+    its exception is raised after it.
+
+    Raises:
+        queue.Empty: There is none within the timeout, in seconds.
+    """
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return items.get(timeout=min(max(left, 0.0), _SLICE))
+        except queue.Empty:
+            if left <= _SLICE:
+                raise
+
+
+def outcome_in_thread(function: Callable[[], Any], name: str) -> Any:
+    """What a function returns, or raises, that runs in a thread of its own; the wait for it can be interrupted.
+
+    Raises:
+        RuntimeError: As `in_thread`.
+    """
+    outcomes: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcomes.put((function(), None))
+        except BaseException as error:  # the one who waits gets it
+            outcomes.put((None, error))
+
+    in_thread(run, name)
+    returned, failure = next_item(outcomes, None)
+    if failure is None:
+        return returned
+    try:
+        raise failure
+    finally:
+        del failure  # it is a cycle, with this frame in its traceback
 
 
 def _settle(future: Future[Any], returned: Any = None, error: BaseException | None = None) -> None:

@@ -216,8 +216,10 @@ class Client(Methods):
 
         Operations go on; whoever waits for one gets a `ClientClosedError` with its id.
         """
-        self._poller.close()
-        self._transport.close()
+        try:
+            self._poller.close()
+        finally:
+            self._transport.close()
 
     def __del__(self) -> None:
         # As an open file does; the channels would stay open as long as the process.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -19,13 +18,11 @@ class InterruptsHeld:
 
     def __enter__(self) -> None:
         self._came: list[tuple[int, FrameType | None]] = []
-        self._handler: Callable[[int, FrameType | None], Any] | None = None
-        if threading.current_thread() is not threading.main_thread():
-            return
-        handler = signal.getsignal(signal.SIGINT)
-        if callable(handler):
+        self._handler: Any = None
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and callable(handler := signal.getsignal(signal.SIGINT)):
             self._handler = handler
-            signal.signal(signal.SIGINT, self._note)
+            signal.signal(signal.SIGINT, lambda *came: self._came.append(came))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -35,6 +32,3 @@ class InterruptsHeld:
         signal.signal(signal.SIGINT, self._handler)
         if self._came:
             self._handler(*self._came[0])
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came.append((number, frame))

@@ -1,8 +1,9 @@
 """Channels of the blocking client, and the driver that runs flows on them.
 
 Rules: a channel is opened at the first call that needs it; one that the host service gave is used and never closed.
-A channel that is connected costs one check of its state, no thread. A submit is not cancelled when its caller leaves
-(an exception of a signal, a timeout) but completed in the background, since the service may accept it all the same.
+A channel that is connected costs one check of its state, no thread. A submit has a thread of its own: when its
+caller leaves (an exception of a signal, a timeout), it is completed there, since the service may accept it all the
+same.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import contextvars
 import functools
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,13 +27,13 @@ from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
-from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
+from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Reporter, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
-from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
+from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
-from yagrpc._sync.background import Sharing, in_thread
+from yagrpc._sync.background import Sharing, in_thread, next_item, outcome_in_thread
 from yagrpc._sync.interrupts import InterruptsHeld
 from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import AnyMethod, BidiStreamMethod, StreamMethod
@@ -40,6 +42,8 @@ ResultT = TypeVar("ResultT")
 
 _CHECK: Final = 0.2
 """Seconds between two checks whether the client was closed, while a connection is waited for."""
+
+_CLOSED: Final = RpcStatus(Code.CANCELLED, "the client was closed", closed=True)
 
 _READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
 
@@ -75,9 +79,10 @@ class Transport:
         self._channels: dict[str, grpc.Channel] = {}
         self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
         self._closing = threading.Event()
-        self._left: set[Future[None]] = set()
+        self._submits: dict[Future[None], _Submit] = {}
         self._sharing = Sharing(self.run)
         self._refusal: ConfigError | None = None
+        complete_at_exit(self)
 
     def start(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
         """Run a flow without keeping the caller waiting.
@@ -94,13 +99,13 @@ class Transport:
     def close(self) -> None:
         """End all calls and waits, and close the channels that were opened here.
 
-        Submits whose callers have left get a moment to complete.
+        Submits get a moment to complete, whether their callers wait or have left.
         """
         self._closing.set()
         self._core.gates.close()
         self._sharing.close()
         try:
-            wait_for(list(self._left), CLOSE_GRACE)
+            wait_for(list(self._submits), CLOSE_GRACE)
         finally:
             with self._lock:
                 opened, self._opened = self._opened, []
@@ -108,6 +113,16 @@ class Transport:
                 self._callables.clear()
             for channel in opened:
                 channel.close()
+            wait_for(list(self._submits), REPORT_GRACE)
+            for submit in list(self._submits.values()):  # on a channel of the host's, or its report takes long
+                submit.close()
+
+    def process_ends(self) -> None:
+        """Complete the submits that are under way, or report them."""
+        if self._submits:
+            self.close()
+        for submit in list(self._submits.values()):
+            submit.lose()
 
     def forked(self) -> None:
         """In a forked child: the connections are the parent's, so that calls here open their own."""
@@ -120,7 +135,7 @@ class Transport:
             self._sharing.close()
         self._refusal = fork.refusal()
         self._opened = []
-        self._left = set()
+        self._submits = {}
         self._channels = {}
         self._callables = {}
 
@@ -177,7 +192,7 @@ class Transport:
     def _start(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         """Start an effect; what follows runs in the context of now, in the thread that the outcome comes through."""
         context = contextvars.copy_context()  # of its own: the outcome may come before this thread has left the other
-        if type(effect) is Send and effect.late is None and not _streams(effect.call.method):
+        if type(effect) is Send and effect.reporter is None and not _streams(effect.call.method):
             answered = functools.partial(self._answered, flow, effect.call, done)
             self._future(effect).add_done_callback(lambda rpc: context.run(answered, rpc))
         else:
@@ -196,45 +211,31 @@ class Transport:
     # Sending
 
     def _send(self, effect: Send) -> Any:
+        if effect.reporter is not None:
+            return _Submit(self, effect, effect.reporter).outcome()
+        return self._answer(effect, effect.timeout)
+
+    def _answer(self, effect: Send, timeout: float | None) -> Any:
+        """Send a request in this thread, and wait for its answer; of a stream, for its first message."""
         call = effect.call
-        if effect.late is not None:
-            return self._submit(effect, effect.late)
         sender: Any = self._callables.get(call.method) or self._callable(call.method)
         try:
             if not call.wants_ids:
-                return sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
+                return sender(call.request, timeout=timeout, metadata=effect.metadata)
             if _streams(call.method):
                 return self._open(sender, effect)
-            answer, rpc = sender.with_call(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            answer, rpc = sender.with_call(call.request, timeout=timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
             return status_of(error, closed=self._closing.is_set())
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
         return answer
 
-    def _submit(self, effect: Send, late: Callable[[Any], object]) -> Any:
-        """Wait for the answer to a submit; where its caller leaves, the answer is waited for in the background."""
-        call = effect.call
-        rpc = self._future(effect)
-        try:
-            rpc.result(effect.timeout)
-        except grpc.FutureTimeoutError:
-            self._leave(rpc, call, late)
-            return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        except (grpc.RpcError, grpc.FutureCancelledError):
-            pass
-        except BaseException:
-            self._leave(rpc, call, late)
-            raise
-        return self._outcome(rpc, call)
-
     def _future(self, effect: Send) -> Any:
         """Start a unary rpc; gives gRPC's future of it."""
         call = effect.call
-        timeout = effect.timeout if effect.late is None else with_linger(effect.timeout)
         sender: Any = self._callable(call.method)
-        with InterruptsHeld():
-            rpc = sender.future(call.request, timeout=timeout, metadata=effect.metadata)
-            call.started(rpc)
+        rpc = sender.future(call.request, timeout=effect.timeout, metadata=effect.metadata)
+        call.started(rpc)
         return rpc
 
     def _outcome(self, rpc: Any, call: Call[Any, Any]) -> Any:
@@ -248,26 +249,6 @@ class Transport:
         if call.wants_ids:
             call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
         return answer
-
-    def _leave(self, rpc: Any, call: Call[Any, Any], late: Callable[[Any], object]) -> None:
-        left: Future[None] = Future()
-        self._left.add(left)
-        context = contextvars.copy_context()
-
-        def complete(rpc: Any) -> None:
-            try:
-                context.run(lambda: late(self._outcome(rpc, call)))
-            finally:
-                self._left.discard(left)
-                left.set_result(None)
-
-        def done(rpc: Any) -> None:
-            try:  # what a user's code does with the id must not keep gRPC's thread
-                in_thread(lambda: complete(rpc), "yagrpc-submit")
-            except RuntimeError:
-                complete(rpc)
-
-        rpc.add_done_callback(done)
 
     def _open(self, sender: Any, effect: Send) -> Opened:
         call = effect.call
@@ -307,17 +288,29 @@ class Transport:
 
     def _connect(self, effect: Connect) -> bool:
         channel = self._channel(effect.call.method)
-        deadline = math.inf if effect.timeout is None else time.monotonic() + effect.timeout
         watched = _watched(channel)
         if watched is None:
             return _connected_by_thread(channel, effect.timeout)
+        if watched.check_connectivity_state(True) == _READY_STATE:
+            return True
+        deadline = math.inf if effect.timeout is None else time.monotonic() + effect.timeout
+        left = threading.Event()
+        if threading.current_thread() is not threading.main_thread():
+            return self._watch(watched, deadline, left)
+        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
+            return bool(outcome_in_thread(lambda: self._watch(watched, deadline, left), "yagrpc-connect"))
+        finally:
+            left.set()
+
+    def _watch(self, watched: Any, deadline: float, left: threading.Event) -> bool:
+        """Watch a channel until it is connected; gives whether it is, by the deadline or until its caller has left."""
         while (state := watched.check_connectivity_state(True)) != _READY_STATE:
             if self._closing.is_set():
                 raise ClientClosedError
-            left = deadline - time.monotonic()
-            if left <= 0:
+            seconds = deadline - time.monotonic()
+            if seconds <= 0 or left.is_set():
                 return False
-            watched.watch_connectivity_state(state, time.time() + min(left, _CHECK))
+            watched.watch_connectivity_state(state, time.time() + min(seconds, _CHECK))
         return True
 
     # Channels
@@ -379,6 +372,94 @@ class Transport:
         return False
 
 
+class _Submit:
+    """One attempt of a submit, in a thread of its own, so that its caller may leave at any moment.
+
+    The exception of a signal (Ctrl-C, the time limit of a task queue) can come between any two steps of the main
+    thread. It never comes in this one, so that each answer is reported.
+
+    Args:
+        transport: Whose.
+        effect: What is sent.
+        reporter: Gets the outcome, before the caller does.
+    """
+
+    def __init__(self, transport: Transport, effect: Send, reporter: Reporter) -> None:
+        self._transport = transport
+        self._effect = effect
+        self._reporter = reporter
+        self._outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()  # its waits can be interrupted without harm
+        self._answered = False
+        self._left = False
+
+    def outcome(self) -> Any:
+        """Send it; gives how it ended, or that nobody waits for it any longer."""
+        context = contextvars.copy_context()
+        try:
+            in_thread(lambda: context.run(self._run), "yagrpc-submit")
+            outcome = self._wait(self._effect.timeout)
+            if outcome is _CLOSED:
+                self._leave()
+        except BaseException:
+            self._leave()
+            raise
+        if not isinstance(outcome, BaseException):
+            return outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # it is a cycle, with this frame in its traceback
+
+    def close(self) -> None:
+        """End the caller's wait."""
+        self._outcomes.put(_CLOSED)
+
+    def lose(self) -> None:
+        """Report that its outcome will not be known."""
+        if not self._answered:
+            self._reporter.left(_CLOSED)
+
+    def _wait(self, timeout: float | None) -> Any:
+        try:
+            return next_item(self._outcomes, timeout)
+        except queue.Empty:
+            if self._answered:  # in time; what the user does with its id takes longer
+                return next_item(self._outcomes, None)
+            self._leave()
+            return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    def _run(self) -> None:
+        transport, effect = self._transport, self._effect
+        done: Future[None] = Future()
+        transport._submits[done] = self  # before it is checked whether the client is closed, so that `close` waits
+        outcome: Any
+        try:
+            outcome = transport._answer(effect, with_linger(effect.timeout))
+        except BaseException as error:  # whatever it is, the caller gets it
+            outcome = error
+        self._answered = True
+        try:
+            self._reporter.ended(outcome)
+        finally:
+            self._outcomes.put(outcome)
+            if self._left:
+                self._report()
+            transport._submits.pop(done, None)
+            done.set_result(None)
+
+    def _leave(self) -> None:
+        self._left = True
+        self._report()
+
+    def _report(self) -> None:
+        """Report an outcome that the caller does not take; the thread and the caller may both come here."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                outcome = self._outcomes.get_nowait()
+                if outcome is not _CLOSED:
+                    self._reporter.left(outcome)
+
+
 class Responses:
     """The messages of a stream after its first.
 
@@ -413,14 +494,12 @@ def _streams(method: AnyMethod) -> bool:
 
 def _wait(effect: Wait) -> None:
     """Wait until something is woken: by a queue, which a destructor may put into."""
-    import queue  # only a call that waits needs it
-
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
     effect.waiter.wake = lambda: woken.put(None)
     try:
         if not effect.waiter.woken:
             with contextlib.suppress(queue.Empty):
-                woken.get(timeout=effect.seconds)
+                next_item(woken, effect.seconds)
     finally:
         effect.waiter.wake = None
 

@@ -20,6 +20,8 @@ from yagrpc.errors import (
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
 
+NO_ID: Final = "the service accepted the request and gave no operation id"
+
 FINAL_GET_FAILURES: Final = frozenset(
     {Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.UNAUTHENTICATED}
 )
