@@ -94,8 +94,13 @@ def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
     return _converted(target, message, "message")
 
 
-def model_uri(model: str, folder_id: str | None) -> str:
+def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
     """The URI of a model: `yandexgpt`, `yandexgpt/rc`, or a whole URI, which goes through unchanged.
+
+    Args:
+        model: The model.
+        folder_id: The folder of a short name.
+        scheme: The scheme of a short name.
 
     Raises:
         RequestError: It is neither.
@@ -112,7 +117,7 @@ def model_uri(model: str, folder_id: str | None) -> str:
         raise ConfigError(
             f"model {model!r} needs a folder: give folder_id or set YC_FOLDER_ID, or name the model by its whole URI"
         )
-    return f"gpt://{folder_id}/{name}/{branch or 'latest'}"
+    return f"{scheme}://{folder_id}/{name}/{branch or 'latest'}"
 
 
 def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.text_common_pb2.Message]:
@@ -221,6 +226,17 @@ def checked_max_tokens(max_tokens: int, field: str = "max_tokens") -> int:
     if not whole or not 0 < max_tokens < 2**63:
         raise RequestError(field, max_tokens, "it takes a whole number above 0, in tokens")
     return max_tokens
+
+
+def checked_text(text: object, field: str) -> str:
+    """A text that can be sent.
+
+    Raises:
+        RequestError: It is no string, or empty, or no text.
+    """
+    if not isinstance(text, str) or not text:
+        raise RequestError(field, text, "it takes a text that is not empty")
+    return str(_encodable(text, field))  # numpy has a kind of string of its own
 
 
 def _set_options(

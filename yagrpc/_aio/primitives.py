@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import Future as Future
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._aio.poller import AsyncPoller
 from yagrpc._grpc import fork as forking
 
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
+    from yagrpc._core.call.call import Call
     from yagrpc._core.client import ClientCore
+    from yagrpc._core.flow import Flow
+
+ResultT = TypeVar("ResultT")
 
 
 class Pollers:
@@ -53,6 +57,33 @@ class Pollers:
     def forked(self) -> None:
         """In a forked child: the tasks are the parent's. They are kept, since one that is collected is logged."""
         forking.keep(self._poller)
+
+
+async def run_each(
+    transport: AsyncTransport, jobs: Iterable[tuple[Call[Any, Any], Flow[ResultT]]], most: int
+) -> list[ResultT]:
+    """Run flows and give what they return, in order; the first failure ends the others.
+
+    Args:
+        transport: Runs them.
+        jobs: The flows, each with its call; each is asked for when it can start.
+        most: How many run at once.
+    """
+    numbered = enumerate(jobs)
+    results: dict[int, ResultT] = {}
+
+    async def work() -> None:
+        for index, (_, flow) in numbered:
+            results[index] = await transport.run(flow)
+
+    workers = [asyncio.create_task(work(), name="yagrpc-each") for _ in range(most)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return [results[index] for index in range(len(results))]
 
 
 def new_future() -> Future[Any]:

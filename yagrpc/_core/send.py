@@ -109,7 +109,7 @@ class _Attempts:
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
         self.ports = ports
-        self.deadline = Deadline(call.timeout, ports.clock)
+        self.deadline = call.deadline or Deadline(call.timeout, ports.clock)
         self.history = History()
         self.authorization: Metadata = ()
         self.admission: Admission | None = None
@@ -161,7 +161,7 @@ class _Attempts:
         last = self.history.last
         refusal = last.error if last is not None and last.cause is Cause.QUOTA else None
         try:
-            yield from admission.enter(self.call, self.deadline, refusal)
+            self.deadline = yield from admission.enter(self.call, self.deadline, refusal)
         except QuotaWaitError as late:
             late.attempts = self.history.attempts
             self._fail(late, self._final())

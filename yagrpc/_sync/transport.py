@@ -31,7 +31,7 @@ from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
-from yagrpc._sync.background import Sharing, in_thread
+from yagrpc._sync.background import InContext, Sharing, in_thread
 from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import BidiStreamMethod, StreamMethod
 
@@ -92,6 +92,28 @@ class Transport:
             done: Called with what it returned, or raised; perhaps at once, perhaps in another thread.
         """
         self._step(flow, lambda: next(flow), done)
+
+    def launch(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
+        """Run a flow, and keep the caller waiting until its first request is sent.
+
+        Args:
+            flow: The flow; all of it sees the context variables of the caller.
+            done: Called with what it returned, or raised after the first request was sent; perhaps in another thread.
+        """
+        flow = InContext(flow)
+        try:
+            effect = next(flow)
+            while type(effect) is not Send:
+                try:
+                    outcome = self._perform(effect)
+                except BaseException as error:  # whatever it is, the flow decides
+                    effect = flow.throw(self._refused(error, effect))
+                else:
+                    effect = flow.send(outcome)
+        except StopIteration as stop:
+            done(stop.value)
+        else:
+            self._step(flow, lambda: effect, done)
 
     def close(self) -> None:
         """End all calls and waits, and close the channels that were opened here.

@@ -12,6 +12,7 @@ from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod,
 
 if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
+    from yagrpc._core.deadline import Deadline
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -58,6 +59,8 @@ class Call(Generic[RequestT, ResponseT]):
     Attributes:
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
+        deadline: A deadline that it shares with other calls, in place of its own.
+        queues: Whether it waits for its first slot under a quota as long as that takes: its timeout starts after that.
         held: Its slot under a quota, while it has one.
     """
 
@@ -65,6 +68,7 @@ class Call(Generic[RequestT, ResponseT]):
         "_rpc",
         "cancelled",
         "client_request_id",
+        "deadline",
         "held",
         "ids",
         "metadata",
@@ -72,6 +76,7 @@ class Call(Generic[RequestT, ResponseT]):
         "needs_token",
         "operation_id",
         "policy",
+        "queues",
         "request",
         "resubmit",
         "timeout",
@@ -103,6 +108,8 @@ class Call(Generic[RequestT, ResponseT]):
         self.wants_ids = wants_ids
         self.ids = RequestIds(client_request_id)
         self.cancelled = False
+        self.deadline: Deadline | None = None
+        self.queues = False
         self.held: Releasable | None = None
         self._rpc: Cancellable | None = None
 
