@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from yagrpc.cli.io.output import print_json, print_text, waiting
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.options import Connection, Prompt, connection_options, examples, json_option, prompt_options_for
+from yagrpc.errors import YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc import EmbeddingParameters
 
 __all__ = ["embed"]
+
+_NUMBERED: Final = re.compile(r"^texts\[(\d+)\]")
+"""How an error names one of several texts, which are lines here."""
 
 
 @click.command(
@@ -41,13 +46,14 @@ def embed(connection: Connection, prompt: Prompt, dim: int | None, lines: bool, 
     for number, line in enumerate(texts, start=1):
         if not line.strip():
             raise click.ClickException(f"Line {number} is empty: there is no vector of it; remove the line.")
-    parameters: EmbeddingParameters = {**connection.call_parameters()}
-    if prompt.model is not None:
-        parameters["model"] = prompt.model
-    if dim is not None:
-        parameters["dim"] = dim
+    given: Any = {"dim": dim, **prompt.model_parameters(), **connection.call_parameters()}
+    parameters: EmbeddingParameters = given
     with connection.client() as client, waiting("waiting for the vectors" if lines else "waiting for the vector"):
-        embeddings = client.text_embedding(texts if lines else text, **parameters)
+        try:
+            embeddings = client.text_embedding(texts if lines else text, **parameters)
+        except YagrpcError as error:
+            error.message = _NUMBERED.sub(lambda found: f"line {int(found[1]) + 1}", error.message)
+            raise
     for vector, proto in zip(embeddings, embeddings.protos, strict=True):
         if as_json:
             print_json(to_json(proto), one_line=lines)
