@@ -97,10 +97,7 @@ def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
 def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
     """The URI of a model: `yandexgpt`, `yandexgpt/rc`, or a whole URI, which goes through unchanged.
 
-    Args:
-        model: The model.
-        folder_id: The folder of a short name.
-        scheme: The scheme of a short name.
+    The folder and the scheme are for short names.
 
     Raises:
         RequestError: It is neither.
@@ -197,11 +194,8 @@ def tokenize_request(
         RequestError: The text is not a string, or the model is not a model.
         ConfigError: The model is a short name and no folder is known.
     """
-    if not isinstance(text, str):
-        raise RequestError("text", text, "it takes a string")
-    request = _pb.text_generation_service_pb2.TokenizeRequest(model_uri=model_uri(model, folder_id))
-    request.text = _encodable(text, "text")
-    return request
+    checked = _encodable(text, "text")
+    return _pb.text_generation_service_pb2.TokenizeRequest(model_uri=model_uri(model, folder_id), text=checked)
 
 
 def checked_temperature(temperature: float, field: str = "temperature") -> float:

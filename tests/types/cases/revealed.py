@@ -54,8 +54,8 @@ def blocking(client: yagrpc.Client, up: Up, both: Both, requests: Iterator[Token
     reveal_type(embeddings.vectors)  # list[list[float]]
     reveal_type(embeddings[0])  # list[float]
     reveal_type(embeddings[:1])  # list[list[float]]
-    reveal_type(embeddings.usage)  # Usage
-    reveal_type(embeddings.ids)  # RequestIds
+    reveal_type(embeddings.usage.total_tokens)  # int
+    reveal_type(embeddings.ids.request_id)  # str
 
 
 async def asynchronous(
