@@ -218,7 +218,7 @@ def entered(clock: Clock, gate: Gate, call: Call[Any, Any], deadline: Deadline) 
 def test_a_timeout_starts_with_the_slot_where_the_call_queues(queues: bool) -> None:
     clock, method = Clock(), methods.EmbeddingsService.TextEmbedding
     gate = Gate(Window("embeddings_per_second", 0.01, 1.0), make_lock=threading.RLock)  # one in 102 s
-    call = Call(method, policy_of(method), Request(), 60.0, (), "r")
+    call: Call[Any, Any] = Call(method, policy_of(method), Request(), 60.0, (), "r")
     call.queues = queues
     first = Deadline(60.0, clock)
     slot = gate.join()
