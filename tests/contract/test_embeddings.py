@@ -59,7 +59,8 @@ class Gateway:
 
     def __call__(self, request: Any, context: grpc.ServicerContext) -> Response:
         gone = threading.Event()
-        context.add_callback(gone.set)
+        if not context.add_callback(gone.set):
+            gone.set()  # cancelled on the way
         with self._lock:
             self.arrived.append(request.text)
             self.running += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import Future as Future
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._aio.poller import AsyncPoller
@@ -17,9 +17,8 @@ from yagrpc._grpc import fork as forking
 
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
-    from yagrpc._core.call.call import Call
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.flow import Flow
+    from yagrpc._core.flow import Jobs
 
 ResultT = TypeVar("ResultT")
 
@@ -59,14 +58,12 @@ class Pollers:
         forking.keep(self._poller)
 
 
-async def run_each(
-    transport: AsyncTransport, jobs: Iterable[tuple[Call[Any, Any], Flow[ResultT]]], most: int
-) -> list[ResultT]:
+async def run_each(transport: AsyncTransport, jobs: Jobs[ResultT], most: int) -> list[ResultT]:
     """Run flows and give what they return, in order; the first failure ends the others.
 
     Args:
         transport: Runs them.
-        jobs: The flows, each with its call; each is asked for when it can start.
+        jobs: The flows; the next is asked for when it can start.
         most: How many run at once.
     """
     numbered = enumerate(jobs)

@@ -7,7 +7,8 @@ when a client is made. What happens to a call is in `send`; what a shell adds is
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from yagrpc import _pb, config, methods
@@ -42,7 +43,7 @@ from yagrpc.ids import Answer, new_request_id
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from yagrpc._core.flow import Flow
+    from yagrpc._core.flow import Flow, Jobs
     from yagrpc._core.runtime import Runtime
 
 ErrorT = TypeVar("ErrorT", bound=YagrpcError)
@@ -182,7 +183,7 @@ class ClientCore:
         requests: Iterable[Message],
         parameters: CallParameters,
         name: str | None,
-    ) -> Iterator[tuple[Call[Any, Any], Flow[ResultT]]]:
+    ) -> Jobs[ResultT]:
         """One unary call for each request, made when it is asked for, with the flow that gives its result.
 
         A timeout that the caller gave is over all of them. The default one is each call's own, and starts when the
@@ -200,10 +201,13 @@ class ClientCore:
         """
         given = "timeout" in parameters
         deadline = Deadline(checked_timeout(parameters["timeout"]), self.clock) if given else None
-        for index, request in enumerate(requests):
+
+        def job(index: int, request: Message) -> tuple[Call[Any, Any], Flow[ResultT]]:
             call = self.call(method, request, parameters)
             call.deadline, call.queues = deadline, not given
-            yield call, self._one_of_several(make, call, "" if name is None else f"{name}[{index}]")
+            return call, self._one_of_several(make, call, "" if name is None else f"{name}[{index}]")
+
+        return itertools.starmap(job, enumerate(requests))
 
     def get_call(self, operation_id: str) -> Call[Any, _pb.operation_pb2.Operation]:
         """The call that polls an operation, sent once: the scheduler decides when the next one is."""

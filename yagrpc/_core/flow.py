@@ -9,7 +9,8 @@ type of the outcome is known. A failed send is a value, an `RpcStatus`; any othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import contextvars
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -129,6 +130,30 @@ class Share:
 
 Effect: TypeAlias = "Send | Connect | Sleep | Wait | Block | Share"
 Flow: TypeAlias = Generator[Effect, Any, ResultT]
+Jobs: TypeAlias = "Iterable[tuple[Call[Any, Any], Flow[ResultT]]]"
+"""Flows to run, each with its call; each is made when it is asked for."""
+
+
+class InContext(Generator[Effect, Any, ResultT]):
+    """A flow that sees the context variables of the thread which made this, whatever thread runs it.
+
+    Args:
+        flow: The flow; nothing else runs it.
+    """
+
+    __slots__ = ("_flow", "_run")
+
+    def __init__(self, flow: Flow[ResultT]) -> None:
+        self._flow = flow
+        self._run = contextvars.copy_context().run
+
+    def send(self, value: Any, /) -> Effect:
+        """Give the outcome of the effect before, and get the next effect."""
+        return self._run(self._flow.send, value)
+
+    def throw(self, error: Any, value: Any = None, traceback: Any = None, /) -> Effect:
+        """Raise an exception in the flow, and get the next effect."""
+        return self._run(self._flow.throw, error)
 
 
 def send(

@@ -7,17 +7,14 @@ interrupted or time out without harm to the others. A thread that was lost over 
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, wait
-from typing import Any, TypeVar
+from typing import Any
 
-from yagrpc._core.flow import Effect, Flow, Share
+from yagrpc._core.flow import Flow, Share
 from yagrpc.errors import ClientClosedError
-
-ResultT = TypeVar("ResultT")
 
 
 class Sharing:
@@ -72,28 +69,6 @@ class Sharing:
         with self._lock:
             self._running.pop(key, None)
         _settle(future, returned, failure)
-
-
-class InContext(Generator[Effect, Any, ResultT]):
-    """A flow that sees the context variables of the thread which made this, whatever thread runs it.
-
-    Args:
-        flow: The flow; nothing else runs it.
-    """
-
-    __slots__ = ("_flow", "_run")
-
-    def __init__(self, flow: Flow[ResultT]) -> None:
-        self._flow = flow
-        self._run = contextvars.copy_context().run
-
-    def send(self, value: Any, /) -> Effect:
-        """Give the outcome of the effect before, and get the next effect."""
-        return self._run(self._flow.send, value)
-
-    def throw(self, error: Any, value: Any = None, traceback: Any = None, /) -> Effect:
-        """Raise an exception in the flow, and get the next effect."""
-        return self._run(self._flow.throw, error)
 
 
 def in_thread(function: Callable[[], object], name: str) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future as Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._grpc import fork as forking
 from yagrpc._sync.poller import Poller
+from yagrpc.errors import ClientClosedError
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
     from yagrpc._core.client import ClientCore
-    from yagrpc._core.flow import Flow
+    from yagrpc._core.flow import Jobs
     from yagrpc._sync.transport import Transport
 
 ResultT = TypeVar("ResultT")
@@ -48,14 +49,14 @@ class Pollers:
         self._poller = Poller(self._core, self._transport)
 
 
-def run_each(transport: Transport, jobs: Iterable[tuple[Call[Any, Any], Flow[ResultT]]], most: int) -> list[ResultT]:
+def run_each(transport: Transport, jobs: Jobs[ResultT], most: int) -> list[ResultT]:
     """Run flows and give what they return, in order; the first failure ends the others.
 
     They wait for their slots here, one after the other; gRPC's thread takes the answers.
 
     Args:
         transport: Runs them.
-        jobs: The flows, each with its call; each is asked for when it can start.
+        jobs: The flows; the next is asked for when it can start.
         most: How many run at once.
     """
     import queue  # only several requests at once need it
@@ -63,14 +64,11 @@ def run_each(transport: Transport, jobs: Iterable[tuple[Call[Any, Any], Flow[Res
     outcomes: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
     running: dict[int, Call[Any, Any]] = {}
     results: dict[int, ResultT] = {}
-    failures: list[Exception] = []
 
     def done(index: int, outcome: Any) -> None:
-        if isinstance(outcome, Exception):
-            failures.append(outcome)
-            if len(failures) == 1:
-                cancel()  # the one that waits for its slot, above all
         outcomes.put((index, outcome))
+        if isinstance(outcome, Exception):
+            cancel()  # the one that waits for its slot, above all
 
     def cancel() -> None:
         for call in list(running.values()):
@@ -85,15 +83,15 @@ def run_each(transport: Transport, jobs: Iterable[tuple[Call[Any, Any], Flow[Res
 
     try:
         for index, (call, flow) in enumerate(jobs):
-            while len(running) >= most or not outcomes.empty():
+            running[index] = call  # first, so that a failure from here on cancels it
+            while len(running) > most or not outcomes.empty():
                 take()
-            running[index] = call
             transport.launch(flow, functools.partial(done, index))
         while running:
             take()
-    except Exception:
-        if failures:
-            raise failures[0] from failures[0].__cause__
+    except ClientClosedError:
+        while not outcomes.empty():  # it may have been cancelled for the failure of another
+            take()
         raise
     finally:
         cancel()

@@ -25,13 +25,13 @@ from yagrpc._core.call.call import AnyMethod, Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
-from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
+from yagrpc._core.flow import END, Block, Connect, Effect, Flow, InContext, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.leaving import CLOSE_GRACE, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
-from yagrpc._sync.background import InContext, Sharing, in_thread
+from yagrpc._sync.background import Sharing, in_thread
 from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import BidiStreamMethod, StreamMethod
 
@@ -104,12 +104,7 @@ class Transport:
         try:
             effect = next(flow)
             while type(effect) is not Send:
-                try:
-                    outcome = self._perform(effect)
-                except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(self._refused(error, effect))
-                else:
-                    effect = flow.send(outcome)
+                effect = self._next(flow, effect)
         except StopIteration as stop:
             done(stop.value)
         else:
@@ -162,15 +157,18 @@ class Transport:
             if effect is None:
                 effect = next(flow)
             while True:
-                try:
-                    outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
-                except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(self._refused(error, effect))
-                else:
-                    effect = flow.send(outcome)
+                effect = self._next(flow, effect)
         except StopIteration as stop:
             result: ResultT = stop.value
             return result
+
+    def _next(self, flow: Flow[Any], effect: Effect) -> Effect:
+        """Perform an effect, and give the next one that the flow asks for."""
+        try:
+            outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
+        except BaseException as error:  # whatever it is, the flow decides
+            return flow.throw(self._refused(error, effect))
+        return flow.send(outcome)
 
     def _step(self, flow: Flow[Any], resume: Callable[[], Effect], done: Callable[[Any], None]) -> None:
         """Run a flow from one callback of gRPC's to the next."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.flow import Flow, wait
-from yagrpc.errors import QuotaWaitError
+from yagrpc.errors import ClientClosedError, QuotaWaitError
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
@@ -63,6 +63,8 @@ class Admission:
             return deadline
         self._slot = slot = self._gate.join()
         try:
+            if call.cancelled:  # before there was a place in the queue to give back
+                raise ClientClosedError(call.operation_id)
             yield from self._wait(call, slot, Deadline(None, self._clock) if call.queues else deadline, refusal)
         except BaseException:
             self.release()
