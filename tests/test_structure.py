@@ -23,12 +23,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 EXPORTS = """
 __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
-CallParameters CompletionParameters ModelParameters Polling Quota Limit Limits
+CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling Quota Limit Limits
 Action Call Events Outcome Verdict
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
 YcCli
 Message ToolCall ToolResult convert
-Alternative Chunk Completion CompletionStatus RequestIds Token Tokens Usage
+Alternative Chunk Completion CompletionStatus Embeddings RequestIds Token Tokens Usage
 BidiStreamMethod ClientStreamMethod HttpRule OperationMethod StreamMethod UnaryMethod
 AbortedError AlreadyExistsError AmbiguousSubmitError CallCancelledError CallError ClientClosedError Code ConfigError
 DataLossError DeadlineExceededError FailedPreconditionError InternalError InvalidArgumentError

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from yagrpc._core.operation.view import OperationStatus as OperationStatus
     from yagrpc._core.quota.gates import Limit as Limit
     from yagrpc._core.quota.gates import Limits as Limits
+    from yagrpc._services.embeddings import EmbeddingParameters as EmbeddingParameters
+    from yagrpc._services.embeddings import Embeddings as Embeddings
     from yagrpc._sync.client import Client as Client
     from yagrpc._sync.operation import Operation as Operation
     from yagrpc._sync.stream import Stream as Stream
@@ -121,6 +123,8 @@ _HOMES: Final = {
     "Events": "_core.events",
     "Outcome": "_core.events",
     "Verdict": "_core.failure.retry",
+    "EmbeddingParameters": "_services.embeddings",
+    "Embeddings": "_services.embeddings",
     "Client": "_sync.client",
     "Operation": "_sync.operation",
     "Stream": "_sync.stream",

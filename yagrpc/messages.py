@@ -94,8 +94,10 @@ def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
     return _converted(target, message, "message")
 
 
-def model_uri(model: str, folder_id: str | None) -> str:
+def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
     """The URI of a model: `yandexgpt`, `yandexgpt/rc`, or a whole URI, which goes through unchanged.
+
+    The folder and the scheme are for short names.
 
     Raises:
         RequestError: It is neither.
@@ -112,7 +114,7 @@ def model_uri(model: str, folder_id: str | None) -> str:
         raise ConfigError(
             f"model {model!r} needs a folder: give folder_id or set YC_FOLDER_ID, or name the model by its whole URI"
         )
-    return f"gpt://{folder_id}/{name}/{branch or 'latest'}"
+    return f"{scheme}://{folder_id}/{name}/{branch or 'latest'}"
 
 
 def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.text_common_pb2.Message]:
@@ -192,11 +194,8 @@ def tokenize_request(
         RequestError: The text is not a string, or the model is not a model.
         ConfigError: The model is a short name and no folder is known.
     """
-    if not isinstance(text, str):
-        raise RequestError("text", text, "it takes a string")
-    request = _pb.text_generation_service_pb2.TokenizeRequest(model_uri=model_uri(model, folder_id))
-    request.text = _encodable(text, "text")
-    return request
+    checked = _encodable(text, "text")
+    return _pb.text_generation_service_pb2.TokenizeRequest(model_uri=model_uri(model, folder_id), text=checked)
 
 
 def checked_temperature(temperature: float, field: str = "temperature") -> float:
@@ -221,6 +220,17 @@ def checked_max_tokens(max_tokens: int, field: str = "max_tokens") -> int:
     if not whole or not 0 < max_tokens < 2**63:
         raise RequestError(field, max_tokens, "it takes a whole number above 0, in tokens")
     return max_tokens
+
+
+def checked_text(text: object, field: str) -> str:
+    """A text that can be sent.
+
+    Raises:
+        RequestError: It is no string, or empty, or no text.
+    """
+    if not isinstance(text, str) or not text:
+        raise RequestError(field, text, "it takes a text that is not empty")
+    return str(_encodable(text, field))  # numpy has a kind of string of its own
 
 
 def _set_options(

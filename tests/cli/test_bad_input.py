@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ASKING = ("completion", "stream", "submit")
 
 
-@pytest.mark.parametrize("name", [*ASKING, "tokenize"])
+@pytest.mark.parametrize("name", [*ASKING, "tokenize", "embed"])
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -210,7 +210,7 @@ def test_plaintext_needs_an_endpoint(command: Command) -> None:
     assert command.fails(2, "tokenize", "hi", "--plaintext").startswith("plaintext is True without an endpoint")
 
 
-@pytest.mark.parametrize("name", [*ASKING, "tokenize"])
+@pytest.mark.parametrize("name", [*ASKING, "tokenize", "embed"])
 def test_an_endpoint_that_does_not_answer_is_reported(
     command: Command, nowhere: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

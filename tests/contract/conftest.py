@@ -119,16 +119,19 @@ class Served:
         self.calls: list[str] = []
 
     def start(self, **methods: Callable[[Any, grpc.ServicerContext], Any]) -> Served:
-        """Serve functions under the names `completion`, `completion_async`, `get`, `cancel` and `tokenize`."""
+        """Serve functions under the names of the methods below."""
         # Any: the stubs type servicers as abstract, and here each gets just the methods that a test needs.
         texts: Any = _pb.text_generation_service_pb2_grpc
         operations: Any = _pb.operation_service_pb2_grpc
         streamed, deferred = texts.TextGenerationServiceServicer(), texts.TextGenerationAsyncServiceServicer()
         tokens, polled = texts.TokenizerServiceServicer(), operations.OperationServiceServicer()
+        vectors: Any = _pb.embedding_service_pb2_grpc
+        embedded = vectors.EmbeddingsServiceServicer()
         homes = {
             "completion": (streamed, "Completion"),
             "completion_async": (deferred, "Completion"),
             "tokenize": (tokens, "Tokenize"),
+            "text_embedding": (embedded, "TextEmbedding"),
             "get": (polled, "Get"),
             "cancel": (polled, "Cancel"),
         }
@@ -139,6 +142,7 @@ class Served:
         texts.add_TextGenerationAsyncServiceServicer_to_server(deferred, self.server)
         texts.add_TokenizerServiceServicer_to_server(tokens, self.server)
         operations.add_OperationServiceServicer_to_server(polled, self.server)
+        vectors.add_EmbeddingsServiceServicer_to_server(embedded, self.server)
         self.server.start()
         return self
 

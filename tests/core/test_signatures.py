@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import jedi  # type: ignore[import-untyped]
@@ -16,6 +17,7 @@ import pytest
 
 import yagrpc
 from yagrpc._core.call import parameters, signatures
+from yagrpc._services import embeddings
 
 CALL = ["timeout", "metadata", "request_id", "resubmit", "data_logging"]
 MODEL = ["model", *CALL]
@@ -29,6 +31,7 @@ METHODS = [
     ("completion_async", ["messages"], COMPLETION),
     ("tokenize_completion", ["messages"], COMPLETION),
     ("tokenize", ["text"], MODEL),
+    ("text_embedding", ["texts"], ["dim", *MODEL]),
     ("call", ["method", "request"], CALL),
 ]
 CASES: list[tuple[type, str, list[str], list[str]]]
@@ -82,17 +85,28 @@ def test_a_signature_says_what_holds_where_nothing_is_given() -> None:
     assert shown.endswith("data_logging: 'bool' = ...) -> 'Operation[Completion]'")
 
 
-def test_every_argument_is_documented_where_it_is_declared() -> None:
-    tree = ast.parse(inspect.getsource(parameters))
+@pytest.mark.parametrize(
+    ("module", "declared"), [(parameters, set(COMPLETION)), (embeddings, {"model", "dim"})], ids=lambda each: ""
+)
+def test_every_argument_is_documented_where_it_is_declared(module: ModuleType, declared: set[str]) -> None:
+    tree = ast.parse(inspect.getsource(module))
     kinds = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     described = {}
     for kind in kinds:
-        for declared, text in zip(kind.body, kind.body[1:], strict=False):
-            if isinstance(declared, ast.AnnAssign) and isinstance(text, ast.Expr):
+        for line, text in zip(kind.body, kind.body[1:], strict=False):
+            if isinstance(line, ast.AnnAssign) and isinstance(text, ast.Expr):
                 written = ast.literal_eval(text.value)
-                described[ast.unparse(declared.target)] = inspect.cleandoc(written).splitlines()
-    assert described.keys() == set(COMPLETION)
-    assert signatures._docs() == described
+                described[ast.unparse(line.target)] = inspect.cleandoc(written).splitlines()
+    assert described.keys() == declared
+    assert signatures._docs(module.__name__) == described
+
+
+def test_an_argument_of_a_services_own_is_described_as_its_file_has_it() -> None:
+    text = inspect.getdoc(yagrpc.Client.text_embedding)
+    assert text is not None
+    assert "    dim: Numbers in a vector: of a v2 model 256" in text
+    assert "    model: `text-embeddings-v2-doc` (the default) for texts" in text
+    assert "    timeout: Seconds over everything" in text
 
 
 def test_types_and_calls_are_those_of_the_function_as_written() -> None:

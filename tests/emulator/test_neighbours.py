@@ -82,6 +82,30 @@ def test_a_dimension_may_be_asked_for(service: Service) -> None:
     assert len(service.embeddings.TextEmbedding(tuned).embedding) == 7
 
 
+V2_DOC, V2_QUERY = "emb://b1gfolder/text-embeddings-v2-doc/latest", "emb://b1gfolder/text-embeddings-v2-query/"
+
+
+def test_models_v2_have_256_numbers_or_768(service: Service) -> None:
+    vectors = {
+        dim: service.embeddings.TextEmbedding(embedding("hello", model_uri=V2_DOC, **fields)).embedding
+        for dim, fields in {0: {}, 256: {"dim": {"value": 256}}, 768: {"dim": {"value": 768}}}.items()
+    }
+    assert [len(vector) for vector in vectors.values()] == [256, 256, 768]
+    assert vectors[0] == vectors[256]
+    assert all(math.hypot(*vector) == pytest.approx(1) for vector in vectors.values())
+    length = math.hypot(*vectors[768][:256])
+    assert [number / length for number in vectors[768][:256]] == pytest.approx(list(vectors[256]))
+
+
+def test_vectors_compare_within_a_generation_of_models_only(service: Service) -> None:
+    def vector(model_uri: str) -> list[float]:
+        return list(service.embeddings.TextEmbedding(embedding("hello", model_uri=model_uri)).embedding)
+
+    assert vector(V2_DOC) == vector(V2_QUERY)
+    assert vector(EMB) == vector("emb://b1gfolder/text-search-query/latest")
+    assert abs(sum(a * b for a, b in zip(vector(EMB), vector(V2_DOC), strict=True))) < 0.3
+
+
 def test_a_tuned_classifier_lists_one_label(service: Service) -> None:
     response = service.classification.Classify(Tuned(model_uri=TUNED, text="hello"))
     (prediction,) = response.predictions
@@ -176,6 +200,9 @@ LONG = "a " * 2000
         (embedding(LONG), "number of input tokens must be no more than 2000, got 2003"),
         (embedding("a", dim={"value": 0}), "dim must be from 1 to 2048, got 0"),
         (embedding("a", dim={"value": 2049}), "dim must be from 1 to 2048, got 2049"),
+        (embedding("a", dim={"value": 256}), "dim is not available for the model text-search-doc"),
+        (embedding("a", model_uri=V2_DOC, dim={"value": 7}), "dim must be one of 256, 768, got 7"),
+        (embedding("a", model_uri=V2_QUERY, dim={"value": 512}), "dim must be one of 256, 768, got 512"),
         (Tuned(model_uri=CLS, text="a"), f"Failed to get model {CLS}"),
         (Tuned(model_uri=EMB, text="a"), f"Failed to get model {EMB}"),
         (Tuned(model_uri=TUNED), "text: text length is 0, which is outside the range (0, 100000]"),

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from asyncio import Future as Future
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._aio.poller import AsyncPoller
 from yagrpc._grpc import fork as forking
@@ -18,6 +18,9 @@ from yagrpc._grpc import fork as forking
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
     from yagrpc._core.client import ClientCore
+    from yagrpc._core.flow import Jobs
+
+ResultT = TypeVar("ResultT")
 
 
 class Pollers:
@@ -53,6 +56,31 @@ class Pollers:
     def forked(self) -> None:
         """In a forked child: the tasks are the parent's. They are kept, since one that is collected is logged."""
         forking.keep(self._poller)
+
+
+async def run_each(transport: AsyncTransport, jobs: Jobs[ResultT], most: int) -> list[ResultT]:
+    """Run flows and give what they return, in order; the first failure ends the others.
+
+    Args:
+        transport: Runs them.
+        jobs: The flows; the next is asked for when it can start.
+        most: How many run at once.
+    """
+    numbered = enumerate(jobs)
+    results: dict[int, ResultT] = {}
+
+    async def work() -> None:
+        for index, (_, flow) in numbered:
+            results[index] = await transport.run(flow)
+
+    workers = [asyncio.create_task(work(), name="yagrpc-each") for _ in range(most)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return [results[index] for index in range(len(results))]
 
 
 def new_future() -> Future[Any]:

@@ -6,6 +6,8 @@ when a client is made. What happens to a call is in `send`; what a shell adds is
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -24,6 +26,7 @@ from yagrpc._core.call.requests import (
     checked_request,
     request_error,
 )
+from yagrpc._core.deadline import Deadline
 from yagrpc._core.endpoints import Directory
 from yagrpc._core.events import Events, hub_of
 from yagrpc._core.failure.final import broken_stream, no_result
@@ -36,17 +39,17 @@ from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
-from yagrpc.errors import ClientClosedError, ResultError
+from yagrpc.errors import ClientClosedError, ResultError, YagrpcError
 from yagrpc.ids import Answer, new_request_id
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from yagrpc._core.deadline import Deadline
-    from yagrpc._core.flow import Flow
+    from yagrpc._core.flow import Flow, Jobs
     from yagrpc._core.runtime import Runtime
     from yagrpc.method import AnyMethod
 
+ErrorT = TypeVar("ErrorT", bound=YagrpcError)
 ResultT = TypeVar("ResultT")
 
 MODEL: Final = "yandexgpt"
@@ -177,6 +180,39 @@ class ClientCore:
         """The flow of a call; of a method that streams responses it opens the stream."""
         return send_call(call, self)
 
+    def each(
+        self,
+        make: Callable[[Any], ResultT],
+        method: AnyMethod,
+        requests: Iterable[Message],
+        parameters: CallParameters,
+        name: str | None,
+    ) -> Jobs[ResultT]:
+        """One unary call for each request, made when it is asked for, with the flow that gives its result.
+
+        A timeout that the caller gave is over all of them. The default one is each call's own, and starts when the
+        call has its slot under the quota: the more requests, the longer the last one waits.
+
+        Args:
+            make: Makes the result of an answer.
+            method: Which rpc.
+            requests: Its requests.
+            parameters: What the caller gave.
+            name: What the caller calls the requests, for errors: `texts` gives `texts[3]`; `None` where there is one.
+
+        Raises:
+            RequestError: A request or a parameter can't be sent.
+        """
+        given = "timeout" in parameters
+        deadline = Deadline(checked_timeout(parameters["timeout"]), self.clock) if given else None
+
+        def job(index: int, request: Message) -> tuple[Call[Any, Any], Flow[ResultT]]:
+            call = self.call(method, request, parameters)
+            call.deadline, call.queues = deadline, not given
+            return call, self._one_of_several(make, call, "" if name is None else f"{name}[{index}]")
+
+        return itertools.starmap(job, enumerate(requests))
+
     def get_call(self, operation_id: str) -> Call[Any, _pb.operation_pb2.Operation]:
         """The call that polls an operation, sent once: the scheduler decides when the next one is."""
         request = _pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id)
@@ -277,6 +313,14 @@ class ClientCore:
         self.gates = Gates(self.quota, self.runtime.make_lock)
         self.routes = {}
 
+    def _one_of_several(self, make: Callable[[Any], ResultT], call: Call[Any, Any], place: str) -> Flow[ResultT]:
+        try:
+            return self.result(make, (yield from send_call(call, self)), call)
+        except YagrpcError as error:
+            if not place:
+                raise
+            raise located(error, place) from error.__cause__
+
     def _send_identity(self, request: Any) -> Flow[Any]:
         parameters: CallParameters = {"timeout": FETCH_TIMEOUT}
         return send_call(self.call(methods.IamTokenService.Create, request, parameters), self)
@@ -293,3 +337,10 @@ class ClientCore:
             return ours
         taken = {key for key, _ in given}
         return (*(pair for pair in ours if pair[0] not in taken), *given)
+
+
+def located(error: ErrorT, place: str) -> ErrorT:
+    """A copy of an error that says which of several requests failed; the error itself may be other callers', too."""
+    copied = copy.copy(error)
+    copied.message = f"{place}: {error.message}"
+    return copied.with_traceback(error.__traceback__)

@@ -9,7 +9,7 @@ type of the outcome is known. A failed send is a value, an `RpcStatus`; any othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Share(NamedTuple):
 
 Effect: TypeAlias = "Send | Connect | Sleep | Wait | Block | Share"
 Flow: TypeAlias = Generator[Effect, Any, ResultT]
+Jobs: TypeAlias = "Iterable[tuple[Call[Any, Any], Flow[ResultT]]]"
+"""Flows to run, each with its call; each is made when it is asked for."""
 
 
 def send(

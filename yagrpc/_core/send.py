@@ -99,7 +99,7 @@ class _Attempts:
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
         self.ports = ports
-        self.deadline = Deadline(call.timeout, ports.clock)
+        self.deadline = call.deadline or Deadline(call.timeout, ports.clock)
         self.history = History()
         self.route = NOWHERE
         self.connects = call.policy.kind is not Kind.READ
@@ -119,7 +119,8 @@ class _Attempts:
             self.call.held = self.admission.release
         last = self.history.last
         try:
-            yield from self.admission.enter(self.call, self.deadline, None if last is None else last.error)
+            failure = None if last is None else last.error
+            self.deadline = yield from self.admission.enter(self.call, self.deadline, failure)
         except QuotaWaitError as error:
             error.attempts = self.call.attempts
             raise

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import Future as Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._grpc import fork as forking
 from yagrpc._sync.poller import Poller
+from yagrpc.errors import ClientClosedError
 
 if TYPE_CHECKING:
+    from yagrpc._core.call.call import Call
     from yagrpc._core.client import ClientCore
+    from yagrpc._core.flow import Jobs
     from yagrpc._sync.transport import Transport
+
+ResultT = TypeVar("ResultT")
 
 
 class Pollers:
@@ -41,6 +47,55 @@ class Pollers:
         self._poller.forked()  # what listens to it may still be closed
         forking.keep(self._poller)
         self._poller = Poller(self._core, self._transport)
+
+
+def run_each(transport: Transport, jobs: Jobs[ResultT], most: int) -> list[ResultT]:
+    """Run flows and give what they return, in order; the first failure ends the others.
+
+    They wait for their slots here, one after the other; gRPC's thread takes the answers.
+
+    Args:
+        transport: Runs them.
+        jobs: The flows; the next is asked for when it can start.
+        most: How many run at once.
+    """
+    import queue  # only several requests at once need it
+
+    outcomes: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+    running: dict[int, Call[Any, Any]] = {}
+    results: dict[int, ResultT] = {}
+
+    def done(index: int, outcome: Any) -> None:
+        outcomes.put((index, outcome))
+        if isinstance(outcome, Exception):
+            cancel()  # the one that waits for its slot, above all
+
+    def cancel() -> None:
+        for call in list(running.values()):
+            call.cancel()
+
+    def take() -> None:
+        index, outcome = outcomes.get()
+        del running[index]
+        if isinstance(outcome, Exception):
+            raise outcome
+        results[index] = outcome
+
+    try:
+        for index, (call, flow) in enumerate(jobs):
+            running[index] = call  # first, so that a failure from here on cancels it
+            while len(running) > most or not outcomes.empty():
+                take()
+            transport.launch(flow, functools.partial(done, index))
+        while running:
+            take()
+    except ClientClosedError:
+        while not outcomes.empty():  # it may have been cancelled for the failure of another
+            take()
+        raise
+    finally:
+        cancel()
+    return [results[index] for index in range(len(results))]
 
 
 def new_future() -> Future[Any]:

@@ -96,6 +96,22 @@ class Transport:
         """
         self._step(flow, lambda: next(flow), done)
 
+    def launch(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
+        """Run a flow, and keep the caller waiting until its first request is sent.
+
+        Args:
+            flow: The flow.
+            done: Called with what it returned, or raised after the first request was sent; perhaps in another thread.
+        """
+        try:
+            effect = next(flow)
+            while type(effect) is not Send:
+                effect = self._next(flow, effect)
+        except StopIteration as stop:
+            done(stop.value)
+        else:
+            self._step(flow, lambda: effect, done)
+
     def close(self) -> None:
         """End all calls and waits, and close the channels that were opened here.
 
@@ -159,15 +175,18 @@ class Transport:
             if effect is None:
                 effect = next(flow)
             while True:
-                try:
-                    outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
-                except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(self._refused(error, effect))
-                else:
-                    effect = flow.send(outcome)
+                effect = self._next(flow, effect)
         except StopIteration as stop:
             result: ResultT = stop.value
             return result
+
+    def _next(self, flow: Flow[Any], effect: Effect) -> Effect:
+        """Perform an effect, and give the next one that the flow asks for."""
+        try:
+            outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
+        except BaseException as error:  # whatever it is, the flow decides
+            return flow.throw(self._refused(error, effect))
+        return flow.send(outcome)
 
     def _step(self, flow: Flow[Any], resume: Callable[[], Effect], done: Callable[[Any], None]) -> None:
         """Run a flow from one callback of gRPC's to the next."""

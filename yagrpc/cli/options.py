@@ -29,6 +29,7 @@ __all__ = [
     "generation_options",
     "json_option",
     "prompt_options",
+    "prompt_options_for",
 ]
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -158,16 +159,18 @@ def completion_parameters(connection: Connection, prompt: Prompt, generation: Ge
 
 def prompt_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a prompt; the command takes them as `prompt`."""
-    return _as_one_object(
-        function,
-        "prompt",
-        Prompt,
+    return prompt_options_for("yandexgpt")(function)
+
+
+def prompt_options_for(model: str) -> Decorator:
+    """The same, for a command that has a default model of its own."""
+    model_help = f"NAME, NAME/BRANCH, or a whole URI with '://'.  [default: {model}]"
+    options = (
         click.argument("words", metavar="[TEXT]...", nargs=-1),
         click.option("--file", metavar="PATH", help="Read the prompt from a file (UTF-8); '-' is standard input."),
-        click.option(
-            "--model", metavar="NAME", help="NAME, NAME/BRANCH, or a whole URI with '://'.  [default: yandexgpt]"
-        ),
+        click.option("--model", metavar="NAME", help=model_help),
     )
+    return lambda function: _as_one_object(function, "prompt", Prompt, *options)
 
 
 def generation_options(function: Callable[..., None]) -> Callable[..., None]:

@@ -49,6 +49,13 @@ def blocking(client: yagrpc.Client, up: Up, both: Both, requests: Iterator[Token
     again = client.operation("id", methods.TextGenerationBatchService.Completion)
     reveal_type(again)  # Operation[BatchCompletionResponse, BatchCompletionMetadata]
     reveal_type(client.operation("id").result())  # Completion
+    embeddings = client.text_embedding(["a", "b"], model="text-embeddings-v2-query", dim=256, timeout=1)
+    reveal_type(embeddings)  # Embeddings
+    reveal_type(embeddings.vectors)  # list[list[float]]
+    reveal_type(embeddings[0])  # list[float]
+    reveal_type(embeddings[:1])  # list[list[float]]
+    reveal_type(embeddings.usage.total_tokens)  # int
+    reveal_type(embeddings.ids.request_id)  # str
 
 
 async def asynchronous(
@@ -70,6 +77,7 @@ async def asynchronous(
     reveal_type(client.call(both, requests))  # AsyncStream[TokenizeResponse]
     again = client.operation("id", methods.TextGenerationBatchService.Completion)
     reveal_type(again)  # AsyncOperation[BatchCompletionResponse, BatchCompletionMetadata]
+    reveal_type(await client.text_embedding("a"))  # Embeddings
 
 
 def tables() -> None:

@@ -12,6 +12,7 @@ from yagrpc.ids import RequestIds
 
 if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
+    from yagrpc._core.deadline import Deadline
     from yagrpc.method import AnyMethod
 
 RequestT = TypeVar("RequestT")
@@ -40,12 +41,14 @@ class Call(Generic[RequestT, ResponseT]):
         attempts: How often it was sent.
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
+        deadline: A deadline that it shares with other calls, in place of its own.
+        queues: Whether it waits for its first slot under a quota as long as that takes: its timeout starts after that.
         held: What releases its slot under a quota, where it has one.
     """
 
     __slots__ = (
-        "_rpc", "attempts", "cancelled", "client_request_id", "held", "ids", "metadata", "method", "needs_token",
-        "operation_id", "policy", "request", "resubmit", "timeout", "wants_ids", "watched",
+        "_rpc", "attempts", "cancelled", "client_request_id", "deadline", "held", "ids", "metadata", "method",
+        "needs_token", "operation_id", "policy", "queues", "request", "resubmit", "timeout", "wants_ids", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +79,8 @@ class Call(Generic[RequestT, ResponseT]):
         self.attempts = 0
         self.ids = RequestIds(client_request_id)
         self.cancelled = False
+        self.deadline: Deadline | None = None
+        self.queues = False
         self.held: Callable[[], object] | None = None
         self._rpc: object = None
 

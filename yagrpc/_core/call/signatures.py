@@ -4,9 +4,11 @@ Type checkers read `**parameters: Unpack[CompletionParameters]` by themselves; a
 gets a signature with the keyword arguments of that class, and their documentation in its own, in the place of
 `**parameters`.
 
+The class is one of `parameters`, or one of its service's own that the method's module imports.
+
 Rules: nothing is wrapped, so that a call costs what it did; it is done while a client is imported, so it takes little
-time. Documentation is read from the source of `parameters`; where a program is shipped without sources, the arguments
-are shown without it.
+time. Documentation is read from the source of the class's module; where a program is shipped without sources, the
+arguments are shown without it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 import linecache
+import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -40,7 +43,8 @@ def explicit_parameters(function: FunctionT) -> FunctionT:
 
     In its docstring, `**parameters` is described in one line.
     """
-    kind = function.__annotations__["parameters"].removeprefix("Unpack[").removesuffix("]")
+    name = function.__annotations__["parameters"].removeprefix("Unpack[").removesuffix("]")
+    kind = function.__globals__.get(name) or getattr(parameters, name)
     written = inspect.signature(function)
     own = [each for each in written.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     function.__signature__ = written.replace(parameters=[*own, *_shown(kind)])  # type: ignore[attr-defined]
@@ -52,9 +56,9 @@ def explicit_parameters(function: FunctionT) -> FunctionT:
 
 
 @functools.cache
-def _shown(kind: str) -> list[inspect.Parameter]:
-    """The keyword arguments of a class of `parameters`: first what shapes the request, last what every call takes."""
-    annotations = getattr(parameters, kind).__annotations__
+def _shown(kind: Any) -> list[inspect.Parameter]:
+    """The keyword arguments of a class: first what shapes the request, last what every call takes."""
+    annotations = kind.__annotations__
     names = sorted(
         annotations, key=lambda name: (name in CallParameters.__annotations__, name in ModelParameters.__annotations__)
     )
@@ -70,9 +74,10 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
 
 
 @functools.cache
-def _docs() -> dict[str, list[str]]:
-    """The lines that describe each argument, as they stand below it; empty where the source is not there."""
-    lines = iter(linecache.getlines(str(parameters.__file__), parameters.__dict__))
+def _docs(module: str) -> dict[str, list[str]]:
+    """The lines that describe each argument, as they stand below it; empty where the module's source is not there."""
+    found = sys.modules[module]
+    lines = iter(linecache.getlines(str(found.__file__), found.__dict__))
     docs: dict[str, list[str]] = {}
     name = ""
     for line in lines:
@@ -87,9 +92,9 @@ def _docs() -> dict[str, list[str]]:
 
 
 @functools.cache
-def _items(kind: str) -> list[str]:
+def _items(kind: Any) -> list[str]:
     """The lines of a docstring's `Args` for the keyword arguments of a class; empty where the source is not there."""
-    docs = _docs()
+    docs = {**_docs(parameters.__name__), **_docs(kind.__module__)}
     lines = []
     for shown in _shown(kind) if docs else ():
         first, *rest = docs[shown.name]

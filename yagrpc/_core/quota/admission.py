@@ -1,19 +1,20 @@
 """One call under its quotas: the wait for a slot, and what the call holds until it ends.
 
 Rules: a call has its slot before it connects, so that nothing leaves in a burst once a connection is there. The wait
-counts into the call's timeout.
+counts into the call's timeout, unless the call `queues`: its timeout starts when it has its first slot.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from yagrpc._core.deadline import Deadline
 from yagrpc._core.flow import Flow, wait
-from yagrpc.errors import QuotaWaitError
+from yagrpc.errors import ClientClosedError, QuotaWaitError
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
-    from yagrpc._core.deadline import Clock, Deadline
+    from yagrpc._core.deadline import Clock
     from yagrpc._core.events import Events
     from yagrpc._core.quota.gates import Gate
     from yagrpc._core.quota.windows import Slot
@@ -46,8 +47,8 @@ class Admission:
     def __del__(self) -> None:
         self.release()
 
-    def enter(self, call: Call[Any, Any], deadline: Deadline, failure: YagrpcError | None) -> Flow[None]:
-        """Wait for a slot, unless the call has one.
+    def enter(self, call: Call[Any, Any], deadline: Deadline, failure: YagrpcError | None) -> Flow[Deadline]:
+        """Wait for a slot, unless the call has one; gives the deadline of what follows.
 
         Args:
             call: Whose admission it is.
@@ -59,13 +60,19 @@ class Admission:
             ClientClosedError: The client was closed, or the stream that waits.
         """
         if self._slot is not None:
-            return
+            return deadline
         self._slot = slot = self._gate.join()
         try:
-            yield from self._wait(call, slot, deadline, failure)
+            if call.cancelled:  # before there was a place in the queue to give back
+                raise ClientClosedError(call.operation_id)
+            yield from self._wait(call, slot, Deadline(None, self._clock) if call.queues else deadline, failure)
         except BaseException:
             self.release()
             raise
+        if not call.queues:
+            return deadline
+        call.queues = False
+        return Deadline(call.timeout, self._clock)
 
     def sent(self) -> None:
         """The call leaves."""

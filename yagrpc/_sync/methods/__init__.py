@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from yagrpc._sync.methods.embeddings import EmbeddingMethods
 from yagrpc._sync.methods.text import TextMethods
 from yagrpc._sync.methods.tokenizer import TokenizerMethods
 
 
-class Methods(TextMethods, TokenizerMethods):
+class Methods(TextMethods, TokenizerMethods, EmbeddingMethods):
     """All of them, for the client."""
