@@ -20,16 +20,17 @@ from yagrpc._aio.background import AsyncSharing, in_thread
 from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
+from yagrpc._core.call.policy import Kind
 from yagrpc._core.call.requests import request_error
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Reporter, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
-from yagrpc.errors import ClientClosedError, Code, ConfigError
+from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
@@ -134,7 +135,7 @@ class AsyncTransport:
                 except grpc.aio.UsageError as error:
                     effect = flow.throw(self._refused(error, effect))
                 except BaseException as error:  # whatever it is, the flow decides
-                    effect = flow.throw(error)
+                    effect = flow.send(raised(error)) if _may_have_run(effect, error) else flow.throw(error)
                 else:
                     effect = flow.send(outcome)
         except StopIteration as stop:
@@ -422,6 +423,12 @@ class Responses:
                 raise
             return ended
         return END if message is grpc.aio.EOF else message
+
+
+def _may_have_run(effect: Effect, error: BaseException) -> bool:
+    """Whether an exception that is no status, such as an interceptor's, ended the attempt of a generation."""
+    generates = type(effect) is Send and effect.call.policy.kind is Kind.GENERATION
+    return generates and isinstance(error, Exception) and not isinstance(error, YagrpcError)
 
 
 async def _named(rpc: Any, call: Call[Any, Any]) -> Any:

@@ -19,7 +19,7 @@ from yagrpc._core.failure.final import NO_ID, ambiguous, no_result
 from yagrpc._core.failure.pauses import attempt_timeout
 from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
-from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify
+from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify, raised
 from yagrpc._core.flow import END, Flow, Opened, connect, send, sleep
 from yagrpc._core.ports import NOWHERE
 from yagrpc._core.quota.admission import Admission
@@ -66,10 +66,7 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
             if attempts.connects:
                 yield from attempts.connect()
             timeout, metadata = attempts.leave(), attempts.metadata()
-            try:
-                response = yield from send(call, timeout, metadata, attempts if attempts.submits else None)
-            except Exception as error:
-                response = attempts.unexpected(error)
+            response = yield from send(call, timeout, metadata, attempts if attempts.submits else None)
             failure = attempts.failure(response)
             if failure is None:
                 attempts.answered(response)
@@ -157,12 +154,6 @@ class _Attempts:
         if self.authorization:
             metadata += self.authorization
         return metadata if attempts == 1 else (*metadata, ("x-retry-attempt", str(attempts - 1)))
-
-    def unexpected(self, error: Exception) -> RpcStatus:
-        """What an exception that is no status says of an attempt: of a generation, that it may have run."""
-        if isinstance(error, YagrpcError) or self.call.policy.kind is not Kind.GENERATION:
-            raise error
-        return RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(error).__name__}", error=error)
 
     def failure(self, response: Any) -> Failure | None:
         """The failure that a response stands for; `None` for an answer."""
@@ -267,9 +258,7 @@ class _Attempts:
 
     def left(self, outcome: Any) -> None:
         """Report a failure that nobody else hears of: an operation may run whose id is not known."""
-        if isinstance(outcome, BaseException):
-            outcome = RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(outcome).__name__}", error=outcome)
-        failure = self.failure(outcome)
+        failure = self.failure(raised(outcome) if isinstance(outcome, BaseException) else outcome)
         if failure is None and not outcome.id:
             failure = Failure(Cause.UNREADABLE, no_result(NO_ID, self.call))
         if failure is not None:

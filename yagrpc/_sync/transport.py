@@ -26,7 +26,7 @@ from yagrpc import config
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Reporter, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
@@ -424,10 +424,10 @@ class _Submit:
             raise
         if not isinstance(outcome, BaseException):
             return outcome
-        try:
-            raise outcome
-        finally:
-            del outcome  # it is a cycle, with this frame in its traceback
+        refused = self._transport._refused(outcome, self._effect)
+        if isinstance(refused, YagrpcError):
+            raise refused
+        return raised(outcome)
 
     def close(self) -> None:
         """End the caller's wait."""

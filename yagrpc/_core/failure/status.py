@@ -79,6 +79,11 @@ class RpcStatus(NamedTuple):
     closed: bool = False
 
 
+def raised(error: BaseException) -> RpcStatus:
+    """How an attempt ended that raised what is no status, as an interceptor or a broken answer may: it may have run."""
+    return RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(error).__name__}", error=error)
+
+
 class Failure(NamedTuple):
     """A failed attempt.
 
