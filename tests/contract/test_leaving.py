@@ -369,6 +369,8 @@ def test_an_exception_between_any_two_steps_of_a_submit_loses_no_id(
     assert time.monotonic() - started < 1.0
     assert len(service.ids) > 30
     all_is_recorded(service, journal, records)
+    # What is raised in the middle of a log line is logged as a failure of that, as any other exception there.
+    records.errors[:] = [error for error in records.errors if not error.startswith("Events.")]
 
 
 # Both clients, by the caller's own timeout

@@ -34,7 +34,7 @@ from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, wi
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import multicallable, status_of
 from yagrpc._sync.background import Sharing, in_thread, next_item, outcome_in_thread
-from yagrpc._sync.interrupts import InterruptsHeld
+from yagrpc._sync.signals import SignalsHeld
 from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import AnyMethod, BidiStreamMethod, StreamMethod
 
@@ -271,7 +271,7 @@ class Transport:
 
     def _open(self, sender: Any, effect: Send) -> Opened:
         call = effect.call
-        with InterruptsHeld():
+        with SignalsHeld():
             rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
             call.started(rpc)
         responses = Responses(self, rpc)

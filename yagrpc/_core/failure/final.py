@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.call.policy import Kind
 from yagrpc._core.failure.retry import TABLE, Action
-from yagrpc._core.failure.status import RpcStatus, classify
+from yagrpc._core.failure.status import Cause, RpcStatus, classify
 from yagrpc.errors import (
     AmbiguousSubmitError,
     CallError,
+    ClientClosedError,
     Code,
     MessageTooLargeError,
     ResultError,
@@ -36,10 +37,13 @@ def broken_stream(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, sen
     """
     failure = classify(status, call, endpoint=endpoint, send_limit=send_limit)
     whole = call.policy.kind is Kind.GENERATION and not call.request.completion_options.stream
-    if not whole or TABLE[failure.cause][call.policy.kind] is not Action.AMBIGUOUS:
-        return failure.error
-    error = ambiguous(failure.error, call.attempts)
-    error.__cause__ = failure.error
+    error: YagrpcError = failure.error
+    if whole and TABLE[failure.cause][call.policy.kind] is Action.AMBIGUOUS:
+        error = ambiguous(failure.error, call.attempts)
+    elif failure.cause is Cause.CLOSED:
+        error = ClientClosedError(call.operation_id)
+    if error is not failure.error:
+        error.__cause__ = failure.error
     return error
 
 
