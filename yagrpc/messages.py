@@ -1,4 +1,4 @@
-"""Python values to request messages: what a caller may write, and what goes on the wire.
+"""Python values to request messages: what a caller may write, and what is sent.
 
 Rules: pure, no I/O. A value that the service is documented to refuse raises `RequestError` here, with the
 argument's name, its value and what is allowed. An argument that is not given is not set: unset is not zero.
