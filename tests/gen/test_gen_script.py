@@ -70,7 +70,7 @@ def test_the_check_finds_every_difference(clone: Path) -> None:
 
     subprocess.run(["git", "add", edited], cwd=clone, check=True)
     example = clone / "examples/proofreading/proofreading.proto"
-    example.write_text(example.read_text("utf-8").replace("Corrects a text and", "Takes a text and"), "utf-8")
+    example.write_text(example.read_text("utf-8").replace("Corrects a text, and", "Takes a text, and"), "utf-8")
     code, printed = check(clone)
     assert code == 1
     assert printed.startswith(matches[0])

@@ -1,4 +1,4 @@
-"""`scripts/upstream.py`: each kind of difference is found, is in one row, and is judged by its effect on the wire."""
+"""`scripts/upstream.py`: each kind of difference is found, gets one row, and is judged by its effect on the wire."""
 
 from __future__ import annotations
 
