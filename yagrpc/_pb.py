@@ -1,7 +1,7 @@
 """The one gateway to the generated code: every message, stub and method table is reached as `_pb.<module>`.
 
 Rules: nothing else imports `yagrpc_proto`, and a module is imported when it is first asked for, so that a service
-that is not used costs nothing. A short name is the module's own; where two would be equal, one is told apart here.
+that is not used costs nothing. A short name is the module's own; where two are equal, one of them has a longer name here.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def find_message(full_name: str) -> type[_Message] | None:
 
 
 def load_messages() -> None:
-    """Put all messages into the pool, for what looks one up by the name in an `Any`."""
+    """Put all messages into the pool, so that the type of an `Any` is found by its name."""
     for module in MODULES.values():
         if module.endswith("_pb2"):
             importlib.import_module(f"yagrpc_proto.{module}")

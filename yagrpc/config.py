@@ -1,6 +1,6 @@
 """Settings: the documented defaults, and what the environment says.
 
-Rules: a default's source stands beside it; the environment is read when a client is made, never at import; what
+Rules: a default's source stands beside it; the environment is read when a client is created, never at import; what
 cannot work is a `ConfigError` here, before anything is sent.
 """
 

@@ -1,7 +1,7 @@
-"""Python values to request messages: what a caller may write, and what goes on the wire.
+"""Python values to request messages: what a caller may write, and what is sent.
 
-Rules: pure, no I/O. Whatever the service is documented to refuse is a `RequestError` here, with the argument's
-name, its value and what is allowed. What is not given is not set: unset is not zero.
+Rules: pure, no I/O. A value that the service is documented to refuse raises `RequestError` here, with the
+argument's name, its value and what is allowed. An argument that is not given is not set: unset is not zero.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROLES: Final = ("system", "user", "assistant")
 """Documented roles: behaviour and context, the person, previous answers of the model."""
 
 _NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError)
-"""What protobuf raises on values that JSON has not."""
+"""What protobuf raises for values that JSON does not have."""
 
 ReasoningMode = Literal["DISABLED", "ENABLED_HIDDEN"]
 
@@ -37,7 +37,7 @@ class ToolCall:
 
     Args:
         name: The function's name; results are matched by it, there are no call ids.
-        arguments: Its arguments. They travel as a `Struct`, so every number is a float.
+        arguments: Its arguments. They are sent as a `Struct`, so every number is a float.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a called function gave.
+    """The result of a called function.
 
     Args:
         name: The function's name, as in the `ToolCall`.
@@ -64,8 +64,8 @@ class Message:
     Args:
         role: `system`, `user` or `assistant`.
         text: The text.
-        tool_calls: What an assistant's message asks for.
-        tool_results: What answers it, under the role `user`.
+        tool_calls: The calls that an assistant's message asks for.
+        tool_results: The results of such calls, under the role `user`.
     """
 
     role: str
@@ -75,32 +75,32 @@ class Message:
 
 
 MessageInput: TypeAlias = "str | Mapping[str, Any] | Message | ProtoMessage"
-"""One message: a text of the user's, a dict (`role`, `text`, or the API's JSON), a `Message`, or a proto."""
+"""One message: a user's text, a dict (`role`, `text`, or the API's JSON), a `Message`, or a proto."""
 
 MessagesInput: TypeAlias = "MessageInput | Iterable[MessageInput]"
 """A message, or several in order."""
 
 
 def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
-    """A message of another descriptor pool (e.g. of the official package) as ours, through its bytes.
+    """Convert a message of another descriptor pool (e.g. of the official package) to yagrpc's class, through its bytes.
 
     Args:
-        target: The class to make, e.g. a request class of `yagrpc.methods`.
+        target: The class of the result, e.g. a request class of `yagrpc.methods`.
         message: A message of the same full name.
 
     Raises:
-        RequestError: It is another message, or its bytes do not parse.
+        RequestError: The message has another full name, or its bytes do not parse.
     """
     return _converted(target, message, "message")
 
 
 def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
-    """The URI of a model: `yandexgpt`, `yandexgpt/rc`, or a whole URI, which goes through unchanged.
+    """The URI of a model: `yandexgpt`, `yandexgpt/rc`, or a whole URI, which is returned unchanged.
 
-    The folder and the scheme are for short names.
+    The folder and the scheme are used for short names only.
 
     Raises:
-        RequestError: It is neither.
+        RequestError: The model is neither.
         ConfigError: A short name without a folder.
     """
     if not isinstance(model, str):
@@ -121,7 +121,7 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
     """Messages as protos; `system` comes first.
 
     Raises:
-        RequestError: There are none, or one is not a message, has an unknown role, or is empty.
+        RequestError: There are no messages, or one is not a message, has an unknown role, or is empty.
     """
     if isinstance(messages, (str, Mapping, Message, ProtoMessage)):
         given: Sequence[Any] = [messages]
@@ -199,10 +199,10 @@ def tokenize_request(
 
 
 def checked_temperature(temperature: float, field: str = "temperature") -> float:
-    """A temperature, checked.
+    """Check a temperature.
 
     Raises:
-        RequestError: It is no number from 0 to 1.
+        RequestError: The value is not a number from 0 to 1.
     """
     number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
     if not number or not 0 <= temperature <= 1:
@@ -211,10 +211,10 @@ def checked_temperature(temperature: float, field: str = "temperature") -> float
 
 
 def checked_max_tokens(max_tokens: int, field: str = "max_tokens") -> int:
-    """The longest answer, in tokens, checked.
+    """Check the length of the longest answer, in tokens.
 
     Raises:
-        RequestError: It is no whole number above 0.
+        RequestError: The value is not a whole number above 0.
     """
     whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
     if not whole or not 0 < max_tokens < 2**63:
@@ -226,7 +226,7 @@ def checked_text(text: object, field: str) -> str:
     """A text that can be sent.
 
     Raises:
-        RequestError: It is no string, or empty, or no text.
+        RequestError: The value is not a string, is empty, or can't be encoded.
     """
     if not isinstance(text, str) or not text:
         raise RequestError(field, text, "it takes a text that is not empty")
@@ -297,7 +297,7 @@ def _from_mapping(message: Mapping[str, Any], field: str) -> _pb.text_common_pb2
         return _text_message(message.get("role", "user"), message.get("text", ""), field)
     try:
         proto = json_format.ParseDict(dict(message), _pb.text_common_pb2.Message())
-        json_format.MessageToDict(proto)  # refuses nan and infinity, which JSON has not
+        json_format.MessageToDict(proto)  # refuses nan and infinity, which JSON does not have
         return proto
     except _NOT_JSON as error:
         allowed = f"a dict has role and text, or the API's JSON of a message ({_one_line(error)})"
@@ -314,7 +314,7 @@ def checked_message(proto: _pb.text_common_pb2.Message, field: str) -> _pb.text_
     """A message whose role is known and that holds something.
 
     Raises:
-        RequestError: It is none.
+        RequestError: The role is unknown, or the message is empty.
     """
     if proto.role not in ROLES:
         raise RequestError(f"{field}.role", proto.role, f"it takes one of {', '.join(ROLES)}")
@@ -348,7 +348,7 @@ def _set_struct(struct: _pb.struct_pb2.Struct, value: object, field: str) -> Non
         raise RequestError(field, value, "it takes a dict of JSON values")
     try:
         json_format.ParseDict(dict(value), struct)
-        json_format.MessageToDict(struct)  # refuses nan and infinity, which JSON has not
+        json_format.MessageToDict(struct)  # refuses nan and infinity, which JSON does not have
         struct.SetInParent()
     except _NOT_JSON as error:
         raise RequestError(field, value, f"it takes JSON values only ({_one_line(error)})") from error

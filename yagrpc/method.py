@@ -1,4 +1,4 @@
-"""What an rpc is: the nominal types that generated method tables are made of.
+"""What an rpc is: the nominal types of the entries of generated method tables.
 
 A table (`<file>_methods.py`, beside each `_pb2`) holds one object of these classes per rpc. It knows the rpc's
 path, its message classes, its REST binding and, for a long-running one, what its operation resolves to.

@@ -1,6 +1,6 @@
 """Response messages to Python values: `Completion`, `Chunk`, `Tokens`.
 
-Rules: a value is a thin view of its proto, which stays at hand as `.proto`; an answer without a result is a
+Rules: a value is a thin view of its proto, which is its attribute `.proto`; an answer without a result is a
 `ResultError`, never an empty success; an enum value that is not known yet is kept as its number.
 """
 
@@ -21,11 +21,11 @@ __all__ = ["Alternative", "Chunk", "Completion", "CompletionStatus", "Token", "T
 
 
 class CompletionStatus(enum.IntEnum):
-    """How far an alternative has come (`Alternative.AlternativeStatus`)."""
+    """The state of an alternative (`Alternative.AlternativeStatus`)."""
 
     UNSPECIFIED = 0
     PARTIAL = 1
-    """More of the stream is to come."""
+    """The stream has more messages."""
     TRUNCATED_FINAL = 2
     """Cut at `max_tokens`."""
     FINAL = 3
@@ -56,7 +56,7 @@ class Alternative(NamedTuple):
 
     Args:
         message: The answer's message.
-        status: How far it has come; a status that is not known yet is a plain number.
+        status: Its state; a status that is not known yet is a plain number.
     """
 
     message: Message
@@ -70,13 +70,13 @@ _MAY_BE_WITHOUT_CONTENT: frozenset[int] = frozenset(CompletionStatus) - {
 
 
 class Completion(Answer):
-    """An answer of the model; everything is read from `proto`, of its first alternative unless said.
+    """An answer of the model. The properties are those of the first alternative, unless documented otherwise.
 
     Args:
         proto: The response.
 
     Raises:
-        ResultError: It has no alternative, or a finished one without content.
+        ResultError: The response has no alternative, or its first one is finished and has no content.
     """
 
     __slots__ = ("proto",)
@@ -100,7 +100,7 @@ class Completion(Answer):
         """The message, to be sent back with the next request of a dialogue.
 
         Raises:
-            ResultError: The arguments of a tool call have no JSON.
+            ResultError: The arguments of a tool call can't be JSON.
         """
         return _to_value(self.proto.alternatives[0].message)
 
@@ -111,7 +111,7 @@ class Completion(Answer):
 
     @property
     def alternatives(self) -> tuple[Alternative, ...]:
-        """All answers; so far the service gives one."""
+        """All answers; the service gives one so far."""
         return tuple(
             Alternative(_to_value(alternative.message), _status(alternative.status))
             for alternative in self.proto.alternatives
@@ -119,7 +119,7 @@ class Completion(Answer):
 
     @property
     def status(self) -> CompletionStatus | int:
-        """How far the answer has come; a status that is not known yet is a plain number."""
+        """The state of the answer; a status that is not known yet is a plain number."""
         return _status(self.proto.alternatives[0].status)
 
     @property
@@ -150,14 +150,14 @@ class Completion(Answer):
 
 
 class Chunk(Completion):
-    """One message of a streamed completion; `text` is all so far.
+    """One message of a streamed completion; `text` is the whole text so far.
 
     Earlier text may change from one message to the next. For any two neighbours
     `chunk.text == before.text[:chunk.kept] + chunk.delta`.
 
     Args:
         proto: The response message.
-        previous: The text of the message before.
+        previous: The text of the previous message.
     """
 
     __slots__ = ("delta", "kept", "revised")
@@ -166,11 +166,11 @@ class Chunk(Completion):
         super().__init__(proto)
         text = self.text
         self.kept = len(previous) if text.startswith(previous) else _common_length(previous, text)
-        """How many characters of the text before still stand."""
+        """How many characters of the previous text are unchanged."""
         self.delta = text[self.kept :]
-        """What comes after them: the new part."""
+        """The new text, after the unchanged characters."""
         self.revised = self.kept < len(previous)
-        """Whether text already given has changed: what follows `kept` is to be replaced."""
+        """Whether earlier text has changed: everything after `kept` characters has to be replaced."""
 
 
 class Token(NamedTuple):
@@ -178,8 +178,8 @@ class Token(NamedTuple):
 
     Args:
         id: Its number in the model's vocabulary.
-        text: What it stands for.
-        special: Whether it is of the chat template rather than of the text.
+        text: The token's text.
+        special: Whether the token is of the chat template, and not of the text.
     """
 
     id: int

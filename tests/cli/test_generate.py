@@ -49,7 +49,12 @@ FINE = 'syntax = "proto3"; message Fine {}'
         (FINE, "not-a-name", [], "the package name 'not-a-name' can't be imported"),
         (FINE, "json", [], "the package name 'json' would hide a module of Python's own"),
         (FINE, "click", [], "the package name 'click' would hide an installed package"),
-        (FINE, "taken", [], "mine.txt was not written by this generator, and would go: move it, or give --force"),
+        (
+            FINE,
+            "taken",
+            [],
+            "mine.txt was not written by this generator, and would be deleted: move it, or give --force",
+        ),
         (FINE, "stubs", ["--proto", "other"], "a.proto is in two roots, and differs"),
         (FINE, "stubs", ["--proto", "missing"], "missing is not a folder"),
         (FINE, "stubs", ["lost.proto"], "lost.proto: No such file or directory"),

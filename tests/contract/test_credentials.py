@@ -513,7 +513,7 @@ def test_the_yc_command_gives_a_token(
         ("sys.exit('You are not logged in as y0_secretSecret')", "failed with exit code 1: You are not logged in as "),
         ("sys.exit(3)", "failed with exit code 3: it said nothing"),
         ("print()", "printed no token"),
-        ("print('AQVNsecretSecret')", "looks like an API key"),
+        ("print('AQVNsecretSecret')", "has the form of an API key"),
     ],
 )
 def test_a_yc_command_that_gives_none_is_told(

@@ -34,7 +34,7 @@ SOON = 20.0
 """Seconds in which what a test waits for has to happen; it takes milliseconds."""
 
 DEADLINE = 2.0
-"""Seconds that a caller waits in vain: long enough for its request to arrive first."""
+"""Seconds that a caller waits without an answer: long enough for its request to arrive first."""
 
 ROUNDED = 1.05
 """By so much a deadline may grow on its way: gRPC sends few digits of it, rounded up."""
@@ -214,7 +214,7 @@ def _serve_aio(modules: SimpleNamespace, model: Model) -> Iterator[Proofreader]:
         serving = pool.submit(asyncio.run, serve())
         ended_or_started: list[futures.Future[Any]] = [started, serving]
         futures.wait(ended_or_started, SOON, return_when=futures.FIRST_COMPLETED)
-        if serving.done():  # it failed, and this tells how
+        if serving.done():  # it failed: this raises its error
             serving.result()
         yield Proofreader(modules, started.result(0), timeouts.seen)
         ended.set_result(None)

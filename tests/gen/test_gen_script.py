@@ -44,38 +44,38 @@ def test_the_check_finds_every_difference(clone: Path) -> None:
     edited = package / "yandex/cloud/operation/operation_pb2.py"
     original = edited.read_text("utf-8")
     edited.write_text(original + "\n", "utf-8")
-    code, told = check(clone)
+    code, printed = check(clone)
     assert code == 1
-    assert "operation_pb2.py differ" in told
+    assert "operation_pb2.py differ" in printed
     edited.write_text(original, "utf-8")
 
     stale = package / "yandex/cloud/stale_pb2.py"
     stale.write_text("", "utf-8")
-    code, told = check(clone)
+    code, printed = check(clone)
     assert code == 1
-    assert "stale_pb2.py" in told
+    assert "stale_pb2.py" in printed
     stale.unlink()
 
     edited.unlink()
-    code, told = check(clone)
+    code, printed = check(clone)
     assert code == 1
-    assert "operation_pb2.py" in told
+    assert "operation_pb2.py" in printed
     edited.write_text(original, "utf-8")
 
     subprocess.run(["git", "rm", "--cached", "--quiet", edited], cwd=clone, check=True)
-    code, told = check(clone)
+    code, printed = check(clone)
     assert code == 1
-    assert "git does not track" in told
-    assert "operation_pb2.py" in told
+    assert "git does not track" in printed
+    assert "operation_pb2.py" in printed
 
     subprocess.run(["git", "add", edited], cwd=clone, check=True)
     example = clone / "examples/proofreading/proofreading.proto"
-    example.write_text(example.read_text("utf-8").replace("Corrects a text, and answers", "Takes a text, and answers"), "utf-8")
-    code, told = check(clone)
+    example.write_text(example.read_text("utf-8").replace("Corrects a text, and", "Takes a text, and"), "utf-8")
+    code, printed = check(clone)
     assert code == 1
-    assert told.startswith(matches[0])
-    assert "proofreading_methods.py differ" in told
-    assert "examples/proofreading/generated/ differs from what examples/proofreading/ gives" in told
+    assert printed.startswith(matches[0])
+    assert "proofreading_methods.py differ" in printed
+    assert "examples/proofreading/generated/ differs from what examples/proofreading/ gives" in printed
 
 
 def test_other_arguments_are_a_usage_error() -> None:

@@ -111,12 +111,12 @@ def test_the_table_holds_what_the_options_say(shop: Path) -> None:
 
 def test_comments_become_docstrings(shop: Path) -> None:
     home = shop / "out/shop_stubs/inner/shop/v1"
-    told = {
+    expected = {
         "shop_pb2.pyi": ('"""What is asked for."""', '"""Its number, as the customer knows it."""'),
         "shop_pb2_grpc.pyi": ('"""Sells things.', '"""Takes an order with "quotes", and'),
         "shop_methods.py": ('    """Sells things.\n    By the dozen.\n    """', '"""Takes an order with "quotes", and'),
     }
-    for name, texts in told.items():
+    for name, texts in expected.items():
         written = (home / name).read_text("utf-8")
         for text in texts:
             assert text in written, (name, text)
@@ -171,7 +171,7 @@ def test_importing_one_service_loads_only_what_it_needs() -> None:
     ]
 
 
-def test_every_file_says_what_made_it_and_of_what(shop: Path) -> None:
+def test_every_file_names_its_generator_and_its_source(shop: Path) -> None:
     for name, text in contents(shop / "out").items():
         if name.endswith("py.typed"):
             assert text == b""
@@ -188,12 +188,12 @@ def test_equal_sources_give_equal_bytes(shop: Path, tmp_path: Path) -> None:
     assert contents(tmp_path) == contents(shop / "out")
 
 
-def test_the_module_tells_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_module_prints_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    told = " ".join(capsys.readouterr().out.split())
-    assert "Args:" not in told
-    assert "--proto DIR a folder that import paths start from" in told
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Args:" not in printed
+    assert "--proto DIR a folder that import paths start from" in printed
 
 
 def test_files_of_an_earlier_run_go(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_two_modules_of_one_name_get_two_aliases(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("proto", "told"),
+    ("proto", "text"),
     [
         ('syntax = "proto3";\nmessage {', "a.proto:2:9"),
         ('syntax = "proto3"; import "nowhere.proto";', "nowhere.proto"),
@@ -285,7 +285,7 @@ def test_two_modules_of_one_name_get_two_aliases(tmp_path: Path) -> None:
     ],
 )
 def test_a_source_that_can_not_be_compiled_leaves_the_old_output(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], proto: str, told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], proto: str, text: str
 ) -> None:
     protos = write(tmp_path / "proto", a='syntax = "proto3"; message Fine {}')
     arguments = ["--proto", str(protos), "--proto", str(PROTOS), "--out", str(tmp_path / "out"), "--package", "p"]
@@ -293,13 +293,13 @@ def test_a_source_that_can_not_be_compiled_leaves_the_old_output(
     before = contents(tmp_path / "out")
     write(protos, a=proto)
     assert main([*arguments, "a.proto"]) == 2
-    assert told in capsys.readouterr().err
+    assert text in capsys.readouterr().err
     assert contents(tmp_path / "out") == before
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["p"]
 
 
 @pytest.mark.parametrize(
-    ("package", "told"),
+    ("package", "text"),
     [
         ("9lives", "can't be imported"),
         ("a.class", "can't be imported"),
@@ -312,9 +312,9 @@ def test_a_source_that_can_not_be_compiled_leaves_the_old_output(
         ("yagrpc_proto", "yagrpc's own generated code"),
     ],
 )
-def test_a_package_that_can_not_be_is_refused(tmp_path: Path, package: str, told: str) -> None:
+def test_a_package_that_can_not_be_is_refused(tmp_path: Path, package: str, text: str) -> None:
     protos = write(tmp_path / "proto", a='syntax = "proto3";')
-    with pytest.raises(GenerateError, match=told):
+    with pytest.raises(GenerateError, match=text):
         generate([protos], tmp_path / "out", package)
     assert not (tmp_path / "out").exists()
 
@@ -382,19 +382,19 @@ def test_paths_with_words_of_pythons_own_are_importable(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "text"),
     [
         (("a-b", "a_b"), r"a-b\.proto and a_b\.proto would both be the module p\.a_b_pb2"),
         (("v1.2/a",), r"v1\.2/a\.proto can't be a Python module"),
         (("2fa",), r"2fa\.proto can't be a Python module"),
     ],
 )
-def test_a_path_that_can_not_be_a_module_is_told(tmp_path: Path, files: tuple[str, ...], told: str) -> None:
+def test_a_path_that_can_not_be_a_module_is_refused(tmp_path: Path, files: tuple[str, ...], text: str) -> None:
     for number, name in enumerate(files):
         path = tmp_path / f"proto/{name}.proto"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'syntax = "proto3"; message M{number} {{}}', "utf-8")
-    with pytest.raises(GenerateError, match=told):
+    with pytest.raises(GenerateError, match=text):
         generate([tmp_path / "proto"], tmp_path / "out", "p")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -407,7 +407,7 @@ def test_a_path_that_can_not_be_a_module_is_told(tmp_path: Path, files: tuple[st
         "message A { message None {} } service S { rpc M (A.None) returns (A); }",
     ],
 )
-def test_a_name_that_is_a_word_of_pythons_own_is_told(tmp_path: Path, text: str) -> None:
+def test_a_name_that_is_a_word_of_pythons_own_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(GenerateError, match="is named by a word of Python's own"):
         generate([write(tmp_path / "proto", a=f'syntax = "proto3"; {text}')], tmp_path / "out", "p")
 
@@ -417,14 +417,14 @@ def test_a_root_is_a_folder(tmp_path: Path) -> None:
         generate([tmp_path / "nowhere"], tmp_path / "out", "p")
 
 
-def test_an_output_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
-    (tmp_path / "out").write_text("in the way", "utf-8")
+    (tmp_path / "out").write_text("a file", "utf-8")
     with pytest.raises(GenerateError, match="can't be written"):
         generate([protos], tmp_path / "out", "p")
 
 
-def test_no_permission_is_told(tmp_path: Path) -> None:
+def test_no_permission_to_write_is_refused(tmp_path: Path) -> None:
     protos = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
     generate([protos], tmp_path / "out", "p")
     before = contents(tmp_path / "out")

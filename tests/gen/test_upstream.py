@@ -1,4 +1,4 @@
-"""`scripts/upstream.py`: each kind of difference is found, told in one row, and judged for what it does on the wire."""
+"""`scripts/upstream.py`: each kind of difference is found, gets one row, and is judged by its effect on the wire."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ message_type {
   field { name: "count" number: 2 type: TYPE_INT32 label: LABEL_OPTIONAL }
   field { name: "line" number: 3 type: TYPE_MESSAGE type_name: ".shop.v1.Order.Line" label: LABEL_REPEATED }
   field { name: "colour" number: 4 type: TYPE_ENUM type_name: ".shop.v1.Colour" label: LABEL_OPTIONAL oneof_index: 0 }
-  oneof_decl { name: "look" }
+  oneof_decl { name: "form" }
   nested_type { name: "Line" field { name: "text" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL } }
 }
 enum_type { name: "Colour" value { name: "NONE" number: 0 } value { name: "RED" number: 1 } }
@@ -89,7 +89,7 @@ GET = 'method { name: "Get" input_type: ".shop.v1.Order" output_type: ".shop.v1.
          "deprecated: none -> True", False),
         (".shop.v1.Order.Line\"", ".shop.v1.Order\"", "changed", "field shop.v1.Order.line",
          "of: shop.v1.Order.Line -> shop.v1.Order", True),
-        (" oneof_index: 0", "", "changed", "field shop.v1.Order.colour", "oneof: look -> none", False),
+        (" oneof_index: 0", "", "changed", "field shop.v1.Order.colour", "oneof: form -> none", False),
         (RED, RED + 'value { name: "BLUE" number: 2 }', "added", "value shop.v1.Colour.BLUE", "number 2", False),
         (RED, "", "removed", VALUE, "", True),
         (RED, RED.replace("1", "2"), "changed", VALUE, "number: 1 -> 2", True),
@@ -110,7 +110,7 @@ def test_each_difference_is_one_row(
     assert rows(upstream, (old, new)) == [(change, what, detail, breaking)]
 
 
-def test_what_is_within_something_gone_or_new_is_not_told_again(upstream: Any) -> None:
+def test_what_is_within_something_gone_or_new_is_not_reported_again(upstream: Any) -> None:
     line = 'nested_type { name: "Line" field { name: "text" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL } }'
     new = 'message_type { name: "New" field { name: "a" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL } } enum_type'
     assert rows(upstream, (line, ""), ("enum_type", new)) == [
@@ -119,7 +119,7 @@ def test_what_is_within_something_gone_or_new_is_not_told_again(upstream: Any) -
     ]
 
 
-def test_a_new_file_is_told_as_a_whole_and_a_move_breaks_nothing(upstream: Any) -> None:
+def test_a_new_file_is_reported_as_a_whole_and_a_move_breaks_nothing(upstream: Any) -> None:
     colour = 'enum_type { name: "Colour" value { name: "NONE" number: 0 } value { name: "RED" number: 1 } }'
     other = f'name: "shop/v1/new.proto" package: "shop.v1" {colour} service {{ name: "NewService" }}'
     assert rows(upstream, (colour, ""), more=other) == [

@@ -4,7 +4,7 @@
     python -W error beside_official.py yagrpc official
 
 Run inside an environment that has both. Each talks to one emulator, through its own stubs and messages, by turns and
-at once; and each takes what the other made, where ours is said to. What does not hold is an AssertionError.
+at once; and each takes messages of the other, where ours is documented to. What does not hold is an AssertionError.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def separate() -> None:
     assert ours.CompletionRequest is not theirs.CompletionRequest
     assert ours.CompletionRequest.DESCRIPTOR.full_name == theirs.CompletionRequest.DESCRIPTOR.full_name
     for module in (ours, theirs):
-        made = module.CompletionRequest(model_uri="gpt://f/m", completion_options={"temperature": {"value": 0.5}})
-        again = pickle.loads(pickle.dumps(made))
-        assert (type(again), again) == (type(made), made)
-        assert not isinstance(made, (theirs if module is ours else ours).CompletionRequest)
+        request = module.CompletionRequest(model_uri="gpt://f/m", completion_options={"temperature": {"value": 0.5}})
+        again = pickle.loads(pickle.dumps(request))
+        assert (type(again), again) == (type(request), request)
+        assert not isinstance(request, (theirs if module is ours else ours).CompletionRequest)
 
 
 def blocking(yagrpc: Any, emulator: Any, official: Official) -> None:

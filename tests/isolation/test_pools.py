@@ -76,9 +76,9 @@ def test_each_package_has_its_own_version(versions: tuple[Version, Version]) -> 
     assert second.messages.Colour.keys() == ["COLOUR_UNSPECIFIED", "RED"]
     assert not hasattr(first.methods.NoteService, "Remove")
     for version in versions:
-        made = version.messages.Note(text="a", stars={"value": 3})
-        assert type(pickle.loads(pickle.dumps(made))) is version.messages.Note
-        assert json_format.MessageToDict(made) == {"text": "a", "stars": "3"}
+        note = version.messages.Note(text="a", stars={"value": 3})
+        assert type(pickle.loads(pickle.dumps(note))) is version.messages.Note
+        assert json_format.MessageToDict(note) == {"text": "a", "stars": "3"}
 
 
 def test_two_versions_talk_to_each_other(versions: tuple[Version, Version]) -> None:
@@ -135,9 +135,9 @@ def test_services_are_reflected_from_a_pool_of_their_own(versions: tuple[Version
         server.start()
         try:
             with grpc.insecure_channel(address) as channel:
-                told = database.ProtoReflectionDescriptorDatabase(channel)
-                assert service in told.get_services()
-                found = DescriptorPool(told).FindServiceByName(service)
+                reflected = database.ProtoReflectionDescriptorDatabase(channel)
+                assert service in reflected.get_services()
+                found = DescriptorPool(reflected).FindServiceByName(service)
                 ours = pool.FindServiceByName(service)
                 assert found.file.serialized_pb == ours.file.serialized_pb
                 shape = [(method.name, method.input_type.full_name) for method in found.methods]

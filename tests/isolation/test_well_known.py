@@ -73,7 +73,7 @@ class Field(NamedTuple):
         return isinstance(getattr(self.holder(), descriptor.name), type(_pb.struct_pb2.ListValue().values))
 
     def of(self, value: Any) -> Any:
-        """A holder that is made with a value of the field."""
+        """A holder that is created with a value of the field."""
         return self.holder(**{self.name: [value] if self.repeated else value})
 
     def in_(self, holder: Any) -> Any:
@@ -161,84 +161,84 @@ def test_it_is_set_by_our_own_type_and_by_a_plain_value(field: Field) -> None:
 
 @every_field
 def test_it_is_copied_and_compared(field: Field) -> None:
-    made = field.of(field.plain)
-    for copied in (copy.copy(made), copy.deepcopy(made), field.holder.FromString(made.SerializeToString())):
-        assert copied == made
-        assert copied is not made
+    built = field.of(field.plain)
+    for copied in (copy.copy(built), copy.deepcopy(built), field.holder.FromString(built.SerializeToString())):
+        assert copied == built
+        assert copied is not built
         copied.ClearField(field.name)
-        assert copied != made
+        assert copied != built
         assert copied == field.holder()
     merged = field.holder()
-    merged.MergeFrom(made)
-    assert merged == made
+    merged.MergeFrom(built)
+    assert merged == built
 
 
 @every_field
 def test_it_is_pickled_into_another_process_and_back(field: Field) -> None:
-    made = field.of(field.plain)
+    built = field.of(field.plain)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        for message in (made, field.message()):
+        for message in (built, field.message()):
             loaded = pickle.loads(pickle.dumps(message, protocol))
             assert loaded == message
             assert type(loaded) is type(message)
     # The other process has imported nothing yet: the pickle alone has to bring the modules along.
     code = "import pickle, sys; pickle.dump(pickle.load(sys.stdin.buffer), sys.stdout.buffer)"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], input=pickle.dumps(made), capture_output=True, check=False
+        [sys.executable, "-W", "error", "-c", code], input=pickle.dumps(built), capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
     returned = pickle.loads(done.stdout)
-    assert returned == made
+    assert returned == built
     assert type(field.in_(returned)) is field.type
 
 
 @every_field
 def test_it_has_its_json_form_and_its_text_form(field: Field) -> None:
-    made = field.of(field.plain)
-    told = json_format.MessageToDict(made, preserving_proto_field_name=True, descriptor_pool=_pb.POOL)
+    built = field.of(field.plain)
+    as_dict = json_format.MessageToDict(built, preserving_proto_field_name=True, descriptor_pool=_pb.POOL)
     json = PLAIN[field.full_name][1]
-    assert told == {field.name: [json] if field.repeated else json}
-    assert json_format.ParseDict(told, field.holder(), descriptor_pool=_pb.POOL) == made
-    assert json_format.Parse(json_format.MessageToJson(made, descriptor_pool=_pb.POOL), field.holder()) == made
-    text = text_format.MessageToString(made, descriptor_pool=_pb.POOL)
-    assert text_format.Parse(text, field.holder(), descriptor_pool=_pb.POOL) == made
+    assert as_dict == {field.name: [json] if field.repeated else json}
+    assert json_format.ParseDict(as_dict, field.holder(), descriptor_pool=_pb.POOL) == built
+    assert json_format.Parse(json_format.MessageToJson(built, descriptor_pool=_pb.POOL), field.holder()) == built
+    text = text_format.MessageToString(built, descriptor_pool=_pb.POOL)
+    assert text_format.Parse(text, field.holder(), descriptor_pool=_pb.POOL) == built
 
 
 @every_field
 def test_it_travels_in_an_any(field: Field) -> None:
-    made = field.of(field.plain)
+    built = field.of(field.plain)
     packed = _pb.any_pb2.Any()
-    packed.Pack(made)
+    packed.Pack(built)
     assert packed.Is(field.holder.DESCRIPTOR)
     assert packed.TypeName() == field.holder.DESCRIPTOR.full_name
     unpacked = field.holder()
     assert packed.Unpack(unpacked)
-    assert unpacked == made
-    told = json_format.MessageToDict(packed, descriptor_pool=_pb.POOL)
-    assert told["@type"] == f"type.googleapis.com/{field.holder.DESCRIPTOR.full_name}"
-    read = json_format.ParseDict(told, _pb.any_pb2.Any(), descriptor_pool=_pb.POOL)
+    assert unpacked == built
+    as_dict = json_format.MessageToDict(packed, descriptor_pool=_pb.POOL)
+    assert as_dict["@type"] == f"type.googleapis.com/{field.holder.DESCRIPTOR.full_name}"
+    read = json_format.ParseDict(as_dict, _pb.any_pb2.Any(), descriptor_pool=_pb.POOL)
     # The bytes of two equal messages may differ: a Struct's fields are a map.
     unpacked.Clear()
     assert read.Unpack(unpacked)
-    assert unpacked == made
+    assert unpacked == built
     # Another pool's `Any` is the same on the wire.
     theirs = any_pb2.Any.FromString(packed.SerializeToString())
     assert theirs.Is(field.holder.DESCRIPTOR)
     again = field.holder()
     assert theirs.Unpack(again)
-    assert again == made
+    assert again == built
 
 
 @every_field
 def test_an_object_of_another_pool_is_refused_or_taken_whole(field: Field) -> None:
     other = foreign(field)
     try:
-        made = field.of(other)
+        built = field.of(other)
     except (TypeError, AttributeError):  # the latter of a Timestamp, by protobuf 6.33
-        made = None
+        built = None
     if field.full_name not in TAKEN_AS_DICTS:
-        assert made is None
-    assert made is None or made == field.of(field.plain)
+        assert built is None
+    assert built is None or built == field.of(field.plain)
     if not field.repeated:
         holder = field.holder()
         with pytest.raises(TypeError):

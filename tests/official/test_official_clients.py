@@ -1,6 +1,6 @@
 """The official clients work against the emulator, unchanged but for their endpoint and TLS arguments.
 
-Each is installed into an environment of its own and put to use there by a script; what the script saw is looked at
+Each is installed into an environment of its own and put to use there by a script; what the script saw is checked
 here. The only reason to skip is a package index that cannot be reached.
 """
 

@@ -1,7 +1,7 @@
 """Puts the official AI Studio SDK to use against an emulator; run in an environment of that SDK's own.
 
 Usage: use_aistudio.py sync|async ADDRESS [CA_FILE]. Without a CA file it speaks plaintext. Nothing of yagrpc is here;
-what is printed is one JSON object, for the test that started this to look at.
+what is printed is one JSON object, which the test that started this checks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 def arguments() -> dict[str, Any]:
-    """How the SDK is made: unchanged, but for its endpoint and TLS."""
+    """The arguments of the SDK: unchanged, but for its endpoint and TLS."""
     _, _, address, *roots = sys.argv
     return {"folder_id": "b1gfolder", "auth": "secret", "endpoint": address, "verify": roots[0] if roots else False}
 
@@ -84,7 +84,7 @@ async def use(sdk: Any) -> dict[str, Any]:
 
     try:
         await settled(model.configure(temperature=2).run("too hot"))
-    except Exception as error:  # its class is in the official package, its text is what is looked at
+    except Exception as error:  # its class is in the official package, its text is checked
         said["refused"] = f"{type(error).__name__}: {error}"
     return said
 

@@ -1,6 +1,6 @@
 """Puts the official general SDK to use against an emulator with TLS; run in an environment of that SDK's own.
 
-Usage: use_yandexcloud.py ADDRESS CA_FILE. Prints one JSON object, for the test that started this to look at.
+Usage: use_yandexcloud.py ADDRESS CA_FILE. Prints one JSON object, which the test that started this checks.
 """
 
 from __future__ import annotations

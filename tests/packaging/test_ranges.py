@@ -45,10 +45,10 @@ def test_every_line_of_protobuf_has_a_row(matrix: Any) -> None:
 
 
 def test_every_python_has_rows_with_the_lowest_and_the_newest(matrix: Any) -> None:
-    told = metadata("yagrpc")
-    named = re.findall(r"Python :: (3\.\d+)$", "\n".join(told.get_all("Classifier") or []), re.MULTILINE)
+    package = metadata("yagrpc")
+    named = re.findall(r"Python :: (3\.\d+)$", "\n".join(package.get_all("Classifier") or []), re.MULTILINE)
     assert list(matrix.PYTHONS) == named
-    assert told["Requires-Python"] == f">={named[0]}"
+    assert package["Requires-Python"] == f">={named[0]}"
     rows = matrix.combinations([*named, "3.99"])
     assert len({row.folder for row in rows}) == len(rows)
     for python in [*named, "3.99"]:

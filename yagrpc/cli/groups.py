@@ -20,7 +20,7 @@ NAME: Final = "yagrpc"
 
 
 class CommandModules(Mapping[str, click.Command]):
-    """The commands of a package by name: each module is a command, imported when that command is looked up.
+    """The commands of a package by name: each module is a command, imported at its first use.
 
     The module `embed_text` holds the command `embed-text` as its attribute `embed_text`. Modules with a leading
     underscore are no commands.

@@ -18,10 +18,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m yagrpc.codegen", description=summary)
     given: dict[str, Any] = {"type": Path, "required": True, "metavar": "DIR"}
     parser.add_argument("--proto", action="append", help="a folder that import paths start from", **given)
-    parser.add_argument("--out", help="the folder that the package is made in", **given)
-    parser.add_argument("--package", required=True, metavar="NAME", help="its name; dots make a nested one")
+    parser.add_argument("--out", help="the folder to write the package to", **given)
+    parser.add_argument(
+        "--package", required=True, metavar="NAME", help="the package's name; a name with dots is a nested package"
+    )
     parser.add_argument("--force", action="store_true", help="replace files that the generator did not write")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="as it is imported; all without one")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="a file to generate, by its import path; by default all files"
+    )
     options = parser.parse_args(arguments)
     try:
         generate(options.proto, options.out, options.package, options.files, force=options.force)

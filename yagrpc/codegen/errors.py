@@ -6,4 +6,4 @@ __all__ = ["GenerateError"]
 
 
 class GenerateError(Exception):
-    """Generation cannot go on; the message names the file or method and says what to do."""
+    """Generation failed; the message names the file or method and says what to do."""

@@ -35,8 +35,8 @@ def generate(roots: Sequence[Path], out: Path, package: str, files: Sequence[str
 
     Args:
         roots: Folders that import paths start from.
-        out: The folder that the package's own folder is made in; one of an earlier run is replaced.
-        package: The package's name; dots make a nested one.
+        out: The folder that the package's folder is created in; the folder of an earlier run is replaced.
+        package: The package's name; a name with dots is a nested package.
         files: Files to generate, as they are imported; by default all below the roots. Imports are followed.
         force: Replace an output folder that holds files which the generator did not write.
 
@@ -113,7 +113,7 @@ def _adapted(path: Path, package: str) -> str:
 
 
 def _header(source: str, versions: str) -> str:
-    """What every generated file opens with; review tools look for `@generated`."""
+    """What every generated file begins with; review tools recognise `@generated`."""
     return f"{MARK} with {versions}. DO NOT EDIT.\n# Source: {source}\n"
 
 

@@ -1,4 +1,4 @@
-"""Adapts what protoc's message plugin writes: a well-known type's field may be made from a plain mapping too.
+"""Adapts what protoc's message plugin writes: a well-known type's field takes a plain mapping too.
 
 The runtime takes `temperature={"value": 0.3}` and `parameters={"type": "object"}` wherever a wrapper, a `Struct` or a
 `Timestamp` is wanted, and the plugin's constructors say so of no field. Of other messages a mapping stays refused: the

@@ -3,7 +3,7 @@
 The guard refuses to import beside a grpcio older than the compiler. The stubs need nothing that new, and the
 range that they do work with is claimed in pyproject.toml and shown by test runs instead.
 
-Rules: edits are made on the syntax tree's line ranges, and counted; an output of another shape is an error,
+Rules: the edits use the syntax tree's line ranges, and are counted; an output of another shape is an error,
 never a half-edited file.
 """
 
@@ -30,7 +30,7 @@ def without_version_guard(source: str, suffix: str, name: str) -> str:
         name: The file's name, for the error.
 
     Raises:
-        GenerateError: The guard does not look as this generator knows it, or the plugin wrote what is not Python.
+        GenerateError: The guard is not of the form that this generator knows, or the plugin's output is not Python.
     """
     lines = source.splitlines()
     try:

@@ -19,14 +19,14 @@ _RENAME_EXCHANGE = 2
 
 
 def swap(new: Path, target: Path) -> None:
-    """Put a folder in the place of another, which may be missing; what was there is at the first one's place then.
+    """Put a folder in the place of another, which may be missing; the replaced folder takes the new one's place.
 
     Args:
         new: The folder to put there, on the same file system.
         target: Where it goes.
 
     Raises:
-        OSError: It can't be moved there. What was there still is.
+        OSError: The folder can't be moved there. The old folder is still in place.
     """
     if not target.exists():
         os.rename(new, target)
@@ -41,7 +41,7 @@ def swap(new: Path, target: Path) -> None:
 
 
 def _exchange(new: Path, target: Path) -> bool:
-    """Exchange two folders in one step; whether that is to be had."""
+    """Exchange two folders in one step; `False` where the system can't."""
     if sys.platform != "linux":
         return False
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of glibc 2.28 and newer

@@ -1,7 +1,7 @@
-"""What credentials are: the protocol that a client speaks with them, for our kinds and for those of a user's own.
+"""The base classes of credentials: of those in this package, and of those that a user writes.
 
-Rules: making one does no I/O. A secret is in no repr, log or error, and no credential can be pickled; a secret is
-checked where it comes in, so that a wrong one is told here and not by gRPC's opaque refusal of the metadata.
+Rules: creating credentials does no I/O. A secret is in no repr, log or error, and no credentials can be pickled. A
+secret is checked when it is given, so that the error about a wrong one is clear; gRPC's refusal of the metadata is not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from yagrpc.errors import ConfigError
 SelfT = TypeVar("SelfT", bound="Secret")
 
 FETCH_TIMEOUT: Final = 20.0
-"""Seconds for getting one token, where the one who asks says nothing else."""
+"""Seconds for getting one token, unless the caller gives another limit."""
 
 API_KEY: Final = re.compile(r"AQVN")
 IAM_TOKEN: Final = re.compile(r"t\d\.")
@@ -34,7 +34,7 @@ class Secret:
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         name = type(self).__name__
-        raise TypeError(f"{name} can't be pickled, it may hold a secret: make it in the process that uses it")
+        raise TypeError(f"{name} can't be pickled, it may hold a secret: create it in the process that uses it")
 
     def __copy__(self: SelfT) -> SelfT:
         return self
@@ -53,14 +53,14 @@ class SecretText(str):
 class Credentials(Secret, abc.ABC):
     """Base of all credentials.
 
-    One of your own implements `authorization`. Where getting its token takes time, make it a `FetchedCredentials`
-    instead. Credentials can't be pickled, since they hold secrets.
+    A subclass implements `authorization`. Where getting a token takes time, derive from `FetchedCredentials` instead.
+    Credentials can't be pickled, since they hold secrets.
 
     Attributes:
-        user_account: Whether it is of a user's account, and not of a service account: the service then has to be told
-            the folder, and the client's goes along as `x-folder-id`. False by default.
-        fixed: Whether `authorization` gives the same every time. One that is not is asked again when the service
-            refuses what it gave, and what was refused is sent once more with what it gives then. False by default.
+        user_account: Whether the account is a user's, and not a service account. The service then requires the folder
+            with each call, and the client sends its folder as `x-folder-id`. False by default.
+        fixed: Whether `authorization` returns the same value every time. Where it does not, and the service refuses a
+            call as unauthenticated, the call is sent once more with a new value. False by default.
     """
 
     user_account: bool = False
@@ -70,7 +70,7 @@ class Credentials(Secret, abc.ABC):
     def authorization(self) -> str | None:
         """The value of the `authorization` metadata for the next call, or `None` for no such metadata.
 
-        It is asked for every call, in the event loop where there is one, so it must not take long.
+        It is called for every call, in the event loop of an asyncio client, so it must not take long.
         """
 
 
@@ -79,10 +79,10 @@ class AccessToken(Secret):
 
     Args:
         value: The token.
-        lifetime: Seconds that it still lives; `None` where that is not known.
+        lifetime: Seconds until the token expires; `None` where that is not known.
 
     Raises:
-        ConfigError: It can't be sent.
+        ConfigError: The token can't be sent.
     """
 
     def __init__(self, value: str, lifetime: float | None = None) -> None:
@@ -98,26 +98,26 @@ class ObtainedCredentials(Credentials):
 
 
 class FetchedCredentials(ObtainedCredentials):
-    """Base of credentials whose IAM token is fetched from somewhere; one of your own implements `fetch`.
+    """Base of credentials whose IAM token is fetched; a subclass implements `fetch`.
 
-    A client fetches at the first call that needs it, keeps the token, and fetches ahead of its end; once for all who
-    wait, and never in the way of an event loop.
+    A client fetches a token at the first call that needs one, keeps it, and fetches the next one before it expires. All
+    calls that wait share one fetch, and a fetch never blocks an event loop.
     """
 
     @abc.abstractmethod
     def fetch(self, timeout: float) -> AccessToken:
-        """Get a token; may block, and is called in a thread of its own.
+        """Get a token; may block, and is called in a separate thread.
 
         Args:
-            timeout: Seconds that it may take.
+            timeout: Seconds that the fetch may take.
 
         Raises:
-            UnavailableError: It can't be had now, but may be later.
-            ConfigError: It can't be had.
+            UnavailableError: No token is available now; a later fetch may succeed.
+            ConfigError: No token is available, and another fetch would not help.
         """
 
     def authorization(self) -> str:
-        """The value of the `authorization` metadata, fetched anew; a client keeps what `fetch` gave instead."""
+        """The value of the `authorization` metadata, from a new fetch; a client keeps the token of `fetch` instead."""
         return bearer(self.fetch(FETCH_TIMEOUT).value)
 
 
@@ -126,18 +126,18 @@ class ExchangedCredentials(ObtainedCredentials):
 
     @abc.abstractmethod
     def identity(self, audience: str, now: float) -> dict[str, str]:
-        """What the exchange takes, as a field of `CreateIamTokenRequest`; may read files.
+        """The proof of identity, as a field of `CreateIamTokenRequest`; may read files.
 
         Args:
-            audience: Who is to take it: the URL of the exchange.
+            audience: The URL of the exchange, which the proof is for.
             now: Seconds since the epoch.
 
         Raises:
-            ConfigError: It can't be made.
+            ConfigError: The proof can't be created.
         """
 
     def authorization(self) -> str:
-        """There is none without the exchange, which a client does.
+        """Not available: a client exchanges the credentials first.
 
         Raises:
             ConfigError: Always.
@@ -154,13 +154,13 @@ def checked_token(token: object) -> str:
     """An IAM token, checked.
 
     Raises:
-        ConfigError: It is empty, holds white space, or is a credential of another kind.
+        ConfigError: The token is empty, holds white space, or is a credential of another kind.
     """
     text = checked_text("the IAM token", token)
     if OAUTH_TOKEN.match(text):
-        raise ConfigError("the IAM token looks like an OAuth token: use OAuthToken(...)")
+        raise ConfigError("the IAM token has the form of an OAuth token: use OAuthToken(...)")
     if API_KEY.match(text):
-        raise ConfigError("the IAM token looks like an API key: use ApiKey(...)")
+        raise ConfigError("the IAM token has the form of an API key: use ApiKey(...)")
     return text
 
 
@@ -168,7 +168,7 @@ def checked_text(what: str, value: object) -> str:
     """A secret that can be sent.
 
     Raises:
-        ConfigError: It can't; the message names `what`, and does not show the value.
+        ConfigError: The value can't be sent; the message names `what`, and does not show the value.
     """
     if not isinstance(value, str):
         raise ConfigError(f"{what} is a {type(value).__name__}, not a string")
@@ -184,5 +184,5 @@ def checked_text(what: str, value: object) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text of somebody else's, on one line, without what looks like a secret."""
+    """A text from outside, on one line, with everything that has the form of a secret replaced."""
     return " ".join(_SECRET_LIKE.sub("***", text).split())

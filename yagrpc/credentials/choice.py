@@ -1,6 +1,6 @@
 """Which credentials are used: what is given, then what the environment has, then what the machine offers.
 
-Rules: deciding does no I/O; what takes asking somebody (the metadata service, `yc`) is left to the first call.
+Rules: the choice itself does no I/O; the metadata service and `yc` are asked at the first call.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from yagrpc.credentials.yc import YcCli
 from yagrpc.errors import ConfigError, UnavailableError
 
 PROBE_SECONDS: Final = 0.1
-"""How long the metadata service may take to answer where nobody said that there is one (the official SDK's figure)."""
+"""Seconds for the metadata service to answer, where no setting names it (the official SDK's figure)."""
 
 NAMED_PROBE_SECONDS: Final = 1.0
-"""The same where `YC_METADATA_ADDR` names it."""
+"""Seconds for the metadata service to answer, where `YC_METADATA_ADDR` names it."""
 
 log = logging.getLogger("yagrpc.credentials")
 
@@ -31,42 +31,42 @@ class Automatic(ObtainedCredentials):
     """What the machine offers: its metadata service, then `YC_TOKEN`, then the `yc` command.
 
     Args:
-        environment: Where variables are looked up.
+        environment: The environment variables.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
 
     def choose(self) -> Credentials:
-        """Look what there is; blocks.
+        """Choose the first source that has credentials; blocks.
 
         Raises:
-            ConfigError: Nothing; the message says what was looked at.
+            ConfigError: No source has credentials; the message names each source that was tried.
         """
-        looked = [f"{', '.join(_OF_VARIABLES)} are not set"]
+        tried = [f"{', '.join(_OF_VARIABLES)} are not set"]
         named = self._environment.get("YC_METADATA_ADDR")
         metadata = MetadataService(named or None)
         try:
             metadata.fetch(NAMED_PROBE_SECONDS if named else PROBE_SECONDS)
         except (ConfigError, UnavailableError) as error:
-            looked.append(error.message if isinstance(error, UnavailableError) else str(error))
+            tried.append(error.message if isinstance(error, UnavailableError) else str(error))
         else:
             return metadata
         if self._environment.get("YC_TOKEN"):
             return IamToken(lambda: self._environment.get("YC_TOKEN", ""))
-        looked.append("YC_TOKEN is not set")
+        tried.append("YC_TOKEN is not set")
         if not _is_terminal():
-            looked.append("the yc command is not tried without a terminal")
+            tried.append("the yc command is not tried without a terminal")
         else:
             import shutil
 
             if shutil.which("yc", path=self._environment.get("PATH")):
                 return YcCli(self._environment.get("YC_PROFILE") or None)
-            looked.append("the yc command is not installed")
-        raise ConfigError(f"no credentials: {'; '.join(looked)}. Set YC_API_KEY, or give credentials=ApiKey(...)")
+            tried.append("the yc command is not installed")
+        raise ConfigError(f"no credentials: {'; '.join(tried)}. Set YC_API_KEY, or give credentials=ApiKey(...)")
 
     def authorization(self) -> str | None:
-        """That of what is chosen."""
+        """The `authorization` of the credentials that are chosen."""
         return self.choose().authorization()
 
     def __repr__(self) -> str:
@@ -79,16 +79,16 @@ def resolve_credentials(
     """The credentials to use.
 
     The argument, then `YC_API_KEY`, `YC_IAM_TOKEN`, `YC_OAUTH_TOKEN`, `YC_SERVICE_ACCOUNT_KEY_FILE`, the metadata
-    service, `YC_TOKEN`, the `yc` command. It is the official SDK's order; the key file, which that does not know, comes
-    last of what somebody has set on purpose.
+    service, `YC_TOKEN`, the `yc` command. This is the official SDK's order; the SDK does not know the key file, which
+    comes last of the variables that are set on purpose.
 
     Args:
-        credentials: A `Credentials` object, or a string whose kind its beginning tells (`AQVN` an API key,
-            `t1.` an IAM token, `y0_` an OAuth token).
-        environment: Where variables are looked up. `YC_TOKEN` is read again for every call.
+        credentials: A `Credentials` object, or a string, whose kind follows from its first characters (`AQVN`: an API
+            key, `t1.`: an IAM token, `y0_`: an OAuth token).
+        environment: The environment variables. `YC_TOKEN` is read again for every call.
 
     Raises:
-        ConfigError: One is of a shape that is not known.
+        ConfigError: A value is invalid, or a string is of no known kind.
     """
     if isinstance(credentials, Credentials):
         return credentials
@@ -121,7 +121,7 @@ def _by_shape(text: str) -> Credentials:
 
 
 def _oauth(token: str, source: str = "YC_OAUTH_TOKEN") -> OAuthToken:
-    # Logged, since a warning would be about a line of ours, which tells the user nothing.
+    # Logged: a warning would name a line of yagrpc, which is of no use to the user.
     log.warning("%s is an OAuth token. %s", source, OAUTH_IS_RETIRED)
     return OAuthToken(token, warn=False)
 
@@ -136,4 +136,4 @@ _OF_VARIABLES: Final[dict[str, Callable[[str], Credentials]]] = {
     "YC_OAUTH_TOKEN": _oauth,
     "YC_SERVICE_ACCOUNT_KEY_FILE": ServiceAccountKey,
 }
-"""The order of the environment: the first that is set is used."""
+"""The order of the environment: the first variable that is set is used."""

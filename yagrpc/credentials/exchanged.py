@@ -17,7 +17,7 @@ OAUTH_IS_RETIRED: Final = (
 """Source: Yandex Cloud documentation, "OAuth token"."""
 
 JWT_SECONDS: Final = 3600
-"""How long a JWT is good for: the documented limit."""
+"""Seconds for which a JWT is valid: the documented limit."""
 
 CLOCK_ALLOWANCE: Final = 60
 """Seconds by which a JWT is dated back: one from the future is refused, and clocks differ."""
@@ -30,10 +30,10 @@ class OAuthToken(ExchangedCredentials):
 
     Args:
         token: The token; it begins with `y0_`, `y1_`, `y2_` or `y3_`.
-        warn: Whether to say that it is legacy, with a `DeprecationWarning`.
+        warn: Whether to issue a `DeprecationWarning`.
 
     Raises:
-        ConfigError: It is empty, holds white space, or is a credential of another kind.
+        ConfigError: The token is empty, holds white space, or is a credential of another kind.
     """
 
     user_account = True
@@ -43,13 +43,13 @@ class OAuthToken(ExchangedCredentials):
             warnings.warn(OAUTH_IS_RETIRED, DeprecationWarning, stacklevel=2)
         checked_text("the OAuth token", token)
         if IAM_TOKEN.match(token):
-            raise ConfigError("the OAuth token looks like an IAM token: use IamToken(...)")
+            raise ConfigError("the OAuth token has the form of an IAM token: use IamToken(...)")
         if API_KEY.match(token):
-            raise ConfigError("the OAuth token looks like an API key: use ApiKey(...)")
+            raise ConfigError("the OAuth token has the form of an API key: use ApiKey(...)")
         self._token = token
 
     def identity(self, audience: str, now: float) -> dict[str, str]:
-        """The token itself; it is given to the IAM service and to nobody else."""
+        """The token itself; only the IAM service receives it."""
         return {"yandex_passport_oauth_token": self._token}
 
 
@@ -62,7 +62,7 @@ class ServiceAccountKey(ExchangedCredentials):
             `privateKey`, is taken too.
 
     Raises:
-        ConfigError: It is a dict without what a key has. What is wrong with a file is told by the first call.
+        ConfigError: It is a dict that lacks a part of a key. An error in a file is raised by the first call.
     """
 
     def __init__(self, key: str | os.PathLike[str] | Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ class ApiKey(Credentials):
         key: The key's secret (not its id), as the console showed it once.
 
     Raises:
-        ConfigError: It is empty, holds white space, or is a token of another kind.
+        ConfigError: The key is empty, holds white space, or is a token of another kind.
     """
 
     fixed = True
@@ -31,9 +31,9 @@ class ApiKey(Credentials):
     def __init__(self, key: str) -> None:
         checked_text("the API key", key)
         if IAM_TOKEN.match(key):
-            raise ConfigError("the API key looks like an IAM token: use IamToken(...)")
+            raise ConfigError("the API key has the form of an IAM token: use IamToken(...)")
         if OAUTH_TOKEN.match(key):
-            raise ConfigError("the API key looks like an OAuth token: use OAuthToken(...)")
+            raise ConfigError("the API key has the form of an OAuth token: use OAuthToken(...)")
         self._authorization = SecretText(f"Api-Key {key}")
 
     def authorization(self) -> str:
@@ -42,16 +42,16 @@ class ApiKey(Credentials):
 
 
 class IamToken(Credentials):
-    """An IAM token; it lives for 12 hours at most (documented). A literal one is not renewed.
+    """An IAM token, valid for 12 hours at most (documented). A token given as a string is not renewed.
 
     Args:
-        token: The token, or a callable that gives the one to use for the next call. It is asked for every call, so it
-            must not take long: what fetches a token is better made a `FetchedCredentials`.
-        user: Whether it is a user account's: the client's folder then goes along as `x-folder-id`, which the
-            service demands of users, and which callers with a service account are told not to send (documented).
+        token: The token, or a callable that returns the token for the next call. The callable is called for every call,
+            so it must not take long; to fetch a token, derive from `FetchedCredentials`.
+        user: Whether the token is of a user's account. The client then sends its folder as `x-folder-id`, which the
+            service requires from users; a service account must not send it (documented).
 
     Raises:
-        ConfigError: It is empty, holds white space, or is a credential of another kind. A callable's value is
+        ConfigError: The token is empty, holds white space, or is a credential of another kind. A callable's value is
             checked when a call needs it.
     """
 
@@ -68,7 +68,7 @@ class IamToken(Credentials):
         """The value of the `authorization` metadata.
 
         Raises:
-            ConfigError: The callable failed, or gave no token.
+            ConfigError: The callable failed, or returned no token.
         """
         try:
             token = self._token()
@@ -78,7 +78,7 @@ class IamToken(Credentials):
 
 
 class NoCredentials(Credentials):
-    """No credential at all: for an emulator, or a gateway that adds its own."""
+    """No credentials: for an emulator, or for a gateway that adds its own."""
 
     fixed = True
 

@@ -10,15 +10,15 @@ from yagrpc.credentials.base import AccessToken, FetchedCredentials, without_sec
 from yagrpc.errors import ConfigError, UnavailableError
 
 ADDRESS: Final = "169.254.169.254"
-"""Where every machine of the cloud finds it (documented)."""
+"""The address of the metadata service on every machine of the cloud (documented)."""
 
 TOKEN_PATH: Final = "/computeMetadata/v1/instance/service-accounts/default/token"
 
 ANSWER_SECONDS: Final = 1.0
-"""How long it may take to connect, and to answer: it is on the machine itself, or next to it."""
+"""Seconds to connect, and seconds to answer: the service is on the machine itself, or next to it."""
 
 _LARGEST: Final = 64 * 1024
-"""Bytes of an answer that is read."""
+"""The most bytes of an answer that are read."""
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?", re.ASCII)
 
@@ -27,11 +27,11 @@ class MetadataService(FetchedCredentials):
     """The service account linked to the machine that this runs on.
 
     Args:
-        address: `host` or `host:port`; by default `YC_METADATA_ADDR`, then 169.254.169.254. It is asked in plain HTTP,
-            and never through a proxy.
+        address: `host` or `host:port`; by default `YC_METADATA_ADDR`, then 169.254.169.254. Requests use plain
+            HTTP, and never a proxy.
 
     Raises:
-        ConfigError: It is no address.
+        ConfigError: The address is invalid.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -49,7 +49,7 @@ class MetadataService(FetchedCredentials):
 
         Raises:
             UnavailableError: There is no answer, or a failure that may pass.
-            ConfigError: The machine has no service account, or the answer is none.
+            ConfigError: The machine has no service account, or the answer holds no token.
         """
         status, body = self._get(min(timeout, ANSWER_SECONDS))
         if status == 404:
@@ -63,7 +63,7 @@ class MetadataService(FetchedCredentials):
         try:
             answer = json.loads(body)
             return AccessToken(answer["access_token"], float(answer["expires_in"]))
-        except (ValueError, KeyError, TypeError):  # the answer itself may hold a token, so it is not told
+        except (ValueError, KeyError, TypeError):  # the answer may hold a token, so the error does not show it
             pass
         raise ConfigError(f"{self._name} answered, but not with a token")
 

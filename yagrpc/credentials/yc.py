@@ -9,12 +9,12 @@ from yagrpc.errors import ConfigError, UnavailableError
 
 
 class YcCli(FetchedCredentials):
-    """A profile of the `yc` command, which is run whenever a token is needed.
+    """A profile of the `yc` command; the command is run whenever a token is needed.
 
     Args:
-        profile: Its name; by default `YC_PROFILE`, then the one that is active in `yc`.
-        user: Whether it is a user account's, as most are: the client's folder then goes along as `x-folder-id`.
-            `False` for a profile that is a service account's.
+        profile: The profile's name; by default `YC_PROFILE`, then the active profile of `yc`.
+        user: Whether the profile is of a user's account, as most are. The client then sends its folder as
+            `x-folder-id`. `False` for the profile of a service account.
         command: The command, or its path.
     """
 
@@ -27,11 +27,11 @@ class YcCli(FetchedCredentials):
         """Run `yc iam create-token`; the last line of its output is the token (those before it may be notices).
 
         Args:
-            timeout: Seconds until it is given up, and killed.
+            timeout: Seconds until the command is killed.
 
         Raises:
-            UnavailableError: It did not end in time.
-            ConfigError: It is not there, or failed.
+            UnavailableError: The command did not end in time.
+            ConfigError: The command is not installed, or failed.
         """
         import subprocess
 

@@ -1,6 +1,6 @@
 """Connections that break: the sockets of gRPC's server are found among the open files of this process, and shut down.
 
-gRPC has no call for it. To both ends a socket that is shut down looks like a broken cable or a dead peer; gRPC closes
+gRPC has no call for it. Both ends see a socket that is shut down as a broken cable or a dead peer; gRPC closes
 it then by itself.
 """
 

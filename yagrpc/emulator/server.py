@@ -83,7 +83,7 @@ class EmulatorServer:
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-                # An answer that gRPC refuses to send would look like a refusal by a quota, though the request has run.
+                # gRPC's refusal to send a large answer has the status of a quota's refusal, though the request has run.
                 ("grpc.max_send_message_length", -1),
                 # Otherwise a second emulator on the same port would start, and accept every second connection.
                 ("grpc.so_reuseport", 0),

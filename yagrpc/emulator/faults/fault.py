@@ -5,7 +5,7 @@
     Fault(NoResult(), operation=3)
 
 Rules: every class here only builds a message of control.proto, which `faults.schema` checks at once and
-`faults.injection` carries out. What a field means is described in the proto.
+`faults.injection` applies. What a field means is described in the proto.
 """
 
 from __future__ import annotations
@@ -231,8 +231,8 @@ ACTIONS: Final[Mapping[str, type[Failure] | type[Action]]] = {
 class Fault(_Built):
     """A rule: an action, and the calls that it applies to.
 
-    All conditions have to be met; a rule without conditions applies to every call. All rules that apply to a call are
-    carried out, in their order.
+    All conditions have to be met; a rule without conditions applies to every call. All rules that match a call are
+    applied, in their order.
 
     Args:
         action: What happens. A `Failure` ends the call with that status, before any work is done.

@@ -1,4 +1,4 @@
-"""Faults carried out: which rules apply to a call, and what they do to it.
+"""Fault injection: which rules apply to a call, and what they do to it.
 
 Rules: `FaultRules` decides and does no I/O; any thread may change it. `Injected` does what was decided, at the points
 where the pipeline calls it. What a fault does to an operation is done to the answer, never to what is kept.

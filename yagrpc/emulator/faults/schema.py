@@ -119,7 +119,7 @@ def check(fault: _pb.control_pb2.Fault) -> None:
     """Check all that a fault says.
 
     Raises:
-        FaultError: The fault could never apply, or its action could not be carried out.
+        FaultError: The fault could never apply, or its action is impossible.
     """
     name = fault.WhichOneof("action")
     if name is None:

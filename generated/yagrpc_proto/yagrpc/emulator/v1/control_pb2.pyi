@@ -25,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Fault(_message.Message):
     """A rule: an action, and the calls that it applies to. All conditions have to be met; a rule without conditions applies
-    to every call. All rules that apply to a call are carried out, in their order.
+    to every call. All rules that match a call are applied, in their order.
 
     This message is the one schema of faults: script files are read as its JSON, and the classes of `yagrpc.emulator`
     build it.
