@@ -48,7 +48,7 @@ HELLO = "hello"
     ],
 )
 @pytest.mark.parametrize("name", ["completion", "completion_stream", "completion_async", "tokenize_completion"])
-def test_a_wrong_argument_is_told_by_its_name(
+def test_wrong_argument_is_reported_with_its_name(
     subject: Any, client: Any, emulator: Emulator, name: str, messages: Any, parameters: Any, field: str
 ) -> None:
     with pytest.raises(yagrpc.RequestError) as caught:

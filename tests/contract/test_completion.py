@@ -61,7 +61,7 @@ def test_a_stream_grows_and_its_deltas_make_the_text(subject: Any, client: Any) 
     assert subject(stream) == []  # it has ended, and stays so
 
 
-def test_text_that_changes_in_a_stream_is_told(subject: Any, served: Any) -> None:
+def test_stream_text_that_changes_is_reported(subject: Any, served: Any) -> None:
     def completion(request: Any, context: Any) -> Iterator[Any]:
         yield _response("The platypus is a fish", 1)
         yield _response("The platypus is a mammal", 3)

@@ -138,7 +138,7 @@ def test_an_oauth_token_is_exchanged_and_goes_with_the_folder(subject: Any, guar
     assert call.metadata["x-folder-id"] == "folder"
 
 
-def test_a_refused_exchange_is_told(subject: Any, guarded: Emulator, key_file: Path) -> None:
+def test_refused_exchange_is_reported(subject: Any, guarded: Emulator, key_file: Path) -> None:
     content = json.loads(key_file.read_text())
     client = subject.client(guarded, credentials=yagrpc.ServiceAccountKey({**content, "id": "x" * 9000}))
     with pytest.raises(yagrpc.InvalidArgumentError, match="jwt") as caught:
@@ -453,7 +453,7 @@ def test_the_metadata_service_gives_a_token(
         (200, "[]", yagrpc.ConfigError, "answered, but not with a token"),
     ],
 )
-def test_a_metadata_service_that_gives_none_is_told(
+def test_metadata_service_without_a_token_is_reported(
     subject: Any, guarded: Emulator, metadata: Metadata, status: int, body: str, error: Any, told: str
 ) -> None:
     metadata.status, metadata.body = status, body
@@ -465,7 +465,7 @@ def test_a_metadata_service_that_gives_none_is_told(
     assert not guarded.calls
 
 
-def test_no_metadata_service_is_told(subject: Any, guarded: Emulator) -> None:
+def test_missing_metadata_service_is_reported(subject: Any, guarded: Emulator) -> None:
     client = subject.client(guarded, credentials=yagrpc.MetadataService("127.0.0.1:1"))
     with pytest.raises(yagrpc.UnavailableError, match=r"metadata service at 127\.0\.0\.1:1 can't be reached"):
         subject(client.tokenize(HELLO))
@@ -516,7 +516,7 @@ def test_the_yc_command_gives_a_token(
         ("print('AQVNsecretSecret')", "looks like an API key"),
     ],
 )
-def test_a_yc_command_that_gives_none_is_told(
+def test_yc_command_without_a_token_is_reported(
     subject: Any, guarded: Emulator, yc: Callable[[str], Path], script: str, told: str
 ) -> None:
     yc(script)
@@ -525,7 +525,7 @@ def test_a_yc_command_that_gives_none_is_told(
     assert "secretSecret" not in str(caught.value)
 
 
-def test_no_yc_command_is_told(subject: Any, guarded: Emulator, tmp_path: Path) -> None:
+def test_missing_yc_command_is_reported(subject: Any, guarded: Emulator, tmp_path: Path) -> None:
     client = subject.client(guarded, credentials=yagrpc.YcCli(command=str(tmp_path / "yc")))
     with pytest.raises(yagrpc.ConfigError, match="yc' can't be run: No such file or directory"):
         subject(client.tokenize(HELLO))
@@ -628,7 +628,7 @@ def test_a_source_of_ones_own_is_asked_in_a_thread_of_its_own(subject: Any, guar
     ("error", "raised"),
     [(ValueError, yagrpc.ConfigError), (KeyError, yagrpc.ConfigError), (OSError, yagrpc.UnavailableError)],
 )
-def test_a_source_of_ones_own_that_fails_is_told_by_its_kind(
+def test_failing_user_source_is_reported_by_its_kind(
     subject: Any, guarded: Emulator, error: type[Exception], raised: type[yagrpc.YagrpcError]
 ) -> None:
     class Broken(yagrpc.FetchedCredentials):
@@ -687,7 +687,7 @@ def test_the_credentials_of_a_call_are_asked_of_the_service_that_issues_them(sub
     ],
 )
 @pytest.mark.parametrize("kind", ["read", "submit", "completion", "stream"])
-def test_a_refusal_is_told_with_its_likely_cause(
+def test_refusal_is_reported_with_its_likely_cause(
     subject: Any, served: Any, kind: str, code: grpc.StatusCode, message: str, told: str
 ) -> None:
     def refuse(request: Any, context: grpc.ServicerContext) -> Any:

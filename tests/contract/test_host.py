@@ -105,7 +105,7 @@ def test_the_hosts_channels_are_used_and_left_open(subject: Any, emulator: Emula
         subject(channel.close())
 
 
-def test_a_channel_that_the_host_closed_is_told(subject: Any, emulator: Emulator) -> None:
+def test_channel_closed_by_the_host_is_reported(subject: Any, emulator: Emulator) -> None:
     opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
     channel = subject.in_loop(lambda: opened(emulator.address))
     client = subject.client(channel=channel, operation_channel=channel)

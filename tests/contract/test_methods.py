@@ -86,7 +86,7 @@ def test_requests_may_come_asynchronously(subject: Any, streaming: str) -> None:
 
 
 @pytest.mark.parametrize("method", [UP, BOTH])
-def test_a_wrong_request_in_the_stream_is_told(subject: Any, streaming: str, method: Any) -> None:
+def test_wrong_request_in_the_stream_is_reported(subject: Any, streaming: str, method: Any) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
     wrong: list[Any] = [*words("a"), _pb.operation_pb2.Operation()]
     with pytest.raises(yagrpc.RequestError, match=r"it takes a yandex\..*TokenizeRequest"):
@@ -95,7 +95,7 @@ def test_a_wrong_request_in_the_stream_is_told(subject: Any, streaming: str, met
         subject(client.call(method, 5))
 
 
-def test_what_goes_wrong_while_requests_are_made_is_raised(subject: Any, streaming: str) -> None:
+def test_failure_of_the_request_iterator_is_raised(subject: Any, streaming: str) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
 
     def failing() -> Iterator[Any]:
@@ -118,7 +118,7 @@ def test_a_stream_of_both_that_is_refused(subject: Any, streaming: str) -> None:
 
 
 @pytest.mark.parametrize("method", [UP, BOTH])
-def test_a_refusal_while_requests_are_written_is_told_as_it_is(subject: Any, streaming: str, method: Any) -> None:
+def test_refusal_while_requests_are_written_is_raised_unchanged(subject: Any, streaming: str, method: Any) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
     refused = words("a", "stop", *"bcdefgh")
     for _ in range(100):  # of three such calls, one meets the refusal in a write

@@ -116,7 +116,7 @@ def test_none_is_no_wait(subject: Any) -> None:
     assert tuple(waited(subject, [])) == (set(), set())
 
 
-def test_a_timeout_tells_which_are_late_and_leaves_them_alone(subject: Any, emulator: Emulator) -> None:
+def test_timeout_names_late_operations_and_does_not_affect_them(subject: Any, emulator: Emulator) -> None:
     client = subject.client(emulator)
     operations = submitted(subject, client, 3)
     subject(operations[1].cancel())
@@ -173,7 +173,7 @@ def test_gather_gives_results_in_order_or_the_first_failure(subject: Any, client
     assert isinstance(failure, yagrpc.OperationNotFoundError)
 
 
-def test_each_failure_is_told_by_its_own_operation(subject: Any, client: Any, emulator: Emulator) -> None:
+def test_each_failure_is_raised_by_its_own_operation(subject: Any, client: Any, emulator: Emulator) -> None:
     operations = submitted(subject, client, 2)
     lost = client.operation("d7q00000000000000000")
     emulator.advance(HOUR)
@@ -227,13 +227,13 @@ def test_closing_the_client_ends_the_wait_for_many_at_once(subject: Any, emulato
 
 
 @pytest.mark.parametrize("given", ["d7q", [None], None, ["d7q00000000000000000"]])
-def test_what_is_no_operation_is_told(subject: Any, given: Any) -> None:
+def test_value_that_is_no_operation_is_reported(subject: Any, given: Any) -> None:
     for ask in (yagrpc.as_completed, yagrpc.wait):
         with pytest.raises(yagrpc.RequestError, match="it takes"):
             ask(given)
 
 
-def test_an_operation_in_the_place_of_several_is_told(subject: Any, client: Any) -> None:
+def test_single_operation_instead_of_several_is_reported(subject: Any, client: Any) -> None:
     with pytest.raises(yagrpc.RequestError, match="it takes an iterable of operations"):
         yagrpc.as_completed(client.operation("op"))
     wait: Any = yagrpc.wait
@@ -410,7 +410,7 @@ def test_those_who_wait_get_their_own_whatever_becomes_of_others(subject: Any, s
     assert subject.in_loop(lambda: len(client._poller._scheduler)) == 0
 
 
-def test_a_listener_that_comes_while_the_end_is_told_is_told_too(subject: Any, client: Any, emulator: Emulator) -> None:
+def test_listener_added_during_notification_is_notified_too(subject: Any, client: Any, emulator: Emulator) -> None:
     """Others have been told, but have not let the operation go yet: nobody looks at it again."""
     operation = subject(client.completion_async("hello"))
     late: queue.SimpleQueue[Any] = queue.SimpleQueue()

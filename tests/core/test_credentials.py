@@ -161,7 +161,7 @@ def test_a_callable_that_gives_junk_is_refused_when_it_is_asked(junk: Any) -> No
 
 
 @pytest.mark.parametrize("error", [RuntimeError(IAM), KeyError(IAM), ConfigError(IAM), OSError(2, IAM)])
-def test_a_callable_that_fails_is_told_by_the_kind_of_its_failure(error: Exception) -> None:
+def test_failing_callable_is_reported_by_the_kind_of_its_failure(error: Exception) -> None:
     def failing() -> str:
         raise error
 
@@ -226,7 +226,7 @@ def test_what_somebody_has_set_comes_before_what_the_machine_offers(caplog: pyte
     assert repr(resolve(YC_TOKEN=IAM)) == "Automatic()"
 
 
-def test_nothing_at_all_is_told_when_it_is_asked_for() -> None:
+def test_missing_credentials_are_reported_at_first_use() -> None:
     for environment in ({}, dict.fromkeys([*ENVIRONMENT, "YC_OAUTH_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE"], "")):
         nothing = resolve(**environment)
         with pytest.raises(ConfigError) as caught:
@@ -307,7 +307,7 @@ def test_credentials_can_not_be_pickled(credentials: Any) -> None:
 
 
 @given(secret=st.text(min_size=12) | st.binary(min_size=12).map(lambda data: data.decode("latin-1")))
-def test_any_text_is_sent_as_it_is_or_refused_without_being_told(secret: str) -> None:
+def test_any_text_is_sent_unchanged_or_refused_without_being_shown(secret: str) -> None:
     assume(len(set(secret)) > 6)
     for make in (ApiKey, IamToken, resolve, lambda text: IamToken(lambda: text)):
         try:
@@ -359,7 +359,7 @@ def core(credentials: Credentials) -> ClientCore:
         5,
     ],
 )
-def test_metadata_that_cannot_be_sent_is_not_told(metadata: Any) -> None:
+def test_metadata_that_cannot_be_sent_is_not_shown(metadata: Any) -> None:
     request = _pb.text_generation_service_pb2.TokenizeRequest()
     with pytest.raises(yagrpc.RequestError) as caught:
         core(NoCredentials()).call(methods.TokenizerService.Tokenize, request, {"metadata": metadata})
@@ -438,7 +438,7 @@ def test_a_key_that_is_none_is_refused(wrong: Any, told: str) -> None:
         (json.dumps(KEY), "has a private_key that is no RSA key in PEM"),
     ],
 )
-def test_a_key_file_that_is_none_is_told_when_it_is_read(tmp_path: Path, content: str | None, told: str) -> None:
+def test_invalid_key_file_is_reported_when_read(tmp_path: Path, content: str | None, told: str) -> None:
     path = tmp_path / "key.json"
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
@@ -447,7 +447,7 @@ def test_a_key_file_that_is_none_is_told_when_it_is_read(tmp_path: Path, content
     assert str(error).startswith(f"the service account key file '{path}' {told}")
 
 
-def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(ConfigError, match=r"pip install 'yagrpc\[auth\]'"):
         ServiceAccountKey(KEY).identity("https://iam", 0.0)

@@ -263,7 +263,7 @@ def test_what_an_effect_raises_is_raised_in_the_flow(shell: Any, call: Call[Any,
     assert seen.closed
 
 
-def test_a_flow_may_go_on_after_a_failure(shell: Any, call: Call[Any, Any]) -> None:
+def test_flow_may_continue_after_a_failure(shell: Any, call: Call[Any, Any]) -> None:
     def failing() -> None:
         raise RuntimeError("no")
 
@@ -402,7 +402,7 @@ async def test_cancelling_reaches_the_rpc_that_is_awaited(call: Call[Any, Any]) 
     await transport.close()
 
 
-async def test_a_flow_that_goes_on_after_cancelling_is_carried_on(call: Call[Any, Any]) -> None:
+async def test_flow_that_continues_after_cancelling_runs_to_its_end(call: Call[Any, Any]) -> None:
     channel: Any = Host(lambda: "answer", asynchronous=True)
     transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), channel, None, ())
     begun, seen = asyncio.Event(), Seen([sleep(3600.0), send(call, None, ())], go_on=True)

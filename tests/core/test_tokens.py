@@ -181,7 +181,7 @@ def test_a_token_is_renewed_after_a_tenth_of_its_life_or_an_hour(lifetime: float
     assert client.authorization() == "Bearer t1.2"
 
 
-def test_the_wall_clock_tells_the_age_since_a_suspended_machine_stops_the_other() -> None:
+def test_token_age_follows_the_wall_clock_while_the_machine_is_suspended() -> None:
     client = Client(Source())
     client.authorization()
     client.time.wall += 13 * HOUR
@@ -232,7 +232,7 @@ def test_a_failing_renewal_keeps_the_old_token_while_it_lives(caplog: pytest.Log
     assert "no new IAM token from Source(...)" in caplog.text
 
 
-def test_a_failing_renewal_is_not_begun_by_every_call() -> None:
+def test_failing_renewal_is_not_started_by_every_call() -> None:
     source = Source()
     client = Client(source)
     client.authorization()
@@ -285,7 +285,7 @@ def test_a_blip_is_ridden_out() -> None:
         (OSError("t1.secret"), UnavailableError, "Source failed with OSError"),
     ],
 )
-def test_what_fails_without_a_token_is_told(raised: Exception, kind: type[YagrpcError], told: str) -> None:
+def test_failure_without_a_token_is_reported(raised: Exception, kind: type[YagrpcError], told: str) -> None:
     source = Source()
     source.failure = raised
     with pytest.raises(kind, match=told) as caught:
@@ -293,7 +293,7 @@ def test_what_fails_without_a_token_is_told(raised: Exception, kind: type[Yagrpc
     assert "secret" not in str(caught.value)
 
 
-def test_a_failure_is_told_to_each_by_an_error_of_its_own() -> None:
+def test_failure_is_raised_as_a_separate_error_for_each_caller() -> None:
     source = Source()
     source.failure = UnavailableError("down")
     client = Client(source)
@@ -362,7 +362,7 @@ def test_the_same_token_is_not_sent_again() -> None:
         Client(source).sent(refusals=1)
 
 
-def test_a_renewal_that_fails_is_what_is_told() -> None:
+def test_failed_renewal_is_the_error_that_is_raised() -> None:
     source = Source()
     client = Client(source)
     client.authorization()

@@ -78,7 +78,7 @@ def made(subject: Any, client: Any, call: str, timeout: float) -> Any:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("failure", ROWS)
-def test_a_failure_is_told_and_nothing_is_paid_twice(
+def test_failure_is_reported_and_nothing_is_billed_twice(
     subject: Any, service: Any, request: pytest.FixtureRequest, failure: str, call: str
 ) -> None:
     row = ROWS[failure]

@@ -180,7 +180,7 @@ def test_own_roots_are_trusted(subject: Any, service: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["unknown", "expired", "of another host"])
-def test_a_certificate_that_does_not_fit_is_told_and_nothing_is_sent(subject: Any, service: Any, wrong: str) -> None:
+def test_untrusted_certificate_is_reported_and_nothing_is_sent(subject: Any, service: Any, wrong: str) -> None:
     port, chain, server = secure(
         service, "elsewhere.example" if wrong == "of another host" else "localhost", -1 if wrong == "expired" else 1
     )

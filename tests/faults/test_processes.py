@@ -78,7 +78,7 @@ def run(script: str, *arguments: str, environment: dict[str, str] | None = None)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("used", ["used", "fresh"])
-def test_a_client_made_before_a_fork_works_in_each_child(service: Any, used: str) -> None:
+def test_client_created_before_a_fork_works_in_each_child(service: Any, used: str) -> None:
     told = run(FORKED, f"127.0.0.1:{service.port}", used, environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
     assert told.count("child 1 an answer") == 4, told
     assert "statuses [0, 0, 0, 0]" in told
@@ -206,7 +206,7 @@ def test_many_threads_share_a_client(service: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "aio"])
-def test_a_client_that_nobody_closed_is_told_of(service: Any, kind: str) -> None:
+def test_client_left_open_is_reported(service: Any, kind: str) -> None:
     address = f"127.0.0.1:{service.port}"
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

@@ -2,7 +2,7 @@
 
 The service may accept it all the same, and its operation id arrives with the answer alone. So the attempt is
 completed in the background, for a while. Closing the client waits for that, for a moment, and so does the end of the
-process where nobody closes the client; what has not ended by then is reported as a submit that may have been accepted.
+process where the client is not closed; what has not ended by then is reported as a submit that may have been accepted.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Embeddings(Answer):
 
     @property
     def vectors(self) -> list[list[float]]:
-        """The vectors, always as lists; made when first asked for."""
+        """The vectors, always as lists; created at the first use."""
         if self._vectors is None:
             self._vectors = list(self)
         return self._vectors

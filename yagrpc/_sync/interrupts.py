@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment when it would lose something: while an rpc starts, it runs and nobody has what cancels it.
+"""Ctrl-C at a moment when it would lose something: while an rpc starts, it runs and no code can cancel it yet.
 
 Rules: only SIGINT, and only in the main thread, where Python raises its exception; it is raised a moment later.
 """

@@ -51,7 +51,7 @@ def check_operation_id(operation_id: str) -> str:
 
 
 def check_completion(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:
-    """Look at a completion request that was written by hand, as at the arguments of `Client.completion`.
+    """Check a completion request that was written by hand, as the arguments of `Client.completion` are checked.
 
     Raises:
         RequestError: The service is documented to refuse it.

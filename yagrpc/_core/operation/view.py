@@ -57,7 +57,7 @@ class Settled(Protocol[ContraT]):
 
 
 class OperationView(Generic[ResultT, MetadataT]):
-    """What can be told of an operation without asking: the part that both shells' operations share."""
+    """What is known of an operation without a Get: the part that both shells' operations share."""
 
     if not TYPE_CHECKING:
         # `Operation[Completion]` in an annotation that is evaluated: typing knows no default before Python 3.13.
@@ -102,7 +102,7 @@ class OperationView(Generic[ResultT, MetadataT]):
 
     @property
     def created_at(self) -> datetime | None:
-        """When it was created, in UTC; `None` where the service does not tell (images)."""
+        """When it was created, in UTC; `None` where the service does not say (images)."""
         return _moment(self._proto, "created_at")
 
     @property
@@ -141,7 +141,7 @@ class OperationView(Generic[ResultT, MetadataT]):
 
     @property
     def last_error(self) -> YagrpcError | None:
-        """Why the last look at it failed; `None` where it did not. A wait rides out most failures, and looks again."""
+        """Why its last Get failed; `None` where it did not. A wait survives most failures, and polls again."""
         return None if self.watch is None else self.watch.last_error
 
     @property
@@ -191,8 +191,8 @@ class OperationView(Generic[ResultT, MetadataT]):
         if not error.client_request_id:
             error.with_context(**self.ids._asdict())
 
-    def _told_once(self) -> ResultT:
-        """The outcome; whoever asks once more after a failure to wait waits again."""
+    def _outcome_once(self) -> ResultT:
+        """The outcome; after a failure to wait, the next request for the outcome waits again."""
         try:
             return self._outcome()
         finally:
