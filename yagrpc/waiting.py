@@ -203,7 +203,7 @@ def gather(*operations: Any, timeout: float | None = None, return_exceptions: bo
     Args:
         *operations: Operations of one client or of several.
         timeout: Seconds for all of them; `None` for ever.
-        return_exceptions: Give failures in the place of results, instead of raising the first.
+        return_exceptions: Give failures instead of results, instead of raising the first.
 
     Raises:
         OperationTimeoutError: Not all are done in time. `operation_ids` has those that still run.

@@ -114,7 +114,7 @@ def test_the_folder_comes_from_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "reported"),
     [
         ({"credentials": "mystery"}, "unknown shape"),
         ({"credentials": 5}, "credentials is a int"),
@@ -129,8 +129,8 @@ def test_the_folder_comes_from_the_environment(
         ({"plaintext": True}, "without an endpoint"),
     ],
 )
-def test_settings_that_can_not_work_are_refused_at_once(subject: Any, settings: Any, told: str) -> None:
-    with pytest.raises(yagrpc.ConfigError, match=told):
+def test_settings_that_can_not_work_are_refused_at_once(subject: Any, settings: Any, reported: str) -> None:
+    with pytest.raises(yagrpc.ConfigError, match=reported):
         subject.client(**settings)
 
 

@@ -239,7 +239,7 @@ def test_first_come_first_served(subject: Any, served: Any, held: Held) -> None:
     numbers = range(8)
 
     def when(waiting: int) -> None:
-        """Threads begin in any order, so each waits for the one before; tasks begin as they were made."""
+        """Threads begin in any order, so each waits for the one before; tasks begin as they were created."""
         while subject.kind == "sync" and client.limits.concurrent_completions.waiting < waiting:
             threading.Event().wait(0.001)
 

@@ -229,9 +229,9 @@ def test_callbacks_and_futures_need_nobody_who_waits(subject: Any, client: Any, 
 
 def test_a_callback_that_fails_is_logged(subject: Any, client: Any, emulator: Emulator) -> None:
     operation = subject(client.completion_async("one"))
-    told: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    reported: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     log = logging.getLogger("yagrpc.operations")
-    listening = logging.handlers.QueueHandler(told)
+    listening = logging.handlers.QueueHandler(reported)
     listening.setLevel(logging.ERROR)
 
     def fail(operation: Any) -> None:
@@ -243,33 +243,33 @@ def test_a_callback_that_fails_is_logged(subject: Any, client: Any, emulator: Em
         emulator.advance(HOUR)
         subject(operation.result(timeout=10))
         # Another thread calls back, and may do so after the result is there.
-        assert told.get(timeout=10).getMessage().startswith(f"a callback of operation {operation.id} failed")
+        assert reported.get(timeout=10).getMessage().startswith(f"a callback of operation {operation.id} failed")
     finally:
         log.removeHandler(listening)
 
 
 def test_a_callback_may_wait_for_other_operations(emulator: Emulator) -> None:
     """Answers come through one thread of gRPC's: a callback that waited there would wait for ever."""
-    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    reported: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with yagrpc.Client(
         endpoint=emulator.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials()
     ) as client:
         first, second, third, fourth = (client.completion_async(f"<{number}>") for number in range(4))
 
         def wait(operation: Any) -> None:
-            told.put(second.result(timeout=10).text)
-            told.put(third.future().result(timeout=10).text)
-            told.put(yagrpc.gather(fourth, timeout=10)[0].text)
+            reported.put(second.result(timeout=10).text)
+            reported.put(third.future().result(timeout=10).text)
+            reported.put(yagrpc.gather(fourth, timeout=10)[0].text)
 
         first.add_done_callback(lambda operation: sys.exit(1))  # ends no thread that others need
         first.add_done_callback(wait)
         emulator.advance(HOUR)
         for number in (1, 2, 3):
-            assert f"<{number}>" in told.get(timeout=30)
+            assert f"<{number}>" in reported.get(timeout=30)
 
 
 def test_future_callback_that_waits_gets_an_error(emulator: Emulator) -> None:
-    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    reported: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with yagrpc.Client(
         endpoint=emulator.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials()
     ) as client:
@@ -277,13 +277,13 @@ def test_future_callback_that_waits_gets_an_error(emulator: Emulator) -> None:
 
         def wait(future: Any) -> None:
             try:
-                told.put(second.result(timeout=10))
+                reported.put(second.result(timeout=10))
             except RuntimeError as error:
-                told.put(error)
+                reported.put(error)
 
         first.future().add_done_callback(wait)
         emulator.advance(HOUR)
-        assert "add_done_callback" in str(told.get(timeout=30))
+        assert "add_done_callback" in str(reported.get(timeout=30))
         assert "two" in second.result(timeout=10).text
 
 

@@ -143,7 +143,7 @@ def test_what_is_a_builtin_too() -> None:
 
 
 def same(one: Any, other: Any) -> None:
-    """Two errors tell the same."""
+    """Two errors say the same."""
     assert type(one) is type(other)
     assert one is not other
     assert (str(one), one.args, vars(one)) == (str(other), other.args, vars(other))

@@ -51,7 +51,7 @@ def view(proto: Any, result_type: Any = None) -> OperationView[Any, Any]:
 
 
 def raised(kind: type[OperationError], proto: Any, result_type: Any = None) -> Any:
-    """The error that an operation ended with; a copy made by pickling tells the same."""
+    """The error that an operation ended with; a pickled copy says the same."""
     with pytest.raises(kind) as caught:
         (result_type or completion_type()).unpack(proto)
     error: Any = caught.value
@@ -133,11 +133,11 @@ def test_result_of_another_type_is_reported_with_both_names(operation: Make, pac
 
 
 @pytest.mark.parametrize(
-    ("url", "told"), [("", "message of no type"), ("type.googleapis.com/", "message of no type"), ("a/b\nc", "b c")]
+    ("url", "reported"), [("", "message of no type"), ("type.googleapis.com/", "message of no type"), ("a/b\nc", "b c")]
 )
-def test_result_of_an_odd_type_is_reported_in_one_line(url: str, told: str, operation: Make) -> None:
+def test_result_of_an_odd_type_is_reported_in_one_line(url: str, reported: str, operation: Make) -> None:
     error = raised(OperationResultError, operation(done=True, response=_pb.any_pb2.Any(type_url=url, value=b"x")))
-    assert f"its result is a {told}, not a" in str(error)
+    assert f"its result is a {reported}, not a" in str(error)
 
 
 def test_result_that_does_not_parse_is_reported(operation: Make) -> None:
@@ -239,7 +239,7 @@ def test_the_beginning_of_time_is_a_time(operation: Make) -> None:
 @pytest.mark.parametrize(("seconds", "nanos"), [(10**15, 0), (-(10**15), 0), (0, -1), (0, 2 * 10**9)])
 def test_invalid_time_is_reported(seconds: int, nanos: int, operation: Make) -> None:
     seen = view(operation(created_at=_pb.timestamp_pb2.Timestamp(seconds=seconds, nanos=nanos)))
-    with pytest.raises(OperationResultError, match="operation op: its created_at is no time"):
+    with pytest.raises(OperationResultError, match="operation op: its created_at is not a valid time"):
         _ = seen.created_at
     assert seen.status is OperationStatus.RUNNING
 

@@ -43,11 +43,11 @@ DAY = 24 * 3600.0
 
 
 class Service:
-    """Operations that end at a known time, and the Gets that look at them, driven as a shell would.
+    """Operations that end at a known time, and the Gets that poll them, driven as a shell would.
 
     Args:
         rate: The quota, Gets per second.
-        trip: Seconds from sending a Get to its answer; the service looks halfway.
+        trip: Seconds from sending a Get to its answer; the service is read halfway.
     """
 
     def __init__(self, rate: float | None = 50.0, polling: Polling | None = None, trip: float = 0.0) -> None:
@@ -82,9 +82,9 @@ class Service:
             self._answer()
         raise AssertionError("the scheduler makes no headway")
 
-    def looks(self, operation_id: str) -> list[float]:
-        """When an operation was looked at."""
-        return [moment for moment, looked_at in self.sent if looked_at == operation_id]
+    def get_times(self, operation_id: str) -> list[float]:
+        """When an operation was polled."""
+        return [moment for moment, polled_id in self.sent if polled_id == operation_id]
 
     def _answer(self) -> None:
         while self._under_way and self._under_way[0][0] <= self.now:
@@ -193,9 +193,9 @@ def test_intervals_are_as_they_are_set(first: float, shortest: float, longest: f
     service = Service(None, Polling(first, shortest, longest))
     service.submit("op")
     service.run_until(START + seconds)
-    looks = service.looks("op")
-    intervals = [after - before for before, after in itertools.pairwise(looks)]
-    assert not looks or START + (1 - JITTER) * first - 1e-6 <= looks[0] <= START + first + 1e-6
+    get_times = service.get_times("op")
+    intervals = [after - before for before, after in itertools.pairwise(get_times)]
+    assert not get_times or START + (1 - JITTER) * first - 1e-6 <= get_times[0] <= START + first + 1e-6
     assert all(min(shortest, longest) - 1e-6 <= interval <= longest + 1e-6 for interval in intervals)
 
 
@@ -227,12 +227,12 @@ def test_thousand_operations_are_polled_in_turn() -> None:
     for name in names:
         service.submit(name)
     service.run_until(START + 300.0)
-    rounds = {name: service.looks(name) for name in names}
-    counts = [len(looks) for looks in rounds.values()]
+    rounds = {name: service.get_times(name) for name in names}
+    counts = [len(get_times) for get_times in rounds.values()]
     assert max(counts) - min(counts) <= 1
     cycle = 1000 / 49
-    for looks in rounds.values():
-        gaps = [after - before for before, after in zip([START, *looks], [*looks, service.now], strict=True)]
+    for get_times in rounds.values():
+        gaps = [after - before for before, after in zip([START, *get_times], [*get_times, service.now], strict=True)]
         assert max(gaps) <= 30.0 + cycle
 
 
@@ -544,10 +544,10 @@ def test_poll_without_an_answer_is_a_timeout() -> None:
 
 
 def test_poll_gives_the_operation_that_it_found() -> None:
-    looked = scheduler()
-    watch = looked.watch(known(), START)
-    looked.take(START)
-    looked.answered(watch, known(description="seen"), START)
+    polling = scheduler()
+    watch = polling.watch(known(), START)
+    polling.take(START)
+    polling.answered(watch, known(description="seen"), START)
     assert watch.polled(0).description == "seen"
     with pytest.raises(OperationTimeoutError):
         watch.polled(1)
@@ -564,7 +564,7 @@ def test_a_wait_that_is_over_says_what_to_do() -> None:
 
 
 def outcomes_of(watch: Watch, ask: Callable[[Watch], object]) -> list[YagrpcError]:
-    """What two who wait for the same are told."""
+    """What two waiters for the same operation get."""
     raised: list[YagrpcError] = []
     for _ in range(2):
         with pytest.raises(YagrpcError) as caught:
@@ -619,19 +619,19 @@ def test_a_pending_operation_takes_little_memory() -> None:
 
 
 def test_looking_again_and_again_does_not_pile_up() -> None:
-    looked = scheduler()
+    polling = scheduler()
     known()  # loads the protos, which are none of it
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(20_000):
             now = START + number / 100
-            watch = looked.watch(known(), now, submitted=START)
-            looked.hurry(watch, now)
-            assert looked.take(now) is watch
-            looked.answered(watch, known(), now)
-            looked.release(watch)
-        assert looked.next_time(now) is None
+            watch = polling.watch(known(), now, submitted=START)
+            polling.hurry(watch, now)
+            assert polling.take(now) is watch
+            polling.answered(watch, known(), now)
+            polling.release(watch)
+        assert polling.next_time(now) is None
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

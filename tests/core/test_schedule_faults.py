@@ -30,7 +30,7 @@ Trouble = Callable[[str, float], "YagrpcError | None"]
 
 
 class Troubled:
-    """Operations that end at known times behind a service in trouble, and the Gets that look at them.
+    """Operations that end at known times behind a service in trouble, and the Gets that poll them.
 
     Args:
         trouble: What goes wrong with a Get of an operation at a time, seconds after the start.
@@ -117,9 +117,9 @@ def test_some_that_are_refused_for_ever_leave_the_others_their_pace() -> None:
     service.run_until(400.0)
     assert len(service.delivered) == 2000
     assert all(name.startswith("op") for name in service.delivered)
-    # Refused for ever, and looked at for ever, though not in a spin.
-    looks = [service.gets[f"bad-{number}"] for number in range(20)]
-    assert 400 / 20 <= min(looks) <= max(looks) <= 400 / 5
+    # Refused for ever, and polled for ever, though not in a spin.
+    gets = [service.gets[f"bad-{number}"] for number in range(20)]
+    assert 400 / 20 <= min(gets) <= max(gets) <= 400 / 5
     assert not any(service.watches[f"bad-{number}"].ended for number in range(20))
 
 

@@ -118,7 +118,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
 
     @explicit_parameters
     async def cancel(self, **parameters: Unpack[CallParameters]) -> None:
-        """Ask the service to stop it. Best effort: it may finish all the same, and may be billed.
+        """Ask the service to stop it. Best effort: it may still finish, and may be billed.
 
         Args:
             **parameters: See `CallParameters`.

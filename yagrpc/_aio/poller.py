@@ -44,10 +44,10 @@ class AsyncPoller:
         self._closed = False
 
     async def poll_once(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
-        """One Get, paced with all others; one that is under way will do.
+        """One Get, paced with all others; a Get that is under way is enough.
 
         Args:
-            operation: Whose.
+            operation: The operation.
             timeout: Seconds to wait for it.
 
         Raises:

@@ -2,7 +2,7 @@
 
 Rules: a channel is opened at the first call that needs it, in the event loop of that call; one that the host service
 gave is used and never closed. Cancelling a task cancels the rpc that it awaits, and nothing else; a submit is not
-cancelled but completed in the background, since the service may accept it all the same. Closing ends every wait.
+cancelled but completed in the background, since the service may still accept it. Closing ends every wait.
 """
 
 from __future__ import annotations
@@ -394,7 +394,7 @@ class Responses:
     """The messages of a stream after its first.
 
     Args:
-        transport: Whose.
+        transport: The transport that sent it.
         rpc: gRPC's call.
         call: Ours.
     """

@@ -86,7 +86,7 @@ class _Ending:
             status.send(None)
         except StopIteration as stop:
             self._first = stop.value
-        else:  # an interceptor's call may have to wait all the same
+        else:  # an interceptor's call may still have to wait
             status.close()
 
     async def of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:

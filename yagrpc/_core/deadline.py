@@ -1,6 +1,6 @@
 """Until when a call may take, as one object.
 
-Rules: a deadline is created once, when a call starts, and never changes. No own clock: the caller passes one.
+Rules: a deadline is created once, when a call starts, and never changes. It has no clock: the caller passes one.
 """
 
 from __future__ import annotations

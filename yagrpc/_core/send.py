@@ -44,7 +44,7 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
     """Send a call until it is answered, or its failure is final; gives the response, of a stream an `Opened`.
 
     Args:
-        call: Which.
+        call: The call.
         ports: What the client provides.
 
     Raises:
@@ -84,7 +84,7 @@ class _Attempts:
     """The attempts of one call: what `send_call` does, step by step.
 
     Args:
-        call: Which.
+        call: The call.
         ports: What the client provides.
     """
 

@@ -26,7 +26,7 @@ def deserializer(method: AnyMethod, limit: int) -> Callable[[bytes], Any]:
     """A deserializer of a method's answers: it gives the message, or an `Unreadable`.
 
     Args:
-        method: Whose.
+        method: The method of the answers.
         limit: The largest that is taken, in bytes; -1 for any.
     """
     kind: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type

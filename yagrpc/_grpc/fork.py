@@ -21,7 +21,7 @@ _inherited: Final[list[object]] = []
 
 
 class Forked(Protocol):
-    """What has something to renew in a forked child."""
+    """An object that has something to renew in a forked child."""
 
     def forked(self) -> None:
         """Renew it; called in the child, before anything else runs there."""
@@ -41,7 +41,7 @@ def keep(*inherited: object) -> None:
 
 
 def refusal() -> ConfigError | None:
-    """Why no call can be sent from this forked process, if so."""
+    """Why no call can be sent from this forked process; `None` where calls can be sent."""
     if os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").strip().lower() not in _OFF:
         return None
     remedy = "leave GRPC_ENABLE_FORK_SUPPORT out or set it to 1 before grpc is imported, or start processes by spawn"

@@ -193,7 +193,7 @@ def _model_name(uri: str) -> str:
     """The name within the URI of a model.
 
     Raises:
-        RequestError: It is no model of embeddings.
+        RequestError: The model is not one for embeddings.
     """
     scheme, _, rest = uri.partition("://")
     if scheme != "emb" and not (scheme == "gpt" and "@" in rest):

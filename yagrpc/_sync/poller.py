@@ -55,10 +55,10 @@ class Poller:
         self._closed = False
 
     def poll_once(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
-        """One Get, paced with all others; one that is under way will do.
+        """One Get, paced with all others; a Get that is under way is enough.
 
         Args:
-            operation: Whose.
+            operation: The operation.
             timeout: Seconds to wait for it.
 
         Raises:
@@ -283,7 +283,7 @@ class Poller:
             try:
                 callback()
             except BaseException:  # it would end the thread, and those after it would not be called
-                log.exception("a callback ended with what is no error")
+                log.exception("a callback raised an exception that is not an Exception")
 
     def _serve_listeners(self) -> None:
         with self._lock:

@@ -398,7 +398,7 @@ class _Submit:
     thread. It never comes in this one, so that each answer is reported.
 
     Args:
-        transport: Whose.
+        transport: The transport that sends it.
         effect: What is sent.
         reporter: Gets the outcome, before the caller does.
     """
@@ -412,7 +412,7 @@ class _Submit:
         self._left = False
 
     def outcome(self) -> Any:
-        """Send it; gives how it ended, or that its caller has left."""
+        """Send it and return its outcome, or the status of a caller that has left."""
         context = contextvars.copy_context()
         try:
             in_thread(lambda: context.run(self._run), "yagrpc-submit")
@@ -483,7 +483,7 @@ class Responses:
     """The messages of a stream after its first.
 
     Args:
-        transport: Whose.
+        transport: The transport that sends it.
         rpc: gRPC's call.
     """
 

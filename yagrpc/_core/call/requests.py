@@ -75,7 +75,7 @@ class RequestStream:
     """The requests of a call that streams them, each checked when it is sent.
 
     Args:
-        method: Whose.
+        method: The method of the requests.
         requests: The messages.
     """
 
@@ -104,7 +104,7 @@ class AsyncRequestStream:
     """The same for asyncio; the messages may come from an asynchronous iterable too.
 
     Args:
-        method: Whose.
+        method: The method of the requests.
         requests: The messages.
     """
 

@@ -21,7 +21,7 @@ _SIZES: Final = re.compile(r"(?P<sent>Sent)? message larger than max \((?P<size>
 
 
 class Unreadable:
-    """An answer that cannot be read, in the place of a message.
+    """An answer that cannot be read, instead of a message.
 
     Args:
         size: Its size in bytes.

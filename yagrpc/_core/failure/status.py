@@ -80,7 +80,7 @@ class RpcStatus(NamedTuple):
 
 
 def raised(error: BaseException) -> RpcStatus:
-    """How an attempt ended that raised what is no status, as an interceptor or a broken answer may: it may have run."""
+    """The status of an attempt that raised another exception than gRPC's, as interceptors may: it may have run."""
     return RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(error).__name__}", error=error)
 
 

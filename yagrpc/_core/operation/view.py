@@ -66,7 +66,7 @@ class OperationView(Generic[ResultT, MetadataT]):
     __slots__ = ("__weakref__", "_client", "_failure", "_proto", "_type", "ids", "submitted", "watch")
 
     _client: Any
-    """Whose it is; its `_poller` is the one of this process and this event loop."""
+    """The client that created it; `_poller` there is the poller of this process and this event loop."""
 
     blocking: ClassVar[bool]
     """Whether waiting for it blocks a thread, or is awaited in an event loop."""
@@ -163,7 +163,7 @@ class OperationView(Generic[ResultT, MetadataT]):
         return self._proto.done or self._failure is not None
 
     def _saw(self, watch: Watch) -> None:
-        """Take over what a watch has seen last, and why it can't be waited for, if so; an end that is known stays."""
+        """Take over what a watch has seen last, and its failure if it has one; an end that is known stays."""
         if self._proto.done:
             return
         self._proto = watch.latest
@@ -220,7 +220,7 @@ def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
     try:
         return stamp.ToDatetime(tzinfo=timezone.utc)
     except (ValueError, OverflowError) as error:
-        raise OperationResultError(proto.id, f"its {field} is no time: {error}") from error
+        raise OperationResultError(proto.id, f"its {field} is not a valid time: {error}") from error
 
 
 def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message] | None) -> Message | None:

@@ -27,21 +27,21 @@ class Watch:
     Attributes:
         operation_id: Its id.
         latest: The operation as last seen, by a waiter or by the last Get.
-        failure: Why it can't be waited for any longer, if so.
+        failure: Why it can no longer be waited for; `None` while it can.
         last_error: The failure of the last Get, if it failed.
         polls: How many Gets came back.
         in_flight: Whether a Get is under way.
         waiters: How many callers wait for it.
         wakers: Called at each Get that came back, by the shell that waits for it.
         listeners: Called once it has ended.
-        since: When it was submitted, or began to be watched.
+        since: When it was submitted, or the watch was created.
         attached: Whether its age is not known: another client submitted it, and no answer has come yet.
         not_found_until: Until when NOT_FOUND is not believed: it was submitted a moment ago.
         sent: When its last Get was sent.
         returned: When that came back.
         ran_at: At which age it was last known to run.
         failures: How many of its Gets failed since one was answered.
-        refused_after: How many answers the scheduler had got when the quota refused its last Get, if so.
+        refused_after: How many answers the scheduler had when the quota refused its last Get; `None` where it did not.
         slowed: The pace before such a refusal made it slower; 0 where none did.
         slack: The part of an interval after which it is polled, so that many clients do not poll in step.
         queue: Where it waits for its turn; none while a Get is under way, or after one failed.
