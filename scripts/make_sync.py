@@ -70,15 +70,15 @@ WORDS: Final = {
     # operation.py
     "for the asyncio client.": "for the blocking client.",
     "; `await operation` waits for its result.": ".",
-    "tells what was last seen.": "tells what was last seen. It is safe to use from several threads.",
+    "shows what was last seen.": "shows what was last seen. It is safe to use from several threads.",
     "ClientClosedError: The client was closed meanwhile.": "ClientClosedError: The client was closed meanwhile.\n"
-    "            KeyboardInterrupt: As ever, with the operation's id.",
+    "            KeyboardInterrupt: Ctrl-C; its text has the operation's id.",
     "in the event loop, at once where the end is known; `await operation.result(0)` then gives the\n"
     "        outcome without waiting. It runs": "at once where the end is known, and else in a thread of the client's,"
     " after the callbacks before\n"
     "        it; it may wait for other operations. `result(0)` gives the outcome without waiting. It runs",
-    'no task of its own stands behind it; cancelling it leaves the operation alone."""': "no thread of its own stands"
-    " behind it; cancelling it leaves the operation alone.\n\n"
+    'it has no task; cancelling it does not affect the operation."""': "it has no thread; cancelling it does not"
+    " affect the operation.\n\n"
     "        A callback of the future's is called by the thread that answers come through: it can't wait for an"
     ' operation.\n        """',
     # stream.py

@@ -21,7 +21,7 @@ from yagrpc._core.call.policy import POLICIES, Kind, policy_of
 from yagrpc._core.failure.pauses import attempt_timeout
 from yagrpc._core.failure.retry import Action, History, decide
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify
-from yagrpc._grpc.status import NEVER_MADE
+from yagrpc._grpc.status import NEVER_FROM_GRPC
 from yagrpc.errors import CallError, Code
 from yagrpc.method import AnyMethod
 
@@ -74,7 +74,7 @@ def statuses(row: Row) -> str:
     """The statuses after which a call is sent again."""
     codes = [code for code in Code if code is not Code.OK]
     proved = [code for code in codes if follows(row, code, from_peer=True) in AGAIN]
-    unproved = [code for code in codes if code not in NEVER_MADE and follows(row, code, from_peer=False) in AGAIN]
+    unproved = [code for code in codes if code not in NEVER_FROM_GRPC and follows(row, code, from_peer=False) in AGAIN]
     parts = {
         "": [code for code in proved if code in unproved],
         "only where it is proved that the service sent it: ": [code for code in proved if code not in unproved],

@@ -1,6 +1,6 @@
-"""What names one call when something has to be looked into: the ids of both sides.
+"""The ids of one call, from both sides: support needs them to find the call.
 
-Rules: standard library only; an id that did not arrive is empty, never made up.
+Rules: standard library only; an id that did not arrive is empty, never invented.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ NO_IDS: Final = RequestIds()
 
 
 class Answer:
-    """What is made of one call's answer, and so has the ids of the call."""
+    """The result of one call's answer; it has the ids of the call."""
 
     __slots__ = ("ids",)
 
     def __init__(self) -> None:
         self.ids: RequestIds = NO_IDS
-        """What names the call that it answers; of an operation's result, the call that submitted it."""
+        """The ids of the call that it answers; of an operation's result, of the call that submitted it."""
 
 
 _VARIANT: Final = "89ab"

@@ -1,8 +1,8 @@
 """Waiting for many operations at once: `as_completed`, `wait` and `gather`, over operations of any clients.
 
-Rules: nothing here asks the service; each operation is listened to, and the scheduler of its client looks after it
-with all others, at one pace. No thread and no task stands behind an operation. A timeout, a cancelled waiter and an
-iteration that is left early leave the operations, and those who wait for them elsewhere, alone.
+Rules: nothing here asks the service; each operation has a listener, and the scheduler of its client polls it with
+all others, at one pace. No thread and no task stands behind an operation. A timeout, a cancelled waiter and an
+iteration that is left early affect neither the operations nor other waiters.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Waited(tuple[set[OperationT], set[OperationT]], Generic[OperationT]):
 
     @property
     def not_done(self) -> set[OperationT]:
-        """Those that go on."""
+        """Those that still run."""
         return self[1]
 
     def __await__(self) -> Generator[Any, None, Waited[OperationT]]:
-        """Itself, at once: without any operations there is nothing to tell which kind of wait was meant."""
+        """Itself, at once: without any operations nothing shows which kind of wait was meant."""
         yield from ()
         return self
 
@@ -61,7 +61,7 @@ class Results(list[ResultT]):
     """What `gather` gives of blocking operations: their results, as a list."""
 
     def __await__(self) -> Generator[Any, None, list[ResultT]]:
-        """Itself, at once: without any operations there is nothing to tell which kind of wait was meant."""
+        """Itself, at once: without any operations nothing shows which kind of wait was meant."""
         yield from ()
         return self
 
@@ -137,7 +137,7 @@ def as_completed(operations: Iterable[OperationT], timeout: float | None = None)
         timeout: Seconds from now for all of them; 0 gives those whose end is known, `None` waits for ever.
 
     Raises:
-        OperationTimeoutError: While iterating: not all are done in time. Its `operation_ids` are theirs; they go on.
+        OperationTimeoutError: While iterating: not all are done in time. `operation_ids` has those that still run.
         RequestError: Something else than an operation is among them.
     """
     return Completions(operations, timeout)
@@ -158,7 +158,7 @@ def wait(
 
     Args:
         operations: Operations of one client or of several.
-        timeout: Seconds; `None` for ever. It raises nothing: what is not done is told as `not_done`.
+        timeout: Seconds; `None` for ever. It raises nothing: what is not done is in `not_done`.
         return_when: `ALL_COMPLETED`, `FIRST_COMPLETED`, or `FIRST_EXCEPTION` for the first that failed.
 
     Returns:
@@ -203,12 +203,12 @@ def gather(*operations: Any, timeout: float | None = None, return_exceptions: bo
     Args:
         *operations: Operations of one client or of several.
         timeout: Seconds for all of them; `None` for ever.
-        return_exceptions: Give failures in the place of results, instead of raising the first.
+        return_exceptions: Give failures instead of results, instead of raising the first.
 
     Raises:
-        OperationTimeoutError: Not all are done in time. Its `operation_ids` are theirs; they go on.
+        OperationTimeoutError: Not all are done in time. `operation_ids` has those that still run.
         RequestError: Something else than an operation is among them.
-        YagrpcError: The first failure of an operation; the others go on.
+        YagrpcError: The first failure of an operation; the others still run.
     """
     outcomes = _Outcomes(operations, return_exceptions)
     completions = Completions(operations, timeout)
@@ -320,7 +320,7 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
     future: asyncio.Future[list[Any]] = loop.create_future()
     waiting = dict.fromkeys(completions.operations)
 
-    def tell(operation: Any) -> None:
+    def take_in(operation: Any) -> None:
         del waiting[operation]
         if future.done():
             return
@@ -333,9 +333,9 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
 
     def put(operation: Any) -> None:
         if operation.blocking:
-            loop.call_soon_threadsafe(tell, operation)
+            loop.call_soon_threadsafe(take_in, operation)
         else:
-            tell(operation)
+            take_in(operation)
 
     def expire() -> None:
         if not future.done():

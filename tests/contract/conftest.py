@@ -31,7 +31,7 @@ class Subject:
         self._clients: list[Any] = []
 
     def client(self, emulator: Emulator | None = None, **settings: Any) -> Any:
-        """A client of an emulator (or of nothing), that looks at operations without delay."""
+        """A client of an emulator (or of nothing), that polls operations without delay."""
         if emulator is not None:
             settings = {"endpoint": emulator.address, "plaintext": True, **settings}
         settings = {"folder_id": "folder", "credentials": yagrpc.ApiKey("secret"), "polling": QUICK, **settings}

@@ -48,7 +48,7 @@ HELLO = "hello"
     ],
 )
 @pytest.mark.parametrize("name", ["completion", "completion_stream", "completion_async", "tokenize_completion"])
-def test_a_wrong_argument_is_told_by_its_name(
+def test_wrong_argument_is_reported_with_its_name(
     subject: Any, client: Any, emulator: Emulator, name: str, messages: Any, parameters: Any, field: str
 ) -> None:
     with pytest.raises(yagrpc.RequestError) as caught:
@@ -114,7 +114,7 @@ def test_the_folder_comes_from_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "reported"),
     [
         ({"credentials": "mystery"}, "unknown shape"),
         ({"credentials": 5}, "credentials is a int"),
@@ -129,8 +129,8 @@ def test_the_folder_comes_from_the_environment(
         ({"plaintext": True}, "without an endpoint"),
     ],
 )
-def test_settings_that_can_not_work_are_refused_at_once(subject: Any, settings: Any, told: str) -> None:
-    with pytest.raises(yagrpc.ConfigError, match=told):
+def test_settings_that_can_not_work_are_refused_at_once(subject: Any, settings: Any, reported: str) -> None:
+    with pytest.raises(yagrpc.ConfigError, match=reported):
         subject.client(**settings)
 
 

@@ -61,7 +61,7 @@ def test_a_stream_grows_and_its_deltas_make_the_text(subject: Any, client: Any) 
     assert subject(stream) == []  # it has ended, and stays so
 
 
-def test_text_that_changes_in_a_stream_is_told(subject: Any, served: Any) -> None:
+def test_stream_text_that_changes_is_reported(subject: Any, served: Any) -> None:
     def completion(request: Any, context: Any) -> Iterator[Any]:
         yield _response("The platypus is a fish", 1)
         yield _response("The platypus is a mammal", 3)
@@ -266,8 +266,8 @@ def test_tool_calls_and_their_results_make_a_dialogue(subject: Any, client: Any,
     (call,) = asked.tool_calls
     assert call.name == "weather"
     answer = yagrpc.Message("user", tool_results=(yagrpc.ToolResult(call.name, "-30"),))
-    told = subject(client.completion(["Weather in Omsk?", asked.message, answer], tools=[tool]))
-    assert told.status is yagrpc.CompletionStatus.FINAL
+    reported = subject(client.completion(["Weather in Omsk?", asked.message, answer], tools=[tool]))
+    assert reported.status is yagrpc.CompletionStatus.FINAL
     sent: Any = emulator.requests[-1].request
     assert [message.WhichOneof("Content") for message in sent.messages] == [
         "text",
@@ -299,16 +299,20 @@ def test_tokens_are_counted_as_they_are_billed(subject: Any, client: Any) -> Non
     ],
 )
 def test_a_refusal_is_an_error_of_its_status(subject: Any, code: grpc.StatusCode, error: type[Exception]) -> None:
-    with Emulator(replies={"refuse": Failure(code, "as told")}) as emulator:
+    with Emulator(replies={"refuse": Failure(code, "as reported")}) as emulator:
         client = subject.client(emulator)
         with pytest.raises(error) as caught:
             subject(client.completion("refuse this", request_id="mine"))
-        told: Any = caught.value
-        assert (told.message, told.method, told.endpoint) == ("as told", paths.COMPLETION, emulator.address)
-        assert told.client_request_id == "mine"
-        told = told if isinstance(told, yagrpc.CallError) else told.__cause__
+        reported: Any = caught.value
+        assert (reported.message, reported.method, reported.endpoint) == (
+            "as reported",
+            paths.COMPLETION,
+            emulator.address,
+        )
+        assert reported.client_request_id == "mine"
+        reported = reported if isinstance(reported, yagrpc.CallError) else reported.__cause__
         # grpc.aio drops the headers of a streamed call whose status arrives right behind them.
-        assert told.request_id or subject.kind == "aio"
+        assert reported.request_id or subject.kind == "aio"
         assert emulator.calls[paths.COMPLETION] == 1  # never sent twice: it may be billed
 
 

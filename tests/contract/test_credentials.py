@@ -138,7 +138,7 @@ def test_an_oauth_token_is_exchanged_and_goes_with_the_folder(subject: Any, guar
     assert call.metadata["x-folder-id"] == "folder"
 
 
-def test_a_refused_exchange_is_told(subject: Any, guarded: Emulator, key_file: Path) -> None:
+def test_refused_exchange_is_reported(subject: Any, guarded: Emulator, key_file: Path) -> None:
     content = json.loads(key_file.read_text())
     client = subject.client(guarded, credentials=yagrpc.ServiceAccountKey({**content, "id": "x" * 9000}))
     with pytest.raises(yagrpc.InvalidArgumentError, match="jwt") as caught:
@@ -239,7 +239,7 @@ def test_many_callers_share_one_exchange(subject: Any, guarded: Emulator, client
 
 
 class Flaky:
-    """A service whose exchange does as it is told; every call takes the token that was issued last."""
+    """A service whose exchange does as configured; every call takes the token that was issued last."""
 
     def __init__(self) -> None:
         self.issued = 0
@@ -347,7 +347,7 @@ def test_a_token_that_does_not_come_costs_no_more_than_the_timeout(subject: Any,
     assert caught.value.attempts == 0
     flaky.hold.set()
     subject(client.tokenize(HELLO))
-    assert flaky.issued == 1  # the one that was begun for the first call
+    assert flaky.issued == 1  # the one that was started for the first call
 
 
 def test_closing_ends_the_wait_for_a_token(subject: Any, flaky: Flaky) -> None:
@@ -383,7 +383,7 @@ async def test_cancelling_one_who_waits_leaves_the_token_to_the_others(flaky: Fl
 
 
 class Metadata:
-    """A metadata service on loopback, that does as it is told."""
+    """A metadata service on loopback that does as configured."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -442,7 +442,7 @@ def test_the_metadata_service_gives_a_token(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error", "told"),
+    ("status", "body", "error", "reported"),
     [
         (404, "", yagrpc.ConfigError, "knows no service account: link one"),
         (403, "t1.secret", yagrpc.ConfigError, "answered with HTTP status 403"),
@@ -453,19 +453,19 @@ def test_the_metadata_service_gives_a_token(
         (200, "[]", yagrpc.ConfigError, "answered, but not with a token"),
     ],
 )
-def test_a_metadata_service_that_gives_none_is_told(
-    subject: Any, guarded: Emulator, metadata: Metadata, status: int, body: str, error: Any, told: str
+def test_metadata_service_without_a_token_is_reported(
+    subject: Any, guarded: Emulator, metadata: Metadata, status: int, body: str, error: Any, reported: str
 ) -> None:
     metadata.status, metadata.body = status, body
     client = subject.client(guarded, credentials=yagrpc.MetadataService(metadata.address))
-    with pytest.raises(error, match=told) as caught:
+    with pytest.raises(error, match=reported) as caught:
         subject(client.tokenize(HELLO))
     assert metadata.address in str(caught.value)
     assert "secret" not in str(caught.value)
     assert not guarded.calls
 
 
-def test_no_metadata_service_is_told(subject: Any, guarded: Emulator) -> None:
+def test_missing_metadata_service_is_reported(subject: Any, guarded: Emulator) -> None:
     client = subject.client(guarded, credentials=yagrpc.MetadataService("127.0.0.1:1"))
     with pytest.raises(yagrpc.UnavailableError, match=r"metadata service at 127\.0\.0\.1:1 can't be reached"):
         subject(client.tokenize(HELLO))
@@ -508,7 +508,7 @@ def test_the_yc_command_gives_a_token(
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "reported"),
     [
         ("sys.exit('You are not logged in as y0_secretSecret')", "failed with exit code 1: You are not logged in as "),
         ("sys.exit(3)", "failed with exit code 3: it said nothing"),
@@ -516,16 +516,16 @@ def test_the_yc_command_gives_a_token(
         ("print('AQVNsecretSecret')", "has the form of an API key"),
     ],
 )
-def test_a_yc_command_that_gives_none_is_told(
-    subject: Any, guarded: Emulator, yc: Callable[[str], Path], script: str, told: str
+def test_yc_command_without_a_token_is_reported(
+    subject: Any, guarded: Emulator, yc: Callable[[str], Path], script: str, reported: str
 ) -> None:
     yc(script)
-    with pytest.raises(yagrpc.ConfigError, match=told) as caught:
+    with pytest.raises(yagrpc.ConfigError, match=reported) as caught:
         subject(subject.client(guarded, credentials=yagrpc.YcCli()).tokenize(HELLO))
     assert "secretSecret" not in str(caught.value)
 
 
-def test_no_yc_command_is_told(subject: Any, guarded: Emulator, tmp_path: Path) -> None:
+def test_missing_yc_command_is_reported(subject: Any, guarded: Emulator, tmp_path: Path) -> None:
     client = subject.client(guarded, credentials=yagrpc.YcCli(command=str(tmp_path / "yc")))
     with pytest.raises(yagrpc.ConfigError, match="yc' can't be run: No such file or directory"):
         subject(client.tokenize(HELLO))
@@ -628,7 +628,7 @@ def test_a_source_of_ones_own_is_asked_in_a_thread_of_its_own(subject: Any, guar
     ("error", "raised"),
     [(ValueError, yagrpc.ConfigError), (KeyError, yagrpc.ConfigError), (OSError, yagrpc.UnavailableError)],
 )
-def test_a_source_of_ones_own_that_fails_is_told_by_its_kind(
+def test_failing_user_source_is_reported_by_its_kind(
     subject: Any, guarded: Emulator, error: type[Exception], raised: type[yagrpc.YagrpcError]
 ) -> None:
     class Broken(yagrpc.FetchedCredentials):
@@ -667,7 +667,7 @@ def test_the_credentials_of_a_call_are_asked_of_the_service_that_issues_them(sub
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "told"),
+    ("code", "message", "reported"),
     [
         (
             grpc.StatusCode.UNAUTHENTICATED,
@@ -687,8 +687,8 @@ def test_the_credentials_of_a_call_are_asked_of_the_service_that_issues_them(sub
     ],
 )
 @pytest.mark.parametrize("kind", ["read", "submit", "completion", "stream"])
-def test_a_refusal_is_told_with_its_likely_cause(
-    subject: Any, served: Any, kind: str, code: grpc.StatusCode, message: str, told: str
+def test_refusal_is_reported_with_its_likely_cause(
+    subject: Any, served: Any, kind: str, code: grpc.StatusCode, message: str, reported: str
 ) -> None:
     def refuse(request: Any, context: grpc.ServicerContext) -> Any:
         context.set_trailing_metadata((("x-request-id", ""),))  # as the service does: it proves who refused
@@ -698,6 +698,6 @@ def test_a_refusal_is_told_with_its_likely_cause(
     client = subject.client(endpoint=served.address, plaintext=True, credentials=yagrpc.IamToken("t1.user"))
     with pytest.raises(yagrpc.CallError) as caught:
         SENT_AGAIN[kind](subject, client)
-    assert told in caught.value.hint
+    assert reported in caught.value.hint
     assert str(caught.value).startswith(f"{code.name}: {message}; {caught.value.hint} (method ")
     assert len(served.calls) == 1

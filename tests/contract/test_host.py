@@ -105,7 +105,7 @@ def test_the_hosts_channels_are_used_and_left_open(subject: Any, emulator: Emula
         subject(channel.close())
 
 
-def test_a_channel_that_the_host_closed_is_told(subject: Any, emulator: Emulator) -> None:
+def test_channel_closed_by_the_host_is_reported(subject: Any, emulator: Emulator) -> None:
     opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
     channel = subject.in_loop(lambda: opened(emulator.address))
     client = subject.client(channel=channel, operation_channel=channel)
@@ -236,12 +236,12 @@ def certificate(names):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "yagrpc test")])
     now = datetime.datetime.now(datetime.timezone.utc)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
-    made = made.not_valid_after(now + datetime.timedelta(hours=1))
-    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
-    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    signed = made.sign(key, hashes.SHA256())
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
+    builder = builder.not_valid_after(now + datetime.timedelta(hours=1))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    signed = builder.sign(key, hashes.SHA256())
     plain = serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     return pem, signed.public_bytes(serialization.Encoding.PEM)
@@ -286,7 +286,7 @@ watch = yagrpc.StreamMethod("/yandex.cloud.vpc.v1.Nets/Watch", **types)
 nowhere = yagrpc.UnaryMethod("/yandex.cloud.nowhere.v1.Nets/Get", **types)
 request = _pb.text_generation_service_pb2.TokenizeRequest(text="found")
 
-def told(kind, answers, error):
+def reported(kind, answers, error):
     assert "discovery has none of nowhere; give endpoints=" in str(error), error
     assert [answer.model_version for answer in answers] == ["found"] * 2
     print(f"{kind} found 2 of 3 after {len(seen)} {seen.pop()}")
@@ -297,7 +297,7 @@ with yagrpc.Client(endpoint=f"localhost:{port}", **settings) as client:
     try:
         client.call(nowhere, request)
     except yagrpc.ConfigError as error:
-        told("sync", answers, error)
+        reported("sync", answers, error)
 
 async def main():
     async with yagrpc.AsyncClient(endpoint=f"localhost:{port}", **settings) as client:
@@ -307,7 +307,7 @@ async def main():
         try:
             await client.call(nowhere, request)
         except yagrpc.ConfigError as error:
-            told("aio", answers, error)
+            reported("aio", answers, error)
 asyncio.run(main())
 
 other, port, _, seen = serve(["localhost"])

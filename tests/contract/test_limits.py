@@ -146,7 +146,7 @@ def test_a_refusal_by_a_gauge_waits_for_a_slot(subject: Any, served: Any) -> Non
     assert client.limits.concurrent_completions.used == 0
 
 
-def test_a_stream_that_has_begun_is_not_opened_again(subject: Any, served: Any) -> None:
+def test_started_stream_is_not_opened_again(subject: Any, served: Any) -> None:
     def completion(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         yield message("first")
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "a.count gauge quota limit exceed: allowed 10 requests")
@@ -239,7 +239,7 @@ def test_first_come_first_served(subject: Any, served: Any, held: Held) -> None:
     numbers = range(8)
 
     def when(waiting: int) -> None:
-        """Threads begin in any order, so each waits for the one before; tasks begin as they were made."""
+        """Threads begin in any order, so each waits for the one before; tasks begin as they were created."""
         while subject.kind == "sync" and client.limits.concurrent_completions.waiting < waiting:
             threading.Event().wait(0.001)
 

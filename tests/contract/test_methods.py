@@ -41,14 +41,14 @@ def streaming() -> Iterator[str]:
         texts = []
         for request in requests:
             if request.text == "stop":
-                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as told")
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as reported")
             texts.append(request.text)
         return tokens(texts)
 
     def both(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         for request in requests:
             if request.text == "stop":
-                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as told")
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as reported")
             yield tokens([request.text])
 
     texts = _pb.text_generation_service_pb2
@@ -86,7 +86,7 @@ def test_requests_may_come_asynchronously(subject: Any, streaming: str) -> None:
 
 
 @pytest.mark.parametrize("method", [UP, BOTH])
-def test_a_wrong_request_in_the_stream_is_told(subject: Any, streaming: str, method: Any) -> None:
+def test_wrong_request_in_the_stream_is_reported(subject: Any, streaming: str, method: Any) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
     wrong: list[Any] = [*words("a"), _pb.operation_pb2.Operation()]
     with pytest.raises(yagrpc.RequestError, match=r"it takes a yandex\..*TokenizeRequest"):
@@ -95,7 +95,7 @@ def test_a_wrong_request_in_the_stream_is_told(subject: Any, streaming: str, met
         subject(client.call(method, 5))
 
 
-def test_what_goes_wrong_while_requests_are_made_is_raised(subject: Any, streaming: str) -> None:
+def test_failure_of_the_request_iterator_is_raised(subject: Any, streaming: str) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
 
     def failing() -> Iterator[Any]:
@@ -109,7 +109,7 @@ def test_what_goes_wrong_while_requests_are_made_is_raised(subject: Any, streami
 
 def test_a_stream_of_both_that_is_refused(subject: Any, streaming: str) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
-    with pytest.raises(yagrpc.FailedPreconditionError, match="as told"):
+    with pytest.raises(yagrpc.FailedPreconditionError, match="as reported"):
         # Nothing after it: grpc.aio gives a status of its own to a call that is refused while a request is written.
         subject(client.call(BOTH, words("a", "stop")))
     unserved = yagrpc.ClientStreamMethod[Any, Any]("/yandex.cloud.ai.stt.v3.Words/Down", **_TYPES)
@@ -118,11 +118,11 @@ def test_a_stream_of_both_that_is_refused(subject: Any, streaming: str) -> None:
 
 
 @pytest.mark.parametrize("method", [UP, BOTH])
-def test_a_refusal_while_requests_are_written_is_told_as_it_is(subject: Any, streaming: str, method: Any) -> None:
+def test_refusal_while_requests_are_written_is_raised_unchanged(subject: Any, streaming: str, method: Any) -> None:
     client = subject.client(endpoint=streaming, plaintext=True)
     refused = words("a", "stop", *"bcdefgh")
     for _ in range(100):  # of three such calls, one meets the refusal in a write
-        with pytest.raises(yagrpc.FailedPreconditionError, match="as told"):
+        with pytest.raises(yagrpc.FailedPreconditionError, match="as reported"):
             subject(client.call(method, refused))
 
 

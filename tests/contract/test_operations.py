@@ -80,7 +80,7 @@ def test_a_raw_call_gives_an_operation_of_its_response(subject: Any, client: Any
         assert subject(client.operation(operation.id, result).result()) == response
 
 
-def test_an_answer_of_another_type_is_told_with_both_names(subject: Any, client: Any, emulator: Emulator) -> None:
+def test_answer_of_another_type_is_reported_with_both_names(subject: Any, client: Any, emulator: Emulator) -> None:
     operation = subject(client.completion_async("hello"))
     emulator.advance(HOUR)
     with pytest.raises(yagrpc.OperationResultError) as caught:
@@ -139,7 +139,7 @@ def test_cancelling_ends_an_operation(subject: Any, client: Any) -> None:
     assert caught.value.operation_id == operation.id
 
 
-def test_timeout_0_is_one_look(subject: Any, client: Any, emulator: Emulator) -> None:
+def test_timeout_0_is_one_poll(subject: Any, client: Any, emulator: Emulator) -> None:
     operation = subject(client.completion_async("hello"))
     with pytest.raises(yagrpc.OperationTimeoutError, match="waited for again") as caught:
         subject(operation.result(timeout=0))
@@ -229,9 +229,9 @@ def test_callbacks_and_futures_need_nobody_who_waits(subject: Any, client: Any, 
 
 def test_a_callback_that_fails_is_logged(subject: Any, client: Any, emulator: Emulator) -> None:
     operation = subject(client.completion_async("one"))
-    told: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    reported: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     log = logging.getLogger("yagrpc.operations")
-    listening = logging.handlers.QueueHandler(told)
+    listening = logging.handlers.QueueHandler(reported)
     listening.setLevel(logging.ERROR)
 
     def fail(operation: Any) -> None:
@@ -243,33 +243,33 @@ def test_a_callback_that_fails_is_logged(subject: Any, client: Any, emulator: Em
         emulator.advance(HOUR)
         subject(operation.result(timeout=10))
         # Another thread calls back, and may do so after the result is there.
-        assert told.get(timeout=10).getMessage().startswith(f"a callback of operation {operation.id} failed")
+        assert reported.get(timeout=10).getMessage().startswith(f"a callback of operation {operation.id} failed")
     finally:
         log.removeHandler(listening)
 
 
 def test_a_callback_may_wait_for_other_operations(emulator: Emulator) -> None:
     """Answers come through one thread of gRPC's: a callback that waited there would wait for ever."""
-    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    reported: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with yagrpc.Client(
         endpoint=emulator.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials()
     ) as client:
         first, second, third, fourth = (client.completion_async(f"<{number}>") for number in range(4))
 
         def wait(operation: Any) -> None:
-            told.put(second.result(timeout=10).text)
-            told.put(third.future().result(timeout=10).text)
-            told.put(yagrpc.gather(fourth, timeout=10)[0].text)
+            reported.put(second.result(timeout=10).text)
+            reported.put(third.future().result(timeout=10).text)
+            reported.put(yagrpc.gather(fourth, timeout=10)[0].text)
 
         first.add_done_callback(lambda operation: sys.exit(1))  # ends no thread that others need
         first.add_done_callback(wait)
         emulator.advance(HOUR)
         for number in (1, 2, 3):
-            assert f"<{number}>" in told.get(timeout=30)
+            assert f"<{number}>" in reported.get(timeout=30)
 
 
-def test_a_callback_of_a_future_that_waits_is_told_that_it_can_not(emulator: Emulator) -> None:
-    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+def test_future_callback_that_waits_gets_an_error(emulator: Emulator) -> None:
+    reported: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with yagrpc.Client(
         endpoint=emulator.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials()
     ) as client:
@@ -277,17 +277,17 @@ def test_a_callback_of_a_future_that_waits_is_told_that_it_can_not(emulator: Emu
 
         def wait(future: Any) -> None:
             try:
-                told.put(second.result(timeout=10))
+                reported.put(second.result(timeout=10))
             except RuntimeError as error:
-                told.put(error)
+                reported.put(error)
 
         first.future().add_done_callback(wait)
         emulator.advance(HOUR)
-        assert "add_done_callback" in str(told.get(timeout=30))
+        assert "add_done_callback" in str(reported.get(timeout=30))
         assert "two" in second.result(timeout=10).text
 
 
-def test_a_future_tells_why_it_failed(subject: Any, client: Any) -> None:
+def test_failed_future_has_the_cause(subject: Any, client: Any) -> None:
     future = subject.in_loop(client.operation("d7q00000000000000000").future)
     with pytest.raises(yagrpc.OperationNotFoundError):
         future.result(timeout=10) if subject.kind == "sync" else subject(future)
@@ -435,7 +435,7 @@ def test_an_error_about_an_operation_has_the_ids_of_its_submit(subject: Any, ser
     assert closed.value.context == {"operation_id": "op1"}  # another client may have submitted it
 
 
-def test_an_acceptance_without_an_id_is_told(subject: Any, served: Any) -> None:
+def test_acceptance_without_an_id_is_reported(subject: Any, served: Any) -> None:
     served.start(completion_async=lambda request, context: _pb.operation_pb2.Operation())
     client = subject.client(endpoint=served.address, plaintext=True)
     with pytest.raises(yagrpc.ResultError, match="gave no operation id") as caught:

@@ -72,9 +72,9 @@ def failed(error):
 
 def attempt(function):
     try:
-        made = function()
-        note(made)
-        return made
+        created = function()
+        note(created)
+        return created
     except Exception as error:
         failed(error)
 
@@ -157,7 +157,7 @@ def services() -> Iterator[tuple[Emulator, Emulator, Emulator]]:
 
 
 def fragments(secrets: dict[str, object]) -> list[str]:
-    """What is looked for: the mark that is in all secrets, and lines from the middle of the private key."""
+    """What is searched for: the mark that is in all secrets, and lines from the middle of the private key."""
     key = secrets["key"]
     assert isinstance(key, dict)
     return [MARK, *str(key["private_key"]).splitlines()[2:6]]

@@ -116,7 +116,7 @@ def test_none_is_no_wait(subject: Any) -> None:
     assert tuple(waited(subject, [])) == (set(), set())
 
 
-def test_a_timeout_tells_which_are_late_and_leaves_them_alone(subject: Any, emulator: Emulator) -> None:
+def test_timeout_names_late_operations_and_does_not_affect_them(subject: Any, emulator: Emulator) -> None:
     client = subject.client(emulator)
     operations = submitted(subject, client, 3)
     subject(operations[1].cancel())
@@ -173,7 +173,7 @@ def test_gather_gives_results_in_order_or_the_first_failure(subject: Any, client
     assert isinstance(failure, yagrpc.OperationNotFoundError)
 
 
-def test_each_failure_is_told_by_its_own_operation(subject: Any, client: Any, emulator: Emulator) -> None:
+def test_each_failure_is_raised_by_its_own_operation(subject: Any, client: Any, emulator: Emulator) -> None:
     operations = submitted(subject, client, 2)
     lost = client.operation("d7q00000000000000000")
     emulator.advance(HOUR)
@@ -227,13 +227,13 @@ def test_closing_the_client_ends_the_wait_for_many_at_once(subject: Any, emulato
 
 
 @pytest.mark.parametrize("given", ["d7q", [None], None, ["d7q00000000000000000"]])
-def test_what_is_no_operation_is_told(subject: Any, given: Any) -> None:
+def test_value_that_is_no_operation_is_reported(subject: Any, given: Any) -> None:
     for ask in (yagrpc.as_completed, yagrpc.wait):
         with pytest.raises(yagrpc.RequestError, match="it takes"):
             ask(given)
 
 
-def test_an_operation_in_the_place_of_several_is_told(subject: Any, client: Any) -> None:
+def test_single_operation_instead_of_several_is_reported(subject: Any, client: Any) -> None:
     with pytest.raises(yagrpc.RequestError, match="it takes an iterable of operations"):
         yagrpc.as_completed(client.operation("op"))
     wait: Any = yagrpc.wait
@@ -336,17 +336,17 @@ def done(operation_id: str) -> Any:
 
 def test_each_gets_its_own_outcome_where_gets_fail(subject: Any, served: Any) -> None:
     """Some are refused at first, one is not found, one hangs, and one is refused for ever."""
-    looked: Counter[str] = Counter()
+    polled: Counter[str] = Counter()
     hanging = threading.Event()
 
     def get(request: Any, context: grpc.ServicerContext) -> Any:
         name = request.operation_id
-        looked[name] += 1
+        polled[name] += 1
         if name == "lost":
             context.abort(grpc.StatusCode.NOT_FOUND, "no such operation")
-        if name == "refused" or (name.endswith("0") and looked[name] == 1):
+        if name == "refused" or (name.endswith("0") and polled[name] == 1):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "rate quota limit exceed: allowed 50 requests")
-        if name.endswith("5") and looked[name] == 1:
+        if name.endswith("5") and polled[name] == 1:
             context.abort(grpc.StatusCode.UNAVAILABLE, "for a moment")
         if name == "hanging":
             hanging.wait(30)
@@ -366,9 +366,9 @@ def test_each_gets_its_own_outcome_where_gets_fail(subject: Any, served: Any) ->
         assert outcome(subject, operation).text == f"answer to {name}"
     with pytest.raises(yagrpc.OperationNotFoundError, match="operation lost"):
         outcome(subject, operations[2])
-    assert looked["hanging"] == 1
-    assert 2 <= looked["refused"] <= 6
-    assert all(looked[name] <= 2 for name in names)
+    assert polled["hanging"] == 1
+    assert 2 <= polled["refused"] <= 6
+    assert all(polled[name] <= 2 for name in names)
 
 
 def test_those_who_wait_get_their_own_whatever_becomes_of_others(subject: Any, served: Any) -> None:
@@ -410,8 +410,8 @@ def test_those_who_wait_get_their_own_whatever_becomes_of_others(subject: Any, s
     assert subject.in_loop(lambda: len(client._poller._scheduler)) == 0
 
 
-def test_a_listener_that_comes_while_the_end_is_told_is_told_too(subject: Any, client: Any, emulator: Emulator) -> None:
-    """Others have been told, but have not let the operation go yet: nobody looks at it again."""
+def test_listener_added_during_notification_is_notified_too(subject: Any, client: Any, emulator: Emulator) -> None:
+    """The waiters were notified, but have not released the operation yet: no Get follows."""
     operation = subject(client.completion_async("hello"))
     late: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -423,9 +423,9 @@ def test_a_listener_that_comes_while_the_end_is_told_is_told_too(subject: Any, c
         operation.add_done_callback(listen)
         return client.operation(operation.id).future()
 
-    told = subject.in_loop(begin)
+    reported = subject.in_loop(begin)
     emulator.advance(HOUR)
-    assert "hello" in settled(subject, told).text
+    assert "hello" in settled(subject, reported).text
     assert "hello" in settled(subject, late.get(timeout=10)).text  # callbacks have a thread of their own
 
 
@@ -457,7 +457,7 @@ def test_a_thread_that_could_not_be_started_is_started_by_the_next(
 
 
 def test_one_that_was_given_is_not_late(subject: Any, client: Any, served: Any) -> None:
-    """Its failure was told, and might be waited for again: that is no reason to name it among those not done."""
+    """Its failure was reported, and it might be waited for again: that is no reason to name it among those not done."""
 
     def get(request: Any, context: grpc.ServicerContext) -> Any:
         if request.operation_id == "lost":

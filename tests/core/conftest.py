@@ -322,9 +322,9 @@ def run(drive: Driver, ports: Callable[..., Ports]) -> Callable[..., Any]:
 
     def run(call: Call[Any, Any], sends: Sequence[Any], **settings: Any) -> Any:
         script = {name: settings.pop(name) for name in SCRIPTED & settings.keys()}
-        made = ports(**settings)
-        call.watched = made.events.wants_attempts()  # as a client says of its calls
-        return drive(send_call(call, made), sends, **script)
+        created = ports(**settings)
+        call.watched = created.events.wants_attempts()  # as a client says of its calls
+        return drive(send_call(call, created), sends, **script)
 
     return run
 

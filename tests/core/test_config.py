@@ -364,7 +364,7 @@ CLIENTS = pytest.mark.parametrize("client", [yagrpc.Client, yagrpc.AsyncClient])
 
 
 def paced(quota: Any = Quota(), polling: Any = Polling()) -> tuple[Quota | None, Polling]:
-    """What is made of the two settings."""
+    """The result of the two settings."""
     return check_settings(quota=quota, polling=polling)
 
 

@@ -1,4 +1,4 @@
-"""Credentials: where they come from, what is refused, and that no secret is ever told."""
+"""Credentials: where they come from, what is refused, and that no secret is ever shown."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ KINDS: list[Callable[[Any], Credentials]] = [ApiKey, IamToken]
 
 
 def refused(make: Callable[[], object], *secrets: str) -> ConfigError:
-    """The error of what has to be refused; neither it nor its causes tell a secret."""
+    """The error of what has to be refused; neither it nor its causes show a secret."""
     with pytest.raises(ConfigError) as caught:
         make()
-    told = "".join(traceback.format_exception_only(type(caught.value), caught.value))
+    reported = "".join(traceback.format_exception_only(type(caught.value), caught.value))
     cause = caught.value.__cause__ or caught.value.__context__
     assert cause is None or isinstance(cause, (ConfigError, FileNotFoundError))
     for secret in (API_KEY, IAM, OAUTH, *secrets):
-        assert secret.strip() not in told
+        assert secret.strip() not in reported
     assert len(str(caught.value).splitlines()) == 1
     return caught.value
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_sent_is_refused(kind: Any, junk: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "told"),
+    ("secret", "reported"),
     [
         ("", "is empty"),
         (f"{API_KEY}\n", "begins or ends with white space"),
@@ -131,9 +131,9 @@ def test_what_cannot_be_sent_is_refused(kind: Any, junk: str) -> None:
         ("ключ", "holds white space or characters outside ASCII"),
     ],
 )
-def test_a_refusal_says_what_is_wrong(secret: str, told: str) -> None:
+def test_a_refusal_says_what_is_wrong(secret: str, reported: str) -> None:
     for kind, what in ((ApiKey, "the API key"), (IamToken, "the IAM token")):
-        assert str(refused(lambda kind=kind: kind(secret))).startswith(f"{what} {told}")  # type: ignore[misc]
+        assert str(refused(lambda kind=kind: kind(secret))).startswith(f"{what} {reported}")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("wrong", [None, 5, b"AQVN", ["AQVN"], object()])
@@ -161,7 +161,7 @@ def test_a_callable_that_gives_junk_is_refused_when_it_is_asked(junk: Any) -> No
 
 
 @pytest.mark.parametrize("error", [RuntimeError(IAM), KeyError(IAM), ConfigError(IAM), OSError(2, IAM)])
-def test_a_callable_that_fails_is_told_by_the_kind_of_its_failure(error: Exception) -> None:
+def test_failing_callable_is_reported_by_the_kind_of_its_failure(error: Exception) -> None:
     def failing() -> str:
         raise error
 
@@ -226,22 +226,22 @@ def test_what_somebody_has_set_comes_before_what_the_machine_offers(caplog: pyte
     assert repr(resolve(YC_TOKEN=IAM)) == "Automatic()"
 
 
-def test_nothing_at_all_is_told_when_it_is_asked_for() -> None:
+def test_missing_credentials_are_reported_at_first_use() -> None:
     for environment in ({}, dict.fromkeys([*ENVIRONMENT, "YC_OAUTH_TOKEN", "YC_SERVICE_ACCOUNT_KEY_FILE"], "")):
         nothing = resolve(**environment)
         with pytest.raises(ConfigError) as caught:
             nothing.authorization()
-        told = str(caught.value)
-        assert told.startswith(
+        reported = str(caught.value)
+        assert reported.startswith(
             "no credentials: YC_API_KEY, YC_IAM_TOKEN, YC_OAUTH_TOKEN, YC_SERVICE_ACCOUNT_KEY_FILE are"
         )
-        for looked_at in (
+        for source in (
             "the metadata service at 127.0.0.1:1 can't be reached",
             "YC_TOKEN is not set",
             "the yc command",
         ):
-            assert looked_at in told
-        assert len(told.splitlines()) == 1
+            assert source in reported
+        assert len(reported.splitlines()) == 1
 
 
 def test_the_token_of_the_environment_is_read_again_for_every_call() -> None:
@@ -307,7 +307,7 @@ def test_credentials_can_not_be_pickled(credentials: Any) -> None:
 
 
 @given(secret=st.text(min_size=12) | st.binary(min_size=12).map(lambda data: data.decode("latin-1")))
-def test_any_text_is_sent_as_it_is_or_refused_without_being_told(secret: str) -> None:
+def test_any_text_is_sent_unchanged_or_refused_without_being_shown(secret: str) -> None:
     assume(len(set(secret)) > 6)
     for make in (ApiKey, IamToken, resolve, lambda text: IamToken(lambda: text)):
         try:
@@ -359,13 +359,13 @@ def core(credentials: Credentials) -> ClientCore:
         5,
     ],
 )
-def test_metadata_that_cannot_be_sent_is_not_told(metadata: Any) -> None:
+def test_metadata_that_cannot_be_sent_is_not_shown(metadata: Any) -> None:
     request = _pb.text_generation_service_pb2.TokenizeRequest()
     with pytest.raises(yagrpc.RequestError) as caught:
         core(NoCredentials()).call(methods.TokenizerService.Tokenize, request, {"metadata": metadata})
     assert caught.value.field == "metadata"
-    for told in (str(caught.value), repr(caught.value), str(vars(caught.value))):
-        assert IAM not in told
+    for reported in (str(caught.value), repr(caught.value), str(vars(caught.value))):
+        assert IAM not in reported
 
 
 def test_a_call_shows_no_secret() -> None:
@@ -412,7 +412,7 @@ def test_an_oauth_token_of_another_kind_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         (5, "the service account key is a int: give its file's path, or a dict"),
         ("", "the service account key's file name is empty"),
@@ -423,12 +423,12 @@ def test_an_oauth_token_of_another_kind_is_refused() -> None:
         ({"key": "x", "privateKey": "y"}, "the service account key has a 'key' that is no object"),
     ],
 )
-def test_a_key_that_is_none_is_refused(wrong: Any, told: str) -> None:
-    assert str(refused(lambda: ServiceAccountKey(wrong), "secretSecret")).startswith(told)
+def test_a_key_that_is_none_is_refused(wrong: Any, reported: str) -> None:
+    assert str(refused(lambda: ServiceAccountKey(wrong), "secretSecret")).startswith(reported)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (None, "can't be read: No such file or directory"),
         ("{", "is no JSON object"),
@@ -438,16 +438,16 @@ def test_a_key_that_is_none_is_refused(wrong: Any, told: str) -> None:
         (json.dumps(KEY), "has a private_key that is no RSA key in PEM"),
     ],
 )
-def test_a_key_file_that_is_none_is_told_when_it_is_read(tmp_path: Path, content: str | None, told: str) -> None:
+def test_invalid_key_file_is_reported_when_read(tmp_path: Path, content: str | None, reported: str) -> None:
     path = tmp_path / "key.json"
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
     key = ServiceAccountKey(path)
     error = refused(lambda: key.identity("https://iam", 0.0), "secretSecret")
-    assert str(error).startswith(f"the service account key file '{path}' {told}")
+    assert str(error).startswith(f"the service account key file '{path}' {reported}")
 
 
-def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(ConfigError, match=r"pip install 'yagrpc\[auth\]'"):
         ServiceAccountKey(KEY).identity("https://iam", 0.0)

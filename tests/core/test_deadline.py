@@ -1,4 +1,4 @@
-"""Deadlines: made once, never changed, at the clock that is handed in."""
+"""Deadlines: created once, never changed, on the clock that is passed in."""
 
 from __future__ import annotations
 

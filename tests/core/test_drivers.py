@@ -224,7 +224,7 @@ Make = Callable[..., Shell]
 @pytest.fixture(params=[Shell, AsyncShell], ids=["sync", "aio"])
 def shell_of(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Makes the blocking driver, then the asyncio one, for the settings of a client."""
-    made: list[Shell] = []
+    created: list[Shell] = []
 
     def make(core: ClientCore, *, host: str = "") -> Shell:
         found: Shell
@@ -234,11 +234,11 @@ def shell_of(request: pytest.FixtureRequest) -> Iterator[Make]:
             found = Shell(core, grpc.insecure_channel(host))
         else:
             found = AsyncShell(core, lambda shell: shell.channel_to(host))
-        made.append(found)
+        created.append(found)
         return found
 
     yield make
-    for shell in made:
+    for shell in created:
         shell.end()
 
 
@@ -411,15 +411,15 @@ WAITING: dict[str, Callable[[ClientCore, threading.Event], Flow[Any]]] = {
 @pytest.mark.parametrize("waiting", WAITING)
 def test_closing_ends_a_flow_that_waits(shell_of: Make, nobody: str, waiting: str) -> None:
     shell = shell_of(core_of(nobody))
-    release, begun = threading.Event(), threading.Event()
+    release, started = threading.Event(), threading.Event()
     kept = shell.run(slot_of(shell.core))
 
     def announced() -> Flow[Any]:
-        begun.set()
+        started.set()
         return (yield from WAITING[waiting](shell.core, release))
 
     outcomes = [shell.start(announced()) for _ in range(2)]
-    assert begun.wait(LONG)
+    assert started.wait(LONG)
     done, _ = futures.wait(outcomes, 0.05)
     assert not done
     shell.close()
@@ -432,15 +432,15 @@ def test_closing_ends_a_flow_that_waits(shell_of: Make, nobody: str, waiting: st
 
 
 def test_closing_ends_an_asyncio_flow_that_blocks(nobody: str) -> None:
-    shell, release, begun = AsyncShell(core_of(nobody)), threading.Event(), threading.Event()
+    shell, release, started = AsyncShell(core_of(nobody)), threading.Event(), threading.Event()
 
     def blocked() -> None:
-        begun.set()
+        started.set()
         release.wait(LONG)
         raise OSError("nobody waits for this any longer")
 
     outcome = shell.start(block(blocked))
-    assert begun.wait(LONG)
+    assert started.wait(LONG)
     shell.close()
     assert isinstance(outcome.exception(LONG), ClientClosedError)
     release.set()
@@ -471,7 +471,7 @@ def test_nothing_begins_after_closing(shell_of: Make, service: Service, name: st
     assert not service.arrived.is_set()
 
 
-def test_a_closed_client_looks_for_no_endpoint(shell_of: Make) -> None:
+def test_closed_client_asks_for_no_endpoint(shell_of: Make) -> None:
     shell = shell_of(core_of("llm.api.cloud.yandex.net:443", plaintext=False))
     kind = f"{TEXTS.__name__}:TokenizeRequest"
     unknown = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kind, response=kind)
@@ -514,14 +514,14 @@ def test_a_channel_that_its_host_has_closed(shell_of: Make, service: Service, na
 
 
 def test_a_channel_that_its_host_closes_while_it_connects(shell_of: Make, nobody: str) -> None:
-    shell, begun = shell_of(core_of(nobody), host=nobody), threading.Event()
+    shell, started = shell_of(core_of(nobody), host=nobody), threading.Event()
 
     def announced() -> Flow[Any]:
-        begun.set()
+        started.set()
         return (yield from connect(call_of(), None))
 
     outcome = shell.start(announced())
-    assert begun.wait(LONG)
+    assert started.wait(LONG)
     shell.close_channel(shell.transport._given["model"])
     assert isinstance(outcome.exception(LONG), ClientClosedError)
 

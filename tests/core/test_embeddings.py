@@ -152,7 +152,7 @@ def test_an_array_has_a_row_for_each_text(rows: list[list[float]]) -> None:
     assert array.tolist() == rows == embeddings.vectors
 
 
-def test_an_array_is_made_as_numpy_asks_for_it() -> None:
+def test_array_has_the_form_that_numpy_asks_for() -> None:
     embeddings = Embeddings([response([0.5, 2.0])])
     assert numpy.asarray(embeddings, dtype="float32").dtype == numpy.float32
     assert numpy.array(embeddings, copy=True).tolist() == [[0.5, 2.0]]

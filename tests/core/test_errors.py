@@ -143,7 +143,7 @@ def test_what_is_a_builtin_too() -> None:
 
 
 def same(one: Any, other: Any) -> None:
-    """Two errors tell the same."""
+    """Two errors say the same."""
     assert type(one) is type(other)
     assert one is not other
     assert (str(one), one.args, vars(one)) == (str(other), other.args, vars(other))
@@ -338,7 +338,7 @@ def test_a_quota_wait_says_whether_anything_was_sent() -> None:
 
 
 @every_class
-def test_the_text_is_one_line_and_tells_the_attributes(kind: type[YagrpcError]) -> None:
+def test_error_text_is_one_line_and_shows_the_attributes(kind: type[YagrpcError]) -> None:
     error = example(kind)
     assert len(str(error).splitlines()) == 1
     for name in ("operation_id", "client_request_id", "endpoint", "method", "hint"):
@@ -393,7 +393,7 @@ class Odd:
 
 
 @given(text=st.text())
-def test_any_value_is_told_in_one_short_line(text: str) -> None:
+def test_any_value_is_shown_in_one_short_line(text: str) -> None:
     for value in (text, Odd(text), [text], text.encode("utf-8", "replace")):
         error = RequestError("field", value, "it takes something else")
         assert len(error.value) <= 80
@@ -406,7 +406,7 @@ def test_a_long_value_is_cut() -> None:
 
 
 @pytest.mark.parametrize("value", [Odd(None), 10**5000, [10**5000]], ids=type)
-def test_a_value_that_cannot_be_shown_is_told_by_its_type(value: object) -> None:
+def test_value_that_cannot_be_shown_is_named_by_its_type(value: object) -> None:
     assert RequestError("field", value, "").value == f"a {type(value).__name__} that can't be shown"
 
 

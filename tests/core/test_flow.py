@@ -217,9 +217,9 @@ def call() -> Call[Any, Any]:
 class Seen:
     """A flow that keeps what became of its effects, and may go on after a failure."""
 
-    def __init__(self, effects: list[Flow[Any]], *, go_on: bool = False) -> None:
+    def __init__(self, effects: list[Flow[Any]], *, continues: bool = False) -> None:
         self.effects = effects
-        self.go_on = go_on
+        self.continues = continues
         self.outcomes: list[Any] = []
         self.closed = False
 
@@ -230,7 +230,7 @@ class Seen:
                     self.outcomes.append((yield from effect))
                 except BaseException as error:
                     self.outcomes.append(error)
-                    if not self.go_on:
+                    if not self.continues:
                         raise
             return self.outcomes
         finally:
@@ -263,12 +263,12 @@ def test_what_an_effect_raises_is_raised_in_the_flow(shell: Any, call: Call[Any,
     assert seen.closed
 
 
-def test_a_flow_may_go_on_after_a_failure(shell: Any, call: Call[Any, Any]) -> None:
+def test_flow_may_continue_after_a_failure(shell: Any, call: Call[Any, Any]) -> None:
     def failing() -> None:
         raise RuntimeError("no")
 
     shell.answers(failing)
-    outcomes = shell.run(Seen([send(call, None, ()), sleep(0.0), send(call, None, ())], go_on=True)())
+    outcomes = shell.run(Seen([send(call, None, ()), sleep(0.0), send(call, None, ())], continues=True)())
     assert [type(outcome) for outcome in outcomes] == [RuntimeError, type(None), RuntimeError]
 
 
@@ -317,36 +317,36 @@ def test_nothing_is_done_after_closing(shell: Any, call: Call[Any, Any]) -> None
 
 def test_closing_ends_the_sleep_of_the_blocking_driver() -> None:
     shell = Shell("sync")
-    begun, told = threading.Event(), []
+    started, reported = threading.Event(), []
 
     def announced() -> Flow[None]:
-        begun.set()
+        started.set()
         yield from sleep(3600.0)
 
     def sleeping() -> None:
         with pytest.raises(ClientClosedError) as caught:
             shell.run(announced())
-        told.append(caught.value)
+        reported.append(caught.value)
 
     thread = threading.Thread(target=sleeping, daemon=True)
     thread.start()
-    assert begun.wait(30.0)
+    assert started.wait(30.0)
     shell.close()
     thread.join(30.0)
     assert not thread.is_alive()
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 async def test_closing_ends_the_sleep_of_the_asyncio_driver() -> None:
     transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), None, None, ())
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     def announced() -> Flow[None]:
-        begun.set()
+        started.set()
         yield from sleep(3600.0)
 
     task = asyncio.ensure_future(transport.run(announced()))
-    await begun.wait()
+    await started.wait()
     await asyncio.sleep(0)
     await transport.close()
     done, _ = await asyncio.wait([task], timeout=30.0)
@@ -356,10 +356,10 @@ async def test_closing_ends_the_sleep_of_the_asyncio_driver() -> None:
         await task
 
 
-async def cancelled_when(shell: Any, begun: asyncio.Event, flow: Flow[Any]) -> asyncio.Task[Any]:
-    """A task that carries a flow out, cancelled once the flow has begun."""
+async def cancelled_when(shell: Any, started: asyncio.Event, flow: Flow[Any]) -> asyncio.Task[Any]:
+    """A task that runs a flow, cancelled once the flow has started."""
     task = asyncio.get_running_loop().create_task(shell.run(flow))
-    await begun.wait()
+    await started.wait()
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
@@ -368,13 +368,13 @@ async def cancelled_when(shell: Any, begun: asyncio.Event, flow: Flow[Any]) -> a
 
 async def test_cancelling_ends_a_sleep_of_the_asyncio_driver() -> None:
     transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), None, None, ())
-    begun, seen = asyncio.Event(), Seen([sleep(3600.0)])
+    started, seen = asyncio.Event(), Seen([sleep(3600.0)])
 
     def announced() -> Flow[Any]:
-        begun.set()
+        started.set()
         return (yield from seen())
 
-    task = await cancelled_when(transport, begun, announced())
+    task = await cancelled_when(transport, started, announced())
     assert task.cancelled()
     assert isinstance(seen.outcomes[0], asyncio.CancelledError)
     assert seen.closed
@@ -382,10 +382,10 @@ async def test_cancelling_ends_a_sleep_of_the_asyncio_driver() -> None:
 
 
 async def test_cancelling_reaches_the_rpc_that_is_awaited(call: Call[Any, Any]) -> None:
-    begun, ended = asyncio.Event(), []
+    started, ended = asyncio.Event(), []
 
     async def endless() -> None:
-        begun.set()
+        started.set()
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
@@ -395,22 +395,22 @@ async def test_cancelling_reaches_the_rpc_that_is_awaited(call: Call[Any, Any]) 
     channel: Any = Host(endless, asynchronous=True)
     transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), channel, None, ())
     seen = Seen([send(call, None, ())])
-    task = await cancelled_when(transport, begun, seen())
+    task = await cancelled_when(transport, started, seen())
     assert task.cancelled()
     assert ended == [True]
     assert seen.closed
     await transport.close()
 
 
-async def test_a_flow_that_goes_on_after_cancelling_is_carried_on(call: Call[Any, Any]) -> None:
+async def test_flow_that_continues_after_cancelling_runs_to_its_end(call: Call[Any, Any]) -> None:
     channel: Any = Host(lambda: "answer", asynchronous=True)
     transport = AsyncTransport(_core_of_a_client(), ChannelOptions(()), channel, None, ())
-    begun, seen = asyncio.Event(), Seen([sleep(3600.0), send(call, None, ())], go_on=True)
+    started, seen = asyncio.Event(), Seen([sleep(3600.0), send(call, None, ())], continues=True)
 
     def announced() -> Flow[Any]:
-        begun.set()
+        started.set()
         return (yield from seen())
 
-    task = await cancelled_when(transport, begun, announced())
+    task = await cancelled_when(transport, started, announced())
     assert not task.cancelled()
     assert task.result()[1] == "answer"

@@ -12,7 +12,7 @@ import pytest
 from yagrpc import _pb, methods
 from yagrpc._core.failure.status import REFUSING
 from yagrpc._grpc.deserializers import deserializer
-from yagrpc._grpc.status import ALSO_MADE, MULTICALLABLES, NEVER_MADE, from_peer, multicallable, status_of
+from yagrpc._grpc.status import ALSO_FROM_GRPC, MULTICALLABLES, NEVER_FROM_GRPC, from_peer, multicallable, status_of
 from yagrpc.errors import Code
 from yagrpc.method import (
     BidiStreamMethod,
@@ -104,9 +104,9 @@ def test_only_trailing_metadata_prove_what_grpc_makes_as_well(
 
 
 def test_codes_are_pinned_by_who_makes_them() -> None:
-    assert {code.name for code in NEVER_MADE} == PEERS_ALONE
-    assert {code.name for code in ALSO_MADE} == BOTHS
-    assert NEVER_MADE | ALSO_MADE == REFUSING
+    assert {code.name for code in NEVER_FROM_GRPC} == PEERS_ALONE
+    assert {code.name for code in ALSO_FROM_GRPC} == BOTHS
+    assert NEVER_FROM_GRPC | ALSO_FROM_GRPC == REFUSING
 
 
 @pytest.mark.parametrize("code", sorted(BOTHS))

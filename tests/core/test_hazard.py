@@ -78,7 +78,7 @@ def test_what_was_learned_fades() -> None:
     assert hazard_at(hazard, 100.0) > hazard_at(hazard, 10.0)
 
 
-def test_it_goes_on_for_ever() -> None:
+def test_hazard_continues_without_an_end() -> None:
     hazard = Hazard()
     for _ in range(60_000):
         hazard.ended(0.0, 10.0)

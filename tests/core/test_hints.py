@@ -32,7 +32,12 @@ A_FOLDER = _pb.text_generation_service_pb2.CompletionRequest(model_uri="gpt://b1
         ),
         (Code.INVALID_ARGUMENT, "invalid model_uri", EMPTY_FOLDER, "empty folder"),
         (Code.PERMISSION_DENIED, "Access to model gpt:///yandexgpt denied", EMPTY_FOLDER, "empty folder"),
-        (Code.PERMISSION_DENIED, "Access to model art://yandex-art/latest denied", A_FOLDER, "the model is not there"),
+        (
+            Code.PERMISSION_DENIED,
+            "Access to model art://yandex-art/latest denied",
+            A_FOLDER,
+            "the model is not available",
+        ),
         (
             Code.PERMISSION_DENIED,
             "Permission to [resource-manager.folder b1g, resource-manager.cloud b1h] denied",

@@ -243,9 +243,9 @@ def test_arguments_that_json_has_not_are_refused(value: Any) -> None:
     refused("messages[0]", lambda: to_messages(json))
 
 
-@pytest.mark.parametrize(("system", "told"), [("", "''"), (5, "5"), (b"x", "b'x'"), ("\ud800", r"'\ud800'")])
-def test_a_wrong_system_message_is_refused(system: Any, told: str) -> None:
-    assert refused("system", lambda: to_messages("hi", system)).value == told
+@pytest.mark.parametrize(("system", "reported"), [("", "''"), (5, "5"), (b"x", "b'x'"), ("\ud800", r"'\ud800'")])
+def test_a_wrong_system_message_is_refused(system: Any, reported: str) -> None:
+    assert refused("system", lambda: to_messages("hi", system)).value == reported
 
 
 # The model

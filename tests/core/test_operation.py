@@ -51,7 +51,7 @@ def view(proto: Any, result_type: Any = None) -> OperationView[Any, Any]:
 
 
 def raised(kind: type[OperationError], proto: Any, result_type: Any = None) -> Any:
-    """The error that an operation ended with; a copy made by pickling tells the same."""
+    """The error that an operation ended with; a pickled copy says the same."""
     with pytest.raises(kind) as caught:
         (result_type or completion_type()).unpack(proto)
     error: Any = caught.value
@@ -71,7 +71,7 @@ def test_a_completion_is_unpacked(operation: Make, packed: Make, completion: Mak
     assert result.text == "hi"
 
 
-def test_a_method_tells_its_result(operation: Make, packed: Make, completion: Make) -> None:
+def test_method_determines_the_result_type(operation: Make, packed: Make, completion: Make) -> None:
     result_type = result_type_of(yagrpc.methods.TextGenerationAsyncService.Completion)
     result = result_type.unpack(operation(done=True, response=packed(completion("hi"))))
     assert type(result) is CompletionResponse
@@ -85,7 +85,7 @@ def test_the_prefix_of_a_type_does_not_matter(operation: Make, completion: Make)
         assert completion_type().unpack(operation(done=True, response=response)).text == "hi"
 
 
-def test_an_error_is_raised_with_all_that_it_tells(operation: Make, packed: Make) -> None:
+def test_operation_error_is_raised_with_all_its_details(operation: Make, packed: Make) -> None:
     info = packed(_pb.error_details_pb2.RequestInfo(request_id="req"))
     error = raised(
         OperationFailedError,
@@ -124,7 +124,7 @@ def test_neither_a_result_nor_an_error_is_an_error(operation: Make) -> None:
     assert str(error) == "operation op: it is done, with neither a result nor an error"
 
 
-def test_a_result_of_another_type_tells_both_names(operation: Make, packed: Make) -> None:
+def test_result_of_another_type_is_reported_with_both_names(operation: Make, packed: Make) -> None:
     other = packed(_pb.text_common_pb2.Message(role="user"))
     error = raised(OperationResultError, operation(done=True, response=other))
     assert str(error) == (
@@ -133,21 +133,21 @@ def test_a_result_of_another_type_tells_both_names(operation: Make, packed: Make
 
 
 @pytest.mark.parametrize(
-    ("url", "told"), [("", "message of no type"), ("type.googleapis.com/", "message of no type"), ("a/b\nc", "b c")]
+    ("url", "reported"), [("", "message of no type"), ("type.googleapis.com/", "message of no type"), ("a/b\nc", "b c")]
 )
-def test_a_result_of_an_odd_type_is_told_in_one_line(url: str, told: str, operation: Make) -> None:
+def test_result_of_an_odd_type_is_reported_in_one_line(url: str, reported: str, operation: Make) -> None:
     error = raised(OperationResultError, operation(done=True, response=_pb.any_pb2.Any(type_url=url, value=b"x")))
-    assert f"its result is a {told}, not a" in str(error)
+    assert f"its result is a {reported}, not a" in str(error)
 
 
-def test_a_result_that_does_not_parse_is_told(operation: Make) -> None:
+def test_result_that_does_not_parse_is_reported(operation: Make) -> None:
     garbage = _pb.any_pb2.Any(type_url=f"type.googleapis.com/{RESPONSE}", value=b"\xff\xff\xff")
     error = raised(OperationResultError, operation(done=True, response=garbage))
     assert str(error).startswith(f"operation op: its {RESPONSE} does not parse: ")
     assert error.__cause__ is not None
 
 
-def test_a_result_without_an_answer_is_told(operation: Make, packed: Make) -> None:
+def test_result_without_an_answer_is_reported(operation: Make, packed: Make) -> None:
     error = raised(OperationResultError, operation(done=True, response=packed(CompletionResponse())))
     assert str(error) == "operation op: the completion has no alternatives"
 
@@ -213,7 +213,7 @@ def test_what_is_missing_is_empty(operation: Make) -> None:
     assert repr(seen) == "<OperationView d7q running>"
 
 
-def test_what_is_there_is_told(operation: Make, packed: Make) -> None:
+def test_present_fields_are_shown(operation: Make, packed: Make) -> None:
     proto = operation(
         description="Async GPT Completion",
         created_by="aje",
@@ -237,14 +237,14 @@ def test_the_beginning_of_time_is_a_time(operation: Make) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "nanos"), [(10**15, 0), (-(10**15), 0), (0, -1), (0, 2 * 10**9)])
-def test_a_time_that_is_none_is_told(seconds: int, nanos: int, operation: Make) -> None:
+def test_invalid_time_is_reported(seconds: int, nanos: int, operation: Make) -> None:
     seen = view(operation(created_at=_pb.timestamp_pb2.Timestamp(seconds=seconds, nanos=nanos)))
-    with pytest.raises(OperationResultError, match="operation op: its created_at is no time"):
+    with pytest.raises(OperationResultError, match="operation op: its created_at is not a valid time"):
         _ = seen.created_at
     assert seen.status is OperationStatus.RUNNING
 
 
-def test_the_response_is_told_whatever_its_type(operation: Make, packed: Make) -> None:
+def test_response_of_any_type_is_shown(operation: Make, packed: Make) -> None:
     message = _pb.text_common_pb2.Message(role="user")
     seen = view(operation(done=True, response=packed(message)))
     assert seen.response == message
@@ -259,7 +259,7 @@ def test_a_type_that_is_not_known_is_not_unpacked(field: str, operation: Make) -
 
 
 @pytest.mark.parametrize("field", ["response", "metadata"])
-def test_bytes_that_do_not_parse_are_told(field: str, operation: Make) -> None:
+def test_bytes_that_do_not_parse_are_reported(field: str, operation: Make) -> None:
     garbage = _pb.any_pb2.Any(type_url=f"type.googleapis.com/{RESPONSE}", value=b"\xff")
     with pytest.raises(OperationResultError, match=f"operation op: its {RESPONSE} does not parse"):
         getattr(view(operation(**{field: garbage})), field)

@@ -44,7 +44,7 @@ def test_one_who_comes_late_makes_up_for_it() -> None:
     assert used_until(pace, START + 6.8, START + 7.0) <= 11
 
 
-def test_what_nobody_wanted_is_not_made_up_for() -> None:
+def test_unused_slots_are_not_used_later() -> None:
     pace = Pace(50)
     used_until(pace, START, START + 5.0)
     pace.idle(START + 8.0)
@@ -68,7 +68,7 @@ def test_many_refusals_slow_the_pace_once_a_second() -> None:
     assert [pace.refused(START + 3.0) for _ in range(10)].count(0.0) == 9
 
 
-def test_where_most_is_refused_what_was_served_tells_the_quota() -> None:
+def test_pace_where_most_is_refused_follows_what_was_served() -> None:
     pace = Pace(50)
     used_until(pace, START, START + 1.0)
     assert [pace.refused(START + 1.0) for _ in range(39)].count(0.0) == 38

@@ -189,7 +189,7 @@ def test_values_survive_pickling_and_copying(again: Callable[[Any], Any], comple
 
 
 @given(before=st.text(alphabet="ab\N{SNOWMAN}", max_size=40), after=st.text(alphabet="ab\N{SNOWMAN}", max_size=40))
-def test_a_chunk_tells_what_stands_and_what_is_new(before: str, after: str, completion: Make) -> None:
+def test_chunk_has_the_whole_text_and_the_new_part(before: str, after: str, completion: Make) -> None:
     chunk = Chunk(completion(after), before)
     assert chunk.text == after == before[: chunk.kept] + chunk.delta
     assert chunk.revised == (not after.startswith(before))

@@ -43,11 +43,11 @@ DAY = 24 * 3600.0
 
 
 class Service:
-    """Operations that end at a known time, and the Gets that look at them, driven as a shell would.
+    """Operations that end at a known time, and the Gets that poll them, driven as a shell would.
 
     Args:
         rate: The quota, Gets per second.
-        trip: Seconds from sending a Get to its answer; the service looks halfway.
+        trip: Seconds from sending a Get to its answer; the service is read halfway.
     """
 
     def __init__(self, rate: float | None = 50.0, polling: Polling | None = None, trip: float = 0.0) -> None:
@@ -82,9 +82,9 @@ class Service:
             self._answer()
         raise AssertionError("the scheduler makes no headway")
 
-    def looks(self, operation_id: str) -> list[float]:
-        """When an operation was looked at."""
-        return [moment for moment, looked_at in self.sent if looked_at == operation_id]
+    def get_times(self, operation_id: str) -> list[float]:
+        """When an operation was polled."""
+        return [moment for moment, polled_id in self.sent if polled_id == operation_id]
 
     def _answer(self) -> None:
         while self._under_way and self._under_way[0][0] <= self.now:
@@ -193,20 +193,20 @@ def test_intervals_are_as_they_are_set(first: float, shortest: float, longest: f
     service = Service(None, Polling(first, shortest, longest))
     service.submit("op")
     service.run_until(START + seconds)
-    looks = service.looks("op")
-    intervals = [after - before for before, after in itertools.pairwise(looks)]
-    assert not looks or START + (1 - JITTER) * first - 1e-6 <= looks[0] <= START + first + 1e-6
+    get_times = service.get_times("op")
+    intervals = [after - before for before, after in itertools.pairwise(get_times)]
+    assert not get_times or START + (1 - JITTER) * first - 1e-6 <= get_times[0] <= START + first + 1e-6
     assert all(min(shortest, longest) - 1e-6 <= interval <= longest + 1e-6 for interval in intervals)
 
 
-def test_what_another_submitted_is_looked_at_at_once() -> None:
+def test_operation_of_another_client_is_polled_at_once() -> None:
     attached = scheduler(50)
     watch = attached.watch(known(), START)
     assert attached.next_time(START) == START
     assert attached.take(START) is watch
 
 
-def test_what_was_submitted_long_ago_is_looked_at_at_once() -> None:
+def test_operation_submitted_long_ago_is_polled_at_once() -> None:
     late = scheduler(50)
     watch = late.watch(known(), START, submitted=START - 100.0)
     assert late.take(START) is watch
@@ -221,18 +221,18 @@ def test_nothing_to_wait_for_has_no_next_time() -> None:
 # Many
 
 
-def test_a_thousand_are_looked_at_in_turn() -> None:
+def test_thousand_operations_are_polled_in_turn() -> None:
     service = Service(50)
     names = [f"op-{number}" for number in range(1000)]
     for name in names:
         service.submit(name)
     service.run_until(START + 300.0)
-    rounds = {name: service.looks(name) for name in names}
-    counts = [len(looks) for looks in rounds.values()]
+    rounds = {name: service.get_times(name) for name in names}
+    counts = [len(get_times) for get_times in rounds.values()]
     assert max(counts) - min(counts) <= 1
     cycle = 1000 / 49
-    for looks in rounds.values():
-        gaps = [after - before for before, after in zip([START, *looks], [*looks, service.now], strict=True)]
+    for get_times in rounds.values():
+        gaps = [after - before for before, after in zip([START, *get_times], [*get_times, service.now], strict=True)]
         assert max(gaps) <= 30.0 + cycle
 
 
@@ -245,7 +245,7 @@ def test_the_first_round_is_in_the_order_of_submitting() -> None:
     assert [name for _, name in service.sent][:200] == names
 
 
-def test_a_newcomer_is_looked_at_within_one_round() -> None:
+def test_new_operation_is_polled_within_one_round() -> None:
     service = Service(50)
     for number in range(500):
         service.submit(f"op-{number}")
@@ -280,7 +280,7 @@ def test_two_who_wait_share_one_get() -> None:
     assert other.waited(None).done
 
 
-def test_what_nobody_waits_for_is_not_looked_at() -> None:
+def test_operation_without_waiters_is_not_polled() -> None:
     forgotten = scheduler(50)
     watch = forgotten.watch(known(), START)
     assert forgotten.watch(known(), START) is watch
@@ -348,7 +348,7 @@ def test_a_get_that_is_put_back_although_it_was_sent_upsets_nothing(late: bool, 
     assert interrupted.next_time(now + 100.0) is None
 
 
-def test_to_hurry_makes_a_look_due() -> None:
+def test_hurry_makes_a_poll_due() -> None:
     hurried = scheduler(50)
     watch = hurried.watch(known(), START, submitted=START)
     assert hurried.take(START) is None
@@ -367,7 +367,7 @@ def test_to_hurry_while_a_get_is_under_way_sends_no_other() -> None:
     assert hurried.take(START + 0.3) is None
 
 
-def test_to_hurry_twice_makes_one_look() -> None:
+def test_hurry_twice_makes_one_poll() -> None:
     hurried = scheduler()
     watch = hurried.watch(known(), START, submitted=START)
     hurried.hurry(watch, START)
@@ -429,13 +429,13 @@ def test_a_failed_get_ends_the_wait_or_passes(code: Code) -> None:
     }
     assert final == (code in FINAL_GET_FAILURES)
     assert watch.ended == final
-    assert watch.looks == 1
+    assert watch.polls == 1
     assert not watch.in_flight
     wanted = OperationNotFoundError if code is Code.NOT_FOUND else type(error)
     with pytest.raises(wanted if final else OperationTimeoutError):
         watch.waited(0)
     with pytest.raises(wanted, match="it failed"):
-        watch.looked(0)
+        watch.polled(0)
 
 
 @pytest.mark.parametrize("error", [ClientClosedError("op"), OperationError("op", "its Get could not be sent")])
@@ -446,7 +446,7 @@ def test_a_failure_that_is_no_status_ends_the_wait(error: YagrpcError) -> None:
         watch.waited(None)
 
 
-def test_what_is_not_found_right_after_the_submit_is_looked_for_again() -> None:
+def test_not_found_right_after_the_submit_is_polled_again() -> None:
     young = scheduler()
     watch = young.watch(known(), START, submitted=START)
     not_found = NotFoundError("no", operation_id="op")
@@ -537,20 +537,20 @@ def test_a_time_of_creation_that_is_none_does_no_harm(seconds: int) -> None:
     assert isinstance(watch.failure, OperationNotFoundError)
 
 
-def test_a_look_that_did_not_come_back_is_a_timeout() -> None:
+def test_poll_without_an_answer_is_a_timeout() -> None:
     watch = scheduler().watch(known(), START)
     with pytest.raises(OperationTimeoutError, match="no answer to the Get in time; the operation is still running"):
-        watch.looked(0)
+        watch.polled(0)
 
 
-def test_a_look_gives_what_it_saw() -> None:
-    looked = scheduler()
-    watch = looked.watch(known(), START)
-    looked.take(START)
-    looked.answered(watch, known(description="seen"), START)
-    assert watch.looked(0).description == "seen"
+def test_poll_gives_the_operation_that_it_found() -> None:
+    polling = scheduler()
+    watch = polling.watch(known(), START)
+    polling.take(START)
+    polling.answered(watch, known(description="seen"), START)
+    assert watch.polled(0).description == "seen"
     with pytest.raises(OperationTimeoutError):
-        watch.looked(1)
+        watch.polled(1)
 
 
 def test_a_wait_that_is_over_says_what_to_do() -> None:
@@ -564,7 +564,7 @@ def test_a_wait_that_is_over_says_what_to_do() -> None:
 
 
 def outcomes_of(watch: Watch, ask: Callable[[Watch], object]) -> list[YagrpcError]:
-    """What two who wait for the same are told."""
+    """What two waiters for the same operation get."""
     raised: list[YagrpcError] = []
     for _ in range(2):
         with pytest.raises(YagrpcError) as caught:
@@ -581,7 +581,7 @@ def outcomes_of(watch: Watch, ask: Callable[[Watch], object]) -> list[YagrpcErro
         ClientClosedError("op"),
     ],
 )
-@pytest.mark.parametrize("ask", [lambda watch: watch.waited(1.0), lambda watch: watch.looked(0)])
+@pytest.mark.parametrize("ask", [lambda watch: watch.waited(1.0), lambda watch: watch.polled(0)])
 def test_each_who_waits_gets_an_exception_of_their_own(error: YagrpcError, ask: Callable[[Watch], object]) -> None:
     watch = failing(error)
     one, other = outcomes_of(watch, ask)
@@ -619,19 +619,19 @@ def test_a_pending_operation_takes_little_memory() -> None:
 
 
 def test_looking_again_and_again_does_not_pile_up() -> None:
-    looked = scheduler()
+    polling = scheduler()
     known()  # loads the protos, which are none of it
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(20_000):
             now = START + number / 100
-            watch = looked.watch(known(), now, submitted=START)
-            looked.hurry(watch, now)
-            assert looked.take(now) is watch
-            looked.answered(watch, known(), now)
-            looked.release(watch)
-        assert looked.next_time(now) is None
+            watch = polling.watch(known(), now, submitted=START)
+            polling.hurry(watch, now)
+            assert polling.take(now) is watch
+            polling.answered(watch, known(), now)
+            polling.release(watch)
+        assert polling.next_time(now) is None
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

@@ -30,7 +30,7 @@ Trouble = Callable[[str, float], "YagrpcError | None"]
 
 
 class Troubled:
-    """Operations that end at known times behind a service in trouble, and the Gets that look at them.
+    """Operations that end at known times behind a service in trouble, and the Gets that poll them.
 
     Args:
         trouble: What goes wrong with a Get of an operation at a time, seconds after the start.
@@ -117,9 +117,9 @@ def test_some_that_are_refused_for_ever_leave_the_others_their_pace() -> None:
     service.run_until(400.0)
     assert len(service.delivered) == 2000
     assert all(name.startswith("op") for name in service.delivered)
-    # Refused for ever, and looked at for ever, though not in a spin.
-    looks = [service.gets[f"bad-{number}"] for number in range(20)]
-    assert 400 / 20 <= min(looks) <= max(looks) <= 400 / 5
+    # Refused for ever, and polled for ever, though not in a spin.
+    gets = [service.gets[f"bad-{number}"] for number in range(20)]
+    assert 400 / 20 <= min(gets) <= max(gets) <= 400 / 5
     assert not any(service.watches[f"bad-{number}"].ended for number in range(20))
 
 
@@ -147,7 +147,7 @@ def test_a_refused_operation_keeps_its_place() -> None:
     assert service.delivered[first[0]] <= 3.0
 
 
-def test_one_that_is_not_found_is_told_and_the_others_go_on() -> None:
+def test_operation_not_found_is_reported_and_the_others_are_polled() -> None:
     service = Troubled(lambda name, now: NotFoundError("no", operation_id=name) if name == "op-7" else None)
     service.submit(100, 15.0)
     service.run_until(60.0)
@@ -200,7 +200,7 @@ def test_gets_that_hang_leave_the_others_their_pace() -> None:
     assert all(service.gets[f"hang-{number}"] <= 6 for number in range(50))
 
 
-def test_what_is_let_go_while_it_fails_is_not_looked_at_again() -> None:
+def test_operation_released_while_it_fails_is_not_polled_again() -> None:
     service = Troubled(lambda name, now: UnavailableError("down", operation_id=name))
     service.submit(10, 5.0)
     service.run_until(30.0)

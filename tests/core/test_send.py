@@ -77,7 +77,7 @@ def said(code: Code, message: str = "it failed", **fields: Any) -> RpcStatus:
 
 
 def unproved(code: Code, message: str = "it failed", **fields: Any) -> RpcStatus:
-    """The same status, which gRPC may have made by itself."""
+    """The same status, which gRPC may have created itself."""
     return said(code, message, **{"from_peer": False, **fields})
 
 

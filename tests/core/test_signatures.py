@@ -45,8 +45,8 @@ methods = pytest.mark.parametrize(
 
 @pytest.fixture
 def client() -> Iterator[yagrpc.Client]:
-    with yagrpc.Client(folder_id="f", credentials=yagrpc.NoCredentials()) as made:
-        yield made
+    with yagrpc.Client(folder_id="f", credentials=yagrpc.NoCredentials()) as created:
+        yield created
 
 
 @methods
@@ -156,7 +156,7 @@ def test_docstrings_that_are_stripped_are_not_missed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "told"),
+    ("given", "kind", "reported"),
     [
         ({"temprature": 1}, parameters.CompletionParameters, "'temprature': did you mean 'temperature'?"),
         ({"timeout": 1, "max_token": 1}, parameters.CompletionParameters, "'max_token': did you mean 'max_tokens'?"),
@@ -166,11 +166,11 @@ def test_docstrings_that_are_stripped_are_not_missed() -> None:
         ({"xyz": 1}, parameters.CompletionParameters, "'xyz'"),
     ],
 )
-def test_an_unknown_argument_names_the_method_and_the_nearest_name(given: Any, kind: Any, told: str) -> None:
+def test_an_unknown_argument_names_the_method_and_the_nearest_name(given: Any, kind: Any, reported: str) -> None:
     for check in (parameters.check_parameters, parameters.split_parameters):
         with pytest.raises(TypeError) as caught:
             check("some_method", given, kind)
-        assert str(caught.value) == f"some_method() got an unexpected keyword argument {told}"
+        assert str(caught.value) == f"some_method() got an unexpected keyword argument {reported}"
 
 
 @pytest.mark.parametrize("flag", ["resubmit", "data_logging"])

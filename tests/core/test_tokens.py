@@ -40,7 +40,7 @@ class Time:
 
 
 class Source(FetchedCredentials):
-    """Gives `t1.1`, `t1.2`, ...; fails as it is told to."""
+    """Gives `t1.1`, `t1.2`, ...; fails as configured."""
 
     def __init__(self, lifetime: float | None = 12 * HOUR) -> None:
         self.lifetime = lifetime
@@ -66,7 +66,7 @@ class Client:
         self.routes: dict[AnyMethod, Route] = {methods.TokenizerService.Tokenize: Route("model:443")}
         self.sends: list[Send] = []
         self.refusals = 0
-        self.begun: list[Flow[Any]] = []
+        self.started: list[Flow[Any]] = []
         self.late = False
         self.unable = False
         tokens = Tokens(
@@ -110,8 +110,8 @@ class Client:
 
     def finish(self) -> None:
         """Run the shared flows that nobody waits for."""
-        begun, self.begun = self.begun, []
-        for flow in begun:
+        started, self.started = self.started, []
+        for flow in started:
             self.run(flow)
 
     def _perform(self, effect: Any) -> Any:
@@ -127,7 +127,7 @@ class Client:
         if not effect.wait and self.unable:
             raise RuntimeError("can't start new thread")
         if not effect.wait:
-            return self.begun.append(effect.make())
+            return self.started.append(effect.make())
         if self.late:
             self.time.pass_(effect.timeout or 0.0)
             raise TimeoutError
@@ -174,14 +174,14 @@ def test_a_token_is_renewed_after_a_tenth_of_its_life_or_an_hour(lifetime: float
     assert client.authorization() == "Bearer t1.1"
     client.time.pass_(renewed_after - 1.0)
     assert client.authorization() == "Bearer t1.1"
-    assert not client.begun
+    assert not client.started
     client.time.pass_(1.0)
     assert client.authorization() == "Bearer t1.1"  # it lives: nobody is kept waiting
     client.finish()
     assert client.authorization() == "Bearer t1.2"
 
 
-def test_the_wall_clock_tells_the_age_since_a_suspended_machine_stops_the_other() -> None:
+def test_token_age_follows_the_wall_clock_while_the_machine_is_suspended() -> None:
     client = Client(Source())
     client.authorization()
     client.time.wall += 13 * HOUR
@@ -232,7 +232,7 @@ def test_a_failing_renewal_keeps_the_old_token_while_it_lives(caplog: pytest.Log
     assert "no new IAM token from Source(...)" in caplog.text
 
 
-def test_a_failing_renewal_is_not_begun_by_every_call() -> None:
+def test_failing_renewal_is_not_started_by_every_call() -> None:
     source = Source()
     client = Client(source)
     client.authorization()
@@ -242,10 +242,10 @@ def test_a_failing_renewal_is_not_begun_by_every_call() -> None:
     client.finish()
     for _ in range(5):
         client.authorization()
-    assert not client.begun
+    assert not client.started
     client.time.pass_(PAUSE)
     client.authorization()
-    assert len(client.begun) == 1
+    assert len(client.started) == 1
 
 
 def test_a_renewal_that_cannot_be_started_keeps_the_old_token(caplog: pytest.LogCaptureFixture) -> None:
@@ -278,22 +278,22 @@ def test_a_blip_is_ridden_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "kind", "told"),
+    ("raised", "kind", "reported"),
     [
         (ConfigError("no service account"), ConfigError, "no service account"),
         (RuntimeError("t1.secret"), ConfigError, "Source failed with RuntimeError"),
         (OSError("t1.secret"), UnavailableError, "Source failed with OSError"),
     ],
 )
-def test_what_fails_without_a_token_is_told(raised: Exception, kind: type[YagrpcError], told: str) -> None:
+def test_failure_without_a_token_is_reported(raised: Exception, kind: type[YagrpcError], reported: str) -> None:
     source = Source()
     source.failure = raised
-    with pytest.raises(kind, match=told) as caught:
+    with pytest.raises(kind, match=reported) as caught:
         Client(source).authorization()
     assert "secret" not in str(caught.value)
 
 
-def test_a_failure_is_told_to_each_by_an_error_of_its_own() -> None:
+def test_failure_is_raised_as_a_separate_error_for_each_caller() -> None:
     source = Source()
     source.failure = UnavailableError("down")
     client = Client(source)
@@ -362,7 +362,7 @@ def test_the_same_token_is_not_sent_again() -> None:
         Client(source).sent(refusals=1)
 
 
-def test_a_renewal_that_fails_is_what_is_told() -> None:
+def test_failed_renewal_is_the_error_that_is_raised() -> None:
     source = Source()
     client = Client(source)
     client.authorization()

@@ -1,4 +1,4 @@
-"""What the tests of failures share: a server that fails as it is told, a TCP proxy, and the table of what was seen.
+"""What the tests of failures share: a server that fails as configured, a TCP proxy, and the table of what was seen.
 
 Rules: everything is real: sockets, gRPC, processes. The server counts what it generated before it fails, so that a
 request sent twice shows. The fixtures of both clients are those of the contract tests.
@@ -73,7 +73,7 @@ class Service(grpc.GenericRpcHandler):
         fault: What the first call meets.
         asked: Set once there was a call.
         seen: How often each method was asked.
-        generated: How often each method did what it is for, whether or not anybody was told.
+        generated: How often each method did what it is for, whether or not anybody was reported.
     """
 
     def __init__(self) -> None:
@@ -154,7 +154,7 @@ def swell(service: Service, context: grpc.ServicerContext, body: bytes) -> bytes
 
 
 def cut(service: Service, context: grpc.ServicerContext, body: bytes) -> bytes:
-    """Do what is asked, and lose the connection by a reset before anybody is told."""
+    """Do what is asked, and lose the connection by a reset before the caller is notified."""
     assert service.proxy is not None
     service.proxy.reset()
     return body
@@ -168,7 +168,7 @@ def close_half(service: Service, context: grpc.ServicerContext, body: bytes) -> 
 
 
 class Proxy:
-    """A TCP proxy in front of a server, that fails as it is told. It runs in a thread of its own.
+    """A TCP proxy in front of a server, that fails as configured. It runs in a thread of its own.
 
     Args:
         port: The server's, on loopback.
@@ -274,7 +274,7 @@ def proxy(service: Service) -> Iterator[Proxy]:
 
 
 SEEN: dict[tuple[str, str], set[str]] = {}
-"""What each call made of each failure, over both clients."""
+"""The outcome of each call for each failure, over both clients."""
 
 CALLS = ("completion", "stream", "submit", "wait", "cancel", "tokenize")
 

@@ -37,18 +37,18 @@ NOBODY: Any = None
 RESPONSE = "type.googleapis.com/yandex.cloud.ai.foundation_models.v1.CompletionResponse"
 
 
-def looked_at(value: Any) -> None:
+def read_all(value: Any) -> None:
     """Read every attribute of a value."""
     for name in dir(type(value)):
         if not name.startswith("_") and not callable(getattr(type(value), name)):
             try:
                 getattr(value, name)
             except OURS as error:
-                told(error)
+                reported(error)
     repr(value)
 
 
-def told(error: Exception) -> None:
+def reported(error: Exception) -> None:
     """An error is one line."""
     assert len(str(error).splitlines()) <= 1
 
@@ -73,9 +73,9 @@ def test_any_bytes_as_a_completion(data: bytes) -> None:
         return
     for kind in (Completion, Chunk):
         try:
-            looked_at(kind(response))
+            read_all(kind(response))
         except OURS as error:
-            told(error)
+            reported(error)
 
 
 @examples
@@ -84,7 +84,7 @@ def test_any_bytes_as_tokens(data: bytes) -> None:
     response = deserializer(methods.TokenizerService.Tokenize, -1)(data)
     if not isinstance(response, Unreadable):
         tokens = Tokens(response)
-        looked_at(tokens)
+        read_all(tokens)
         assert len(list(tokens)) == len(tokens)
 
 
@@ -95,11 +95,11 @@ def test_any_bytes_as_an_operation(data: bytes, done: bool) -> None:
     if isinstance(operation, Unreadable):
         return
     operation.done = done or operation.done
-    looked_at(OperationView(NOBODY, operation, completion_type(), None))
+    read_all(OperationView(NOBODY, operation, completion_type(), None))
     try:
-        looked_at(completion_type().unpack(operation))
+        read_all(completion_type().unpack(operation))
     except OURS as error:
-        told(error)
+        reported(error)
 
 
 @examples
@@ -113,12 +113,12 @@ def test_any_bytes_as_a_result(name: str, data: bytes, error: int) -> None:
         operation.response.type_url = name
         operation.response.value = data
     view = OperationView(NOBODY, operation, completion_type(), None)
-    looked_at(view)
+    read_all(view)
     with_result = error % 3 != 0
     try:
-        looked_at(completion_type().unpack(operation))
+        read_all(completion_type().unpack(operation))
     except yagrpc.OperationError as failure:
-        told(failure)
+        reported(failure)
         assert failure.operation_id == "op"
     else:
         assert with_result
@@ -141,7 +141,7 @@ def test_any_status_as_a_failure(number: int, message: str, details: Any, pushba
     method = methods.TokenizerService.Tokenize
     call: Call[Any, Any] = Call(method, policy_of(method), object(), 1.0, (), "mine")
     error = call_error(status_of(failure), call, "host:1")
-    told(error)
+    reported(error)
     assert error.retry_after is None or error.retry_after >= -1
 
 
@@ -190,7 +190,7 @@ def test_any_arguments_of_a_completion(core: ClientCore, messages: Any, paramete
         request, calling = completion_request("completion", messages, arguments, core)
         call = core.call(methods.TextGenerationService.Completion, request, calling)
     except OURS as error:
-        told(error)
+        reported(error)
         assert isinstance(error, yagrpc.RequestError | yagrpc.ConfigError)
     else:
         assert call.request.SerializeToString() is not None
@@ -204,7 +204,7 @@ def test_any_arguments_of_a_tokenizer(core: ClientCore, text: Any, parameters: d
         request, calling = tokenize_request("tokenize", text, arguments, core)
         core.call(methods.TokenizerService.Tokenize, request, calling)
     except OURS as error:
-        told(error)
+        reported(error)
 
 
 SETTINGS = [
@@ -220,7 +220,7 @@ def test_any_settings_of_a_client(given_settings: dict[str, Any]) -> None:
     try:
         yagrpc.Client(**settled).close()
     except OURS as error:
-        told(error)
+        reported(error)
 
 
 @examples
@@ -230,7 +230,7 @@ def test_any_operation_that_is_attached(operation_id: Any, target: Any) -> None:
     try:
         client.operation(operation_id, target)
     except OURS as error:
-        told(error)
+        reported(error)
 
 
 def test_what_does_not_parse_is_no_decode_error() -> None:

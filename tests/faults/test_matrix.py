@@ -20,7 +20,7 @@ S = grpc.StatusCode
 
 
 class Row(NamedTuple):
-    """What one failure looks like: the outcome of a generation, of a wait, and of a read (`cancel` and `tokenize`).
+    """What one failure leads to: the outcome of a generation, of a wait, and of a read (`cancel` and `tokenize`).
 
     An outcome is `ANSWER`, or the class of an error.
     """
@@ -60,7 +60,7 @@ SERVED_AS = {"completion": "completion", "stream": "completion", "submit": "subm
 QUICK = {"no answer in time"}
 
 
-def made(subject: Any, client: Any, call: str, timeout: float) -> Any:
+def called(subject: Any, client: Any, call: str, timeout: float) -> Any:
     """The outcome of a call: what it gave."""
     if call == "completion":
         return subject(client.completion("hello", timeout=timeout, request_id="mine"))
@@ -78,7 +78,7 @@ def made(subject: Any, client: Any, call: str, timeout: float) -> Any:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("failure", ROWS)
-def test_a_failure_is_told_and_nothing_is_paid_twice(
+def test_failure_is_reported_and_nothing_is_billed_twice(
     subject: Any, service: Any, request: pytest.FixtureRequest, failure: str, call: str
 ) -> None:
     row = ROWS[failure]
@@ -87,7 +87,7 @@ def test_a_failure_is_told_and_nothing_is_paid_twice(
     options = [("grpc.max_receive_message_length", 10_000)]
     client = subject.client(endpoint=address, plaintext=True, channel_options=options)
     expected = {"wait": row.wait, "cancel": row.read, "tokenize": row.read}.get(call, row.generation)
-    seen = outcome(subject, lambda: made(subject, client, call, 0.7 if failure in QUICK else 30.0))
+    seen = outcome(subject, lambda: called(subject, client, call, 0.7 if failure in QUICK else 30.0))
     served_as = SERVED_AS.get(call, call)
     SEEN.setdefault((failure, call), set()).add(ANSWER if expected is ANSWER else type(seen).__name__)
     if expected is ANSWER:
@@ -95,7 +95,7 @@ def test_a_failure_is_told_and_nothing_is_paid_twice(
     else:
         assert type(seen) is expected
         identified(seen, call)
-        assert service.seen[served_as] == 1  # nothing that is told was tried again
+        assert service.seen[served_as] == 1  # no reported failure was tried again
     if call in ("completion", "stream", "submit"):
         assert service.generated[served_as] <= 1
     if call == "wait" and expected is not ANSWER:  # the operation can be waited for again
@@ -126,7 +126,7 @@ def test_nobody_there(subject: Any, call: str) -> None:
     with socket.socket() as taken:  # bound, not listening: connections to it are refused
         taken.bind(("127.0.0.1", 0))
         client = subject.client(endpoint=f"127.0.0.1:{taken.getsockname()[1]}", plaintext=True)
-        seen = outcome(subject, lambda: made(subject, client, call, 0.7))
+        seen = outcome(subject, lambda: called(subject, client, call, 0.7))
     SEEN.setdefault(("nobody there", call), set()).add(type(seen).__name__)
     if call == "wait":
         assert type(seen) is yagrpc.OperationTimeoutError

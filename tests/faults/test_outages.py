@@ -26,8 +26,8 @@ def start(port: int, state: Path, duration: float) -> tuple[subprocess.Popen[str
     command = [sys.executable, "-m", "yagrpc", "emulator", "--port", str(port), "--state", str(state)]
     process = subprocess.Popen([*command, "--duration", str(duration)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    with process.stdout as told:
-        return process, told.readline().strip()
+    with process.stdout as reported:
+        return process, reported.readline().strip()
 
 
 @pytest.mark.slow
@@ -60,9 +60,9 @@ def test_waits_outlive_a_killed_server(
         restarted[0].wait()
     texts = [getattr(outcome, "text", repr(outcome)) for outcome in outcomes]
     assert all(f'"text {number}"' in text for number, text in enumerate(texts)), texts
-    told = [record.message for record in caplog.records if "polling operations" in record.message]
-    assert told[0].startswith("polling operations fails, it is retried until it works: UNAVAILABLE")
-    assert told[-1].startswith("polling operations works again")
+    reported = [record.message for record in caplog.records if "polling operations" in record.message]
+    assert reported[0].startswith("polling operations fails, it is retried until it works: UNAVAILABLE")
+    assert reported[-1].startswith("polling operations works again")
 
 
 @pytest.mark.slow
@@ -100,9 +100,9 @@ def test_a_wait_that_outlives_a_failure_logs_it(subject: Any, service: Any, capl
     assert operation.last_error.client_request_id
     subject(operation.result(timeout=30))
     assert operation.last_error is None
-    told = [record.getMessage() for record in caplog.records if record.name == "yagrpc.operations"]
-    assert any("polling operations fails" in line and "op1" in line for line in told)
-    assert any("works again, after 1 failed" in line for line in told)
+    reported = [record.getMessage() for record in caplog.records if record.name == "yagrpc.operations"]
+    assert any("polling operations fails" in line and "op1" in line for line in reported)
+    assert any("works again, after 1 failed" in line for line in reported)
 
 
 def test_the_log_of_calls_has_sizes_and_ids_and_no_texts(
@@ -145,7 +145,7 @@ def certificate(host: str, days: int = 1) -> tuple[bytes, bytes]:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.timezone.utc)
     start = now - datetime.timedelta(days=10)
-    made = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -160,7 +160,7 @@ def certificate(host: str, days: int = 1) -> tuple[bytes, bytes]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return made.public_bytes(serialization.Encoding.PEM), private
+    return builder.public_bytes(serialization.Encoding.PEM), private
 
 
 def secure(service: Any, host: str, days: int = 1) -> tuple[int, bytes, grpc.Server]:
@@ -180,7 +180,7 @@ def test_own_roots_are_trusted(subject: Any, service: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["unknown", "expired", "of another host"])
-def test_a_certificate_that_does_not_fit_is_told_and_nothing_is_sent(subject: Any, service: Any, wrong: str) -> None:
+def test_untrusted_certificate_is_reported_and_nothing_is_sent(subject: Any, service: Any, wrong: str) -> None:
     port, chain, server = secure(
         service, "elsewhere.example" if wrong == "of another host" else "localhost", -1 if wrong == "expired" else 1
     )

@@ -104,7 +104,7 @@ def proven(*codes: Code) -> Result:
 
 
 def unproven(*codes: Code, message_first: bool = False, ids: bool = False) -> Result:
-    """A status that gRPC may have made."""
+    """A status that gRPC may have created."""
     return Result(codes, message_first=message_first, ids=ids or message_first)
 
 

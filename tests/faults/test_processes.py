@@ -78,24 +78,24 @@ def run(script: str, *arguments: str, environment: dict[str, str] | None = None)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("used", ["used", "fresh"])
-def test_a_client_made_before_a_fork_works_in_each_child(service: Any, used: str) -> None:
-    told = run(FORKED, f"127.0.0.1:{service.port}", used, environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
-    assert told.count("child 1 an answer") == 4, told
-    assert "statuses [0, 0, 0, 0]" in told
-    assert "after 1" in told
+def test_client_created_before_a_fork_works_in_each_child(service: Any, used: str) -> None:
+    reported = run(FORKED, f"127.0.0.1:{service.port}", used, environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
+    assert reported.count("child 1 an answer") == 4, reported
+    assert "statuses [0, 0, 0, 0]" in reported
+    assert "after 1" in reported
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_what_listened_before_a_fork_can_be_given_up_in_the_child(service: Any) -> None:
-    told = run(FORKED_LISTENING, f"127.0.0.1:{service.port}", environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
-    assert told.split("\n")[:2] == ["status 0", "an answer"]
+    reported = run(FORKED_LISTENING, f"127.0.0.1:{service.port}", environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
+    assert reported.split("\n")[:2] == ["status 0", "an answer"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_in_which_grpc_cannot_work_says_so_at_its_first_call(service: Any) -> None:
-    told = run(FORKED, f"127.0.0.1:{service.port}", "used", environment={"GRPC_ENABLE_FORK_SUPPORT": "0"})
-    assert told.count("this process was forked while gRPC's support for that is turned off") == 4, told
-    assert "after 1" in told
+    reported = run(FORKED, f"127.0.0.1:{service.port}", "used", environment={"GRPC_ENABLE_FORK_SUPPORT": "0"})
+    assert reported.count("this process was forked while gRPC's support for that is turned off") == 4, reported
+    assert "after 1" in reported
 
 
 INTERRUPTED = """
@@ -119,10 +119,10 @@ def test_an_interrupt_ends_a_wait_at_once_with_the_id(service: Any) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "waiting\n"
-    assert service.asked.wait(30)  # the wait has begun
+    assert service.asked.wait(30)  # the wait has started
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert "KeyboardInterrupt: while waiting for operation op1, which is still running" in told
+    _, reported = process.communicate(timeout=30)
+    assert "KeyboardInterrupt: while waiting for operation op1, which is still running" in reported
 
 
 ENDING = """
@@ -206,16 +206,16 @@ def test_many_threads_share_a_client(service: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "aio"])
-def test_a_client_that_nobody_closed_is_told_of(service: Any, kind: str) -> None:
+def test_client_left_open_is_reported(service: Any, kind: str) -> None:
     address = f"127.0.0.1:{service.port}"
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as reported:
         warnings.simplefilter("always")
         if kind == "sync":
             yagrpc.Client(endpoint=address, **SETTINGS).tokenize("a")
         else:
             asyncio.run(_used_and_left(address))
         gc.collect()
-    assert [str(warning.message)[:9] for warning in told if warning.category is ResourceWarning] == ["unclosed "]
+    assert [str(warning.message)[:9] for warning in reported if warning.category is ResourceWarning] == ["unclosed "]
 
 
 async def _used_and_left(address: str) -> None:
@@ -241,7 +241,7 @@ def test_clients_leave_nothing_behind(service: Any, clients: int) -> None:
         gc.collect()
         return len(os.listdir("/proc/self/fd")), threading.active_count(), _memory()
 
-    use(20)  # what is made once
+    use(20)  # what is created once
     files, threads, memory = use(20)
     files_after, threads_after, memory_after = use(clients)
     assert files_after <= files + 10

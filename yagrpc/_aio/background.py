@@ -1,7 +1,7 @@
 """What the asyncio client does beside its callers: shared flows, and functions that block.
 
-Rules: a shared flow has a task of its own, so that cancelling one who waits leaves it to the others. A function that
-blocks has a daemon thread of its own, which never holds up the end of the loop or of the interpreter.
+Rules: a shared flow has its own task, so that cancelling one waiter leaves the flow to the others. A function that
+blocks has its own daemon thread, which never holds up the end of the loop or of the interpreter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from yagrpc.errors import ClientClosedError
 
 
 class AsyncSharing:
-    """Flows that run once for all who ask for them meanwhile.
+    """Flows that run once for all callers that ask for them meanwhile.
 
     Args:
         run: Runs a flow.
@@ -42,7 +42,7 @@ class AsyncSharing:
         loop = asyncio.get_running_loop()
         task = self._running.get(effect.key)
         if task is None or task.done() or task.get_loop() is not loop:
-            # In an empty context: it works for all who wait, and not for the one who came first.
+            # In an empty context: it works for all waiters, not only for the first.
             start = contextvars.Context().run
             task = start(loop.create_task, self._run(effect.make()), name=f"yagrpc-{effect.key}")
             self._running[effect.key] = task
@@ -56,7 +56,7 @@ class AsyncSharing:
         return task.result()
 
     async def close(self) -> None:
-        """End the flows that run; those who wait for them get a `ClientClosedError`, and so does who comes later."""
+        """End the flows that run; their waiters, and later callers, get a `ClientClosedError`."""
         self._closed = True
         loop = asyncio.get_running_loop()
         running = [task for task in self._running.values() if task.get_loop() is loop]
@@ -70,7 +70,7 @@ def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
     """Call a function that blocks; gives a future of what it returns or raises. Cancelling that leaves it running.
 
     Raises:
-        RuntimeError: There is no room for one more thread, or the interpreter ends.
+        RuntimeError: The system starts no more threads, or the interpreter ends.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
@@ -86,7 +86,7 @@ def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
         returned, failure = None, None
         try:
             returned = function()
-        except BaseException as error:  # the one who waits gets it
+        except BaseException as error:  # the waiter gets it
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(settle, returned, failure)

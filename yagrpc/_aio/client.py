@@ -49,20 +49,20 @@ class AsyncClient(Methods):
         folder_id: The folder that short model names belong to; by default `YC_FOLDER_ID`.
         credentials: `ApiKey`, `IamToken`, `ServiceAccountKey`, `MetadataService`, ..., or a string whose kind is plain;
             by default the first of `YC_API_KEY`, `YC_IAM_TOKEN`, `YC_OAUTH_TOKEN`, `YC_SERVICE_ACCOUNT_KEY_FILE`, the
-            metadata service, `YC_TOKEN` and the `yc` command. The last three are looked at by the first call.
+            metadata service, `YC_TOKEN` and the `yc` command. The first call checks the last three.
         model: The model where a call names none.
         endpoint: The model service, `host:port`.
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
         root_certificates: What to trust in place of gRPC's own list of authorities, as PEM.
         endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
-            for a service, it is looked up by endpoint discovery.
+            for a service, endpoint discovery finds it.
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: `grpc.aio` client interceptors for every channel that the client opens.
         channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
         quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
-        polling: How often one operation is looked at.
+        polling: How often one operation is polled.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
         events: Objects derived from `yagrpc.Events`, which learn what happens to calls and operations: one, or several.
 
@@ -136,7 +136,7 @@ class AsyncClient(Methods):
 
         Args:
             operation_id: Its id.
-            result: What it resolves to: a message class, or the method that made it; by default a completion.
+            result: What it resolves to: a message class, or the method that created it; by default a completion.
 
         Raises:
             RequestError: The id is empty, or the type is none.
@@ -213,7 +213,7 @@ class AsyncClient(Methods):
     async def close(self) -> None:
         """End everything that is under way and close the channels that the client opened. Closing twice does nothing.
 
-        Operations go on; whoever waits for one gets a `ClientClosedError` with its id.
+        Operations continue to run; a wait for one of them ends with a `ClientClosedError` that has the operation's id.
         """
         try:
             await self._poller.close()

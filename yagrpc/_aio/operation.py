@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """What an operation needs of the client that made it."""
+    """What an operation needs of the client that created it."""
 
     @property
     def _poller(self) -> AsyncPoller: ...
@@ -38,7 +38,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
     """An asynchronous request that the service has accepted; `await operation` waits for its result.
 
     `done()`, `refresh()` and `result()` ask the service, paced with all other operations of the client; everything
-    else tells what was last seen.
+    else shows what was last seen.
     """
 
     __slots__ = ()
@@ -64,7 +64,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         return self.result().__await__()
 
     async def done(self, timeout: float | None = config.GET_TIMEOUT) -> bool:
-        """Whether it has ended; asks once, unless that is known.
+        """Whether it has ended; polls once, unless that is known.
 
         Args:
             timeout: Seconds for the answer, the wait for a slot under the quota included.
@@ -75,7 +75,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         return (await self.refresh(timeout)).proto.done
 
     async def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> AsyncOperation[ResultT, MetadataT]:
-        """Ask once how it is, unless its end is known; gives the operation itself.
+        """Poll once, unless its end is known; gives the operation itself.
 
         Args:
             timeout: Seconds for the answer, the wait for a slot under the quota included.
@@ -86,7 +86,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         """
         if not self._proto.done:
             try:
-                self._proto = await self._client._poller.look(self, checked_timeout(timeout))
+                self._proto = await self._client._poller.poll_once(self, checked_timeout(timeout))
             except YagrpcError as error:
                 self._named(error)
                 raise
@@ -96,15 +96,15 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         """Wait until it is done, and give its result.
 
         Args:
-            timeout: Seconds to wait; 0 is one look, `None` for ever. It never cancels the operation.
+            timeout: Seconds to wait; 0 is one poll, `None` for ever. It never cancels the operation.
 
         Raises:
-            OperationTimeoutError: It is not done in time; it goes on, and can be waited for again.
+            OperationTimeoutError: It is not done in time; it still runs, and can be waited for again.
             OperationFailedError: It ended with an error.
             OperationCancelledError: It was cancelled.
             OperationResultError: It is done without a result, or with one of another type.
             OperationNotFoundError: The service does not know it (`OperationExpiredError`: any longer).
-            CallError: The service refuses to tell.
+            CallError: The service refuses the Get.
             ClientClosedError: The client was closed meanwhile.
         """
         if not self._over:
@@ -114,11 +114,11 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
             except YagrpcError as error:
                 self._named(error)
                 raise
-        return self._told_once()
+        return self._outcome_once()
 
     @explicit_parameters
     async def cancel(self, **parameters: Unpack[CallParameters]) -> None:
-        """Ask the service to stop it. Best effort: it may finish all the same, and may be billed.
+        """Ask the service to stop it. Best effort: it may still finish, and may be billed.
 
         Args:
             **parameters: See `CallParameters`.
@@ -151,7 +151,7 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
         poller.listen(self, called)
 
     def future(self) -> Future[ResultT]:
-        """A future of the result; no task of its own stands behind it; cancelling it leaves the operation alone."""
+        """A future of the result; it has no task; cancelling it does not affect the operation."""
         future: Future[ResultT] = new_future()
 
         def settle(watch: Watch) -> None:

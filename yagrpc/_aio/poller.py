@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
-from yagrpc._core.polling.scheduler import FINAL_LOOK, Scheduler
+from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
 
@@ -43,26 +43,26 @@ class AsyncPoller:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def look(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
-        """One Get, paced with all others; one that is under way will do.
+    async def poll_once(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
+        """One Get, paced with all others; a Get that is under way is enough.
 
         Args:
-            operation: Whose.
+            operation: The operation.
             timeout: Seconds to wait for it.
 
         Raises:
             YagrpcError: It failed, or did not come back in time.
         """
         watch = self._join(operation)
-        seen = watch.looks
+        seen = watch.polls
         try:
-            await self._look(watch, timeout)
+            await self._poll_once(watch, timeout)
         finally:
             self._release(watch)
-        return watch.looked(seen)
+        return watch.polled(seen)
 
     async def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
-        """Wait until an operation is done; when the timeout is over, look a last time.
+        """Wait until an operation is done; when the timeout is over, poll a last time.
 
         Raises:
             YagrpcError: It can't be waited for, or is not done in time.
@@ -70,7 +70,7 @@ class AsyncPoller:
         watch = self._join(operation)
         try:
             if not await self._wait(watch, timeout):
-                await self._look(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_LOOK)
+                await self._poll_once(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_POLL)
         finally:
             self._release(watch)
         return watch.waited(timeout)
@@ -79,12 +79,12 @@ class AsyncPoller:
         """Call `listener` with the watch, which is given, once it has ended."""
         watch = self._join(operation)
         watch.listeners += (listener,)
-        if watch.ended:  # those who waited for it are told, but have not let it go yet
-            self._tell(watch)
+        if watch.ended:  # the waiters were notified, but have not released it yet
+            self._notify(watch)
         return watch
 
     def unlisten(self, watch: Watch, listener: Listener) -> None:
-        """Forget a listener: nobody wants to know any longer."""
+        """Forget a listener."""
         if listener in watch.listeners:
             watch.listeners = tuple(other for other in watch.listeners if other is not listener)
             self._release(watch)
@@ -98,7 +98,7 @@ class AsyncPoller:
         self._closed = True
         for watch in self._scheduler.watches():
             watch.failure = watch.failure or ClientClosedError(watch.operation_id)
-            self._tell(watch)
+            self._notify(watch)
         ending = [*self._gets, *([self._task] if self._task is not None else [])]
         for task in ending:
             task.cancel()
@@ -114,7 +114,7 @@ class AsyncPoller:
         if self._task is None or self._task.done():
             self._wake = asyncio.Event()
             loop = asyncio.get_running_loop()
-            # In an empty context: it works for all who wait, and not for the one who came first.
+            # In an empty context: it works for all waiters, not only for the first.
             self._task = contextvars.Context().run(loop.create_task, self._run(self._wake), name="yagrpc-poller")
         self._hasten()
         return watch
@@ -124,23 +124,23 @@ class AsyncPoller:
         self._hasten()  # with the last of them the task ends
 
     def _hasten(self) -> None:
-        """Have the task look again at what is due."""
+        """Have the task check again what is due."""
         if self._wake is not None:
             self._wake.set()
 
-    async def _look(self, watch: Watch, timeout: float | None) -> None:
+    async def _poll_once(self, watch: Watch, timeout: float | None) -> None:
         self._scheduler.hurry(watch, self._clock())
         self._hasten()
-        await self._wait(watch, timeout, one_look=True)
+        await self._wait(watch, timeout, one_poll=True)
 
-    async def _wait(self, watch: Watch, timeout: float | None, *, one_look: bool = False) -> bool:
-        """Wait until a watch has ended or, with `one_look`, until the next Get came back."""
+    async def _wait(self, watch: Watch, timeout: float | None, *, one_poll: bool = False) -> bool:
+        """Wait until a watch has ended or, with `one_poll`, until the next Get came back."""
         if watch.ended:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
-            if (watch.ended or one_look) and not future.done():
+            if (watch.ended or one_poll) and not future.done():
                 future.set_result(None)
 
         watch.wakers += (wake,)
@@ -174,17 +174,17 @@ class AsyncPoller:
             outcome = await self._transport.run(self._core.poll(self._core.get_call(watch.operation_id)))
         except asyncio.CancelledError:
             outcome = ClientClosedError(watch.operation_id)
-        except Exception as error:  # whatever it is, those who wait get it
+        except Exception as error:  # of any kind: the waiters get it
             outcome = poll_failure(error, watch.operation_id)
         if isinstance(outcome, YagrpcError):
             self._scheduler.failed(watch, outcome, self._clock())
         else:
             self._scheduler.answered(watch, outcome, self._clock())
         self._hasten()
-        self._tell(watch)
+        self._notify(watch)
 
-    def _tell(self, watch: Watch) -> None:
-        """Wake those who wait for a watch; once it has ended, call its listeners."""
+    def _notify(self, watch: Watch) -> None:
+        """Wake the waiters of a watch; once it has ended, call its listeners."""
         for wake in watch.wakers:
             wake()
         if not watch.ended:

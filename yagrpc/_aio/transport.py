@@ -2,7 +2,7 @@
 
 Rules: a channel is opened at the first call that needs it, in the event loop of that call; one that the host service
 gave is used and never closed. Cancelling a task cancels the rpc that it awaits, and nothing else; a submit is not
-cancelled but completed in the background, since the service may accept it all the same. Closing ends every wait.
+cancelled but completed in the background, since the service may still accept it. Closing ends every wait.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class AsyncTransport:
                     effect = flow.throw(error) if ended is None else flow.send(ended)
                 except grpc.aio.UsageError as error:
                     effect = flow.throw(self._refused(error, effect))
-                except BaseException as error:  # whatever it is, the flow decides
+                except BaseException as error:  # of any kind: the flow decides
                     effect = flow.send(raised(error)) if _may_have_run(effect, error) else flow.throw(error)
                 else:
                     effect = flow.send(outcome)
@@ -181,7 +181,7 @@ class AsyncTransport:
         return rpc
 
     async def _submit(self, rpc: Any, effect: Send, reporter: Reporter) -> Any:
-        """Wait for the answer to a submit, for which a task of its own waits: the caller may leave at any moment."""
+        """Wait for the answer to a submit, which runs in its own task: the caller may leave at any moment."""
         task = asyncio.get_running_loop().create_task(self._answer(rpc, effect.call, reporter), name="yagrpc-submit")
         self._submits[task] = effect.call, reporter
         task.add_done_callback(self._submits.pop)
@@ -208,7 +208,7 @@ class AsyncTransport:
         return outcome
 
     def _leave(self, task: asyncio.Task[Any], reporter: Reporter) -> None:
-        """See to it that a failure is reported, of which the caller does not hear."""
+        """Have the outcome of a submit reported whose caller no longer waits."""
 
         def report(task: asyncio.Task[Any]) -> None:
             reporter.left(_LOOP_ENDED if task.cancelled() else task.exception() or task.result())
@@ -267,7 +267,7 @@ class AsyncTransport:
             await self._until(returned, None)
             return returned.result()
         finally:
-            returned.cancel()  # where nobody waits any longer, what it returns or raises is dropped
+            returned.cancel()  # without a waiter, what it returns or raises is dropped
 
     async def _connect(self, effect: Connect) -> bool:
         channel = self._channel(effect.call.method)
@@ -288,7 +288,7 @@ class AsyncTransport:
         woken: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # a loop that is closed has nobody who waits
+            with contextlib.suppress(RuntimeError):  # a closed loop has no waiters
                 loop.call_soon_threadsafe(_set, woken)
 
         effect.waiter.wake = wake
@@ -394,7 +394,7 @@ class Responses:
     """The messages of a stream after its first.
 
     Args:
-        transport: Whose.
+        transport: The transport that sent it.
         rpc: gRPC's call.
         call: Ours.
     """

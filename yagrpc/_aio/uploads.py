@@ -20,9 +20,9 @@ __all__ = ["bidirectional", "upload"]
 _OF_A_WRITE: Final = "Internal error from Core"
 """The details that gRPC gives to a write that failed."""
 
-_LOOKS: Final = 40
-_LOOK: Final = 0.005
-"""Seconds between looks for the status that replaces it: gRPC tells of none."""
+_CHECKS: Final = 40
+_CHECK_PAUSE: Final = 0.005
+"""How often, and after how many seconds each time, the call's own status is checked: gRPC does not signal it."""
 
 
 def upload(multicallable: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,17 +86,17 @@ class _Ending:
             status.send(None)
         except StopIteration as stop:
             self._first = stop.value
-        else:  # an interceptor's call may have to wait all the same
+        else:  # an interceptor's call may still have to wait
             status.close()
 
     async def of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """The error that the service told, in place of one of a write."""
+        """The error that the service sent, in place of one of a write."""
         if not _of_a_write(error):
             return error
         if self._first is not None and not _of_a_write(self._first):
             return self._first
-        for _ in range(_LOOKS):
-            await asyncio.sleep(_LOOK)
+        for _ in range(_CHECKS):
+            await asyncio.sleep(_CHECK_PAUSE)
             later = await _status(self._call)
             if not _of_a_write(later):
                 return later

@@ -1,7 +1,7 @@
 """The composition root of both clients: settings become the parts that a call needs, and arguments become calls.
 
 Rules: no I/O, no clock, no threads and no random numbers: `Runtime` hands them in. The environment is read here, once,
-when a client is made. What happens to a call is in `send`; what a shell adds is channels and waiting.
+when a client is created. What happens to a call is in `send`; what a shell adds is channels and waiting.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class ClientCore:
         self.directory = Directory(self.endpoints, endpoints or {})
         self.folder_id = config.resolve_folder(folder_id)
         if emulator:
-            # A credential has no business on an emulator, and none need be set to use one.
+            # No credential is sent to an emulator, and an emulator needs none.
             self.credentials: Credentials = NoCredentials()
             self.folder_id = self.folder_id or "emulator"
         else:
@@ -146,7 +146,7 @@ class ClientCore:
         Raises:
             RequestError: The request is another message, or a parameter can't be sent.
         """
-        # What every call of the usual kind does, without a function of its own: it is a twentieth of a call's cost.
+        # What every call of the usual kind does, without a separate function: it is a twentieth of a call's cost.
         usual = type(request) is method.request_type and method.path != ASYNC_COMPLETION
         if not usual and not isinstance(request, (RequestStream, AsyncRequestStream)):
             request = checked_request(method, request)
@@ -188,7 +188,7 @@ class ClientCore:
         parameters: CallParameters,
         name: str | None,
     ) -> Jobs[ResultT]:
-        """One unary call for each request, made when it is asked for, with the flow that gives its result.
+        """One unary call for each request, created when it is asked for, with the flow that gives its result.
 
         A timeout that the caller gave is over all of them. The default one is each call's own, and starts when the
         call has its slot under the quota: the more requests, the longer the last one waits.
@@ -224,7 +224,7 @@ class ClientCore:
         """The flow of one Get of the scheduler.
 
         Raises:
-            YagrpcError: It failed; those who wait for the operation learn of it, whatever it was.
+            YagrpcError: It failed; the waiters of the operation get the failure, of whatever kind.
         """
         try:
             operation: _pb.operation_pb2.Operation = yield from send_call(call, self)
@@ -290,7 +290,7 @@ class ClientCore:
         """Where a method is served, as `host:port`.
 
         Raises:
-            ConfigError: Its endpoint is not known (yet: a call looks for it).
+            ConfigError: Its endpoint is not known (yet: a call asks endpoint discovery).
         """
         return self.directory.address(method.service)
 

@@ -1,6 +1,6 @@
 """Until when a call may take, as one object.
 
-Rules: a deadline is made once, when a call starts, and never changes. No clock of its own: the caller hands one in.
+Rules: a deadline is created once, when a call starts, and never changes. It has no clock: the caller passes one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Clock: TypeAlias = Callable[[], float]
 
 
 class Deadline:
-    """A time limit that started when it was made.
+    """A time limit that starts when the object is created.
 
     Args:
         seconds: How long, as it was given; `None` for no limit.

@@ -69,7 +69,7 @@ class Directory:
         self._found = dict(endpoints)
 
     def knows(self, service: str) -> bool:
-        """Whether a service's address can be told without asking."""
+        """Whether a service's address is known without endpoint discovery."""
         return self._plaintext or self._address(service) is not None
 
     def address(self, service: str) -> str:
@@ -105,7 +105,7 @@ class Directory:
 def discovery_ids(service: str) -> list[str]:
     """Ids under which discovery may list a service, the likeliest first.
 
-    An id is the package without its beginning and its version: `yandex.cloud.ai.stt.v3.Recognizer` is looked for as
+    An id is the package without its beginning and its version: `yandex.cloud.ai.stt.v3.Recognizer` is searched as
     `ai-stt`, `ai` and `stt`.
     """
     parts = [part.replace("_", "-") for part in service.removeprefix("yandex.cloud.").split(".")[:-1]]

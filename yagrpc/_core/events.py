@@ -1,4 +1,4 @@
-"""What happens to calls and operations, for those who want to know: logs, journals, metrics, traces.
+"""What happens to calls and operations, reported to subscribers: logs, journals, metrics, traces.
 
 `Client(events=...)` takes objects of classes derived from `Events`, whose methods do nothing by default. What yagrpc
 logs is one of them, `LogEvents`.
@@ -113,32 +113,32 @@ HOOKS: Final = tuple(name for name in vars(Events) if not name.startswith("_"))
 
 
 class Hub(Events):
-    """All listeners of a client as one.
+    """All subscribers of a client as one.
 
     Args:
-        listeners: The listeners, in the order in which they are called.
+        subscribers: The objects of `Events`, in the order in which they are called.
     """
 
-    def __init__(self, listeners: Iterable[Events]) -> None:
-        self._listeners = tuple(listeners)
+    def __init__(self, subscribers: Iterable[Events]) -> None:
+        self._subscribers = tuple(subscribers)
         self._hooks: dict[str, tuple[Callable[..., None], ...]] = {
             name: tuple(
-                getattr(listener, name)
-                for listener in self._listeners
-                if getattr(type(listener), name) is not getattr(Events, name)
+                getattr(subscriber, name)
+                for subscriber in self._subscribers
+                if getattr(type(subscriber), name) is not getattr(Events, name)
             )
             for name in HOOKS
         }
-        # What only the log of calls wants is not even made where nobody reads that.
+        # What only the log of calls needs is not created where nobody reads that log.
         self._attempts = any(
-            getattr(type(listener), name) is not getattr(Events, name)
-            for listener in self._listeners
-            if not isinstance(listener, LogEvents)
+            getattr(type(subscriber), name) is not getattr(Events, name)
+            for subscriber in self._subscribers
+            if not isinstance(subscriber, LogEvents)
             for name in ("sending", "attempt")
         )
 
     def wants_attempts(self) -> bool:
-        """Whether anybody wants to know of attempts that are sent and answered, as most are."""
+        """Whether a subscriber uses `sending` or `attempt`, or the calls are logged at DEBUG."""
         return self._attempts or calls_log.isEnabledFor(logging.DEBUG)
 
     def submitting(self, call: Call[Any, Any]) -> None:
@@ -205,9 +205,9 @@ class LogEvents(Events):
         self._debug(call, f"sent to {endpoint}: attempt {number}, {size}, {limit}{self._text(call, call.request)}")
 
     def attempt(self, call: Call[Any, Any], outcome: Outcome, verdict: Verdict | None) -> None:
-        """A line at DEBUG; at INFO where the call is sent again, or where nobody else hears of the failure.
+        """A line at DEBUG; at INFO where the call is sent again, or where no caller gets the failure.
 
-        At WARNING where an operation may run that nobody knows of.
+        At WARNING where an operation may run whose id is not known.
         """
         error = outcome.error
         if error is None:
@@ -275,22 +275,24 @@ class LogEvents(Events):
 
 
 def hub_of(given: Events | Iterable[Events] | None, *, texts: Callable[[], bool]) -> Hub:
-    """The listeners of a client: the logs, and those that its user gave.
+    """The subscribers of a client: the logs, and those that its user gave.
 
     Args:
-        given: One listener, several, or none.
+        given: One subscriber, several, or none.
         texts: Whether requests and answers are logged whole; asked at each line.
 
     Raises:
         ConfigError: Something else is among them.
     """
-    listeners = [] if given is None else [given] if isinstance(given, Events) else given
-    if not isinstance(listeners, Iterable):
+    subscribers = [] if given is None else [given] if isinstance(given, Events) else given
+    if not isinstance(subscribers, Iterable):
         raise ConfigError(f"events is a {type(given).__name__}: it takes a yagrpc.Events, or several")
-    found = list(listeners)
-    for listener in found:
-        if not isinstance(listener, Events):
-            raise ConfigError(f"events holds a {type(listener).__name__}: it takes objects derived from yagrpc.Events")
+    found = list(subscribers)
+    for subscriber in found:
+        if not isinstance(subscriber, Events):
+            raise ConfigError(
+                f"events holds a {type(subscriber).__name__}: it takes objects derived from yagrpc.Events"
+            )
     return Hub([LogEvents(texts=texts), *found])
 
 

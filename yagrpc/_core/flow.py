@@ -1,7 +1,7 @@
 """Flows: generators that yield effects and receive their outcomes.
 
 A flow holds every decision about one call (attempts, deadline, what a failure means); the driver of a shell performs
-the effects, with blocking calls or with awaits. Every effect works in every flow, whatever drives it.
+the effects, with blocking calls or with awaits. Every effect works in every flow, with every driver.
 
 Rules: only the helpers below contain a bare `yield`; every other generator uses `yield from` on them, so that the
 type of the outcome is known. A failed send is a value, an `RpcStatus`; any other failure is raised inside the flow.
@@ -39,13 +39,13 @@ END = End()
 
 
 class Reporter(Protocol):
-    """Reports how a submit ended, whatever becomes of its caller. Neither method raises."""
+    """Reports how a submit ended, even when its caller has left. Neither method raises."""
 
     def ended(self, outcome: Any) -> None:
         """The attempt has ended; called once, before the caller gets the outcome."""
 
     def left(self, outcome: Any) -> None:
-        """The attempt has ended, and its caller had left, so that nobody gets the outcome; called after `ended`."""
+        """The attempt has ended, and its caller had left, so that no caller gets the outcome; called after `ended`."""
 
 
 class Send(NamedTuple):
@@ -101,10 +101,9 @@ class Block(NamedTuple):
 
 
 class Share(NamedTuple):
-    """Effect: run a flow once for all who ask for the same key meanwhile; the outcome is what it returns.
+    """Effect: run a flow once for all callers that ask for the same key meanwhile; the outcome is what it returns.
 
-    The flow runs to its end whatever becomes of those who wait; `TimeoutError` is raised in a flow whose timeout is
-    over.
+    The flow runs to its end even when the waiters leave; `TimeoutError` is raised in a flow whose timeout is over.
     """
 
     key: str
@@ -116,7 +115,7 @@ class Share(NamedTuple):
 Effect: TypeAlias = "Send | Connect | Sleep | Wait | Block | Share"
 Flow: TypeAlias = Generator[Effect, Any, ResultT]
 Jobs: TypeAlias = "Iterable[tuple[Call[Any, Any], Flow[ResultT]]]"
-"""Flows to run, each with its call; each is made when it is asked for."""
+"""Flows to run, each with its call; each is created when it is asked for."""
 
 
 def send(
@@ -155,6 +154,6 @@ def block(function: Callable[[], ResultT]) -> Flow[ResultT]:
 def share(
     key: str, make: Callable[[], Flow[ResultT]], timeout: float | None = None, *, wait: bool = True
 ) -> Flow[ResultT]:
-    """Run a flow once for all who ask for it, and wait for it; or, without `wait`, only see to it that it runs."""
+    """Run a flow once for all callers that ask for it, and wait for it; without `wait`, only start it."""
     returned: ResultT = yield Share(key, make, timeout, wait)
     return returned

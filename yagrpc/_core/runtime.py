@@ -1,4 +1,4 @@
-"""What the decisions take from the machine, handed in by the shells: clocks, random numbers, locks."""
+"""What the decisions need of the machine, passed by the shells: clocks, random numbers, locks."""
 
 from __future__ import annotations
 

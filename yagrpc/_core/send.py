@@ -2,7 +2,7 @@
 
     authorize -> find the endpoint -> wait for a slot -> connect -> send -> classify -> decide -> (pause) -> again
 
-Rules: a timeout is over everything. Whatever may be billed waits for its connection as a step of its own and is sent
+Rules: a timeout is over everything. What may be billed waits for its connection in a separate step and is sent
 without waiting after that: a failure of the first step proves that nothing was sent. What a failure means is decided by
 `failure.status`, what follows by `failure.retry`; this module does what they say.
 """
@@ -44,7 +44,7 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
     """Send a call until it is answered, or its failure is final; gives the response, of a stream an `Opened`.
 
     Args:
-        call: Which.
+        call: The call.
         ports: What the client provides.
 
     Raises:
@@ -84,7 +84,7 @@ class _Attempts:
     """The attempts of one call: what `send_call` does, step by step.
 
     Args:
-        call: Which.
+        call: The call.
         ports: What the client provides.
     """
 
@@ -257,7 +257,7 @@ class _Attempts:
             self.ports.events.accepted(self.call, outcome)
 
     def left(self, outcome: Any) -> None:
-        """Report a failure that nobody else hears of: an operation may run whose id is not known."""
+        """Report a failure that no caller gets: an operation may run whose id is not known."""
         failure = self.failure(raised(outcome) if isinstance(outcome, BaseException) else outcome)
         if failure is None and not outcome.id:
             failure = Failure(Cause.UNREADABLE, no_result(NO_ID, self.call))

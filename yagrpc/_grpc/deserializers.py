@@ -1,7 +1,7 @@
 """Answers as they come off the wire, measured and parsed.
 
 gRPC answers a message over its own limit with RESOURCE_EXHAUSTED, just as the service answers a quota that is used up,
-and nothing but the text tells the two apart (1.68 to 1.85, both APIs). So the channels that a client opens have that
+and nothing but the text distinguishes the two (1.68 to 1.85, both APIs). So the channels that a client opens have that
 limit lifted, and it is kept here, where an answer that is too large is known to be one: what it answers has run. One
 that does not parse would be INTERNAL, which for a read is worth another try, and is not here.
 
@@ -26,7 +26,7 @@ def deserializer(method: AnyMethod, limit: int) -> Callable[[bytes], Any]:
     """A deserializer of a method's answers: it gives the message, or an `Unreadable`.
 
     Args:
-        method: Whose.
+        method: The method of the answers.
         limit: The largest that is taken, in bytes; -1 for any.
     """
     kind: Any = method.operation_type if isinstance(method, OperationMethod) else method.response_type

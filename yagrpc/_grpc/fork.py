@@ -1,11 +1,11 @@
-"""What becomes of clients in a process that was forked: their connections, threads and locks are the parent's.
+"""Clients in a process that was forked: their connections, threads and locks are the parent's.
 
 gRPC works in a forked child only by what it does before and after the fork; where that was turned off
 (`GRPC_ENABLE_FORK_SUPPORT=0`), the first call in the child hangs, past any timeout (grpcio 1.68 to 1.85), so it is
 refused instead.
 
-Rules: the child never closes what it inherited: the parent goes on using it, and closing may wait for a thread that
-the child does not have. It is kept, so that nothing else closes it either.
+Rules: the child never closes what it inherited: the parent still uses it, and closing may wait for a thread that the
+child does not have. It is kept, so that nothing else closes it either.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _inherited: Final[list[object]] = []
 
 
 class Forked(Protocol):
-    """What has something to renew in a forked child."""
+    """An object that has something to renew in a forked child."""
 
     def forked(self) -> None:
         """Renew it; called in the child, before anything else runs there."""
@@ -36,12 +36,12 @@ def renew_after_fork(client: Forked) -> None:
 
 
 def keep(*inherited: object) -> None:
-    """Keep what the parent goes on using from being closed here."""
+    """Keep what the parent still uses from being closed here."""
     _inherited.extend(inherited)
 
 
 def refusal() -> ConfigError | None:
-    """Why no call can be made in this forked process, if so."""
+    """Why no call can be sent from this forked process; `None` where calls can be sent."""
     if os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").strip().lower() not in _OFF:
         return None
     remedy = "leave GRPC_ENABLE_FORK_SUPPORT out or set it to 1 before grpc is imported, or start processes by spawn"

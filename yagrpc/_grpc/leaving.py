@@ -1,8 +1,8 @@
 """What both shells do with a submit whose caller has left: cancelled, interrupted, or out of time.
 
-The service may accept it all the same, and its operation id arrives with the answer alone. So the attempt is
+The service may still accept it, and its operation id arrives with the answer alone. So the attempt is
 completed in the background, for a while. Closing the client waits for that, for a moment, and so does the end of the
-process where nobody closes the client; what has not ended by then is reported as a submit that may have been accepted.
+process where the client is not closed; what has not ended by then is reported as a submit that may have been accepted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LINGER: Final = 10.0
 """Seconds for which a submit is completed after the timeout of its caller is over."""
 
 CLOSE_GRACE: Final = 0.8
-"""Seconds for which closing a client waits for the answers of submits; the answer to a submit takes less as a rule.
+"""Seconds for which closing a client waits for the answers of submits; the answer to a submit usually takes less.
 Ctrl-C has to end a command within a second."""
 
 REPORT_GRACE: Final = 0.1

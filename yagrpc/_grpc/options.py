@@ -1,4 +1,4 @@
-"""Options of the channels that a client opens: limits, care for the connection, and what gRPC is kept from doing.
+"""Options of the channels that a client opens: limits, care for the connection, and what gRPC must not do.
 
 Rules: the caller's option wins over ours of the same key. A channel of the host's own is left as it is.
 """
@@ -55,7 +55,7 @@ class ChannelOptions:
         for_grpc: The options for gRPC itself.
 
     Raises:
-        ConfigError: They are no pairs of a name and a value, or a limit is no number.
+        ConfigError: They are not pairs of a name and a value, or a limit is not a number.
     """
 
     __slots__ = ("for_grpc", "receive_limit", "send_limit")

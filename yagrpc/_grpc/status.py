@@ -24,7 +24,7 @@ MULTICALLABLES: Final[dict[type, str]] = {
 }
 """The name of a channel's factory of callables, by the kind of method; both of gRPC's APIs agree on it."""
 
-NEVER_MADE: Final = frozenset(
+NEVER_FROM_GRPC: Final = frozenset(
     {
         Code.INVALID_ARGUMENT,
         Code.NOT_FOUND,
@@ -33,9 +33,9 @@ NEVER_MADE: Final = frozenset(
         Code.OUT_OF_RANGE,
     }
 )
-"""Refusals that gRPC never makes itself (its doc/statuscodes.md): the code alone proves who sent them."""
+"""Refusals that gRPC never creates itself (its doc/statuscodes.md): the code alone proves who sent them."""
 
-ALSO_MADE: Final = frozenset(
+ALSO_FROM_GRPC: Final = frozenset(
     {
         Code.RESOURCE_EXHAUSTED,
         Code.PERMISSION_DENIED,
@@ -43,7 +43,7 @@ ALSO_MADE: Final = frozenset(
         Code.UNIMPLEMENTED,
     }
 )
-"""Refusals that gRPC makes as well: of streams that were reset (HTTP/2 errors 11 and 12), of a gateway's answer
+"""Refusals that gRPC creates as well: of streams that were reset (HTTP/2 errors 11 and 12), of a gateway's answer
 without a gRPC status (HTTP 401, 403, 404), and of metadata or messages over a limit."""
 
 _SIZE: Final = re.compile(r"metadata size exceeds|larger than max|ardinality violation")
@@ -80,7 +80,7 @@ def from_peer(code: Code, message: str, trailing: Any) -> bool:
     """
     if trailing is None:
         return False
-    return code in NEVER_MADE or (code in ALSO_MADE and bool(trailing) and not _SIZE.search(message))
+    return code in NEVER_FROM_GRPC or (code in ALSO_FROM_GRPC and bool(trailing) and not _SIZE.search(message))
 
 
 def multicallable(channel: Any, method: AnyMethod, deserialize: Any) -> Any:

@@ -115,7 +115,7 @@ class Embeddings(Answer):
 
     @property
     def vectors(self) -> list[list[float]]:
-        """The vectors, always as lists; made when first asked for."""
+        """The vectors, always as lists; created at the first use."""
         if self._vectors is None:
             self._vectors = list(self)
         return self._vectors
@@ -193,7 +193,7 @@ def _model_name(uri: str) -> str:
     """The name within the URI of a model.
 
     Raises:
-        RequestError: It is no model of embeddings.
+        RequestError: The model is not one for embeddings.
     """
     scheme, _, rest = uri.partition("://")
     if scheme != "emb" and not (scheme == "gpt" and "@" in rest):

@@ -1,7 +1,7 @@
-"""What the blocking client does beside its callers: shared flows, and functions in threads of their own.
+"""What the blocking client does beside its callers: shared flows, and functions in their own threads.
 
-Rules: a shared flow has a thread of its own, a daemon that ends with it, so that one who waits may give up, be
-interrupted or time out without harm to the others. A thread that was lost over a fork is not waited for.
+Rules: a shared flow has its own thread, a daemon that ends with it, so that a waiter may give up, be interrupted or
+time out without harm to the others. A thread that was lost in a fork is not waited for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SLICE: Final = 0.2
 
 
 class Sharing:
-    """Flows that run once for all who ask for them meanwhile.
+    """Flows that run once for all callers that ask for them meanwhile.
 
     Args:
         run: Runs a flow, blocking.
@@ -52,8 +52,8 @@ class Sharing:
             future = self._running.get(key)
             if future is None:
                 future = Future[Any]()
-                in_thread(lambda: self._carry_out(key, effect, future), f"yagrpc-{effect.key}")
-                self._running[key] = future  # after the thread: there may be no room for one more
+                in_thread(lambda: self._run_shared(key, effect, future), f"yagrpc-{effect.key}")
+                self._running[key] = future  # after the thread: the start of a thread may fail
         if not effect.wait:
             return None
         if not wait([future], effect.timeout).done:
@@ -61,18 +61,18 @@ class Sharing:
         return future.result()
 
     def close(self) -> None:
-        """Wait for nothing any longer: those who do get a `ClientClosedError`."""
+        """End every wait with a `ClientClosedError`."""
         with self._lock:
             self._closed = True
             running = list(self._running.values())
         for future in running:
             _settle(future, error=ClientClosedError())
 
-    def _carry_out(self, key: tuple[str, int], effect: Share, future: Future[Any]) -> None:
+    def _run_shared(self, key: tuple[str, int], effect: Share, future: Future[Any]) -> None:
         returned, failure = None, None
         try:
             returned = self._run(effect.make())
-        except BaseException as error:  # those who wait get it
+        except BaseException as error:  # the waiters get it
             failure = error
         with self._lock:
             self._running.pop(key, None)
@@ -80,10 +80,10 @@ class Sharing:
 
 
 def in_thread(function: Callable[[], object], name: str) -> None:
-    """Call a function in a daemon thread of its own.
+    """Call a function in its own daemon thread.
 
     Raises:
-        RuntimeError: There is no room for one more thread, or the interpreter ends.
+        RuntimeError: The system starts no more threads, or the interpreter ends.
     """
     threading.Thread(target=function, name=name, daemon=True).start()
 
@@ -108,7 +108,7 @@ def next_item(items: queue.SimpleQueue[ItemT], timeout: float | None) -> ItemT:
 
 
 def outcome_in_thread(function: Callable[[], Any], name: str) -> Any:
-    """What a function returns, or raises, that runs in a thread of its own; the wait for it can be interrupted.
+    """What a function returns, or raises, that runs in its own thread; the wait for it can be interrupted.
 
     Raises:
         RuntimeError: As `in_thread`.
@@ -118,7 +118,7 @@ def outcome_in_thread(function: Callable[[], Any], name: str) -> Any:
     def run() -> None:
         try:
             outcomes.put((function(), None))
-        except BaseException as error:  # the one who waits gets it
+        except BaseException as error:  # the waiter gets it
             outcomes.put((None, error))
 
     in_thread(run, name)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """What an operation needs of the client that made it."""
+    """What an operation needs of the client that created it."""
 
     @property
     def _poller(self) -> Poller: ...
@@ -37,7 +37,7 @@ class Operation(OperationView[ResultT, MetadataT]):
     """An asynchronous request that the service has accepted.
 
     `done()`, `refresh()` and `result()` ask the service, paced with all other operations of the client; everything
-    else tells what was last seen. It is safe to use from several threads.
+    else shows what was last seen. It is safe to use from several threads.
     """
 
     __slots__ = ()
@@ -57,7 +57,7 @@ class Operation(OperationView[ResultT, MetadataT]):
         super().__init__(client, proto, result_type, submitted, ids)
 
     def done(self, timeout: float | None = config.GET_TIMEOUT) -> bool:
-        """Whether it has ended; asks once, unless that is known.
+        """Whether it has ended; polls once, unless that is known.
 
         Args:
             timeout: Seconds for the answer, the wait for a slot under the quota included.
@@ -68,7 +68,7 @@ class Operation(OperationView[ResultT, MetadataT]):
         return self.refresh(timeout).proto.done
 
     def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> Operation[ResultT, MetadataT]:
-        """Ask once how it is, unless its end is known; gives the operation itself.
+        """Poll once, unless its end is known; gives the operation itself.
 
         Args:
             timeout: Seconds for the answer, the wait for a slot under the quota included.
@@ -79,7 +79,7 @@ class Operation(OperationView[ResultT, MetadataT]):
         """
         if not self._proto.done:
             try:
-                self._proto = self._client._poller.look(self, checked_timeout(timeout))
+                self._proto = self._client._poller.poll_once(self, checked_timeout(timeout))
             except YagrpcError as error:
                 self._named(error)
                 raise
@@ -89,17 +89,17 @@ class Operation(OperationView[ResultT, MetadataT]):
         """Wait until it is done, and give its result.
 
         Args:
-            timeout: Seconds to wait; 0 is one look, `None` for ever. It never cancels the operation.
+            timeout: Seconds to wait; 0 is one poll, `None` for ever. It never cancels the operation.
 
         Raises:
-            OperationTimeoutError: It is not done in time; it goes on, and can be waited for again.
+            OperationTimeoutError: It is not done in time; it still runs, and can be waited for again.
             OperationFailedError: It ended with an error.
             OperationCancelledError: It was cancelled.
             OperationResultError: It is done without a result, or with one of another type.
             OperationNotFoundError: The service does not know it (`OperationExpiredError`: any longer).
-            CallError: The service refuses to tell.
+            CallError: The service refuses the Get.
             ClientClosedError: The client was closed meanwhile.
-            KeyboardInterrupt: As ever, with the operation's id.
+            KeyboardInterrupt: Ctrl-C; its text has the operation's id.
         """
         if not self._over:
             try:
@@ -108,11 +108,11 @@ class Operation(OperationView[ResultT, MetadataT]):
             except YagrpcError as error:
                 self._named(error)
                 raise
-        return self._told_once()
+        return self._outcome_once()
 
     @explicit_parameters
     def cancel(self, **parameters: Unpack[CallParameters]) -> None:
-        """Ask the service to stop it. Best effort: it may finish all the same, and may be billed.
+        """Ask the service to stop it. Best effort: it may still finish, and may be billed.
 
         Args:
             **parameters: See `CallParameters`.
@@ -146,7 +146,7 @@ class Operation(OperationView[ResultT, MetadataT]):
         poller.listen(self, called)
 
     def future(self) -> Future[ResultT]:
-        """A future of the result; no thread of its own stands behind it; cancelling it leaves the operation alone.
+        """A future of the result; it has no thread; cancelling it does not affect the operation.
 
         A callback of the future's is called by the thread that answers come through: it can't wait for an operation.
         """

@@ -1,9 +1,9 @@
-"""Waiting for operations, for the blocking client: carries the scheduler's decisions out.
+"""Waiting for operations, for the blocking client: the driver of the scheduler.
 
-Rules: whoever waits drives. One of those who wait leads: it sends the Gets that are due, for all; when its own wait
-ends it hands over to another. Only a listener without anybody who waits starts a thread, one per client, which ends
-with the last listener. Nobody's code runs under the lock. Answers come through one thread of gRPC's, which must not
-wait: callbacks have another thread, which ends with the last of them.
+Rules: the waiters drive. One of the waiters leads: it sends the Gets that are due, for all; when its own wait ends,
+another waiter leads. Only a listener without any waiter starts a thread, one per client, which ends with the last
+listener. No code of users runs under the lock. Answers come through one thread of gRPC's, which must not wait:
+callbacks have another thread, which ends with the last of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
-from yagrpc._core.polling.scheduler import FINAL_LOOK, Scheduler
+from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
 
@@ -51,14 +51,14 @@ class Poller:
         self._thread: threading.Thread | None = None
         self._callbacks: deque[Callable[[], object]] = deque()
         self._calling = False
-        self._telling: set[int] = set()
+        self._notifying: set[int] = set()
         self._closed = False
 
-    def look(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
-        """One Get, paced with all others; one that is under way will do.
+    def poll_once(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
+        """One Get, paced with all others; a Get that is under way is enough.
 
         Args:
-            operation: Whose.
+            operation: The operation.
             timeout: Seconds to wait for it.
 
         Raises:
@@ -66,15 +66,15 @@ class Poller:
         """
         with self._lock:
             watch = self._join(operation)
-            seen = watch.looks
+            seen = watch.polls
             try:
-                self._look(watch, self._deadline(timeout))
+                self._poll_once(watch, self._deadline(timeout))
             finally:
                 self._scheduler.release(watch)
-            return watch.looked(seen)
+            return watch.polled(seen)
 
     def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
-        """Wait until an operation is done; when the timeout is over, look a last time.
+        """Wait until an operation is done; when the timeout is over, poll a last time.
 
         Raises:
             YagrpcError: It can't be waited for, or is not done in time.
@@ -83,7 +83,7 @@ class Poller:
             watch = self._join(operation)
             try:
                 if not self._wait(lambda: watch.ended, self._deadline(timeout), watch):
-                    self._look(watch, self._deadline(config.GET_TIMEOUT if timeout == 0 else FINAL_LOOK))
+                    self._poll_once(watch, self._deadline(config.GET_TIMEOUT if timeout == 0 else FINAL_POLL))
             finally:
                 self._scheduler.release(watch)
             return watch.waited(timeout)
@@ -91,22 +91,22 @@ class Poller:
     def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended.
 
-        Where nobody waits, a thread of the client's own looks after it.
+        Where nobody waits, a thread of the client polls it.
         """
         with self._lock:
             if self._thread is None and not self._closed:
                 thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
-                thread.start()  # before anybody counts on it: there may be no room for one more
+                thread.start()  # before the watch depends on it: the start of a thread may fail
                 self._thread = thread
             watch = self._join(operation)
             self._listened += not watch.listeners
             watch.listeners += (listener,)
-        if watch.ended:  # those who waited for it are told, but have not let it go yet
-            self._tell(watch)
+        if watch.ended:  # the waiters were notified, but have not released it yet
+            self._notify(watch)
         return watch
 
     def unlisten(self, watch: Watch, listener: Listener) -> None:
-        """Forget a listener: nobody wants to know any longer."""
+        """Forget a listener."""
         with self._lock:
             if listener in watch.listeners:
                 watch.listeners = tuple(other for other in watch.listeners if other is not listener)
@@ -128,7 +128,7 @@ class Poller:
             return
         try:
             threading.Thread(target=self._call_back, name="yagrpc-callbacks", daemon=True).start()
-        except RuntimeError:  # there is no room for one more, or the interpreter ends
+        except RuntimeError:  # the system starts no more threads, or the interpreter ends
             self._call_back()
 
     def gets(self) -> tuple[float | None, int, int | None, int]:
@@ -147,12 +147,12 @@ class Poller:
                 condition.notify()
             thread = self._thread
         for watch in ended:
-            self._tell(watch)
+            self._notify(watch)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def forked(self) -> None:
-        """In a forked child: those who wait are the parent's threads, and one of them may have had the lock."""
+        """In a forked child: the waiters are the parent's threads, and one of them may have had the lock."""
         self._lock = threading.Lock()
         self._waiting = {}
         self._leader = None
@@ -169,14 +169,14 @@ class Poller:
     def _deadline(self, timeout: float | None) -> float:
         return math.inf if timeout is None else self._clock() + timeout
 
-    def _look(self, watch: Watch, deadline: float) -> None:
-        seen = watch.looks
+    def _poll_once(self, watch: Watch, deadline: float) -> None:
+        seen = watch.polls
         self._scheduler.hurry(watch, self._clock())
         self._wake_leader()
-        self._wait(lambda: watch.looks > seen or watch.ended, deadline, watch)
+        self._wait(lambda: watch.polls > seen or watch.ended, deadline, watch)
 
     def _wait(self, over: Callable[[], bool], deadline: float, watch: Watch | None) -> bool:
-        """Wait, with the lock held, until something is over or the deadline comes; lead while nobody else does."""
+        """Wait, with the lock held, until something is over or the deadline comes; lead while no other waiter does."""
         mine = threading.Condition(self._lock)
         wake = mine.notify
         self._waiting[mine] = None
@@ -195,7 +195,7 @@ class Poller:
                         break
                     due = self._scheduler.next_time(self._clock())
                     until = self._leader_until = deadline if due is None else min(deadline, due)
-                if threading.get_ident() in self._telling:
+                if threading.get_ident() in self._notifying:
                     raise RuntimeError("a future's callback can't wait for an operation: add_done_callback's can")
                 mine.wait(None if until == math.inf else max(0.0, until - self._clock()))
             return True
@@ -218,7 +218,7 @@ class Poller:
             self._wake_leader()
 
     def _send_due(self, over: Callable[[], bool]) -> None:
-        """Send every Get that is due, until something is over; the lock is let go meanwhile: gRPC may call back."""
+        """Send every Get that is due, until something is over; the lock is released meanwhile: gRPC may call back."""
         while not over() and (watch := self._scheduler.take(self._clock())) is not None:
             self._lock.release()
             sent = False
@@ -233,7 +233,7 @@ class Poller:
     def _send(self, watch: Watch) -> None:
         try:
             flow = self._core.poll(self._core.get_call(watch.operation_id))
-        except Exception as error:  # whatever it is, those who wait get it
+        except Exception as error:  # of any kind: the waiters get it
             self._returned(watch, poll_failure(error, watch.operation_id))
             return
         assert watch.context is not None
@@ -253,9 +253,9 @@ class Poller:
                 wake()
             self._wake_leader_if_due()
         if watch.ended:
-            self._tell(watch)
+            self._notify(watch)
 
-    def _tell(self, watch: Watch) -> None:
+    def _notify(self, watch: Watch) -> None:
         """Call the listeners of a watch that has ended, each once."""
         with self._lock:
             listeners, watch.listeners = watch.listeners, ()
@@ -263,7 +263,7 @@ class Poller:
             for _ in listeners:
                 self._scheduler.release(watch)
             self._wake_leader()
-        self._telling.add(threading.get_ident())
+        self._notifying.add(threading.get_ident())
         try:
             for listener in listeners:
                 try:
@@ -271,7 +271,7 @@ class Poller:
                 except Exception:
                     log.exception("a callback of operation %s failed", watch.operation_id)
         finally:
-            self._telling.discard(threading.get_ident())
+            self._notifying.discard(threading.get_ident())
 
     def _call_back(self) -> None:
         while True:
@@ -283,7 +283,7 @@ class Poller:
             try:
                 callback()
             except BaseException:  # it would end the thread, and those after it would not be called
-                log.exception("a callback ended with what is no error")
+                log.exception("a callback raised an exception that is not an Exception")
 
     def _serve_listeners(self) -> None:
         with self._lock:

@@ -43,7 +43,7 @@ class Pollers:
         return self._poller.gets()
 
     def forked(self) -> None:
-        """In a forked child: those who wait are the parent's threads."""
+        """In a forked child: the waiters are the parent's threads."""
         self._poller.forked()  # what listens to it may still be closed
         forking.keep(self._poller)
         self._poller = Poller(self._core, self._transport)

@@ -1,7 +1,7 @@
 """Channels of the blocking client, and the driver that runs flows on them.
 
 Rules: a channel is opened at the first call that needs it; one that the host service gave is used and never closed.
-A channel that is connected costs one check of its state, no thread. A submit has a thread of its own: when its
+A channel that is connected costs one check of its state, no thread. A submit has its own thread: when its
 caller leaves (an exception of a signal, a timeout), it is completed there, since the service may accept it all the
 same.
 """
@@ -87,7 +87,7 @@ class Transport:
     def start(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
         """Run a flow without keeping the caller waiting.
 
-        A unary rpc is answered in gRPC's thread, any other effect that waits in a thread of its own; both run in the
+        A unary rpc is answered in gRPC's thread, any other effect that waits in its own thread; both run in the
         context (`contextvars`) of this call.
 
         Args:
@@ -184,7 +184,7 @@ class Transport:
         """Perform an effect, and give the next one that the flow asks for."""
         try:
             outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
-        except BaseException as error:  # whatever it is, the flow decides
+        except BaseException as error:  # of any kind: the flow decides
             return flow.throw(self._refused(error, effect))
         return flow.send(outcome)
 
@@ -205,7 +205,7 @@ class Transport:
                     return
                 self._sharing.share(effect)
                 resume = functools.partial(flow.send, None)
-            except Exception as error:  # whatever it is, the flow decides
+            except Exception as error:  # of any kind: the flow decides
                 resume = functools.partial(flow.throw, self._refused(error, effect))
 
     def _start(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
@@ -223,7 +223,7 @@ class Transport:
     def _finish(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         try:
             outcome: Any = self.run(flow, effect)
-        except BaseException as error:  # nobody else would learn of it
+        except BaseException as error:  # no caller would get it
             outcome = error
         done(outcome)
 
@@ -392,13 +392,13 @@ class Transport:
 
 
 class _Submit:
-    """One attempt of a submit, in a thread of its own, so that its caller may leave at any moment.
+    """One attempt of a submit, in its own thread, so that its caller may leave at any moment.
 
     The exception of a signal (Ctrl-C, the time limit of a task queue) can come between any two steps of the main
     thread. It never comes in this one, so that each answer is reported.
 
     Args:
-        transport: Whose.
+        transport: The transport that sends it.
         effect: What is sent.
         reporter: Gets the outcome, before the caller does.
     """
@@ -412,7 +412,7 @@ class _Submit:
         self._left = False
 
     def outcome(self) -> Any:
-        """Send it; gives how it ended, or that nobody waits for it any longer."""
+        """Send it and return its outcome, or the status of a caller that has left."""
         context = contextvars.copy_context()
         try:
             in_thread(lambda: context.run(self._run), "yagrpc-submit")
@@ -454,7 +454,7 @@ class _Submit:
         outcome: Any
         try:
             outcome = transport._answer(effect, with_linger(effect.timeout))
-        except BaseException as error:  # whatever it is, the caller gets it
+        except BaseException as error:  # of any kind: the caller gets it
             outcome = error
         self._answered = True
         try:
@@ -483,7 +483,7 @@ class Responses:
     """The messages of a stream after its first.
 
     Args:
-        transport: Whose.
+        transport: The transport that sends it.
         rpc: gRPC's call.
     """
 

@@ -80,4 +80,4 @@ __all__ = [
 ]  # fmt: skip
 
 for _name in __all__:
-    globals()[_name].__module__ = __name__  # where a traceback and a pickle look for it
+    globals()[_name].__module__ = __name__  # where a traceback and a pickle find it

@@ -73,7 +73,7 @@ class CallError(YagrpcError):
 
 
 class CallCancelledError(CallError):
-    """CANCELLED: the call was cancelled, by the other side or on the way."""
+    """CANCELLED: the call was cancelled, by the service or by a proxy between."""
 
     code = Code.CANCELLED
 

@@ -1,4 +1,4 @@
-"""The statuses of gRPC, by which failures are told apart.
+"""The statuses of gRPC: the kinds of failures.
 
 Rules: standard library only; `yagrpc.errors` has a class for each.
 """

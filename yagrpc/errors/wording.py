@@ -1,6 +1,6 @@
 """How errors put their values into one line.
 
-Rules: standard library only; nothing here raises, whatever the value is.
+Rules: standard library only; nothing here raises, for any value.
 """
 
 from __future__ import annotations
@@ -18,6 +18,6 @@ def shortened(value: object) -> str:
     """A value as an error shows it: in one line, cut where it is long."""
     try:
         text = " ".join(repr(value).splitlines())
-    except Exception:  # a repr is anybody's code; even an int has none where its digits are too many
+    except Exception:  # a repr is foreign code; even an int has none where its digits are too many
         text = f"a {type(value).__name__} that can't be shown"
     return text if len(text) <= 80 else f"{text[:77]}..."

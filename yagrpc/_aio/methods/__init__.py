@@ -1,4 +1,4 @@
-"""The rpcs that have a Python method of their own, one module a service."""
+"""The rpcs that have their own Python method, one module a service."""
 
 from __future__ import annotations
 

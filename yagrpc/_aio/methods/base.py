@@ -1,4 +1,4 @@
-"""Calls of each kind, from a method and its request to what the caller gets: what the typed methods are made of."""
+"""Calls of each kind, from a method and its request to what the caller gets: the typed methods use them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Calls:
         """The answer of any call that does not stream it: its message, or its operation."""
         if isinstance(method, OperationMethod):
             return await self._submit(method, request, calling, result_type_of(method))
-        # The caller gets the message alone, which has no room for the ids of the call.
+        # The caller gets the message alone, which can't hold the ids of the call.
         call = self._core.call(method, request, calling, wants_ids=False)
         return await self._transport.run(self._core.send(call))
 

@@ -1,6 +1,6 @@
 """How calls are authorized: what is put into their metadata, and another of it after a refusal.
 
-Rules: no I/O. Only where credentials change: those that are fixed are put into the metadata when a call is made.
+Rules: no I/O. Only where credentials change: those that are fixed are put into the metadata when a call is created.
 """
 
 from __future__ import annotations

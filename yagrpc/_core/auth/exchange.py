@@ -26,7 +26,7 @@ def exchange(identity: dict[str, str], send: Callable[[Any], Flow[Any]], wall: C
 
     Raises:
         CallError: The IAM service refused, or could not be reached.
-        ConfigError: What it gave is no token.
+        ConfigError: The answer holds no usable token.
     """
     request = _pb.iam_token_service_pb2.CreateIamTokenRequest(**identity)
     response: _pb.iam_token_service_pb2.CreateIamTokenResponse = yield from send(request)

@@ -4,7 +4,7 @@ A token is renewed when a tenth of its life is over, and at least hourly, by the
 documentation advises to ask hourly, and timers do not run where a machine is suspended). Callers meanwhile use the
 old one; near its end they wait.
 
-Rules: no I/O. Ages are told by the wall clock, which goes on while a machine is suspended. A renewal that fails costs
+Rules: no I/O. Ages are read from the wall clock, which runs while a machine is suspended. A renewal that fails costs
 nothing while the old token lives. Once for all callers: everything that obtains a token is one shared flow.
 """
 
@@ -37,14 +37,14 @@ RENEWED_AFTER: Final = 3600.0
 RENEWED_PART: Final = 0.1
 """Part of a token's life after which it is renewed."""
 NEAR_END: Final = 60.0
-"""Seconds before its end in which a token is used only where no new one can be had."""
+"""Seconds before its end in which a token is used only where no new one can be obtained."""
 UNKNOWN_LIFE: Final = 12 * 3600.0
-"""Seconds that a token lives where nobody said: the documented longest."""
+"""Seconds that a token lives where its source does not say: the documented longest."""
 
 PAUSE: Final = 30.0
 """Seconds after a failed renewal until the next, while the old token lives."""
 FAILURE_KEPT: Final = 1.0
-"""Seconds for which a failure is told without another attempt, to those who have no token."""
+"""Seconds for which callers without a token get the last failure, without another attempt."""
 FETCHES: Final = 3
 """Attempts to fetch a token, the first included; an exchange is a call, and repeated as calls are."""
 
@@ -73,7 +73,7 @@ class Tokens:
     Args:
         credentials: Where it comes from.
         exchange: Exchanges an identity (a field of `CreateIamTokenRequest`) for a token.
-        audience: Gives whom a signed identity is made for.
+        audience: Gives the audience of a signed identity.
         clock: Gives passed time, in seconds.
         wall: Gives the time, in seconds since the epoch.
         jitter: Gives what a pause is multiplied by, about 1.
@@ -126,7 +126,7 @@ class Tokens:
         return None if held is None else held.authorization
 
     def renew(self, call: Call[Any, Any], refused: str, error: YagrpcError, deadline: Deadline) -> Flow[None]:
-        """Obtain another token than one that was refused, unless somebody has.
+        """Obtain another token than one that was refused, unless another caller has.
 
         Args:
             call: What was refused.
@@ -146,7 +146,7 @@ class Tokens:
             raise _about(failure, call) from error
 
     def _obtained(self, call: Call[Any, Any], held: Held | None, deadline: Deadline) -> Flow[YagrpcError | None]:
-        """Obtain a token other than the one held, or wait while somebody does; gives why there is none."""
+        """Obtain a token other than the one held, or wait while another caller does; gives why there is none."""
         failure = self._recent(FAILURE_KEPT)
         if failure is not None:
             return failure
@@ -164,7 +164,7 @@ class Tokens:
         """The shared flow: obtain a token and keep it; gives why that failed.
 
         Args:
-            held: The token that is to be replaced. Whoever found it wanting may come when that was done a moment ago.
+            held: The token to replace. Another caller may have replaced it a moment ago: then nothing is obtained.
         """
         if self.held is not held:
             return None
@@ -175,7 +175,7 @@ class Tokens:
             if isinstance(self.credentials, ObtainedCredentials):
                 self._keep((yield from self._token(self.credentials)))
         except Exception as error:
-            failure = _told(error, self.credentials)
+            failure = _token_error(error, self.credentials)
             self._failure = self._clock(), failure
             left = 0.0 if self.held is None else max(0.0, self.held.end - self._wall())
             log.warning("no new IAM token from %r, the old one lives for %.0f s: %s", self.credentials, left, failure)
@@ -213,8 +213,8 @@ class Tokens:
         return self._failure[1]
 
 
-def _told(error: Exception, credentials: Credentials) -> YagrpcError:
-    """Why a token can't be had, as one of ours; what somebody else's code raised may show a secret."""
+def _token_error(error: Exception, credentials: Credentials) -> YagrpcError:
+    """Why no token can be obtained, as a yagrpc error; the text of a foreign exception may hold a secret."""
     if isinstance(error, YagrpcError):
         return error
     text = f"{type(credentials).__name__} failed with {type(error).__name__}"
@@ -224,7 +224,7 @@ def _told(error: Exception, credentials: Credentials) -> YagrpcError:
 
 
 def _about(failure: YagrpcError, call: Call[Any, Any]) -> YagrpcError:
-    """A failure of one's own to raise: several may have waited for the token, and each raise writes into it."""
+    """A copy of a failure to raise: several callers may have waited for the token, and each raise writes into it."""
     mine = copy.copy(failure)
     mine.__cause__ = failure.__cause__
     return mine.with_context(operation_id=call.operation_id)

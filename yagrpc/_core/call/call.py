@@ -34,14 +34,14 @@ class Call(Generic[RequestT, ResponseT]):
         operation_id: The operation that the call is about, for its errors.
         needs_token: Whether the client obtains what authorizes the call before it is sent.
         resubmit: Whether it may be sent again although the attempt before may be billed.
-        wants_ids: Whether anybody reads the ids of its answer; reading them takes a twentieth of a call's CPU.
+        wants_ids: Whether the ids of its answer are read; reading them takes a twentieth of a call's CPU.
         watched: Whether its attempts are reported where they do not fail, too.
 
     Attributes:
         attempts: How often it was sent.
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
-        deadline: A deadline that it shares with other calls, in place of its own.
+        deadline: A deadline that it shares with other calls, instead of its own.
         queues: Whether it waits for its first slot under a quota as long as that takes: its timeout starts after that.
         held: What releases its slot under a quota, where it has one.
     """
@@ -99,7 +99,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.release()
 
     def release(self) -> None:
-        """Give what the call holds to the next; a call that was cancelled may have taken it anew."""
+        """Give what the call holds to the next; a call that was cancelled may have taken it again."""
         if self.held is not None:
             self.held()
 

@@ -1,6 +1,6 @@
 """Metadata, both ways: the caller's own, checked before it is sent, and the ids that an answer brings.
 
-Rules: a value that may be a secret is never told; gRPC's own refusal of metadata names neither key nor value.
+Rules: a value that may be a secret is never shown; gRPC's own refusal of metadata names neither key nor value.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def given_metadata(parameters: CallParameters) -> Metadata:
     pairs = []
     for pair in given:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            # What was meant for a pair may hold a secret, so it is not told.
+            # The value may hold a secret, so it is not shown.
             raise RequestError("metadata", type(pair), "it takes pairs of key and value, or a dict")
         key, value = pair
         _check_pair("metadata", key, value)
@@ -75,5 +75,5 @@ def _check_pair(field: str, key: object, value: object) -> None:
         if not isinstance(value, bytes):
             raise RequestError(field, key, "a key that ends in -bin takes bytes")
     elif not isinstance(value, str) or not _VALUE.fullmatch(value):
-        # The value may be a secret, so it is not told.
+        # The value may be a secret, so it is not shown.
         raise RequestError(field, key, "its value has to be printable ASCII text")

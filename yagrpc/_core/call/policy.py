@@ -1,6 +1,6 @@
 """The facts about each rpc, one row per rpc: what sending it twice means, and what limits it.
 
-Rules: whatever is not known to be a read is never repeated on a guess. An rpc without a row is judged by what its
+Rules: an rpc that is not known to be a read is never repeated on a guess. An rpc without a row is judged by what its
 method table says: one that gives an operation generates, one that REST knows as GET reads. The only table of the
 kind: an rpc that behaves differently gets a row here, and nothing elsewhere.
 """

@@ -51,7 +51,7 @@ def check_operation_id(operation_id: str) -> str:
 
 
 def check_completion(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:
-    """Look at a completion request that was written by hand, as at the arguments of `Client.completion`.
+    """Check a completion request that was written by hand, as the arguments of `Client.completion` are checked.
 
     Raises:
         RequestError: The service is documented to refuse it.
@@ -75,7 +75,7 @@ class RequestStream:
     """The requests of a call that streams them, each checked when it is sent.
 
     Args:
-        method: Whose.
+        method: The method of the requests.
         requests: The messages.
     """
 
@@ -104,7 +104,7 @@ class AsyncRequestStream:
     """The same for asyncio; the messages may come from an asynchronous iterable too.
 
     Args:
-        method: Whose.
+        method: The method of the requests.
         requests: The messages.
     """
 

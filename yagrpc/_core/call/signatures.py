@@ -1,4 +1,4 @@
-"""Methods whose `**parameters` are shown one by one, in `help()`, in Jupyter and by whatever else asks `inspect`.
+"""Methods whose `**parameters` are shown one by one, in `help()`, in Jupyter and by other tools that use `inspect`.
 
 Type checkers read `**parameters: Unpack[CompletionParameters]` by themselves; at run time nothing does. So a method
 gets a signature with the keyword arguments of that class, and their documentation in its own, in the place of
@@ -68,7 +68,7 @@ def _shown(kind: Any) -> list[inspect.Parameter]:
 @functools.cache
 def _parameter(name: str, annotation: Any) -> inspect.Parameter:
     text = getattr(annotation, "__forward_arg__", str(annotation))
-    # No timeout is a choice of its own; elsewhere None is the same as leaving the argument out.
+    # No timeout is a choice; elsewhere None is the same as leaving the argument out.
     default = None if text.endswith("| None") and name != "timeout" else NOT_GIVEN
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=text)
 

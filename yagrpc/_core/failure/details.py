@@ -56,7 +56,9 @@ def retry_after(pushback: object, details: tuple[Detail, ...]) -> float | None:
     """
     if pushback is not None:
         text = text_of(pushback).strip()
-        return int(text) / 1000 if _MILLISECONDS.fullmatch(text) else -1.0  # what is no number means never (gRFC A6)
+        return (
+            int(text) / 1000 if _MILLISECONDS.fullmatch(text) else -1.0
+        )  # a text that is not a number means never (gRFC A6)
     delay = _first(details, RETRY_INFO, "retryDelay")
     return float(delay[:-1]) if _DELAY.fullmatch(delay) else None
 

@@ -32,8 +32,8 @@ FINAL_GET_FAILURES: Final = frozenset(
 def broken_stream(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_limit: int) -> Exception:
     """The error of a stream that fails after its first message.
 
-    A completion that was not asked for as a stream leaves its caller without any text, so that it may have run in vain;
-    of another stream the caller has the messages so far, and gets the call's own error.
+    A completion that was not asked for as a stream leaves its caller without any text: it may be billed
+    without a result. Of another stream the caller has the messages so far, and gets the call's own error.
     """
     failure = classify(status, call, endpoint=endpoint, send_limit=send_limit)
     whole = call.policy.kind is Kind.GENERATION and not call.request.completion_options.stream

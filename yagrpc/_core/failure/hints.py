@@ -17,9 +17,9 @@ class Row(NamedTuple):
     """One likely cause.
 
     Args:
-        code: The status that it shows as.
+        code: The status of the refusal.
         pattern: Found in the service's message, case aside.
-        hint: What to tell.
+        hint: The text of the hint.
         model_uri: Found in the request's model URI, where it has one.
     """
 
@@ -58,7 +58,7 @@ HINTS: Final = (
         "an IAM token lives for 12 hours at most: a literal one is not renewed, but ServiceAccountKey(...), "
         "MetadataService() and IamToken(callable) are",
     ),
-    Row(Code.UNAUTHENTICATED, "", "'yagrpc doctor' tells which credentials are used, and from where they come"),
+    Row(Code.UNAUTHENTICATED, "", "'yagrpc doctor' shows which credentials are used, and where they come from"),
     Row(
         Code.INVALID_ARGUMENT,
         "folder id .* does not match",
@@ -86,13 +86,13 @@ HINTS: Final = (
     Row(
         Code.PERMISSION_DENIED,
         "access to model",
-        "the model is not there for this account: look at the model URI's folder and name, and at the account's role "
+        "the model is not available to this account: check the model URI's folder and name, and the account's role "
         "ai.languageModels.user",
     ),
     Row(
         Code.PERMISSION_DENIED,
         "",
-        "look at the account's roles on the folder, at the API key's scope, and whether a billing account is linked",
+        "check the account's roles on the folder, the API key's scope, and whether a billing account is linked",
     ),
 )
 

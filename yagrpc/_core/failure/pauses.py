@@ -1,6 +1,6 @@
 """How long an attempt may take, and how long the pause before the next one is.
 
-Rules: pure: neither a clock nor random numbers; whoever sleeps multiplies a pause by a jitter of its own.
+Rules: pure: neither a clock nor random numbers; the caller multiplies a pause by its jitter.
 """
 
 from __future__ import annotations

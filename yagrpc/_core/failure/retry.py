@@ -7,7 +7,7 @@ was started (see `status`), or where its caller said `resubmit=True`. The tables
 gRPC has retries of its own, which know nothing of this table: every channel that a client opens has them turned off
 (`grpc.enable_retries=0`), the transparent ones included.
 
-Rules: pure: neither a clock nor random numbers; the jitter is handed in.
+Rules: pure: neither a clock nor random numbers; the caller passes the jitter.
 """
 
 from __future__ import annotations

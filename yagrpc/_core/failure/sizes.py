@@ -21,7 +21,7 @@ _SIZES: Final = re.compile(r"(?P<sent>Sent)? message larger than max \((?P<size>
 
 
 class Unreadable:
-    """An answer that cannot be read, in the place of a message.
+    """An answer that cannot be read, instead of a message.
 
     Args:
         size: Its size in bytes.
@@ -49,8 +49,8 @@ def unreadable_error(answer: Unreadable, call: Call[Any, Any], endpoint: str) ->
 def too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> MessageTooLargeError | None:
     """The error that RESOURCE_EXHAUSTED stands for where a size is meant; `None` where a quota is.
 
-    A request over the limit of a channel of our own is known by its size. With a channel of the host's only gRPC's
-    wording tells.
+    A request over the limit of a channel of our own is known by its size. With a channel of the host's, only gRPC's
+    wording shows it.
     """
     context = call.context(error.endpoint)
     size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0

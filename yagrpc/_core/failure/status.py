@@ -2,7 +2,7 @@
 
 A status proves that nothing was started only where the other side itself sent it, before it did anything. gRPC makes
 statuses of its own, with the same codes: for answer metadata over its limit, for a stream that was reset, for what a
-gateway answers in HTTP. `RpcStatus.from_peer` tells the two apart (see `yagrpc._grpc.status`); without it no status
+gateway answers in HTTP. `RpcStatus.from_peer` distinguishes the two (see `yagrpc._grpc.status`); without it no status
 is a proof, whatever its code and its text.
 
 Rules: no I/O. A text of the other side is read to say more, and to know which queue to wait in, never as a proof.
@@ -37,7 +37,7 @@ REFUSING: Final = frozenset(
         Code.UNAUTHENTICATED,
     }
 )
-"""Statuses by which the service refuses a request before it does anything, where it is the service that sent them."""
+"""Statuses that refuse a request before the service does anything, where the service itself sent them."""
 
 _QUOTA: Final = re.compile(r"(?P<id>[\w.-]*) ?\b(rate|gauge) quota limit exceed")
 """How the service names the quota that refuses; such a refusal has no details."""
@@ -80,7 +80,7 @@ class RpcStatus(NamedTuple):
 
 
 def raised(error: BaseException) -> RpcStatus:
-    """How an attempt ended that raised what is no status, as an interceptor or a broken answer may: it may have run."""
+    """The status of an attempt that raised another exception than gRPC's, as interceptors may: it may have run."""
     return RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(error).__name__}", error=error)
 
 

@@ -1,6 +1,6 @@
-"""Listening to many operations at once: what those who wait for many have in common.
+"""Listening to many operations at once: the part that all waits for many share.
 
-Rules: nothing is asked here, and nothing waits. Each operation is told of once, with its outcome known.
+Rules: nothing is sent here, and nothing waits. Each operation is reported once, with its outcome known.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Listens(Protocol):
         ...
 
     def unlisten(self, watch: Watch, listener: Listener, /) -> None:
-        """Forget a listener: nobody wants to know any longer."""
+        """Forget a listener."""
 
 
 def distinct(operations: Iterable[OperationT]) -> list[OperationT]:
@@ -45,16 +45,16 @@ def distinct(operations: Iterable[OperationT]) -> list[OperationT]:
 
 
 class Listening(Generic[OperationT]):
-    """Tells of each of some operations, once its outcome is known.
+    """Reports each of some operations once its outcome is known.
 
     Args:
         operations: Which, each once.
-        tell: Called with each, by whichever thread learns of its outcome; at once where that is known.
+        notify: Called with each operation, in the thread that gets its outcome; at once where the outcome is known.
     """
 
-    def __init__(self, operations: Iterable[OperationT], tell: Callable[[OperationT], object]) -> None:
-        self._tell = tell
-        self._heard: dict[OperationT, tuple[Listens, Watch, Listener]] = {}
+    def __init__(self, operations: Iterable[OperationT], notify: Callable[[OperationT], object]) -> None:
+        self._notify = notify
+        self._watched: dict[OperationT, tuple[Listens, Watch, Listener]] = {}
         try:
             for operation in operations:
                 self._listen(operation)
@@ -63,16 +63,16 @@ class Listening(Generic[OperationT]):
             raise
 
     def close(self) -> None:
-        """Listen no longer."""
-        for operation in list(self._heard):
-            heard = self._heard.pop(operation, None)  # another thread may tell of it meanwhile
-            if heard is not None:
-                poller, watch, listener = heard
+        """Remove the listeners."""
+        for operation in list(self._watched):
+            watched = self._watched.pop(operation, None)  # another thread may report it meanwhile
+            if watched is not None:
+                poller, watch, listener = watched
                 poller.unlisten(watch, listener)
 
     def _listen(self, operation: OperationT) -> None:
         if operation._over:
-            self._tell(operation)
+            self._notify(operation)
             return
         listener = functools.partial(self._ended, operation)
         try:
@@ -80,12 +80,12 @@ class Listening(Generic[OperationT]):
             watch = poller.listen(operation, listener)
         except ClientClosedError as error:  # its own failure; the others can be waited for
             operation._failure = error
-            self._tell(operation)
+            self._notify(operation)
             return
-        if not watch.ended:  # another thread may have told by now
-            self._heard[operation] = poller, watch, listener
+        if not watch.ended:  # another thread may have reported it by now
+            self._watched[operation] = poller, watch, listener
 
     def _ended(self, operation: OperationT, watch: Watch) -> None:
-        self._heard.pop(operation, None)
+        self._watched.pop(operation, None)
         operation._saw(watch)
-        self._tell(operation)
+        self._notify(operation)

@@ -94,7 +94,7 @@ def attached_type(target: type[Message] | OperationMethod[Any, Any, Any]) -> Res
 
 
 def itself(message: Any) -> Any:
-    """What is made of a message where the message is what the caller gets."""
+    """The message itself, where that is what the caller gets."""
     return message
 
 

@@ -57,7 +57,7 @@ class Settled(Protocol[ContraT]):
 
 
 class OperationView(Generic[ResultT, MetadataT]):
-    """What can be told of an operation without asking: the part that both shells' operations share."""
+    """What is known of an operation without a Get: the part that both shells' operations share."""
 
     if not TYPE_CHECKING:
         # `Operation[Completion]` in an annotation that is evaluated: typing knows no default before Python 3.13.
@@ -66,7 +66,7 @@ class OperationView(Generic[ResultT, MetadataT]):
     __slots__ = ("__weakref__", "_client", "_failure", "_proto", "_type", "ids", "submitted", "watch")
 
     _client: Any
-    """Whose it is; its `_poller` is the one of this process and this event loop."""
+    """The client that created it; `_poller` there is the poller of this process and this event loop."""
 
     blocking: ClassVar[bool]
     """Whether waiting for it blocks a thread, or is awaited in an event loop."""
@@ -102,7 +102,7 @@ class OperationView(Generic[ResultT, MetadataT]):
 
     @property
     def created_at(self) -> datetime | None:
-        """When it was created, in UTC; `None` where the service does not tell (images)."""
+        """When it was created, in UTC; `None` where the service does not say (images)."""
         return _moment(self._proto, "created_at")
 
     @property
@@ -141,7 +141,7 @@ class OperationView(Generic[ResultT, MetadataT]):
 
     @property
     def last_error(self) -> YagrpcError | None:
-        """Why the last look at it failed; `None` where it did not. A wait rides out most failures, and looks again."""
+        """Why its last Get failed; `None` where it did not. A wait survives most failures, and polls again."""
         return None if self.watch is None else self.watch.last_error
 
     @property
@@ -163,7 +163,7 @@ class OperationView(Generic[ResultT, MetadataT]):
         return self._proto.done or self._failure is not None
 
     def _saw(self, watch: Watch) -> None:
-        """Take over what a watch has seen last, and why it can't be waited for, if so; an end that is known stays."""
+        """Take over what a watch has seen last, and its failure if it has one; an end that is known stays."""
         if self._proto.done:
             return
         self._proto = watch.latest
@@ -191,8 +191,8 @@ class OperationView(Generic[ResultT, MetadataT]):
         if not error.client_request_id:
             error.with_context(**self.ids._asdict())
 
-    def _told_once(self) -> ResultT:
-        """The outcome; whoever asks once more after a failure to wait waits again."""
+    def _outcome_once(self) -> ResultT:
+        """The outcome; after a failure to wait, the next request for the outcome waits again."""
         try:
             return self._outcome()
         finally:
@@ -220,7 +220,7 @@ def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
     try:
         return stamp.ToDatetime(tzinfo=timezone.utc)
     except (ValueError, OverflowError) as error:
-        raise OperationResultError(proto.id, f"its {field} is no time: {error}") from error
+        raise OperationResultError(proto.id, f"its {field} is not a valid time: {error}") from error
 
 
 def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message] | None) -> Message | None:

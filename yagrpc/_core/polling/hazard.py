@@ -1,7 +1,7 @@
-"""When operations end, learned from those that did: which look is likely to find one done.
+"""When operations end, learned from those that did: which poll is likely to find one done.
 
-The hazard is the rate at which operations of an age end, given that they have not before. A look is worth the more
-the more hazard has passed since the last one, but with diminishing returns: the best density of looks is the square
+The hazard is the rate at which operations of an age end, given that they have not before. A poll is worth the more
+the more hazard has passed since the last one, but with diminishing returns: the best density of polls is the square
 root of the hazard (Keller, Management Science 21(3), 1974), so what counts is its integral, the *reach*.
 
 Rules: no clock and no randomness; ages in seconds. What is learned fades, so that a change of the load is followed.

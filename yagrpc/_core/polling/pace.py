@@ -1,7 +1,7 @@
 """Slots under a quota of so many a second, and under what the service shows that it bears.
 
 Rules: no clock and no lock of its own, the caller passes the time. Slots are spread over the second: a burst would
-come back a second later, and the least jitter on the way would make two of them one.
+come back a second later, and the least jitter of the network would make two of them one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ MARGIN: Final = 0.01
 """Seconds by which the quota's window is taken to be longer, for the same reason."""
 
 CATCH_UP: Final = 0.5
-"""Seconds' worth of slots that are made up for, at twice the pace, after the program was late to use them."""
+"""Seconds' worth of slots that are used later, at twice the pace, after the program was late to use them."""
 
 AT_ONCE: Final = 0.05
-"""Seconds' worth of slots that may be used at once after none was wanted."""
+"""Seconds' worth of slots that may be used at once after a time without Gets."""
 
 JITTER: Final = 0.1
-"""Refusals within a second, as a part of its slots, that jitter on the way may explain."""
+"""Refusals within a second, as a part of its slots, that jitter of the network may explain."""
 
 STEP: Final = 0.01
 """Part of the full pace that each of those costs."""
@@ -33,7 +33,7 @@ CUT: Final = 0.7
 CUT_EVERY: Final = 1.0
 
 DEEPEST_CUT: Final = 0.3
-"""What is left at least where most were refused: then what was served tells the true quota."""
+"""What is left at least where most were refused: then what was served shows the true quota."""
 
 RECOVERY: Final = 0.05
 """Part of the full pace that comes back in a second."""
@@ -112,7 +112,7 @@ class Pace:
         self._next = max(self._next, now) + 1.0 / rate
 
     def idle(self, now: float) -> None:
-        """None is wanted: what is not used now is not made up for later."""
+        """No slot is wanted: a slot that is not used now can't be used later."""
         self._next = max(self._next, now + CATCH_UP - AT_ONCE)
 
     def refused(self, now: float) -> float:

@@ -1,6 +1,6 @@
-"""The queues in which operations wait for their next look, and which of them it is worth most at.
+"""The queues in which operations wait for their next poll, and which operation comes first.
 
-A look goes where most is to be gained: to the operation for which the reach of the hazard (see `hazard`) has grown most
+A poll goes where it gains most: to the operation for which the reach of the hazard (see `hazard`) has grown most
 since it was last seen running. Operations last seen at about the same age wait in one queue, in the order in which
 they were seen: their growth is nearly the same, so that the heads of some dozens of queues are all that is compared,
 always by the latest estimate, and a change of that moves nothing.
@@ -33,13 +33,13 @@ WORTH: Final = math.sqrt(2 * GET_COST)
 """Growth of the reach that is worth a Get (Keller 1974)."""
 
 ORDER_LASTS: Final = 0.5
-"""Seconds for which the order of the queues is kept before it is made anew."""
+"""Seconds for which the order of the queues is kept before it is computed again."""
 
 LONG_OVERDUE: Final = 1e9
-"""Ranks above every growth: not looked at for longer than any interval."""
+"""Ranks above every growth: not polled for longer than any interval."""
 
 JITTER: Final = 0.1
-"""Part of an interval by which it may be shorter, so that many who wait alone do not look in step."""
+"""Part of an interval by which it may be shorter, so that many clients with one operation each do not poll in step."""
 
 
 def append(watch: Watch, queue: Queue) -> None:
@@ -64,7 +64,7 @@ class Queues:
         uniform: Gives a random number between two.
 
     Attributes:
-        longest: Seconds after which an operation is looked at whatever the hazard says.
+        longest: Seconds after which an operation is polled, whatever the hazard is.
     """
 
     def __init__(self, hazard: Hazard, polling: Polling, uniform: Callable[[float, float], float]) -> None:
@@ -80,7 +80,7 @@ class Queues:
         """Let a watch wait behind those that were last seen at about its age."""
         watch.slack = self._uniform(1.0 - JITTER, 1.0)
         watch.version, watch.due = -1, math.inf  # computed once it is the first of its queue
-        key = bisect_right(EDGES, watch.ran_at) if watch.looks else -bisect_right(EDGES, now - watch.since)
+        key = bisect_right(EDGES, watch.ran_at) if watch.polls else -bisect_right(EDGES, now - watch.since)
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = OrderedDict()
@@ -100,7 +100,7 @@ class Queues:
         return min((head.due for key in list(self._queues) if (head := self._head(key)) is not None), default=math.inf)
 
     def most_grown(self, now: float) -> Watch | None:
-        """The one that a look is worth most at, of those that are due."""
+        """The operation that a poll is worth most for, of those that are due."""
         if not self._order or now >= self._ordered_until:
             self._ordered_until = now + ORDER_LASTS
             self._order = [entry for key in list(self._queues) if (entry := self._entry(key, now)) is not None]
@@ -144,13 +144,13 @@ class Queues:
         return head
 
     def _compute(self, watch: Watch) -> None:
-        """When a look is worth it, by the hazard as it is known now."""
+        """When a poll is worth it, by the hazard as it is known now."""
         hazard, polling = self._hazard, self._polling
         watch.version = hazard.version
         watch.reach = hazard.reach(watch.ran_at)
-        if not watch.looks and watch.returned - watch.since < polling.first:
+        if not watch.polls and watch.returned - watch.since < polling.first:
             watch.due = watch.since + polling.first * watch.slack
             return
         age = hazard.age_of(watch.reach + WORTH)
         interval = max((age - watch.ran_at) * watch.slack, polling.shortest)
-        watch.due = watch.returned + min(interval, self.longest) if watch.looks else watch.returned
+        watch.due = watch.returned + min(interval, self.longest) if watch.polls else watch.returned

@@ -1,4 +1,4 @@
-"""What the scheduler reads from the outcome of a Get: ages, durations, and what a failure means for those who wait.
+"""What the scheduler reads from the outcome of a Get: ages, durations, and what a failure means for the waiters.
 
 Rules: no clock of its own: the caller passes the time of the wall, in seconds since the epoch.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def wait_failure(
     error: YagrpcError, latest: _pb.operation_pb2.Operation, wall: float, *, believed: bool
 ) -> tuple[YagrpcError, bool]:
-    """What a failed Get means for those who wait, and whether it ends the wait.
+    """What a failed Get means for the waiters, and whether it ends the wait.
 
     Args:
         error: How the Get failed.

@@ -1,10 +1,10 @@
-"""The poll scheduler: which operation is looked at next, and when, for all that one client waits for.
+"""The poll scheduler: which operation is polled next, and when, for all that one client waits for.
 
 Learning that an operation is done takes a Get, and Gets are a quota shared by all of them, so one scheduler paces
-them together: an operation that several wait for is looked at once, one that nobody waits for not at all.
+them together: an operation that several wait for is polled once, one without waiters not at all.
 
 Which one comes next is a matter of `queues`, by what `hazard` has learned of when operations end; when there is a slot
-for it, of `pace`. What is here: that somebody is in a hurry, and what becomes of an operation whose Get failed.
+for it, of `pace`. What is here: polls that are wanted at once, and what follows a Get that failed.
 
 Rules: no I/O, no clock and no lock of its own: the caller passes the time and keeps others out.
 """
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from yagrpc._core.runtime import Runtime
 
 REFUSED_PAUSE: Final = 1.0
-"""Seconds before another look after the quota refused one: the quota's own window."""
+"""Seconds before another Get after the quota refused one: the quota's own window."""
 
 LONGEST_PAUSE: Final = 10.0
-"""Seconds before another look at most, after several in a row failed."""
+"""Seconds before another Get at most, after several in a row failed."""
 
 STUBBORN: Final = 3
 """Refusals in a row, while others are answered, that an operation has to itself."""
@@ -48,8 +48,8 @@ OUTAGE_PAUSES: Final = (0.25, 5.0)
 MOST_IN_FLIGHT: Final = 1000
 """Gets under way at once where no quota bounds them: more is no faster."""
 
-FINAL_LOOK: Final = 1.0
-"""Seconds that the last look, sent when a wait's timeout is over, may take."""
+FINAL_POLL: Final = 1.0
+"""Seconds that the last poll, sent when a wait's timeout is over, may take."""
 
 NOT_FOUND_GRACE: Final = 10.0
 """Seconds after our own submit in which NOT_FOUND is taken for a replica that lags behind."""
@@ -71,9 +71,9 @@ class Scheduler:
         self._hazard = Hazard()
         self._queues = Queues(self._hazard, polling, runtime.uniform)
         self._watches: dict[str, Watch] = {}
-        self._asked: Queue = OrderedDict()  # somebody wants a look at once
-        self._again: Queue = OrderedDict()  # the last look failed, or there was none and the age is not known
-        self._held: list[tuple[float, int, Watch]] = []  # a heap of those whose last look failed
+        self._asked: Queue = OrderedDict()  # a caller wants a poll at once
+        self._again: Queue = OrderedDict()  # the last Get failed, or there was none and the age is not known
+        self._held: list[tuple[float, int, Watch]] = []  # a heap of those whose last Get failed
         self._pushes = 0
         self._again_last = False
         self._in_flight = 0
@@ -92,12 +92,12 @@ class Scheduler:
         return list(self._watches.values())
 
     def watch(self, known: _pb.operation_pb2.Operation, now: float, *, submitted: float | None = None) -> Watch:
-        """Begin to wait for an operation, or join those who do; pair it with `release`.
+        """Begin to wait for an operation, or join its waiters; pair it with `release`.
 
         Args:
             known: The operation as the caller knows it; its id is enough.
             now: The time, in seconds.
-            submitted: When this client submitted it; `None` where another did, which is looked at at once.
+            submitted: When this client submitted it; `None` where another client did: then it is polled at once.
         """
         watch = self._watches.get(known.id)
         if watch is None:
@@ -114,7 +114,7 @@ class Scheduler:
         return watch
 
     def release(self, watch: Watch) -> None:
-        """One who waited no longer does; with the last of them the operation is forgotten."""
+        """One waiter leaves; with the last waiter the operation is forgotten."""
         watch.waiters -= 1
         if watch.waiters == 0 and self._watches.get(watch.operation_id) is watch:
             del self._watches[watch.operation_id]
@@ -122,16 +122,16 @@ class Scheduler:
             self._counted()
 
     def hurry(self, watch: Watch, now: float) -> None:
-        """Make a look due at once; one that is under way will do."""
+        """Make a poll due at once; a Get that is under way is enough."""
         if not watch.in_flight and watch.queue is not self._asked:
             remove(watch)
             append(watch, self._asked)
 
     def take(self, now: float) -> Watch | None:
-        """The operation whose Get is to be sent now, if any; tell the outcome by `answered` or `failed`."""
+        """The operation whose Get is to be sent now, if any; report the outcome with `answered` or `failed`."""
         if self._in_flight >= self._most_in_flight or self._next_slot(now) > now:
             return None
-        self._let_go(now)
+        self._release_held(now)
         watch = next(iter(self._asked), None)
         if watch is None:
             watch = self._in_turn(now)
@@ -177,7 +177,7 @@ class Scheduler:
         self._answers += 1
         self._failures = 0
         self._outage_pause, self._outage_until = 0.0, -math.inf
-        if operation != watch.latest:  # a message that tells nothing new need not be kept beside the handle's
+        if operation != watch.latest:  # a message without news need not be kept beside the handle's
             watch.latest = operation
         watch.last_error = None
         watch.failures = 0
@@ -189,7 +189,7 @@ class Scheduler:
             self._queues.add(watch, now)
 
     def failed(self, watch: Watch, error: YagrpcError, now: float) -> None:
-        """A Get failed; most failures pass, and the operation is looked at again, before others of its age."""
+        """A Get failed; most failures pass, and the operation is polled again, before others of its age."""
         believed = now >= watch.not_found_until
         watch.last_error, final = wait_failure(error, watch.latest, self._runtime.wall(), believed=believed)
         if final:
@@ -207,7 +207,7 @@ class Scheduler:
             self._hold(watch, now + pause)
 
     def gets(self, now: float) -> tuple[float | None, int, int | None, int]:
-        """The quota of Gets, how much of it is used and left, and how many operations wait to be looked at."""
+        """The quota of Gets, how much of it is used and left, and how many operations wait to be polled."""
         limit, used, left = self._pace.used(now)
         return limit, used, left, len(self._watches) - self._in_flight
 
@@ -217,7 +217,7 @@ class Scheduler:
         return max(self._pace.next_slot(now), self._outage_until)
 
     def _in_turn(self, now: float) -> Watch | None:
-        """The next where nobody is in a hurry; those that failed have every other turn at most."""
+        """The next where no poll is wanted at once; those that failed have every other turn at most."""
         again = next(iter(self._again), None)
         if again is not None and not self._again_last:
             self._again_last = True
@@ -228,7 +228,7 @@ class Scheduler:
     # Where they wait
 
     def _counted(self) -> None:
-        """An operation is looked at after so long whatever the hazard says: longer where there are many."""
+        """Set after how long an operation is polled, whatever the hazard is: longer where there are many."""
         self._queues.longest = max(self._polling.longest, 2 * len(self._watches) / self._pace.full)
 
     def _hold(self, watch: Watch, until: float) -> None:
@@ -245,18 +245,18 @@ class Scheduler:
             heapq.heappop(self._held)
         return None
 
-    def _let_go(self, now: float) -> None:
+    def _release_held(self, now: float) -> None:
         while (held := self._first_held()) is not None and held.due <= now:
             heapq.heappop(self._held)
             append(held, self._again)
 
-    # What a Get tells
+    # What a Get shows
 
     def _returned(self, watch: Watch, now: float) -> None:
         self._in_flight -= watch.in_flight
         remove(watch)  # it is in a queue where it was put back although the Get had been sent
         watch.in_flight = False
-        watch.looks += 1
+        watch.polls += 1
         watch.returned = now
 
     def _learn(self, watch: Watch, now: float) -> None:

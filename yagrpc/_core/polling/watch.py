@@ -1,6 +1,6 @@
-"""One operation that somebody waits for, and what the end of a wait means for each who did.
+"""One operation that has waiters, and what the end of a wait means for each of them.
 
-Rules: no I/O, no clock and no lock of its own. Several may wait for one operation; each gets an exception of their own.
+Rules: no I/O, no clock and no lock of its own. An operation may have several waiters; each gets its own exception.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ Listener = Callable[["Watch"], None]
 
 
 class Watch:
-    """One operation that somebody waits for; shared by all who do.
+    """One operation that has waiters; they share it.
 
     Attributes:
         operation_id: Its id.
-        latest: The operation as last seen, by those who wait or by the last Get.
-        failure: Why it can't be waited for any longer, if so.
+        latest: The operation as last seen, by a waiter or by the last Get.
+        failure: Why it can no longer be waited for; `None` while it can.
         last_error: The failure of the last Get, if it failed.
-        looks: How many Gets came back.
+        polls: How many Gets came back.
         in_flight: Whether a Get is under way.
-        waiters: How many wait for it.
+        waiters: How many callers wait for it.
         wakers: Called at each Get that came back, by the shell that waits for it.
         listeners: Called once it has ended.
-        since: When it was submitted, or began to be watched.
-        attached: Whether its age is not known: another submitted it, and no answer told yet.
+        since: When it was submitted, or the watch was created.
+        attached: Whether its age is not known: another client submitted it, and no answer has come yet.
         not_found_until: Until when NOT_FOUND is not believed: it was submitted a moment ago.
         sent: When its last Get was sent.
         returned: When that came back.
         ran_at: At which age it was last known to run.
         failures: How many of its Gets failed since one was answered.
-        refused_after: How many answers the scheduler had got when the quota refused its last Get, if so.
+        refused_after: How many answers the scheduler had when the quota refused its last Get; `None` where it did not.
         slowed: The pace before such a refusal made it slower; 0 where none did.
-        slack: The part of an interval after which it is looked at, so that many who wait alone do not in step.
+        slack: The part of an interval after which it is polled, so that many clients do not poll in step.
         queue: Where it waits for its turn; none while a Get is under way, or after one failed.
-        due: When it is worth a look, as of `version`; after a failure, when it is looked at again.
+        due: When it is worth a poll, as of `version`; after a failure, when it is polled again.
         reach: The reach of the hazard at the age at which it was last known to run, as of `version`.
-        version: Of which reading of the hazard these are.
+        version: Which reading of the hazard `due` and `reach` were computed from.
         context: What its Gets run in: the context of the first who waits for it, set by the shell.
     """
 
@@ -61,9 +61,9 @@ class Watch:
         "last_error",
         "latest",
         "listeners",
-        "looks",
         "not_found_until",
         "operation_id",
+        "polls",
         "queue",
         "ran_at",
         "reach",
@@ -83,7 +83,7 @@ class Watch:
         self.latest = latest
         self.failure: YagrpcError | None = None
         self.last_error: YagrpcError | None = None
-        self.looks = 0
+        self.polls = 0
         self.in_flight = False
         self.waiters = 0
         self.wakers: tuple[Callable[[], object], ...] = ()
@@ -109,14 +109,14 @@ class Watch:
         """Whether there is nothing more to wait for."""
         return self.failure is not None or self.latest.done
 
-    def looked(self, seen: int) -> _pb.operation_pb2.Operation:
-        """The outcome of one look, for one who had seen `seen` looks before.
+    def polled(self, seen: int) -> _pb.operation_pb2.Operation:
+        """The outcome of one poll, for a caller that had seen `seen` polls before.
 
         Raises:
-            YagrpcError: The look failed, or did not come back in time.
+            YagrpcError: The Get failed, or was not answered in time.
         """
         error = self.failure or self.last_error
-        if error is None and self.looks == seen:
+        if error is None and self.polls == seen:
             error = OperationTimeoutError(
                 self.operation_id, "no answer to the Get in time; the operation is still running"
             )
@@ -139,7 +139,7 @@ class Watch:
 
 
 def own_copy(error: YagrpcError) -> YagrpcError:
-    """An error of one's own to raise: several may wait for the same, and each raise writes into the exception."""
+    """A copy of an error to raise: several callers may wait for the same, and each raise writes into the exception."""
     mine = copy.copy(error)
     mine.__cause__ = error.__cause__
     return mine

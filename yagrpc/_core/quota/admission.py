@@ -27,7 +27,7 @@ REPORTED_AFTER: Final = 5.0
 class Admission:
     """What one call has to do with its gate; its slot is released when the call ends, or is collected.
 
-    The call keeps its admission, which does not keep the call: a stream that nobody reads any longer is collected at
+    The call keeps its admission, which does not keep the call: a stream that is no longer read is collected at
     once.
 
     Args:

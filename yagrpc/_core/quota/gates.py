@@ -161,7 +161,7 @@ class Gate:
                 slot.notify()
 
     def forked(self) -> None:
-        """In a forked child: whoever holds the lock is the parent's, and what is collected here gives slots back."""
+        """In a forked child: only a thread of the parent can hold the lock; garbage collection here returns slots."""
         self._lock = self._make_lock()
 
     def _notify_head(self) -> None:

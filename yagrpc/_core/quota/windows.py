@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 IN_HAND: Final = 0.02
-"""Part of a rate left unused, for jitter on the way: how the service counts is not documented."""
+"""Part of a rate left unused, for jitter of the network: how the service counts is not documented."""
 
 ANSWER_GRACE: Final = 1.0
 """Seconds after its departure by which a call is taken to have been counted, though its answer is not there yet."""
@@ -28,7 +28,7 @@ class Slot:
         sent: When the call left; until then its slot is held.
         answered: When its answer came.
         wake: What ends the wait for this place, while there is one.
-        woken: Whether it has something to look at that it has not seen.
+        woken: Whether it was notified of something that it has not checked yet.
     """
 
     __slots__ = ("answered", "queued", "sent", "wake", "woken")
@@ -82,7 +82,7 @@ class Window:
             self._used.popleft()
 
     def give_back(self, slot: Slot) -> None:
-        """The call has ended: nothing to do where it left, its window goes on."""
+        """The call has ended: where it was sent, its window still runs and nothing is to do."""
         if slot.sent == math.inf and slot in self._used:
             self._used.remove(slot)
 
@@ -110,7 +110,7 @@ class Gauge:
         self._running: set[Slot] = set()
 
     def free_at(self, now: float) -> float:
-        """Now, or, as nobody knows when a call ends, never."""
+        """Now or never: when a call ends is not known."""
         return now if len(self._running) < self.size else math.inf
 
     def earliest(self, ahead: int, now: float) -> float:

@@ -1,5 +1,5 @@
 # Generated from _aio/methods/__init__.py by scripts/make_sync.py; do not edit.
-"""The rpcs that have a Python method of their own, one module a service."""
+"""The rpcs that have their own Python method, one module a service."""
 
 from __future__ import annotations
 
