@@ -148,7 +148,7 @@ def records() -> Iterator[Records]:
     for logger, level in zip(loggers, levels, strict=True):
         logger.removeHandler(found)
         logger.setLevel(level)
-    # gRPC's own completion queue logs where a loop's calls are cancelled (grpc.aio, 1.68 to 1.85); nothing is lost by it.
+    # gRPC itself logs an error where a loop ends amid cancelled calls (grpc.aio, 1.68 to 1.85); nothing is lost.
     assert [error for error in found.errors if "PollerCompletionQueue" not in error] == []
 
 

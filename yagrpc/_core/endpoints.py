@@ -91,11 +91,11 @@ class Directory:
         raise ConfigError(f"no endpoint is known for {service}: discovery has none of {tried}; {remedy}")
 
     def _address(self, service: str) -> str | None:
-        if service not in self._resolved and (address := self._look_up(service)) is not None:
+        if service not in self._resolved and (address := self._find(service)) is not None:
             self._resolved[service] = address
         return self._resolved.get(service)
 
-    def _look_up(self, service: str) -> str | None:
+    def _find(self, service: str) -> str | None:
         fitting = [name for name in self._known if f"{service}.".startswith(f"{name}.")]
         if fitting:
             return self._known[max(fitting, key=len)]

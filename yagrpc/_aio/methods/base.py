@@ -64,7 +64,7 @@ class Calls:
         call = self._core.call(method, request, calling, wants_ids=False)
         return await self._transport.run(self._core.send(call))
 
-    async def _made(
+    async def _result(
         self,
         make: Callable[[ResponseT], ResultT],
         method: UnaryMethod[RequestT, ResponseT],

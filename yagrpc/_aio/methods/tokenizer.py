@@ -36,7 +36,7 @@ class TokenizerMethods(Calls):
         from yagrpc.results import Tokens
 
         request, calling = tokenize_request("tokenize", text, parameters, self._core)
-        return await self._made(Tokens, methods.TokenizerService.Tokenize, request, calling)
+        return await self._result(Tokens, methods.TokenizerService.Tokenize, request, calling)
 
     @explicit_parameters
     async def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
@@ -53,4 +53,4 @@ class TokenizerMethods(Calls):
         from yagrpc.results import Tokens
 
         request, calling = completion_request("tokenize_completion", messages, parameters, self._core)
-        return await self._made(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)
+        return await self._result(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)

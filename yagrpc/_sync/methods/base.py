@@ -65,7 +65,7 @@ class Calls:
         call = self._core.call(method, request, calling, wants_ids=False)
         return self._transport.run(self._core.send(call))
 
-    def _made(
+    def _result(
         self,
         make: Callable[[ResponseT], ResultT],
         method: UnaryMethod[RequestT, ResponseT],

@@ -37,7 +37,7 @@ class TokenizerMethods(Calls):
         from yagrpc.results import Tokens
 
         request, calling = tokenize_request("tokenize", text, parameters, self._core)
-        return self._made(Tokens, methods.TokenizerService.Tokenize, request, calling)
+        return self._result(Tokens, methods.TokenizerService.Tokenize, request, calling)
 
     @explicit_parameters
     def tokenize_completion(self, messages: MessagesInput, **parameters: Unpack[CompletionParameters]) -> Tokens:
@@ -54,4 +54,4 @@ class TokenizerMethods(Calls):
         from yagrpc.results import Tokens
 
         request, calling = completion_request("tokenize_completion", messages, parameters, self._core)
-        return self._made(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)
+        return self._result(Tokens, methods.TokenizerService.TokenizeCompletion, request, calling)
