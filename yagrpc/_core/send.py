@@ -175,12 +175,12 @@ class _Attempts:
         """
         if self.admission is not None:
             self.admission.answered()
-        if type(response) is not Opened:
+        if not isinstance(response, Opened):
             self.call.release()
+            if self.submits and not response.id:
+                raise no_result(NO_ID, self.call)
         if self.call.watched:
             self._report(response)
-        if self.submits and not response.id:
-            raise no_result(NO_ID, self.call)
 
     def recover(self, failure: Failure) -> Flow[None]:
         """Do what has to be done before the next attempt; raises where there is to be none."""
@@ -258,7 +258,8 @@ class _Attempts:
 
     def left(self, outcome: Any) -> None:
         """Report a failure that no caller gets: an operation may run whose id is not known."""
-        failure = self.failure(raised(outcome) if isinstance(outcome, BaseException) else outcome)
+        outcome = raised(outcome) if isinstance(outcome, BaseException) else outcome
+        failure = self.failure(outcome)
         if failure is None and not outcome.id:
             failure = Failure(Cause.UNREADABLE, no_result(NO_ID, self.call))
         if failure is not None:

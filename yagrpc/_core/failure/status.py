@@ -135,10 +135,12 @@ def call_error(status: RpcStatus, call: Call[Any, Any], endpoint: str) -> CallEr
     call.ids = request_ids(call.client_request_id, status.initial, status.trailing)
     details = parsed_details(trailing.get("grpc-status-details-bin"))
     message = " ".join(status.message.split()) or "no message"
+    context = call.context(endpoint)
+    context["request_id"] = call.ids.request_id or request_info(details)
     return CALL_ERRORS[status.code](
         message,
         details=details,
         retry_after=retry_after(trailing.get("grpc-retry-pushback-ms"), details),
         hint=hint(status.code, message, call.request),
-        **{**call.context(endpoint), "request_id": call.ids.request_id or request_info(details)},
+        **context,
     )
