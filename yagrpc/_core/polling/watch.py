@@ -42,7 +42,7 @@ class Watch:
         ran_at: At which age it was last known to run.
         failures: How many of its Gets failed since one was answered.
         refused_after: How many answers the scheduler had when the quota refused its last Get; `None` where it did not.
-        slowed: The pace before such a refusal made it slower; 0 where none did.
+        slowed: The pace before such a refusal reduced it; 0 where none did.
         slack: The part of an interval after which it is polled, so that many clients do not poll in step.
         queue: Where it waits for its turn; none while a Get is under way, or after one failed.
         due: When it is worth a poll, as of `version`; after a failure, when it is polled again.
