@@ -2,8 +2,9 @@
 
 gRPC answers a message over its own limit with RESOURCE_EXHAUSTED, just as the service answers a quota that is used up,
 and nothing but the text distinguishes the two (1.68 to 1.85, both APIs). So the channels that a client opens have that
-limit lifted, and it is kept here, where an answer that is too large is known to be one: what it answers has run. One
-that does not parse would be INTERNAL, which for a read is worth another try, and is not here.
+limit lifted, and this module applies it. A message over the limit is then known to be an answer: the call has run.
+gRPC would report an answer that does not parse as INTERNAL, and a read would be sent again; here such an answer becomes
+an `Unreadable`.
 
 Rules: a deserializer never raises: gRPC would log its traceback and drop what it says.
 """

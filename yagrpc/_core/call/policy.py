@@ -81,6 +81,9 @@ POLICIES: Final[dict[str, Policy]] = {
 }
 """The rows, by the full gRPC path."""
 
+POLL: Final = POLICIES["/yandex.cloud.operation.OperationService/Get"]._replace(attempts=1)
+"""A Get of the poll scheduler: it is sent once, because the scheduler decides when the next one is sent."""
+
 
 def policy_of(method: AnyMethod) -> Policy:
     """The facts about an rpc: its row, or what its method table lets one conclude."""

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
 
 PASSING: Final = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.ABORTED})
-"""Statuses that may pass, so that a read that may have run is sent again; a quota and a hung attempt are causes."""
+"""Statuses after which a read is sent again when its cause is MAY_HAVE_RUN.
+
+QUOTA and HUNG are causes of their own, and are not in this set.
+"""
 
 
 class Action(enum.Enum):
@@ -48,7 +51,10 @@ TABLE: Final[dict[Cause, dict[Kind, Action]]] = {
     Cause.TOO_LARGE: dict.fromkeys(Kind, Action.FAIL),
     Cause.UNREADABLE: dict.fromkeys(Kind, Action.FAIL),
 }
-"""What follows, by the cause and by what sending the call twice means, before the limits that `decide` adds."""
+"""The action for each cause and each kind of call.
+
+`decide` then applies the limits: attempts, time left, one renewal.
+"""
 
 
 class History:
@@ -57,7 +63,7 @@ class History:
     Attributes:
         repeats: How many attempts followed a pause.
         renewed: Whether it was sent again with a new token.
-        unsure: The first failure after which it may have run; however a later attempt ends, it still may.
+        unsure: The first failure after which the call may have run. A later attempt does not change that.
         last: The failure of the last attempt.
     """
 

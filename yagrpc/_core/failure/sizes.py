@@ -1,4 +1,6 @@
-"""Answers that cannot be read, and messages over a limit: they are no quota, though gRPC gives both one status.
+"""Answers that cannot be read, and messages over a size limit.
+
+gRPC reports a size limit with the status of a used-up quota; this module separates the two.
 
 Rules: a text of gRPC's is read to say more, never to decide that something may be sent again.
 """

@@ -39,7 +39,10 @@ RECOVERY: Final = 0.05
 """Part of the full pace that comes back in a second."""
 
 NEAR: Final = (0.9, 1.2)
-"""Parts of the pace refused last between which it comes back slower: by `CAREFUL`, and in its own proportion."""
+"""Parts of the pace that was refused last. Between them the pace recovers more slowly.
+
+It recovers by `CAREFUL`, in proportion to the pace now.
+"""
 
 CAREFUL: Final = 0.12
 

@@ -2,8 +2,8 @@
 
 A poll goes where it gains most: to the operation for which the reach of the hazard (see `hazard`) has grown most
 since it was last seen running. Operations last seen at about the same age wait in one queue, in the order in which
-they were seen: their growth is nearly the same, so that the heads of some dozens of queues are all that is compared,
-always by the latest estimate, and a change of that moves nothing.
+they were seen: their growth is nearly the same. Only the heads of some dozens of queues are compared, by the latest
+estimate, so a new estimate moves no operation.
 
 Rules: no clock of its own: the caller passes the time. A watch is in one queue at most, and knows which.
 """

@@ -149,7 +149,7 @@ class Scheduler:
         return watch
 
     def put_back(self, watch: Watch, now: float) -> None:
-        """The Get that was to be sent was not, or it may not be known whether it was: its turn comes again at once."""
+        """The Get was not sent, or it is not known whether it was sent: the operation is polled next."""
         if not watch.in_flight:  # it was sent, and has come back
             return
         self._in_flight -= 1

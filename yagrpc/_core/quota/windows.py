@@ -1,7 +1,7 @@
 """Slots under one quota: how many there are, who uses them, and when one is free again.
 
-A slot under a rate is free again when no window of the quota's length can hold the call any longer, as the service
-counts it: at some time between its departure and its answer.
+The service counts a call at some time between its departure and its answer. A slot under a rate is free again when,
+whatever that time was, the window is over.
 
 Rules: no I/O and no clock, `now` is given; the gate that owns a quota keeps others out.
 """
