@@ -182,7 +182,7 @@ class AsyncTransport:
 
     async def _submit(self, rpc: Any, effect: Send, reporter: Reporter) -> Any:
         """Wait for the answer to a submit, which runs in its own task: the caller may leave at any moment."""
-        task = asyncio.get_running_loop().create_task(self._answer(rpc, effect.call, reporter), name="yagrpc-submit")
+        task = asyncio.get_running_loop().create_task(self._answer(rpc, effect.call), name="yagrpc-submit")
         self._submits[task] = effect.call, reporter
         task.add_done_callback(self._submits.pop)
         try:
@@ -191,27 +191,29 @@ class AsyncTransport:
             self._leave(task, reporter)
             raise
         if done:
-            return task.result()
+            outcome = task.result()
+            reporter.ended(outcome)  # no step of the event loop comes between the report and the caller
+            return outcome
         self._leave(task, reporter)
         return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
-    async def _answer(self, rpc: Any, call: Call[Any, Any], reporter: Reporter) -> Any:
+    async def _answer(self, rpc: Any, call: Call[Any, Any]) -> Any:
         try:
-            outcome = await _named(rpc, call)
+            return await _named(rpc, call)
         except grpc.RpcError as error:
-            outcome = status_of(error, closed=self._closed)
+            return status_of(error, closed=self._closed)
         except asyncio.CancelledError:
             if (ended := self._ended(call)) is None:
                 raise
-            outcome = ended
-        reporter.ended(outcome)
-        return outcome
+            return ended
 
     def _leave(self, task: asyncio.Task[Any], reporter: Reporter) -> None:
         """Have the outcome of a submit reported whose caller no longer waits."""
 
         def report(task: asyncio.Task[Any]) -> None:
-            reporter.left(_LOOP_ENDED if task.cancelled() else task.exception() or task.result())
+            outcome = _LOOP_ENDED if task.cancelled() else task.exception() or task.result()
+            reporter.ended(outcome)
+            reporter.left(outcome)
 
         if task.done():
             report(task)

@@ -4,7 +4,10 @@
 logs is one of them, `LogEvents`.
 
 Rules: an exception in `submitting` stops the call, with nothing sent; one in any other method is logged and has no
-other effect. The methods run in the thread, or the event loop, of what they report, so that they must not take long.
+other effect. The methods run in the thread, or the event loop, of what they report, so that they must not take long;
+`accepted` of the blocking client in a thread of its own, which an exception in the caller's thread does not reach. All
+of a call run in the context (`contextvars`) of its caller. The exception of a signal that comes while a method runs in
+the main thread counts as one of that method.
 """
 
 from __future__ import annotations
@@ -66,6 +69,8 @@ class Events:
 
     def accepted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
         """The service accepted an operation; called once for each, also where its caller has left meanwhile.
+
+        The call returns after this. In the blocking client it is another thread than the caller's.
 
         Args:
             call: The call that submitted it.

@@ -28,15 +28,22 @@ class SignalsHeld:
         self._came: list[tuple[int, Any]] = []
         self._handlers: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for number in HELD:
-                if callable(handler := signal.getsignal(number)):
-                    self._handlers[number] = handler
-                    signal.signal(number, lambda *came: self._came.append(came))
+            try:
+                for number in HELD:
+                    if callable(handler := signal.getsignal(number)):
+                        self._handlers[number] = handler
+                        signal.signal(number, lambda *came: self._came.append(came))
+            except BaseException:  # of a handler whose turn had not come: the others must not stay replaced
+                self._restore()
+                raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._restore()
         for number, frame in self._came:
             self._handlers[number](number, frame)
+
+    def _restore(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)

@@ -16,8 +16,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -78,8 +76,9 @@ class Transport:
         self._opened: list[grpc.Channel] = []
         self._channels: dict[str, grpc.Channel] = {}
         self._callables: dict[AnyMethod, Callable[..., Any]] = {}  # two packages have one path, and types of their own
-        self._closing = threading.Event()
-        self._submits: dict[Future[None], _Submit] = {}
+        self._closed = False
+        self._sleeping: set[queue.SimpleQueue[None]] = set()
+        self._submits: dict[threading.Thread, _Submit] = {}
         self._sharing = Sharing(self.run)
         self._refusal: ConfigError | None = None
         complete_at_exit(self)
@@ -117,11 +116,13 @@ class Transport:
 
         Submits get a moment to complete, whether their callers wait or have left.
         """
-        self._closing.set()
+        self._closed = True
+        for sleeping in list(self._sleeping):
+            sleeping.put(None)
         self._core.gates.close()
         self._sharing.close()
         try:
-            wait_for(list(self._submits), CLOSE_GRACE)
+            self._submitted(CLOSE_GRACE)
         finally:
             with self._lock:
                 opened, self._opened = self._opened, []
@@ -129,9 +130,16 @@ class Transport:
                 self._callables.clear()
             for channel in opened:
                 channel.close()
-            wait_for(list(self._submits), REPORT_GRACE)
+            self._submitted(REPORT_GRACE)
             for submit in list(self._submits.values()):  # on a channel of the host's, or its report takes long
                 submit.close()
+
+    def _submitted(self, seconds: float) -> None:
+        """Wait for the submits that are under way, for some seconds at most."""
+        until = time.monotonic() + seconds
+        for thread in list(self._submits):
+            if thread is not threading.current_thread():  # as where a user's code closes the client
+                thread.join(max(0.0, until - time.monotonic()))
 
     def process_ends(self) -> None:
         """Complete the submits that are under way, or report them."""
@@ -145,9 +153,7 @@ class Transport:
         fork.keep(*self._opened, *self._callables.values())
         self._lock = threading.Lock()
         self._sharing = Sharing(self.run)
-        closed, self._closing = self._closing.is_set(), threading.Event()
-        if closed:
-            self._closing.set()
+        if self._closed:
             self._sharing.close()
         self._refusal = fork.refusal()
         self._opened = []
@@ -157,7 +163,7 @@ class Transport:
 
     def leaked(self) -> bool:
         """Whether channels are open that `close` would have closed; closes them."""
-        opened = bool(self._opened) and not self._closing.is_set()
+        opened = bool(self._opened) and not self._closed
         if opened:
             self.close()
         return opened
@@ -245,7 +251,7 @@ class Transport:
                 return self._open(sender, effect)
             answer, rpc = sender.with_call(call.request, timeout=timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
-            return status_of(error, closed=self._closing.is_set())
+            return status_of(error, closed=self._closed)
         call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
         return answer
 
@@ -253,8 +259,9 @@ class Transport:
         """Start a unary rpc; gives gRPC's future of it."""
         call = effect.call
         sender: Any = self._callable(call.method)
-        rpc = sender.future(call.request, timeout=effect.timeout, metadata=effect.metadata)
-        call.started(rpc)
+        with SignalsHeld():
+            rpc = sender.future(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            call.started(rpc)
         return rpc
 
     def _outcome(self, rpc: Any, call: Call[Any, Any]) -> Any:
@@ -262,9 +269,9 @@ class Transport:
         try:
             answer = rpc.result()
         except grpc.RpcError as error:
-            return status_of(error, closed=self._closing.is_set())
+            return status_of(error, closed=self._closed)
         except grpc.FutureCancelledError as error:
-            return RpcStatus(Code.CANCELLED, "the client was closed", error=error, closed=self._closing.is_set())
+            return RpcStatus(Code.CANCELLED, "the client was closed", error=error, closed=self._closed)
         if call.wants_ids:
             call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
         return answer
@@ -301,9 +308,20 @@ class Transport:
         if isinstance(effect, Block):
             return effect.function()
         assert isinstance(effect, Sleep)
-        if self._closing.wait(effect.seconds):
+        return self._sleep(effect.seconds)
+
+    def _sleep(self, seconds: float) -> None:
+        """Let some seconds pass. No lock of Python's: an exception of a signal may leave it held."""
+        sleeping: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._sleeping.add(sleeping)
+        try:
+            if not self._closed:
+                with contextlib.suppress(queue.Empty):
+                    next_item(sleeping, seconds)
+        finally:
+            self._sleeping.discard(sleeping)
+        if self._closed:
             raise ClientClosedError
-        return None
 
     def _connect(self, effect: Connect) -> bool:
         channel = self._channel(effect.call.method)
@@ -313,21 +331,21 @@ class Transport:
         if watched.check_connectivity_state(True) == _READY_STATE:
             return True
         deadline = math.inf if effect.timeout is None else time.monotonic() + effect.timeout
-        left = threading.Event()
+        left: list[bool] = []
         if threading.current_thread() is not threading.main_thread():
             return self._watch(watched, deadline, left)
         try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
             return bool(outcome_in_thread(lambda: self._watch(watched, deadline, left), "yagrpc-connect"))
         finally:
-            left.set()
+            left.append(True)
 
-    def _watch(self, watched: Any, deadline: float, left: threading.Event) -> bool:
+    def _watch(self, watched: Any, deadline: float, left: list[bool]) -> bool:
         """Watch a channel until it is connected; gives whether it is, by the deadline or until its caller has left."""
         while (state := watched.check_connectivity_state(True)) != _READY_STATE:
-            if self._closing.is_set():
+            if self._closed:
                 raise ClientClosedError
             seconds = deadline - time.monotonic()
-            if seconds <= 0 or left.is_set():
+            if seconds <= 0 or left:
                 return False
             watched.watch_connectivity_state(state, time.time() + min(seconds, _CHECK))
         return True
@@ -340,7 +358,7 @@ class Transport:
         Raises:
             ClientClosedError: The client is closed.
         """
-        if self._closing.is_set():
+        if self._closed:
             raise ClientClosedError
         found = self._callables.get(method)
         if found is None:
@@ -349,14 +367,14 @@ class Transport:
         return found
 
     def _channel(self, method: AnyMethod) -> grpc.Channel:
-        if self._closing.is_set():
+        if self._closed:
             raise ClientClosedError
         endpoint = self._core.endpoint_of(method)
         role = self._core.channel_of(method)
         given = self._given[role]
         key = role if given is not None else endpoint
         with self._lock:
-            if self._closing.is_set():
+            if self._closed:
                 raise ClientClosedError
             if self._refusal is not None:
                 raise self._refusal
@@ -380,7 +398,7 @@ class Transport:
 
     def _is_closed(self, method: AnyMethod) -> bool:
         """Whether a method's channel is closed, by its host or by us."""
-        if self._closing.is_set():
+        if self._closed:
             return True
         watched = _watched(self._channel(method))
         try:
@@ -436,6 +454,7 @@ class _Submit:
     def lose(self) -> None:
         """Report that its outcome will not be known."""
         if not self._answered:
+            self._left = False  # its failure needs no second report
             self._reporter.left(_CLOSED)
 
     def _wait(self, timeout: float | None) -> Any:
@@ -449,10 +468,12 @@ class _Submit:
 
     def _run(self) -> None:
         transport, effect = self._transport, self._effect
-        done: Future[None] = Future()
-        transport._submits[done] = self  # before it is checked whether the client is closed, so that `close` waits
+        # Before it is checked whether the client is closed, so that `close` waits for what is sent.
+        transport._submits[threading.current_thread()] = self
         outcome: Any
         try:
+            if transport._closed:
+                raise ClientClosedError
             outcome = transport._answer(effect, with_linger(effect.timeout))
         except BaseException as error:  # of any kind: the caller gets it
             outcome = error
@@ -463,8 +484,7 @@ class _Submit:
             self._outcomes.put(outcome)
             if self._left:
                 self._report()
-            transport._submits.pop(done, None)
-            done.set_result(None)
+            transport._submits.pop(threading.current_thread(), None)
 
     def _leave(self) -> None:
         self._left = True
@@ -503,7 +523,7 @@ class Responses:
         try:
             return next(self._rpc, END)
         except grpc.RpcError as error:
-            return status_of(error, closed=self._transport._closing.is_set())
+            return status_of(error, closed=self._transport._closed)
 
 
 def _streams(method: AnyMethod) -> bool:
