@@ -921,6 +921,11 @@ def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
+        except Exception:
+            process.kill()
+            assert process.stderr is not None
+            print(process.stderr.read())  # pytest shows it with the failure
+            raise
         finally:
             process.kill()
 
