@@ -356,6 +356,7 @@ def test_an_exception_between_any_two_steps_of_a_submit_loses_no_id(
                 left -= 1
             return tracer
 
+        before = sys.gettrace()  # that of coverage
         sys.settrace(tracer)
         try:
             client.completion_async("hello", timeout=SECONDS)
@@ -365,7 +366,7 @@ def test_an_exception_between_any_two_steps_of_a_submit_loses_no_id(
             if left >= 0:
                 break
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
     assert number > 100
     records.errors.clear()  # one that comes while a listener is called is taken for a failure of the listener
     started = time.monotonic()
@@ -401,13 +402,14 @@ def test_an_exception_between_any_two_steps_of_closing_hangs_nothing(
                 left -= 1
             return tracer
 
+        before = sys.gettrace()  # that of coverage
         sys.settrace(tracer)
         try:
             client.close()
         except KeyboardInterrupt:
             pass
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
         again = threading.Thread(target=client.close, daemon=True)
         again.start()
         again.join(SECONDS)
