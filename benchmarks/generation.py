@@ -49,7 +49,7 @@ def _bare(root: Path, out: Path) -> None:
 
 
 def main() -> int:
-    """Measure and print; the exit code says whether the targets are met."""
+    """Measure and print; the exit code says whether the targets are met, except in a quick run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smaller tree, and no type check")
     quick = parser.parse_args().quick
@@ -78,7 +78,7 @@ def main() -> int:
             command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "-p", "bench_stubs"]
             subprocess.run([*command, f"--cache-dir={work / 'cache'}"], cwd=work / "ours", check=True)
             print(f"type-checked with mypy --strict in {time.perf_counter() - start:.0f} s")
-    return 0 if fine else 1
+    return 0 if fine or quick else 1
 
 
 if __name__ == "__main__":

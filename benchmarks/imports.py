@@ -60,7 +60,7 @@ def _import(python: str, body: str) -> float:
 
 
 def main() -> int:
-    """Measure and print; the exit code says whether the targets are met."""
+    """Measure and print; the exit code says whether the targets are met, except in a quick run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, without the official packages")
     quick = parser.parse_args().quick
@@ -85,7 +85,7 @@ def main() -> int:
         }
         by_turns(stubs, 2)
         show("Import of one service, in fresh processes", "ms", by_turns(stubs, 25), {})
-    return 0 if fine else 1
+    return 0 if fine or quick else 1
 
 
 if __name__ == "__main__":
