@@ -222,6 +222,8 @@ def _run(command: list[str], folder: Path, quiet: bool = False) -> str:
     dropped = ("YC_", "YAGRPC_", "PYTHON", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    # gRPC logs at INFO that a server ended before its client had closed: that is no complaint of ours.
+    environment.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
