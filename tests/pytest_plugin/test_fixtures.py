@@ -38,11 +38,11 @@ def test_the_nearest_marker_wins(yagrpc_client: yagrpc.Client, yagrpc_emulator: 
     assert operation.result(timeout=60).text == "nearer"
 
 
-@pytest.mark.yagrpc(quota=EmulatorQuota(submit_per_second=1), duration=5)
+@pytest.mark.yagrpc(quota=EmulatorQuota(submit_per_hour=1), duration=5)
 def test_quotas_are_the_emulators(yagrpc_client: yagrpc.Client) -> None:
     yagrpc_client.completion_async("ping")
     with pytest.raises(yagrpc.ResourceExhaustedError):
-        yagrpc_client.completion_async("ping", timeout=0.5)
+        yagrpc_client.completion_async("ping")
 
 
 @pytest.mark.yagrpc(faults=[Fault(Failure(grpc.StatusCode.UNAVAILABLE, "away"), calls=1)])
