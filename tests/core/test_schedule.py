@@ -403,6 +403,7 @@ def test_an_age_is_never_negative_nor_does_it_shrink(
     assert learned.spans
     for since, age in learned.spans:
         assert 0.0 <= since <= age
+        assert attached or age <= now - START, "it was submitted here, so its age is known"
 
 
 def test_a_slowing_is_not_forgiven_once_the_operation_was_answered() -> None:
