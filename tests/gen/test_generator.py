@@ -460,8 +460,10 @@ def test_a_run_that_is_killed_leaves_the_old_output(tmp_path: Path) -> None:
             assert run.poll() is None
         os.killpg(run.pid, signal.SIGKILL)
     assert contents(out / "p") == {name.removeprefix("p/"): text for name, text in before.items()}
+    assert list(out.glob(".generate-*"))
     assert main(arguments) == 0
     assert (out / "p/b_pb2.py").exists()
+    assert [path.name for path in out.iterdir()] == ["p"]
 
 
 def test_there_is_a_whole_package_at_every_moment(tmp_path: Path) -> None:

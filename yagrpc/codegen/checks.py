@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 import os
+import stat
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -72,10 +73,22 @@ def check_output(out: Path, folder: Path, *, force: bool) -> None:
             raise GenerateError(f"there is no permission to write to {parent}")
     if force:
         return
-    for path in sorted(folder.rglob("*") if folder.is_dir() else [folder] if folder.exists() else []):
-        if path.is_file() and "__pycache__" not in path.parts and not _ours(path):
-            text = f"{path} was not written by this generator, and would be deleted: move it, or give --force"
-            raise GenerateError(text)
+    if (path := _foreign(folder)) is not None:
+        raise GenerateError(f"{path} was not written by this generator, and would be deleted: move it, or give --force")
+
+
+def _foreign(path: Path) -> Path | None:
+    """The first thing, in a folder or the folder itself, that the generator does not write; links are not followed."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(mode):
+        compiled = path.parent.name == "__pycache__" and path.suffix == ".pyc"
+        return None if compiled or _ours(path) else path
+    if not stat.S_ISDIR(mode):
+        return path  # a link, a FIFO, a socket or a device
+    return next(filter(None, map(_foreign, sorted(path.iterdir()))), None)
 
 
 def _ours(path: Path) -> bool:
