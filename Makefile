@@ -15,7 +15,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -I -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
@@ -69,8 +69,8 @@ official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow --no-cov tests/gen tests/official $(ARGS)
 
 upstream:
-	$(PYTHON) -m venv .venv-upstream
-	.venv-upstream/bin/python -m pip install --quiet --disable-pip-version-check --upgrade yandexcloud
+	$(PYTHON) -I -m venv .venv-upstream
+	.venv-upstream/bin/python -I -m pip install --quiet --disable-pip-version-check --upgrade yandexcloud
 	.venv-upstream/bin/python scripts/upstream.py
 
 live: $(VENV)/.installed $(VENV)/.tools
@@ -87,7 +87,7 @@ clean:
 	rm -rf .venv .venv-gen .venv-upstream .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
 
 $(VENV)/.created:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -I -m venv $(VENV)
 	$(PIP) install --upgrade pip
 	touch $@
 
