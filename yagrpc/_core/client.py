@@ -27,7 +27,7 @@ from yagrpc._core.call.requests import (
     request_error,
 )
 from yagrpc._core.deadline import Deadline
-from yagrpc._core.endpoints import Directory
+from yagrpc._core.endpoints.directory import Directory
 from yagrpc._core.events import Events, hub_of
 from yagrpc._core.failure.final import broken_stream, no_result
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error

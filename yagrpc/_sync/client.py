@@ -56,8 +56,8 @@ class Client(Methods):
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
         root_certificates: What to trust in place of gRPC's own list of authorities, as PEM.
-        endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
-            for a service, endpoint discovery finds it.
+        endpoints: Further services' endpoints, by a service's full name or the beginning of it. The public cloud's are
+            known; `yandex.cloud.endpoint` names the discovery of another installation, which is then asked for them.
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: gRPC client interceptors for every channel.

@@ -1,7 +1,8 @@
-"""Where services are served: known, given, or found by endpoint discovery.
+"""The endpoints of one client: known, given, in the table of the public cloud, or found by endpoint discovery.
 
-Rules: pure. The model and operation services never need discovery; what it gave is kept for the client's life. With a
-plaintext endpoint everything is served there.
+Rules: pure. What the caller gives wins. Discovery is asked only for a service that the table of the public cloud does
+not know, or where the caller names the discovery endpoint of another installation; what it gave is kept for the
+client's life. With a plaintext endpoint everything is served there.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from yagrpc import config
+from yagrpc._core.endpoints.public import longest, public
 from yagrpc.errors import ConfigError
 
 if TYPE_CHECKING:
     from yagrpc.config import Endpoints
+
+DISCOVERY: Final = "yandex.cloud.endpoint"
+"""The package of endpoint discovery."""
 
 ENDPOINTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
@@ -22,7 +27,7 @@ ENDPOINTS: Final[Mapping[str, str]] = {
     ),
     "yandex.cloud.operation": "operation",
     "yandex.cloud.iam": "iam",
-    "yandex.cloud.endpoint": "discovery",
+    DISCOVERY: "discovery",
 }
 """Which endpoint, of `config.Endpoints`, serves the packages that every client knows, by the beginning of a service's
 full name (the model endpoint: the first by its documentation, all four by the official SDK's map)."""
@@ -31,8 +36,9 @@ _VERSION: Final = re.compile(r"v\d+\w*")
 
 
 def served_by(service: str) -> str:
-    """Which endpoint of every client serves a service; empty where its address has to be found."""
-    return next((endpoint for name, endpoint in ENDPOINTS.items() if service.startswith(f"{name}.")), "")
+    """Which endpoint of every client serves a service; empty for the services that other endpoints serve."""
+    found = longest(ENDPOINTS, service)
+    return "" if found is None else found[1]
 
 
 class Directory:
@@ -56,6 +62,7 @@ class Directory:
             **given,
         }
         self._fallback = endpoints.model
+        self._public = self._known[DISCOVERY] == config.DISCOVERY_ENDPOINT
         self._found: dict[str, str] = {}
         self._resolved: dict[str, str] = {}
 
@@ -96,19 +103,24 @@ class Directory:
         return self._resolved.get(service)
 
     def _find(self, service: str) -> str | None:
-        fitting = [name for name in self._known if f"{service}.".startswith(f"{name}.")]
-        if fitting:
-            return self._known[max(fitting, key=len)]
+        known = longest(self._known, service)
+        if known is not None:
+            return known[1]
+        served = public(service)
+        if served is not None and self._public:
+            return served.address
         return next((self._found[name] for name in discovery_ids(service) if name in self._found), None)
 
 
 def discovery_ids(service: str) -> list[str]:
     """Ids under which discovery may list a service, the likeliest first.
 
-    An id is the package without its beginning and its version: `yandex.cloud.ai.stt.v3.Recognizer` is searched as
-    `ai-stt`, `ai` and `stt`.
+    The first is the one that the table names. Of other services an id is the package without its beginning and its
+    version: `yandex.cloud.quantum.dots.v3.DotService` is searched as `quantum-dots`, `quantum` and `dots`.
     """
+    served = public(service)
     parts = [part.replace("_", "-") for part in service.removeprefix("yandex.cloud.").split(".")[:-1]]
     parts = [part for part in parts if not _VERSION.fullmatch(part)]
     joined = ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    return list(dict.fromkeys([*joined, *parts[1:]]))
+    named = [served.id] if served is not None and served.id else []
+    return list(dict.fromkeys([*named, *joined, *parts[1:]]))
