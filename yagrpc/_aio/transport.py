@@ -363,12 +363,13 @@ class AsyncTransport:
         return channel
 
     def _dial(self, endpoint: str) -> grpc.aio.Channel:
-        options = self._options.for_grpc
         if self._core.endpoints.plaintext:
-            channel = grpc.aio.insecure_channel(endpoint, options, interceptors=self._interceptors)
+            channel = grpc.aio.insecure_channel(endpoint, self._options.for_plaintext, interceptors=self._interceptors)
         else:
             credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
-            channel = grpc.aio.secure_channel(endpoint, credentials, options, interceptors=self._interceptors)
+            channel = grpc.aio.secure_channel(
+                endpoint, credentials, self._options.for_tls, interceptors=self._interceptors
+            )
         self._opened.append(channel)
         return channel
 

@@ -387,12 +387,11 @@ class Transport:
             return channel
 
     def _dial(self, endpoint: str) -> grpc.Channel:
-        options = self._options.for_grpc
         if self._core.endpoints.plaintext:
-            channel = grpc.insecure_channel(endpoint, options)
+            channel = grpc.insecure_channel(endpoint, self._options.for_plaintext)
         else:
             credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
-            channel = grpc.secure_channel(endpoint, credentials, options)
+            channel = grpc.secure_channel(endpoint, credentials, self._options.for_tls)
         self._opened.append(channel)
         return channel
 

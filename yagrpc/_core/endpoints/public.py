@@ -1,6 +1,6 @@
 """Where the services of the public cloud are served: one table, by the beginning of a service's full name.
 
-Rules: data, and the look-up of the longest beginning. Endpoint discovery names ids, not services; its ids do not follow
+Rules: data, and the search for the longest beginning. Endpoint discovery names ids, not services; its ids do not follow
 from the names, and it lacks some. So the table is what the client uses for the public cloud. In another installation it
 gives the id that discovery there lists the service under.
 
