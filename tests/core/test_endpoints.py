@@ -13,6 +13,7 @@ import pytest
 from yagrpc import config
 from yagrpc._core.endpoints.directory import Directory, discovery_ids
 from yagrpc._core.endpoints.public import SERVICES, longest
+from yagrpc.errors import ConfigError
 
 FACTS = "YAGRPC_DISCOVERY_FACTS"
 """Names a JSON file: `hosts` has the address of each service, `listed` the ids that endpoint discovery lists."""
@@ -138,3 +139,81 @@ def test_the_longest_name_counts_in_whole_parts() -> None:
     assert longest(table, "a.b.cc.D") == ("a.b", 2)
     assert longest(table, "ab.C") is None
     assert longest(table, "a.b.c") == ("a.b.c", 3)
+
+
+# What discovery gives is not believed blindly: the credentials go there
+
+
+def given_by_discovery(address: str, discovery: str = "api.cloud.yandex.net:443") -> Directory:
+    """The endpoints of a client whom discovery has given one address, of the service `quantum`."""
+    client = directory({"yandex.cloud.endpoint": discovery})
+    client.learn([("quantum", address), ("dots", "dots.api.cloud.yandex.net:443")])
+    return client
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", " ", "quantum.api.cloud.yandex.net", "https://quantum.api.cloud.yandex.net:443",
+        "unix:/tmp/socket", "unix:1", "\x1b[31mquantum.cloud.yandex.net:443",
+        "quantum.api.cloud.yandex.net:443/path", "user@quantum.api.cloud.yandex.net:443",
+        "quantum.api.cloud.yandex.net:0", "quantum.api.cloud.yandex.net:443\n", "[::1]",
+    ],
+)  # fmt: skip
+def test_an_address_of_discovery_that_is_none_is_refused(address: str) -> None:
+    client = given_by_discovery(address)
+    with pytest.raises(
+        ConfigError, match=r"endpoint discovery at api\.cloud\.yandex\.net:443 is wrong: it gives"
+    ) as caught:
+        client.address("yandex.cloud.quantum.v1.Service")
+    assert repr(address) in str(caught.value)
+    assert "give endpoints={'yandex.cloud.quantum.v1.Service': 'host:443'}" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "evil.example:443", "evilcloud.yandex.net:443", "yandex.net:443", "cloud.yandex.net.evil.example:443",
+        "127.0.0.1:443", "[::1]:443", "localhost:443", "kms.yandex:443",
+    ],
+)  # fmt: skip
+def test_an_address_of_discovery_in_another_domain_is_refused(address: str) -> None:
+    client = given_by_discovery(address)
+    with pytest.raises(
+        ConfigError, match=r"is not believed: .*, which is outside of cloud\.yandex\.net; if you trust it"
+    ):
+        client.address("yandex.cloud.quantum.v1.Service")
+    assert client.address("yandex.cloud.dots.v1.Service") == "dots.api.cloud.yandex.net:443"
+
+
+@pytest.mark.parametrize(
+    ("discovery", "address"),
+    [
+        ("api.cloud.yandex.net:443", "quantum.api.cloud.yandex.net:443"),
+        ("api.cloud.yandex.net:443", "Serial.Cloud.Yandex.NET:9600"),
+        ("api.yandexcloud.kz:443", "quantum.api.yandexcloud.kz:443"),
+        ("API.yandexcloud.kz:443", "yandexcloud.kz:443"),
+        ("localhost:8443", "localhost:443"),
+        ("10.0.0.1:8443", "10.0.0.1:443"),
+        ("[fd00::1]:8443", "[fd00::1]:443"),
+        ("example.com:443", "quantum.example.com:443"),
+    ],
+)
+def test_an_address_of_discovery_in_its_own_domain_is_taken(discovery: str, address: str) -> None:
+    assert given_by_discovery(address, discovery).address("yandex.cloud.quantum.v1.Service") == address
+
+
+@pytest.mark.parametrize(
+    ("discovery", "address"),
+    [("localhost:443", "127.0.0.1:443"), ("10.0.0.1:443", "10.0.0.2:443"), ("example.com:443", "example.org:443")],
+)
+def test_a_discovery_endpoint_without_a_domain_stands_for_itself(discovery: str, address: str) -> None:
+    with pytest.raises(ConfigError, match="is not believed"):
+        given_by_discovery(address, discovery).address("yandex.cloud.quantum.v1.Service")
+
+
+@pytest.mark.parametrize("host", ["unix", "dns", "IPv4", "xds"])
+def test_a_host_that_grpc_takes_for_a_scheme_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match="for a scheme, not for a host"):
+        directory(endpoint=f"{host}:443")

@@ -66,7 +66,8 @@ def _first(names: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str,
 
 
 def _excepted(host: str, listed: str) -> bool:
-    """Whether a list of hosts, domains and networks has a host. (Older gRPC takes any end of a host's name.)"""
+    """Whether a list of hosts, domains and networks has a host."""
+    # Older gRPC takes any end of a host's name, also within a part of it: then an error names a proxy too much.
     entries = [entry.strip().lower().removeprefix(".") for entry in listed.split(",")]
     return any(entry and (f".{host.lower()}".endswith(f".{entry}") or _in_network(host, entry)) for entry in entries)
 

@@ -2,7 +2,8 @@
 
 Rules: pure. What the caller gives wins. Discovery is asked only for a service that the table of the public cloud does
 not know, or where the caller names the discovery endpoint of another installation; what it gave is kept for the
-client's life. With a plaintext endpoint everything is served there.
+client's life. Its answer is not trusted with credentials outside of the domain of its own endpoint. With a plaintext
+endpoint everything is served there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from yagrpc import config
 from yagrpc._core.endpoints.public import longest, public
 from yagrpc.errors import ConfigError
+from yagrpc.errors.wording import shortened
 
 if TYPE_CHECKING:
     from yagrpc.config import Endpoints
@@ -86,7 +88,7 @@ class Directory:
             service: Its full name.
 
         Raises:
-            ConfigError: Nobody said.
+            ConfigError: It is not known, or what discovery gave can't be believed.
         """
         address = self._address(service)
         if address is not None:
@@ -109,7 +111,44 @@ class Directory:
         served = public(service)
         if served is not None and self._public:
             return served.address
-        return next((self._found[name] for name in discovery_ids(service) if name in self._found), None)
+        return next((self._believed(service, name) for name in discovery_ids(service) if name in self._found), None)
+
+    def _believed(self, service: str, name: str) -> str:
+        """An address that discovery gave, checked: calls go there with their credentials.
+
+        Raises:
+            ConfigError: It is not `host:port`, or not in the domain of the discovery endpoint.
+        """
+        source, address = self._known[DISCOVERY], self._found[name]
+        domain = parent_domain(source)
+        reason = f"it gives {shortened(address)} for {service}"
+        remedy = f"if you trust it, give endpoints={{'{service}': 'host:443'}}"
+        try:
+            config.check_given_endpoint(name, address, plaintext=False)
+        except ConfigError:
+            raise ConfigError(f"the answer of endpoint discovery at {source} is wrong: {reason}; {remedy}") from None
+        host = _host(address)
+        if host != domain and not host.endswith(f".{domain}"):
+            outside = f"{reason}, which is outside of {domain}"
+            raise ConfigError(f"endpoint discovery at {source} is not believed: {outside}; {remedy}")
+        return address
+
+
+def parent_domain(address: str) -> str:
+    """The domain in which the services of an installation are: that of its discovery endpoint, one level up.
+
+    Args:
+        address: The discovery endpoint, `host:port`. A host without a domain of its own (`localhost`, an address of IP,
+            `example.com`) stands for itself.
+    """
+    host = _host(address)
+    above = host.partition(".")[2]
+    numeric = host.startswith("[") or host.replace(".", "").isdigit()
+    return above if "." in above and not numeric else host
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].lower().removesuffix(".")
 
 
 def discovery_ids(service: str) -> list[str]:
