@@ -504,7 +504,7 @@ def test_sharing_stays_closed_in_another_event_loop() -> None:
 @pytest.mark.parametrize("name", ["send", "stream", "submit", "connect"])
 def test_a_channel_that_its_host_has_closed(shell_of: Make, service: Service, name: str) -> None:
     shell = shell_of(core_of(service.address), host=service.address)
-    given = shell.transport._given["model"]
+    given = shell.transport.channels.given["model"]
     assert shown(shell.run(EFFECTS[name]())) == GIVEN[name]
     shell.close_channel(given)
     for begin in (shell.run, lambda flow: shell.start(flow).result(LONG)):
@@ -522,7 +522,7 @@ def test_a_channel_that_its_host_closes_while_it_connects(shell_of: Make, nobody
 
     outcome = shell.start(announced())
     assert started.wait(LONG)
-    shell.close_channel(shell.transport._given["model"])
+    shell.close_channel(shell.transport.channels.given["model"])
     assert isinstance(outcome.exception(LONG), ClientClosedError)
 
 

@@ -202,7 +202,7 @@ def _clock(client: Client, timeout: float) -> Finding:
     """Compare this machine's clock with the date in the headers of an answer, if there is a date."""
     method = methods.ApiEndpointService.List
     request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
-    request_with_call: Callable[..., Any] = client._transport._callable(method).with_call  # type: ignore[attr-defined]
+    request_with_call: Callable[..., Any] = client._transport.channels.callable(method).with_call  # type: ignore[attr-defined]
     try:
         start = time.time()
         _, call = request_with_call(request, timeout=timeout)
