@@ -53,7 +53,7 @@ LAYERS = [
     "_core/__init__.py",
     "_core/deadline.py",
     "_core/runtime.py",
-    "_core/endpoints.py",
+    "_core/endpoints/",
     "_core/call/",
     "_core/failure/",
     "_core/flow.py",

@@ -476,7 +476,7 @@ def test_nothing_begins_after_closing(shell_of: Make, service: Service, name: st
 def test_closed_client_asks_for_no_endpoint(shell_of: Make) -> None:
     shell = shell_of(core_of("llm.api.cloud.yandex.net:443", plaintext=False))
     kind = f"{TEXTS.__name__}:TokenizeRequest"
-    unknown = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kind, response=kind)
+    unknown = UnaryMethod[Any, Any]("/yandex.cloud.nowhere.v1.Nets/Take", request=kind, response=kind)
     with pytest.raises(yagrpc.ConfigError, match="no endpoint is known"):
         shell.run(connect(call_of(unknown), None))
     shell.close()
