@@ -208,16 +208,27 @@ def test_no_secret_is_found_in_what_a_run_shows(
         {"YC_TOKEN": f"t1.{MARK}"},
         {"YC_TOKEN": f"{MARK} {MARK}"},
         {"YC_SERVICE_ACCOUNT_KEY_FILE": "key.json"},
+        {"YC_SERVICE_ACCOUNT_KEY_FILE": f'{{"id": "a", "service_account_id": "b", "private_key": "{MARK}"}}'},
+        {"YC_SERVICE_ACCOUNT_KEY_FILE": f'{{"id": "a", "private_key": "-----BEGIN PRIVATE KEY-----{MARK}'},
+        {"YC_SERVICE_ACCOUNT_KEY_FILE": f"-----BEGIN PRIVATE KEY-----\n{MARK}"},
+        {"YC_SERVICE_ACCOUNT_KEY_FILE": f"AQVN{MARK}"},
+        {"YC_API_KEY": "AQVN0", "YC_METADATA_ADDR": f"t1.{MARK}", "YC_PROFILE": f"t1.{MARK}"},
+        {"YAGRPC_EMULATOR_HOST": f"user:{MARK}@host:443"},
+        {"YC_FOLDER_ID": f"AQVN{MARK}"},
     ],
-    ids=lambda environment: "".join(environment),
+    ids=lambda environment: "-".join(environment),
 )
 def test_no_secret_is_found_in_what_the_command_shows(
     environment: dict[str, str], services: tuple[Emulator, Emulator, Emulator], tmp_path: Path
 ) -> None:
     (tmp_path / "key.json").write_text(f'{{"id": "{MARK}", "private_key": "{MARK}"')
     for emulator in services[:2]:
-        connection = ("--endpoint", emulator.address, "--plaintext", "--folder-id", "b1g", "--timeout", "5")
-        for arguments in (("doctor",), ("submit", "a")):
+        connection: tuple[str, ...] = ("--endpoint", emulator.address, "--plaintext", "--timeout", "5")
+        if "YC_FOLDER_ID" not in environment:
+            connection += ("--folder-id", "b1g")
+        if "YAGRPC_EMULATOR_HOST" in environment:
+            connection = ("--timeout", "5")
+        for arguments in (("doctor",), ("doctor", "--json"), ("submit", "a"), ("submit", "--file", f"AQVN{MARK}")):
             done = subprocess.run(
                 [sys.executable, "-m", "yagrpc", *arguments, *connection],
                 cwd=tmp_path,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from yagrpc import config
 from yagrpc.errors import ConfigError
+from yagrpc.hiding import shown
 
 if TYPE_CHECKING:
     from yagrpc.config import Endpoints
@@ -49,7 +50,7 @@ class Directory:
 
     def __init__(self, endpoints: Endpoints, given: Mapping[str, str]) -> None:
         for name, address in given.items():
-            config.check_given_endpoint(f"endpoints[{name!r}]", address, plaintext=endpoints.plaintext)
+            config.check_given_endpoint(f"endpoints[{shown(name)}]", address, plaintext=endpoints.plaintext)
         self._plaintext = endpoints.plaintext
         self._known: dict[str, str] = {
             **{name: getattr(endpoints, endpoint) for name, endpoint in ENDPOINTS.items()},
