@@ -36,7 +36,12 @@ kind, address, refusing, hanging, folder = sys.argv[1:]
 secrets = json.load(sys.stdin)
 
 class Vault(yagrpc.FetchedCredentials):
+    def __init__(self, broken=False):
+        self.broken = broken
+
     def fetch(self, timeout):
+        if self.broken:
+            raise RuntimeError(secrets["iam"] + " is refused")
         return yagrpc.AccessToken(secrets["iam"], 60.0)
 
 MADE = {
@@ -47,7 +52,11 @@ MADE = {
     "oauth": lambda: yagrpc.OAuthToken(secrets["oauth"]),
     "key": lambda: yagrpc.ServiceAccountKey(secrets["key"]),
     "bad key": lambda: yagrpc.ServiceAccountKey({**secrets["key"], "private_key": "-----BEGIN x" + secrets["api"]}),
+    "key file": lambda: yagrpc.ServiceAccountKey(folder + "/key.json"),
+    "key text": lambda: yagrpc.ServiceAccountKey(json.dumps(secrets["key"])),
+    "no pyjwt": lambda: sys.modules.update(jwt=None) or yagrpc.ServiceAccountKey(secrets["key"]),
     "vault": lambda: Vault(),
+    "broken vault": lambda: Vault(broken=True),
     "yc": lambda: yagrpc.YcCli(command=folder + "/yc"),
     "automatic": lambda: None,
 }
@@ -60,14 +69,17 @@ def note(*things):
 def failed(error):
     note(error, vars(error), getattr(error, "details", None), getattr(error, "hint", None))
     shown.append("".join(traceback.format_exception(error)))
-    if isinstance(error, yagrpc.CallError) and error.method != "/yandex.cloud.iam.v1.IamTokenService/Create":
+    found, seen = [error], []
+    while found:
+        one = found.pop()
+        if one is None or one in seen:
+            continue
+        seen.append(one)
         # As crash reporters do: the variables of every frame. Those of this file are the user's own business.
-        for frame, _ in traceback.walk_tb(error.__traceback__):
+        for frame, _ in traceback.walk_tb(one.__traceback__):
             if frame.f_code.co_filename != __file__:
                 shown.append(repr(frame.f_locals))
-    if isinstance(error.__cause__, Exception):
-        for frame, _ in traceback.walk_tb(error.__cause__.__traceback__):
-            shown.append(repr(frame.f_locals))
+        found += [one.__cause__, one.__context__]
     shown.append(repr(pickle.loads(pickle.dumps(error)).__dict__) if isinstance(error, yagrpc.YagrpcError) else "")
 
 def attempt(function):
@@ -95,6 +107,7 @@ def calls(client, done):
         lambda: done(client.tokenize("a", timeout=0.05)),
         lambda: done(client.tokenize("a", metadata={"authorization": "Bearer " + secrets["iam"] + chr(10)})),
         lambda: done(client.tokenize("a", metadata=["authorization: " + secrets["api"]])),
+        lambda: done(client.tokenize("a", metadata={"authorization": "Bearer " + secrets["iam"]})),
     ]
 
 def keep(client):
@@ -127,7 +140,12 @@ print("records:", log.getvalue().count("yagrpc"))
 json.dump(sorted(used), open(folder + "/used", "w"))
 """
 
-KINDS = ("api key", "iam", "callable", "failing", "oauth", "key", "bad key", "vault", "yc", "automatic")
+KINDS = (
+    "api key", "iam", "callable", "failing", "oauth", "key", "bad key", "key file", "key text", "no pyjwt", "vault",
+    "broken vault", "yc", "automatic",
+)  # fmt: skip
+FAILING = ("failing", "bad key", "key file", "no pyjwt", "broken vault")
+"""Those that give no credential."""
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +188,7 @@ def test_no_secret_is_found_in_what_a_run_shows(
     command = tmp_path / "yc"
     command.write_text(f"#!/bin/sh\necho {MARK} is being refreshed >&2\necho {secrets['iam']}\n")
     command.chmod(0o755)
+    (tmp_path / "key.json").write_text(json.dumps({**secrets["key"], "id": 5}))  # type: ignore[dict-item]
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(PROGRAM))
     done = subprocess.run(
@@ -186,12 +205,12 @@ def test_no_secret_is_found_in_what_a_run_shows(
     assert "command line: " in written
     assert "records: 0" not in written or kind == "failing"
     used = json.loads((tmp_path / "used").read_text())
-    obtained = {"oauth", "key", "vault", "yc"}
+    obtained = {"oauth", "key", "key text", "vault", "yc"}
     assert bool(used) == (kind in obtained)
     for fragment in (*fragments(secrets), *used, "eyJ"):
         at = written.find(fragment)
         assert at < 0, written[max(0, at - 400) : at + 100]
-    if kind not in ("failing", "bad key"):
+    if kind not in FAILING:
         assert any(each.metadata.get("authorization") for each in services[0].requests)
 
 

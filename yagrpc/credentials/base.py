@@ -57,8 +57,8 @@ class AccessToken(Secret):
 
     def __init__(self, value: str, lifetime: float | None = None) -> None:
         value = hidden(value)
-        self.value: str = checked_token(value)
         self.lifetime = lifetime
+        self.value: str = checked_token(value)
 
     def __repr__(self) -> str:
         return f"AccessToken(..., lifetime={self.lifetime!r})"

@@ -217,6 +217,9 @@ class Tokens:
 def _token_error(error: Exception, credentials: Credentials) -> YagrpcError:
     """Why no token can be obtained, as a yagrpc error; a foreign exception may hold a secret."""
     if isinstance(error, YagrpcError):
+        cause = error.__cause__
+        if isinstance(credentials, FetchedCredentials) and cause is not None and not isinstance(cause, YagrpcError):
+            error.__cause__ = ForeignError.of(cause)
         return error
     text = f"{type(credentials).__name__} failed with {type(error).__name__}"
     failure = UnavailableError(text) if isinstance(error, OSError) else ConfigError(text)
