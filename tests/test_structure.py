@@ -46,6 +46,7 @@ LAYERS = [
     "hiding.py",
     "_pb.py",
     "methods.py",
+    "redaction.py",
     "errors/",
     "config.py",
     "credentials/",

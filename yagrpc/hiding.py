@@ -33,7 +33,9 @@ _SEARCHED: Final = 2000
 _OPAQUE: Final = 40
 """Characters of a random text: keys and tokens are this long, words and ids are shorter."""
 
-_SECRET_LIKE: Final = re.compile(r"\b(AQVN|t\d\.|y[0-3]_|eyJ)[-\w.=]+")
+_ESCAPE: Final = r"(?<=\\[abfnrtv'\"])|(?<=\\[0-7]{3})|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4})"
+"""The end of an escape in a repr, such as `\\n`: a word begins there, although a letter stands before it."""
+_SECRET_LIKE: Final = re.compile(rf"(AQVN|(\b|{_ESCAPE})(t\d\.|y[0-3]_|eyJ))[-\w.=]+")
 _PEM: Final = re.compile(r"-----BEGIN.*", re.DOTALL)
 _USER: Final = re.compile(r"[^\s/@'\"]+:[^\s/@'\"]+@")
 _RANDOM: Final = re.compile(rf"[A-Za-z0-9+_=-]{{{_OPAQUE},}}")

@@ -29,7 +29,7 @@ class RawServer(grpc.GenericRpcHandler):
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
         self.server.start()
 
-    def service(self, details: Any) -> grpc.RpcMethodHandler | None:
+    def service(self, details: Any) -> Any:
         """The handler of a method, as gRPC asks for it."""
         path: str = details.method
         self.calls.append(path)

@@ -7,17 +7,21 @@ that it wrote is searched, and its command line as well.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+import yagrpc
+from yagrpc import _pb, methods
 from yagrpc.emulator import Emulator
 
 MARK = "UnmistakableSecret"
@@ -194,7 +198,7 @@ def test_no_secret_is_found_in_what_a_run_shows(
     done = subprocess.run(
         [sys.executable, script, kind, *(each.address for each in services), tmp_path],
         input=json.dumps(secrets),
-        env={**os.environ, "YC_TOKEN": str(secrets["iam"])},
+        env={**os.environ, "YC_TOKEN": str(secrets["iam"]), "YAGRPC_LOG_TEXTS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -261,3 +265,24 @@ def test_no_secret_is_found_in_what_the_command_shows(
             assert done.returncode in (0, 1, 2)
             assert "Traceback" not in done.stderr
             assert MARK not in done.stdout + done.stderr
+
+
+def test_no_secret_is_logged_where_texts_are(
+    subject: Any, services: tuple[Emulator, Emulator, Emulator], caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("YAGRPC_LOG_TEXTS", "1")
+    caplog.set_level(logging.DEBUG)
+    client = subject.client(services[0], credentials=yagrpc.OAuthToken(f"y0_{MARK}", warn=False))
+    messages = _pb.iam_token_service_pb2
+    create = messages.CreateIamTokenForServiceAccountRequest(service_account_id="ajeaccount")
+    issued = [
+        subject(client.call(methods.IamTokenService.Create, messages.CreateIamTokenRequest(jwt=f"{MARK}.b.c"))),
+        subject(client.call(methods.IamTokenService.CreateForServiceAccount, create)),
+    ]
+    revoke = messages.RevokeIamTokenRequest(iam_token=issued[0].iam_token)
+    subject(client.call(methods.IamTokenService.Revoke, revoke))
+    subject(client.tokenize(f"a word, and an API key: AQVN{MARK}"))
+    for secret in (MARK, *(each.iam_token for each in issued)):
+        assert secret not in caplog.text
+    assert "a word, and an API key: ***" in caplog.text
+    assert caplog.text.count("IamTokenService/Create ") >= 2

@@ -181,6 +181,11 @@ def test_a_credential_is_not_sent_as_another_setting(setting: str) -> None:
         ("host:443", "'host:443'"),
         ("user:word@host", "'***@host'"),
         (API_KEY, "'***'"),
+        (f"a\n{API_KEY}", "'a\\n***'"),
+        (f"a\nt1.{MARK}", "'a\\n***'"),
+        (f"a\x00t1.{MARK}", "'a\\x00***'"),
+        (f"a\u2028t1.{MARK}", "'a\\u2028***'"),
+        ("part1.text", "'part1.text'"),
     ],
 )
 def test_a_value_is_shown_in_one_line_without_secrets(value: object, text: str) -> None:
