@@ -43,8 +43,10 @@ LAYERS = [
     "_version.py",
     "method.py",
     "ids.py",
+    "hiding.py",
     "_pb.py",
     "methods.py",
+    "redaction.py",
     "errors/",
     "config.py",
     "credentials/",
@@ -105,7 +107,6 @@ MACHINE = {"grpc", "asyncio", "threading", "time", "random", "os"}
 MACHINE_BELOW = {
     "config.py": ({"os"}, "reads the settings that the environment holds"),
     "ids.py": ({"os"}, "makes request ids of random bytes"),
-    "credentials/choice.py": ({"os"}, "reads credentials that the environment holds"),
     "credentials/exchanged.py": ({"os"}, "reads the file of a service account's key"),
     "credentials/metadata.py": ({"os"}, "reads the address of the metadata service from the environment"),
     "credentials/yc.py": ({"os"}, "finds and runs the yc command"),

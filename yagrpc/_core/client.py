@@ -40,6 +40,7 @@ from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
 from yagrpc.errors import ClientClosedError, ResultError, YagrpcError
+from yagrpc.hiding import hidden
 from yagrpc.ids import Answer, new_request_id
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class ClientCore:
         host_channels: Iterable[str] = (),
         proxy_of: Callable[[str], str] = lambda endpoint: "",
     ) -> None:
+        credentials = hidden(credentials)
         quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)

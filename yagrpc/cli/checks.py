@@ -6,7 +6,6 @@ messages, never a secret. Every request has a timeout, and all endpoints are cal
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import grpc
 from yagrpc import _pb, methods
 from yagrpc._core.deadline import Deadline
 from yagrpc._version import __version__
+from yagrpc.config import ENVIRONMENT
 from yagrpc.credentials.choice import variable_used
 from yagrpc.credentials.exchanged import OAUTH_IS_RETIRED, OAuthToken
 from yagrpc.errors import CallError, Code, ConfigError, YagrpcError
@@ -107,7 +107,7 @@ def _folder(client: Client) -> Finding:
 def _emulated(client: Client) -> bool:
     """Whether all calls go to the emulator that the environment names: only then has a command `NoCredentials`."""
     used = client._core.credentials
-    return bool(os.environ.get("YAGRPC_EMULATOR_HOST")) and used.fixed and used.authorization() is None
+    return bool(ENVIRONMENT.get("YAGRPC_EMULATOR_HOST")) and used.fixed and used.authorization() is None
 
 
 def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
@@ -116,7 +116,7 @@ def _credentials(client: Client, timeout: float) -> Iterator[Finding]:
     if _emulated(client):
         yield Finding("credentials", "ok", "none: YAGRPC_EMULATOR_HOST is set")
         return
-    source = variable_used(os.environ) or "this machine"
+    source = variable_used(ENVIRONMENT) or "this machine"
     if isinstance(core.credentials, OAuthToken):
         yield Finding("credentials", "note", f"{core.credentials!r} from {source}", OAUTH_IS_RETIRED)
     if core.authorizer is None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from yagrpc.hiding import shown_name
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
@@ -103,7 +105,7 @@ def _read(source: str) -> bytes:
 
 
 def _name(source: str) -> str:
-    return "standard input" if source == "-" else source
+    return "standard input" if source == "-" else shown_name(source)
 
 
 def _is_deeper(value: object, levels: int) -> bool:
