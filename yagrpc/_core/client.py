@@ -64,6 +64,10 @@ class ClientCore:
         send_limit: The largest request that the client's own channels send, in bytes; -1 for any.
         host_channels: The endpoints, of `Policy.endpoint`, that have a channel of the host's.
         **settings: The arguments of `yagrpc.Client` of the same names.
+
+    Attributes:
+        emulated: Whether all calls go to the emulator that `YAGRPC_EMULATOR_HOST` names.
+        given: The settings that were given as arguments, of those that the environment or a default may give too.
     """
 
     def __init__(
@@ -87,6 +91,10 @@ class ClientCore:
     ) -> None:
         quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
+        self.emulated = emulator
+        given = {"folder_id": folder_id, "credentials": credentials, "endpoint": endpoint}
+        given["operation_endpoint"] = operation_endpoint
+        self.given = frozenset(name for name, value in given.items() if value is not None)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
         self.root_certificates = root_certificates
         self.directory = Directory(self.endpoints, endpoints or {})

@@ -102,6 +102,11 @@ def resolve_credentials(
     return Automatic(environment) if name is None else _OF_VARIABLES[name](environment[name])
 
 
+def variables_set(environment: Mapping[str, str]) -> list[str]:
+    """The variables that are set, of those that hold credentials: the first one is used."""
+    return [name for name in (*_OF_VARIABLES, "YC_TOKEN") if environment.get(name)]
+
+
 def variable_used(environment: Mapping[str, str]) -> str | None:
     """The variable that says which credentials are used; `None` where none does, and the machine is asked."""
     return next((name for name in _OF_VARIABLES if environment.get(name)), None)
