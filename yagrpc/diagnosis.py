@@ -56,6 +56,7 @@ _ACCEPTED: Final = frozenset({Code.OK, Code.NOT_FOUND, Code.PERMISSION_DENIED})
 """The statuses of a call with a credential that show that the service knows who calls."""
 
 _OWN: Final = "Yandex Cloud's own"
+_MACHINE: Final = "from this machine"
 
 
 class Finding(NamedTuple):
@@ -234,7 +235,7 @@ class _Checkup:
         for kind, variable in variables:
             if isinstance(chosen, kind) and os.environ.get(variable):
                 return f"from {variable}"
-        return "from this machine"
+        return _MACHINE
 
     def _credential(self) -> tuple[str, Finding | None]:
         """Get what authorizes a call; gives what it is, or why there is none."""
@@ -251,7 +252,9 @@ class _Checkup:
         try:
             self._client._transport.run(core.authorizer.authorize(call, Deadline(call.timeout, core.clock)))
         except ConfigError as error:
-            return "", Finding("credentials", "not set", str(error))
+            source = self._source()
+            text = str(error) if source == _MACHINE else f"{error}; the credentials are {source}"
+            return "", Finding("credentials", "not set", text)
         except YagrpcError as error:
             text = f"{core.authorizer.tokens.credentials!r} {self._source()}: {error}"
             return "", Finding("credentials", "failed", text)

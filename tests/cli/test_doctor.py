@@ -145,6 +145,7 @@ def test_a_source_of_tokens_that_fails_is_reported(check: Any, monkeypatch: pyte
         code, found = check(*at(emulator))
         assert code == 2
         assert "none.json' can't be read: No such file" in found["credentials"]["text"]
+        assert found["credentials"]["text"].endswith("; the credentials are from YC_SERVICE_ACCOUNT_KEY_FILE")
         monkeypatch.delenv("YC_SERVICE_ACCOUNT_KEY_FILE")
         monkeypatch.setenv("YC_OAUTH_TOKEN", "y0_" + "x" * 5000)
         code, found = check(*at(emulator))
@@ -371,7 +372,7 @@ def test_doctor_reports_settings_that_can_not_work(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("YC_API_KEY", "t1.x")
     found = yagrpc.doctor()
     assert not found.ok
-    expected = "the API key has the form of an IAM token: use IamToken(...)"
+    expected = "YC_API_KEY: the API key has the form of an IAM token: use IamToken(...)"
     assert found.findings == (yagrpc.Finding("settings", "not set", expected),)
     assert str(found).endswith(f"\nsettings     not set  {expected}")
 

@@ -53,7 +53,7 @@ def test_credentials_are_named_by_their_variables(
     monkeypatch.setenv(name, value)
     with Emulator() as emulator:
         line = command.fails(2, "tokenize", "hi", "--endpoint", emulator.address, "--plaintext", "--folder-id", "b1g")
-    assert line.startswith(expected)
+    assert line.startswith(f"{name}: {expected}" if "has the form" in expected else expected)
     assert not PYTHON.findall(line.replace("{'", "").partition(" (method")[0]), line
 
 

@@ -99,7 +99,12 @@ def resolve_credentials(
             f"credentials is a {type(credentials).__name__}: give ApiKey(...), IamToken(...) or NoCredentials()"
         )
     name = variable_used(environment)
-    return Automatic(environment) if name is None else _OF_VARIABLES[name](environment[name])
+    if name is None:
+        return Automatic(environment)
+    try:
+        return _OF_VARIABLES[name](environment[name])
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def variables_set(environment: Mapping[str, str]) -> list[str]:
