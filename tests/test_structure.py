@@ -23,6 +23,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 EXPORTS = """
 __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
+Diagnosis Finding doctor
 CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling Quota Limit Limits
 Action Call Events Outcome Verdict
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
@@ -72,6 +73,7 @@ LAYERS = [
     "_aio/",
     "_sync/",
     "waiting.py",
+    "diagnosis.py",
     "codegen/",
     "emulator/",
     "__init__.py",
