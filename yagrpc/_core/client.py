@@ -82,10 +82,11 @@ class ClientCore:
         polling: Polling,
         data_logging: bool | None,
         events: Events | Iterable[Events] | None = None,
+        strict: bool = False,
         send_limit: int = config.MESSAGE_LIMIT,
         host_channels: Iterable[str] = (),
     ) -> None:
-        quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
+        quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging, strict)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
         self.root_certificates = root_certificates
@@ -104,6 +105,7 @@ class ClientCore:
         self.quota = quota
         self.polling = polling
         self.data_logging = data_logging
+        self.strict = strict
         self.events = hub_of(events, texts=config.logs_texts)
         self.gates = Gates(quota, runtime.make_lock)
         self.routes: dict[AnyMethod, Route] = {}
@@ -253,6 +255,18 @@ class ClientCore:
         if isinstance(result, Answer):
             result.ids = call.ids
         return result
+
+    def check(self, check: Callable[[ResultT], None], result: ResultT, call: Call[Any, Any]) -> None:
+        """Check a call's result, once it is whole.
+
+        Raises:
+            ResultError: It is refused; the error says of which call it is.
+        """
+        try:
+            check(result)
+        except ResultError as error:
+            error.with_context(**call.context(self.endpoint_of(call.method)))
+            raise
 
     def no_answer(self, call: Call[Any, Any]) -> ResultError:
         """The error of a call that ended well, without an answer."""
