@@ -88,6 +88,7 @@ def example(kind: type[YagrpcError]) -> Any:
         "seconds": 7.5,
         "timeout": 2.5,
         "operation_ids": ("d7q", "d7r"),
+        "refusal": "ai.submitsPerHour.rate rate quota limit exceed: allowed 5000 requests",
         "completion": answered("To be"),
     }
     parameters = dict(inspect.signature(kind).parameters)
@@ -352,6 +353,17 @@ def test_a_quota_wait_says_whether_anything_was_sent() -> None:
     assert str(refused) == (
         "no slot under quota.get_per_second in 1 s, there is one in 2 s; every attempt before failed (attempts 2)"
     )
+
+
+def test_a_quota_wait_says_what_the_service_refused() -> None:
+    said = "ai.submitsPerHour.rate rate quota limit exceed: allowed 5000 requests"
+    sent = QuotaWaitError("submit_per_hour", 4.0, timeout=4.0, refusal=said, attempts=3)
+    assert str(sent) == (
+        "no slot under quota.submit_per_hour in 4 s, the next attempt is in 4 s; every attempt before failed: it was "
+        f"sent, and refused: {said} (attempts 3)"
+    )
+    held = QuotaWaitError("submit_per_hour", 4.0, timeout=4.0, refusal=said)
+    assert str(held).endswith(f"; nothing was sent: the service refused calls before it: {said}")
 
 
 # Texts

@@ -290,8 +290,8 @@ class ClientCore:
         method = call.method
         if not self.directory.knows(method.service) and not self.directory.discovered:
             request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
-            parameters: CallParameters = {"timeout": deadline.left(), "request_id": call.client_request_id}
-            listing = self.call(methods.ApiEndpointService.List, request, parameters)
+            listing = self.call(methods.ApiEndpointService.List, request, {"request_id": call.client_request_id})
+            listing.timeout, listing.deadline = deadline.seconds, deadline  # errors name what the caller gave
             response = yield from send_call(listing, self)
             self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
         own = self.channel_of(method) not in self._host_channels
