@@ -27,7 +27,8 @@ class TextMethods(Calls):
         """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
 
         Args:
-            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these.
+            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these: the
+                messages of one dialogue. Several texts without roles are refused: each is a call of its own.
             **parameters: See `CompletionParameters`.
 
         Raises:
