@@ -210,7 +210,7 @@ def test_validation_takes_any_bytes_that_parse(junk: bytes) -> None:
     check(request, 10)
 
 
-def check(request: _pb.text_generation_service_pb2.CompletionRequest, cap: int | None) -> None:
+def check(request: _pb.text_generation_service_pb2.CompletionRequest, cap: int) -> None:
     refusal = None
     try:
         validation.check_completion(request, max_input_tokens=cap)
