@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,45 @@ def test_what_has_expired_is_forgotten(emulate: Emulate, ask: Ask, path: Path) -
     file = StateFile(path)
     assert [kept.id for kept in file.load()] == [newer.id]
     file.close()
+
+
+def test_the_clock_does_not_go_back_with_the_real_one(
+    emulate: Emulate, ask: Ask, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    first = emulate(state=path, duration=60.0)
+    old = first.text_async.Completion(ask("old"))
+    first.emulator.advance(100)
+    newer = first.text_async.Completion(ask("newer"))
+    first.emulator.advance(30)
+    cancelled = first.cancel(newer.id)
+    at = {record.id: record.created for record in first.emulator.operations}
+    first.emulator.stop()
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+
+    second = emulate(state=path, duration=60.0)
+    now = second.emulator.now()
+    assert now >= at[newer.id] + 30, "the cancellation is not in the future"
+    assert second.get(old.id).done
+    assert second.get(newer.id) == cancelled
+    added = second.text_async.Completion(ask("added"))
+    assert added.created_at.seconds >= newer.created_at.seconds + 30
+    assert [record.number for record in second.emulator.operations] == [1, 2, 3]
+    second.emulator.advance(60)
+    assert second.get(added.id).done
+    second.emulator.stop()
+    # Nor does it stay behind where only a submit shows the time: nothing was moved or cancelled.
+    third = path.with_name("third.db")
+    monkeypatch.setattr(time, "time", real)
+    emulator = emulate(state=third, duration=60.0)
+    submitted = emulator.text_async.Completion(ask("submitted"))
+    emulator.emulator.stop()
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)
+    emulator = emulate(state=third, duration=60.0)
+    assert emulator.emulator.now() >= submitted.created_at.seconds
+    assert not emulator.get(submitted.id).done
+    emulator.emulator.advance(60)
+    assert emulator.get(submitted.id).done
 
 
 def test_a_crash_reads_the_file_again(emulate: Emulate, ask: Ask, refused: Refused, path: Path) -> None:

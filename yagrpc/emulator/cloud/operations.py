@@ -136,6 +136,11 @@ class Operations:
             for name, one in self._stored.copy().items()
         ]
 
+    def last_moment(self) -> float:
+        """When the last operation was submitted or cancelled, in seconds since the epoch; 0 without any."""
+        moments = (one.created if one.done is None else max(one.created, one.ends) for one in self._stored.values())
+        return max(moments, default=0.0)
+
     def __len__(self) -> int:
         """How many operations are kept, in any state."""
         return len(self._stored)
