@@ -408,9 +408,11 @@ WAITING: dict[str, Callable[[ClientCore, threading.Event], Flow[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("waiting", WAITING)
-def test_closing_ends_a_flow_that_waits(shell_of: Make, nobody: str, waiting: str) -> None:
-    shell = shell_of(core_of(nobody))
+@pytest.mark.parametrize(
+    ("waiting", "hosted"), [*((waiting, False) for waiting in WAITING), ("connect", True)], ids=lambda given: str(given)
+)
+def test_closing_ends_a_flow_that_waits(shell_of: Make, nobody: str, waiting: str, hosted: bool) -> None:
+    shell = shell_of(core_of(nobody), host=nobody if hosted else "")
     release, started = threading.Event(), threading.Event()
     kept = shell.run(slot_of(shell.core))
 

@@ -23,6 +23,7 @@ from yagrpc._grpc.options import ChannelOptions, host_channels
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._services.text import completion_type
 from yagrpc.config import Polling, Quota
+from yagrpc.hiding import hidden
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class AsyncClient(Methods):
         data_logging: bool | None = None,
         events: Events | Iterable[Events] | None = None,
     ) -> None:
+        credentials = hidden(credentials)
         options = ChannelOptions(channel_options)
         warn_of_trace()
         self._core = ClientCore(

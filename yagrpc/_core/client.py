@@ -40,6 +40,7 @@ from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
 from yagrpc.errors import ClientClosedError, ResultError, YagrpcError
+from yagrpc.hiding import hidden
 from yagrpc.ids import Answer, new_request_id
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class ClientCore:
         host_channels: The endpoints, of `Policy.endpoint`, that have a channel of the host's.
         proxy_of: The proxy of a channel with TLS to an endpoint; empty where there is none.
         **settings: The arguments of `yagrpc.Client` of the same names.
+
+    Attributes:
+        emulated: Whether all calls go to the emulator that `YAGRPC_EMULATOR_HOST` names.
+        given: The settings that were given as arguments, of those that the environment or a default may give too.
     """
 
     def __init__(
@@ -87,8 +92,13 @@ class ClientCore:
         host_channels: Iterable[str] = (),
         proxy_of: Callable[[str], str] = lambda endpoint: "",
     ) -> None:
+        credentials = hidden(credentials)
         quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
+        self.emulated = emulator
+        given = {"folder_id": folder_id, "credentials": credentials, "endpoint": endpoint}
+        given["operation_endpoint"] = operation_endpoint
+        self.given = frozenset(name for name, value in given.items() if value is not None)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
         self.root_certificates = root_certificates
         self.directory = Directory(self.endpoints, endpoints or {})

@@ -15,6 +15,7 @@ from yagrpc._core.failure.sizes import RECEIVE_OPTION, SEND_OPTION
 from yagrpc._grpc.environment import proxy_of
 from yagrpc._version import __version__
 from yagrpc.errors import ConfigError
+from yagrpc.hiding import shown
 
 USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -82,7 +83,7 @@ class ChannelOptions:
             raise ConfigError("channel_options takes pairs that begin with a name, such as 'grpc.keepalive_time_ms'")
         for key in (RECEIVE_OPTION, SEND_OPTION):
             if not isinstance(merged[key], int):
-                raise ConfigError(f"channel option {key!r} is {merged[key]!r}: it takes bytes, or -1 for no limit")
+                raise ConfigError(f"channel option {key!r} is {shown(merged[key])}: it takes bytes, or -1 for no limit")
         self.send_limit: int = merged[SEND_OPTION]
         self.receive_limit: int = merged[RECEIVE_OPTION]
         self._proxy: object = merged.get("grpc.http_proxy") if merged.get("grpc.enable_http_proxy", 1) else ""

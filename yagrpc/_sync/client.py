@@ -24,6 +24,7 @@ from yagrpc._sync.methods import Methods
 from yagrpc._sync.primitives import Pollers
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota
+from yagrpc.hiding import hidden
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Client(Methods):
         data_logging: bool | None = None,
         events: Events | Iterable[Events] | None = None,
     ) -> None:
+        credentials = hidden(credentials)
         options = ChannelOptions(channel_options)
         warn_of_trace()
         self._core = ClientCore(

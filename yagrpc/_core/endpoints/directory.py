@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from yagrpc import config
 from yagrpc._core.endpoints.public import longest, public
 from yagrpc.errors import ConfigError
-from yagrpc.errors.wording import shortened
+from yagrpc.hiding import shown
 
 if TYPE_CHECKING:
     from yagrpc.config import Endpoints
@@ -57,7 +57,7 @@ class Directory:
 
     def __init__(self, endpoints: Endpoints, given: Mapping[str, str]) -> None:
         for name, address in given.items():
-            config.check_given_endpoint(f"endpoints[{name!r}]", address, plaintext=endpoints.plaintext)
+            config.check_given_endpoint(f"endpoints[{shown(name)}]", address, plaintext=endpoints.plaintext)
         self._plaintext = endpoints.plaintext
         self._known: dict[str, str] = {
             **{name: getattr(endpoints, endpoint) for name, endpoint in ENDPOINTS.items()},
@@ -121,7 +121,7 @@ class Directory:
         """
         source, address = self._known[DISCOVERY], self._found[name]
         domain = parent_domain(source)
-        reason = f"it gives {shortened(address)} for {service}"
+        reason = f"it gives {shown(address)} for {service}"
         remedy = f"if you trust it, give endpoints={{'{service}': 'host:443'}}"
         try:
             config.check_given_endpoint(name, address, plaintext=False)
