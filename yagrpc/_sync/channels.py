@@ -6,7 +6,7 @@ of the client's closing, and at once with the exception of a signal.
 
 from __future__ import annotations
 
-import math
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,14 +16,18 @@ import grpc
 
 from yagrpc import config
 from yagrpc._core.client import ClientCore
+from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.channels import Channels
 from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.probing import Diagnosis, probe
 from yagrpc._sync.background import outcome_in_thread
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import AnyMethod
 
 _CHECK: Final = 0.2
 """Seconds between two checks whether the client was closed, while a connection is waited for."""
+
+_STATES: Final = {state.value[0]: state for state in grpc.ChannelConnectivity}
 
 _READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
 
@@ -55,8 +59,8 @@ class BlockingChannels(Channels):
         super().__init__(core, options, channel, operation_channel)
         self._interceptors = config.check_interceptors(interceptors, grpc)
 
-    def connect(self, method: AnyMethod, timeout: float | None) -> bool:
-        """Wait until the channel of a method is connected; gives whether it is, within some seconds.
+    def connect(self, method: AnyMethod, timeout: float | None) -> RpcStatus | bool:
+        """Wait until the channel of a method is connected, for some seconds at most; gives the outcome of `Connect`.
 
         Raises:
             ClientClosedError: The client was closed meanwhile.
@@ -67,24 +71,26 @@ class BlockingChannels(Channels):
             return _connected_by_thread(channel, timeout)
         if watched.check_connectivity_state(True) == _READY_STATE:
             return True
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        left: list[bool] = []
+        diagnosis, left = self.diagnosis(method, timeout), list[bool]()
         if threading.current_thread() is not threading.main_thread():
-            return self._watch(watched, deadline, left)
+            return self._watch(channel, watched, diagnosis, left)
         try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
-            return bool(outcome_in_thread(lambda: self._watch(watched, deadline, left), "yagrpc-connect"))
+            watch = functools.partial(self._watch, channel, watched, diagnosis, left)
+            outcome: RpcStatus | bool = outcome_in_thread(watch, "yagrpc-connect")
+            return outcome
         finally:
             left.append(True)
 
-    def _watch(self, watched: Any, deadline: float, left: list[bool]) -> bool:
-        """Watch a channel until it is connected; gives whether it is, by the deadline or until its caller has left."""
+    def _watch(self, channel: Any, watched: Any, diagnosis: Diagnosis, left: list[bool]) -> RpcStatus | bool:
+        """Watch a channel until it is connected, the time is over, waiting does not help, or its caller has left."""
         while (state := watched.check_connectivity_state(True)) != _READY_STATE:
             if self.closed:
                 raise ClientClosedError
-            seconds = deadline - time.monotonic()
-            if seconds <= 0 or left:
-                return False
-            watched.watch_connectivity_state(state, time.time() + min(seconds, _CHECK))
+            if diagnosis.due(_STATES[state]):
+                diagnosis.learn(probe(channel, diagnosis.plaintext))
+            if diagnosis.left() <= 0 or left or diagnosis.hopeless:
+                return diagnosis.outcome
+            watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
         return True
 
     def _dial(self, endpoint: str) -> Any:
