@@ -196,6 +196,8 @@ def _renamed(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout) -> desc
     """The same files with the package in front of their names: plugins derive every import from those names."""
     renamed = descriptor_pb2.FileDescriptorSet()
     renamed.CopyFrom(compiled)
+    # Custom options, which are unknown fields here: one plugin writes the texts of some of them as code.
+    renamed.DiscardUnknownFields()
     for file in renamed.file:
         file.name = layout.renamed(file.name)
         for index, dependency in enumerate(file.dependency):
