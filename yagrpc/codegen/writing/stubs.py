@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 
 from yagrpc.codegen.errors import GenerateError
 
@@ -19,6 +20,8 @@ __all__ = ["without_version_guard"]
 _GUARD_NAMES = {"GRPC_GENERATED_VERSION", "GRPC_VERSION", "_version_not_supported"}
 
 _BUILT_IN = frozenset(dir(builtins))
+
+_DEFINED = re.compile(r"^(?:class|    def) (\w+)", re.MULTILINE)
 
 _GUARD_STATEMENTS = {".py": 6, ".pyi": 2}
 """In a module: `import warnings`, three assignments, the comparison, the refusal. In a stub file: two names."""
@@ -51,7 +54,8 @@ def without_version_guard(source: str, suffix: str, name: str) -> str:
             f"{_GUARD_STATEMENTS[suffix]}; this generator does not know that grpcio-tools or mypy-protobuf"
         )
     tree.body = [node for node in tree.body if node not in guard]
-    if hidden := _defined(tree) & _used(tree) & _BUILT_IN:
+    named = _BUILT_IN.intersection(_DEFINED.findall(source))
+    if hidden := named and named & _used(tree):
         text = f"gRPC's plugin uses Python's own {min(hidden)}, which can't be the name of a service or an rpc"
         raise GenerateError(f"{name}: {text}")
     for node in guard:
@@ -62,11 +66,6 @@ def without_version_guard(source: str, suffix: str, name: str) -> str:
         if line or not kept or kept[-1]:
             kept.append(line)
     return "\n".join(kept).rstrip() + "\n"
-
-
-def _defined(tree: ast.Module) -> set[str]:
-    """Names of classes, and of what is defined in them."""
-    return {node.name for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
 
 
 def _used(tree: ast.Module) -> set[str]:
