@@ -33,7 +33,17 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).parents[1]
 
 HAND_WRITTEN: Final = frozenset(
-    {"__init__.py", "background.py", "poller.py", "signals.py", "primitives.py", "transport.py", "uploads.py"}
+    {
+        "__init__.py",
+        "background.py",
+        "channels.py",
+        "poller.py",
+        "primitives.py",
+        "signals.py",
+        "submits.py",
+        "transport.py",
+        "uploads.py",
+    }
 )
 """Files of either folder that are written by hand: neither a source nor generated."""
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from yagrpc.cli.io.wording import in_options
 from yagrpc.errors import (
     ConfigError,
     DeadlineExceededError,
@@ -144,10 +145,10 @@ def _message(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, OperationTimeoutError) and error.__cause__ is not None:
-        return f"{error}; the last poll failed: {error.__cause__}"
+        return in_options(f"{error}; the last poll failed: {error.__cause__}")
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return "interrupted"
-    return str(error)
+    return in_options(str(error)) if isinstance(error, YagrpcError) else str(error)
 
 
 def _discard_output() -> None:
