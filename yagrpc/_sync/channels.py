@@ -1,12 +1,15 @@
 """Channels of the blocking client, and the wait for their connection.
 
 Rules: a channel that is connected costs one check of its state, no thread. The wait for a connection ends within 0.2 s
-of the client's closing, and at once with the exception of a signal.
+of the client's closing, and at once with the exception of a signal. What gRPC does with its locks is done with signals
+held, or in another thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +21,8 @@ from yagrpc import config
 from yagrpc._core.client import ClientCore
 from yagrpc._grpc.channels import Channels
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._sync.background import outcome_in_thread
+from yagrpc._sync.background import in_thread, outcome_in_thread
+from yagrpc._sync.signals import SLICE, SignalsHeld
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import AnyMethod
 
@@ -63,11 +67,12 @@ class BlockingChannels(Channels):
         """
         channel = self.channel(method)
         watched = _watched(channel)
-        if watched is None:
-            return _connected_by_thread(channel, timeout)
-        if watched.check_connectivity_state(True) == _READY_STATE:
-            return True
         deadline = math.inf if timeout is None else time.monotonic() + timeout
+        if watched is None:
+            return self._connected_by_thread(channel, deadline)
+        with SignalsHeld():
+            if watched.check_connectivity_state(True) == _READY_STATE:
+                return True
         left: list[bool] = []
         if threading.current_thread() is not threading.main_thread():
             return self._watch(watched, deadline, left)
@@ -87,14 +92,58 @@ class BlockingChannels(Channels):
             watched.watch_connectivity_state(state, time.time() + min(seconds, _CHECK))
         return True
 
+    def _connected_by_thread(self, channel: grpc.Channel, deadline: float) -> bool:
+        """The public way to wait for a connection, for a channel that is not gRPC's own: gRPC polls it in a thread."""
+        arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with SignalsHeld() as signals:
+            ready = grpc.channel_ready_future(channel)
+            try:
+                ready.add_done_callback(arrived.put)
+                while (left := deadline - time.monotonic()) > 0:
+                    with contextlib.suppress(queue.Empty):
+                        signals.next_item(arrived, min(left, SLICE))
+                        return True
+                    if self.closed:
+                        raise ClientClosedError
+                return False
+            finally:
+                ready.cancel()
+
+    def shut(self) -> None:
+        """Forget all channels, and close those that were opened here.
+
+        In the main thread another one closes them: gRPC waits for calls to end, and the exception of a signal would
+        leave that undone for ever.
+        """
+        ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+        def close() -> None:
+            try:
+                for channel in opened:
+                    channel.close()
+            finally:
+                ended.put(None)
+
+        with SignalsHeld() as signals:
+            opened = self.forget()
+            if threading.current_thread() is not threading.main_thread():
+                close()
+            elif opened:
+                try:
+                    in_thread(close, "yagrpc-close")
+                except RuntimeError:  # the system starts no more threads, or the interpreter ends
+                    close()
+                signals.next_item(ended, None)
+
     def _dial(self, endpoint: str) -> Any:
         options = self._options.for_grpc
-        if self._core.endpoints.plaintext:
-            channel = grpc.insecure_channel(endpoint, options)
-        else:
-            credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
-            channel = grpc.secure_channel(endpoint, credentials, options)
-        return self._intercept(self._opened_here(channel))
+        with SignalsHeld():  # a channel that is not recorded would never be closed
+            if self._core.endpoints.plaintext:
+                channel = grpc.insecure_channel(endpoint, options)
+            else:
+                credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
+                channel = grpc.secure_channel(endpoint, credentials, options)
+            return self._intercept(self._opened_here(channel))
 
     def _intercept(self, given: Any) -> Any:
         return grpc.intercept_channel(given, *self._interceptors) if self._interceptors else given
@@ -106,7 +155,8 @@ class BlockingChannels(Channels):
     def _is_shut(self, channel: Any) -> bool:
         watched = _watched(channel)
         if watched is not None:
-            watched.check_connectivity_state(False)  # raises where it is closed
+            with SignalsHeld():
+                watched.check_connectivity_state(False)  # raises where it is closed
         return False
 
 
@@ -120,15 +170,3 @@ def _watched(channel: grpc.Channel) -> Any:
     while layer is not None and not hasattr(layer, "watch_connectivity_state"):
         layer = getattr(layer, "_channel", None)
     return layer
-
-
-def _connected_by_thread(channel: grpc.Channel, timeout: float | None) -> bool:
-    """The public way to wait for a connection, for a channel that is not gRPC's own."""
-    future = grpc.channel_ready_future(channel)
-    try:
-        future.result(timeout=timeout)
-    except grpc.FutureTimeoutError:
-        return False
-    finally:
-        future.cancel()
-    return True

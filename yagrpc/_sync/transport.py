@@ -1,7 +1,8 @@
 """The driver of the blocking client: it runs flows, and performs what they ask for.
 
 Rules: an rpc is sent and answered in the thread that runs the flow, a submit in its own. No wait here uses a lock of
-Python's: an exception of a signal may leave it held. Closing ends every wait.
+Python's: an exception of a signal may leave it held. What gRPC does with its locks is done with signals held. Closing
+ends every wait.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, S
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.status import status_of
-from yagrpc._sync.background import Sharing, in_thread, next_item
+from yagrpc._sync.background import Sharing, in_thread, outcome_in_thread
 from yagrpc._sync.channels import BlockingChannels
-from yagrpc._sync.signals import SignalsHeld
+from yagrpc._sync.signals import SignalsCancel, SignalsDelayed, SignalsHeld, next_item
 from yagrpc._sync.submits import Submits
 from yagrpc.errors import ClientClosedError, Code
-from yagrpc.method import AnyMethod, BidiStreamMethod, StreamMethod
+from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -106,10 +107,11 @@ class Transport:
         try:
             self._submits.wait(CLOSE_GRACE)
         finally:
-            for channel in self.channels.forget():
-                channel.close()
-            self._submits.wait(REPORT_GRACE)
-            self._submits.close()  # those on a channel of the host's, or whose report takes long
+            try:
+                self.channels.shut()
+            finally:
+                self._submits.wait(REPORT_GRACE)
+                self._submits.close()  # those on a channel of the host's, or whose report takes long
 
     def process_ends(self) -> None:
         """Complete the submits that are under way, or report them."""
@@ -183,12 +185,15 @@ class Transport:
         context = contextvars.copy_context()  # of its own: the outcome may come before this thread has left the other
         if type(effect) is Send and effect.reporter is None and not _streams(effect.call.method):
             answered = functools.partial(self._answered, flow, effect.call, done)
-            self._future(effect).add_done_callback(lambda rpc: context.run(answered, rpc))
+            self._future(effect, lambda rpc: context.run(answered, rpc))
         else:
             in_thread(lambda: context.run(self._finish, flow, effect, done), "yagrpc-flow")
 
     def _answered(self, flow: Flow[Any], call: Call[Any, Any], done: Callable[[Any], None], rpc: Any) -> None:
-        self._step(flow, lambda: flow.send(self._outcome(rpc, call)), done)
+        try:
+            self._step(flow, lambda: flow.send(self._outcome(rpc, call)), done)
+        except BaseException as error:  # a user's, in an event: it would end gRPC's thread, and no caller would get it
+            done(error)
 
     def _finish(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         try:
@@ -218,24 +223,39 @@ class Transport:
         call = effect.call
         sender: Any = self.channels.callables.get(call.method) or self.channels.callable(call.method)
         try:
-            if not call.wants_ids:
-                return sender(call.request, timeout=timeout, metadata=effect.metadata)
             if _streams(call.method):
                 return self._open(sender, effect)
-            answer, rpc = sender.with_call(call.request, timeout=timeout, metadata=effect.metadata)
+            if isinstance(call.method, ClientStreamMethod):
+                return self._upload(effect)
+            with SignalsDelayed():
+                if not call.wants_ids:
+                    return sender(call.request, timeout=timeout, metadata=effect.metadata)
+                answer, rpc = sender.with_call(call.request, timeout=timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
             return status_of(error, closed=self.channels.closed)
         _keep_ids(rpc, call)
         return answer
 
-    def _future(self, effect: Send) -> Any:
-        """Start a unary rpc; gives gRPC's future of it."""
+    def _future(self, effect: Send, answered: Callable[[Any], object]) -> None:
+        """Start a unary rpc, and have a function called with gRPC's future of it, once that is done."""
         call = effect.call
         sender: Any = self.channels.callable(call.method)
         with SignalsHeld():
             rpc = sender.future(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(rpc)
-        return rpc
+            call.started(Cancelled(rpc))
+            rpc.add_done_callback(answered)
+
+    def _upload(self, effect: Send) -> Any:
+        """Send a stream of requests, and wait for its answer."""
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with SignalsHeld() as signals:
+            self._future(effect, ended.put)
+            try:
+                rpc = signals.next_item(ended, None)
+            except BaseException:  # of a signal
+                effect.call.cancel()
+                raise
+            return self._outcome(rpc, effect.call)
 
     def _outcome(self, rpc: Any, call: Call[Any, Any]) -> Any:
         """What a unary rpc that has ended gave."""
@@ -253,10 +273,11 @@ class Transport:
         call = effect.call
         with SignalsHeld():
             rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(rpc)
+            call.started(Cancelled(rpc))
         responses = Responses(self.channels, rpc)
-        first = next(rpc, END)
-        call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
+        with _interruptible(rpc):
+            first = next(rpc, END)
+            call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
         return Opened(responses, first)
 
     # Other effects
@@ -269,15 +290,16 @@ class Transport:
         if isinstance(effect, Share):
             return self._sharing.share(effect)
         if isinstance(effect, Block):
-            return effect.function()
+            function = functools.partial(contextvars.copy_context().run, effect.function)
+            return outcome_in_thread(function, "yagrpc-blocking", lambda: self.channels.closed)
         assert isinstance(effect, Sleep)
         return self._sleep(effect.seconds)
 
     def _sleep(self, seconds: float) -> None:
         """Let some seconds pass. No lock of Python's: an exception of a signal may leave it held."""
         sleeping: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._sleeping.add(sleeping)
         try:
+            self._sleeping.add(sleeping)
             if not self.channels.closed:
                 with contextlib.suppress(queue.Empty):
                     next_item(sleeping, seconds)
@@ -304,14 +326,42 @@ class Responses:
     @property
     def ended(self) -> bool:
         """Whether no more messages come."""
-        return bool(self._rpc.done())
+        with SignalsHeld():
+            return bool(self._rpc.done())
 
     def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with."""
         try:
-            return next(self._rpc, END)
+            with _interruptible(self._rpc):
+                return next(self._rpc, END)
         except grpc.RpcError as error:
             return status_of(error, closed=self._channels.closed)
+
+
+class Cancelled:
+    """An rpc as its call keeps it: cancelling takes a lock of gRPC's.
+
+    Args:
+        rpc: gRPC's call.
+    """
+
+    __slots__ = ("_rpc",)
+
+    def __init__(self, rpc: Any) -> None:
+        self._rpc = rpc
+
+    def cancel(self) -> None:
+        """End it."""
+        cancel = getattr(self._rpc, "cancel", None)  # an interceptor may give an iterator that has none
+        if cancel is not None:
+            with SignalsHeld():
+                cancel()
+
+
+def _interruptible(rpc: Any) -> contextlib.AbstractContextManager[object]:
+    """A block that waits for a message of an rpc; the exception of a signal ends the rpc."""
+    cancel = getattr(rpc, "cancel", None)
+    return contextlib.nullcontext() if cancel is None else SignalsCancel(cancel)
 
 
 def _streams(method: AnyMethod) -> bool:
@@ -326,8 +376,8 @@ def _keep_ids(rpc: Any, call: Call[Any, Any]) -> None:
 def _wait(effect: Wait) -> None:
     """Wait until something is woken: by a queue, which a destructor may put into."""
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
-    effect.waiter.wake = lambda: woken.put(None)
     try:
+        effect.waiter.wake = lambda: woken.put(None)
         if not effect.waiter.woken:
             with contextlib.suppress(queue.Empty):
                 next_item(woken, effect.seconds)
