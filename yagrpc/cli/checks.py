@@ -19,6 +19,7 @@ import grpc
 
 from yagrpc import _pb, methods
 from yagrpc._core.deadline import Deadline
+from yagrpc._sync.background import outcome_in_thread
 from yagrpc._version import __version__
 from yagrpc.credentials.choice import variable_used
 from yagrpc.credentials.exchanged import OAUTH_IS_RETIRED, OAuthToken
@@ -164,14 +165,19 @@ def _endpoints(client: Client, timeout: float, *, authorized: bool) -> list[Find
             ("model", methods.TokenizerService.Tokenize, tokenize, _NO_CODES),
             ("operation", methods.OperationService.Get, _get_request(), frozenset({Code.NOT_FOUND})),
         ]
-    with ThreadPoolExecutor(len(requests) + 1) as pool:
-        clock = pool.submit(_clock, client, timeout)
-        answers = [pool.submit(_endpoint, client, timeout, *each) for each in requests]
-        findings = [answer.result() for answer in answers]
-        if not authorized:
-            remedy = "set up credentials and folder first"
-            findings.append(Finding("model", "note", "not checked, nor is the operation service", remedy))
-        return [*findings, clock.result()]
+
+    def all_at_once() -> list[Finding]:
+        with ThreadPoolExecutor(len(requests) + 1) as pool:
+            clock = pool.submit(_clock, client, timeout)
+            answers = [pool.submit(_endpoint, client, timeout, *each) for each in requests]
+            return [*(answer.result() for answer in answers), clock.result()]
+
+    # Where Ctrl-C ends this wait, the client is closed, and so the requests end that the pool waits for.
+    *findings, clock = outcome_in_thread(all_at_once, "yagrpc-doctor")
+    if not authorized:
+        remedy = "set up credentials and folder first"
+        findings.append(Finding("model", "note", "not checked, nor is the operation service", remedy))
+    return [*findings, clock]
 
 
 def _endpoint(
