@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.listening import Listening, distinct
 from yagrpc._core.operation.view import OperationView
-from yagrpc._sync.signals import SignalsHeld, next_item
+from yagrpc._grpc.signals import SignalsHeld, next_item
 from yagrpc.errors import OperationTimeoutError, RequestError
 
 if TYPE_CHECKING:

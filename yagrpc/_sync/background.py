@@ -1,4 +1,4 @@
-"""What the blocking client does beside its callers: shared flows, and functions in their own threads.
+"""What the blocking client does beside its callers: shared flows.
 
 Rules: a shared flow has its own thread, a daemon that ends with it, so that a waiter may give up, be interrupted or
 time out without harm to the others. A thread that was lost in a fork is not waited for. What runs in a thread is
@@ -17,7 +17,8 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from yagrpc._core.flow import Flow, Share
-from yagrpc._sync.signals import SLICE, SignalsHeld, next_item
+from yagrpc._grpc.signals import SignalsHeld
+from yagrpc._grpc.threads import in_thread
 from yagrpc.errors import ClientClosedError
 
 
@@ -79,54 +80,6 @@ class Sharing:
         with self._lock:
             self._running.pop(key, None)
         _settle(future, returned, failure)
-
-
-def in_thread(function: Callable[[], object], name: str) -> threading.Thread:
-    """Call a function in its own daemon thread; gives the thread.
-
-    Raises:
-        RuntimeError: The system starts no more threads, or the interpreter ends.
-    """
-    thread = threading.Thread(target=function, name=name, daemon=True)
-    with SignalsHeld():  # the new thread takes a lock that this one waits with
-        thread.start()
-    return thread
-
-
-def outcome_in_thread(function: Callable[[], Any], name: str, closed: Callable[[], bool] = lambda: False) -> Any:
-    """What a function returns, or raises, that runs in its own thread; the wait for it can be interrupted.
-
-    Args:
-        function: The function.
-        name: The name of the thread.
-        closed: Whether the client is closed; the wait ends soon after that.
-
-    Raises:
-        ClientClosedError: The client was closed meanwhile.
-        RuntimeError: As `in_thread`.
-    """
-    outcomes: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcomes.put((function(), None))
-        except BaseException as error:  # the waiter gets it
-            outcomes.put((None, error))
-
-    in_thread(run, name)
-    while True:
-        try:
-            returned, failure = next_item(outcomes, SLICE)
-            break
-        except queue.Empty:
-            if closed():
-                raise ClientClosedError from None
-    if failure is None:
-        return returned
-    try:
-        raise failure
-    finally:
-        del failure  # it is a cycle, with this frame in its traceback
 
 
 def _settle(future: Future[Any], returned: Any = None, error: BaseException | None = None) -> None:

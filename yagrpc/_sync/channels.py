@@ -21,8 +21,8 @@ from yagrpc import config
 from yagrpc._core.client import ClientCore
 from yagrpc._grpc.channels import Channels
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._sync.background import in_thread, outcome_in_thread
-from yagrpc._sync.signals import SLICE, SignalsHeld
+from yagrpc._grpc.signals import SLICE, SignalsHeld
+from yagrpc._grpc.threads import finish, outcome_in_thread
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import AnyMethod
 
@@ -110,37 +110,18 @@ class BlockingChannels(Channels):
                 ready.cancel()
 
     def shut(self) -> None:
-        """Forget all channels, and close those that were opened here.
-
-        In the main thread another one closes them: gRPC waits for calls to end, and the exception of a signal would
-        leave that undone for ever.
-        """
-        ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-        def close() -> None:
-            try:
-                for channel in opened:
-                    channel.close()
-            finally:
-                ended.put(None)
-
+        """Forget all channels, and close those that were opened here: gRPC waits for their calls to end."""
         with SignalsHeld() as signals:
             opened = self.forget()
-            if threading.current_thread() is not threading.main_thread():
-                close()
-            elif opened:
-                try:
-                    in_thread(close, "yagrpc-close")
-                except RuntimeError:  # the system starts no more threads, or the interpreter ends
-                    close()
-                signals.next_item(ended, None)
+            finish(lambda: [channel.close() for channel in opened], "yagrpc-close", signals)
 
     def _dial(self, endpoint: str) -> Any:
-        options = self._options.for_grpc
         with SignalsHeld():  # a channel that is not recorded would never be closed
             if self._core.endpoints.plaintext:
+                options = self._options.for_plaintext
                 channel = grpc.insecure_channel(endpoint, options)
             else:
+                options = self._options.for_tls
                 credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
                 channel = grpc.secure_channel(endpoint, credentials, options)
             return self._intercept(self._opened_here(channel))

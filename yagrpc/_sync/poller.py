@@ -11,11 +11,9 @@ released, each waiter leaves, and each Get that was taken is sent or put back.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import logging
 import math
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,8 +23,8 @@ from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
-from yagrpc._sync.background import in_thread
-from yagrpc._sync.signals import SignalsHeld
+from yagrpc._grpc.signals import SignalsHeld
+from yagrpc._grpc.threads import Waiter, in_thread
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
@@ -35,27 +33,6 @@ if TYPE_CHECKING:
     from yagrpc._sync.transport import Transport
 
 log = logging.getLogger("yagrpc.operations")
-
-
-class Waiter:
-    """A thread that waits; the poller's lock is held where it is woken, and not where it sleeps."""
-
-    __slots__ = ("_wakings", "woken")
-
-    def __init__(self) -> None:
-        self._wakings: queue.SimpleQueue[None] = queue.SimpleQueue()  # its waits can be interrupted without harm
-        self.woken = False
-
-    def wake(self) -> None:
-        """Have it check again what it waits for."""
-        if not self.woken:
-            self.woken = True
-            self._wakings.put(None)
-
-    def sleep(self, seconds: float, signals: SignalsHeld) -> None:
-        """Wait until it is woken, for some seconds at most; the exceptions of signals are raised here."""
-        with contextlib.suppress(queue.Empty):
-            signals.next_item(self._wakings, None if seconds == math.inf else max(0.0, seconds))
 
 
 class Poller:
@@ -252,7 +229,7 @@ class Poller:
                     continue
                 if threading.get_ident() in self._notifying:
                     raise RuntimeError("a future's callback can't wait for an operation: add_done_callback's can")
-                mine.sleep(until - self._clock(), signals)
+                mine.sleep(until - self._clock(), signals.next_item)
         finally:
             with self._lock:
                 self._waiting.pop(mine, None)

@@ -7,7 +7,6 @@ ends every wait.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 import queue
@@ -23,10 +22,11 @@ from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
 from yagrpc._grpc.status import status_of
-from yagrpc._sync.background import Sharing, in_thread, outcome_in_thread
+from yagrpc._grpc.threads import Waiter, in_thread, outcome_in_thread
+from yagrpc._sync.background import Sharing
 from yagrpc._sync.channels import BlockingChannels
-from yagrpc._sync.signals import SignalsCancel, SignalsDelayed, SignalsHeld, next_item
 from yagrpc._sync.submits import Submits
 from yagrpc.errors import ClientClosedError, Code
 from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, StreamMethod
@@ -61,7 +61,7 @@ class Transport:
     ) -> None:
         self.channels = BlockingChannels(core, options, channel, operation_channel, interceptors)
         self._core = core
-        self._sleeping: set[queue.SimpleQueue[None]] = set()
+        self._sleeping: set[Waiter] = set()
         self._submits = Submits(self._answer_submit)
         self._sharing = Sharing(self.run)
         complete_at_exit(self)
@@ -101,7 +101,7 @@ class Transport:
         """
         self.channels.closed = True
         for sleeping in list(self._sleeping):
-            sleeping.put(None)
+            sleeping.wake()
         self._core.gates.close()
         self._sharing.close()
         try:
@@ -275,7 +275,7 @@ class Transport:
             rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
             call.started(Cancelled(rpc))
         responses = Responses(self.channels, rpc)
-        with _interruptible(rpc):
+        with interruptible(rpc):
             first = next(rpc, END)
             call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
         return Opened(responses, first)
@@ -296,13 +296,12 @@ class Transport:
         return self._sleep(effect.seconds)
 
     def _sleep(self, seconds: float) -> None:
-        """Let some seconds pass. No lock of Python's: an exception of a signal may leave it held."""
-        sleeping: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Let some seconds pass."""
+        sleeping = Waiter()
         try:
             self._sleeping.add(sleeping)
             if not self.channels.closed:
-                with contextlib.suppress(queue.Empty):
-                    next_item(sleeping, seconds)
+                sleeping.sleep(seconds)
         finally:
             self._sleeping.discard(sleeping)
         if self.channels.closed:
@@ -332,36 +331,10 @@ class Responses:
     def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with."""
         try:
-            with _interruptible(self._rpc):
+            with interruptible(self._rpc):
                 return next(self._rpc, END)
         except grpc.RpcError as error:
             return status_of(error, closed=self._channels.closed)
-
-
-class Cancelled:
-    """An rpc as its call keeps it: cancelling takes a lock of gRPC's.
-
-    Args:
-        rpc: gRPC's call.
-    """
-
-    __slots__ = ("_rpc",)
-
-    def __init__(self, rpc: Any) -> None:
-        self._rpc = rpc
-
-    def cancel(self) -> None:
-        """End it."""
-        cancel = getattr(self._rpc, "cancel", None)  # an interceptor may give an iterator that has none
-        if cancel is not None:
-            with SignalsHeld():
-                cancel()
-
-
-def _interruptible(rpc: Any) -> contextlib.AbstractContextManager[object]:
-    """A block that waits for a message of an rpc; the exception of a signal ends the rpc."""
-    cancel = getattr(rpc, "cancel", None)
-    return contextlib.nullcontext() if cancel is None else SignalsCancel(cancel)
 
 
 def _streams(method: AnyMethod) -> bool:
@@ -374,12 +347,11 @@ def _keep_ids(rpc: Any, call: Call[Any, Any]) -> None:
 
 
 def _wait(effect: Wait) -> None:
-    """Wait until something is woken: by a queue, which a destructor may put into."""
-    woken: queue.SimpleQueue[None] = queue.SimpleQueue()
+    """Wait until something is woken, perhaps by a destructor."""
+    waiter = Waiter()
     try:
-        effect.waiter.wake = lambda: woken.put(None)
+        effect.waiter.wake = waiter.wake
         if not effect.waiter.woken:
-            with contextlib.suppress(queue.Empty):
-                next_item(woken, effect.seconds)
+            waiter.sleep(effect.seconds)
     finally:
         effect.waiter.wake = None

@@ -244,3 +244,28 @@ def _waits_in_c(frame: FrameType | None) -> bool:
     if frame is None or frame.f_code.co_name != "_blocking" or frame.f_globals.get("__name__") != "grpc._channel":
         return False
     return "call" in frame.f_locals
+
+
+class Cancelled:
+    """An rpc as its call keeps it, to cancel it: that takes a lock of gRPC's.
+
+    Args:
+        rpc: gRPC's call; an interceptor may give an iterator that can't be cancelled.
+    """
+
+    __slots__ = ("_rpc",)
+
+    def __init__(self, rpc: Any) -> None:
+        self._rpc = rpc
+
+    def cancel(self) -> None:
+        """End it."""
+        if (cancel := getattr(self._rpc, "cancel", None)) is not None:
+            with SignalsHeld():
+                cancel()
+
+
+def interruptible(rpc: Any) -> contextlib.AbstractContextManager[object]:
+    """A block that waits for a message of an rpc; the exception of a signal ends the rpc."""
+    cancel = getattr(rpc, "cancel", None)
+    return contextlib.nullcontext() if cancel is None else SignalsCancel(cancel)
