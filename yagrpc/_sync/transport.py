@@ -61,7 +61,7 @@ class Transport:
     ) -> None:
         self.channels = BlockingChannels(core, options, channel, operation_channel, interceptors)
         self._core = core
-        self._sleeping: set[Waiter] = set()
+        self._waiting: set[Waiter] = set()
         self._submits = Submits(self._answer_submit)
         self._sharing = Sharing(self.run)
         complete_at_exit(self)
@@ -100,8 +100,8 @@ class Transport:
         Submits get a moment to complete, whether their callers wait or have left.
         """
         self.channels.closed = True
-        for sleeping in list(self._sleeping):
-            sleeping.wake()
+        for waiter in list(self._waiting):
+            waiter.wake()
         self._core.gates.close()
         self._sharing.close()
         try:
@@ -286,7 +286,7 @@ class Transport:
         if isinstance(effect, Connect):
             return self.channels.connect(effect.call.method, effect.timeout)
         if isinstance(effect, Wait):
-            return _wait(effect)
+            return self._wait(effect)
         if isinstance(effect, Share):
             return self._sharing.share(effect)
         if isinstance(effect, Block):
@@ -297,13 +297,24 @@ class Transport:
 
     def _sleep(self, seconds: float) -> None:
         """Let some seconds pass."""
-        sleeping = Waiter()
+        self._until(Waiter(), seconds, lambda: False)
+
+    def _wait(self, effect: Wait) -> None:
+        """Wait until something is woken, perhaps by a destructor."""
+        waiter = Waiter()
         try:
-            self._sleeping.add(sleeping)
-            if not self.channels.closed:
-                sleeping.sleep(seconds)
+            effect.waiter.wake = waiter.wake
+            self._until(waiter, effect.seconds, lambda: effect.waiter.woken)
         finally:
-            self._sleeping.discard(sleeping)
+            effect.waiter.wake = None
+
+    def _until(self, waiter: Waiter, seconds: float | None, woken: Callable[[], bool]) -> None:
+        try:
+            self._waiting.add(waiter)
+            if not self.channels.closed and not woken():
+                waiter.sleep(seconds)
+        finally:
+            self._waiting.discard(waiter)
         if self.channels.closed:
             raise ClientClosedError
 
@@ -344,14 +355,3 @@ def _streams(method: AnyMethod) -> bool:
 
 def _keep_ids(rpc: Any, call: Call[Any, Any]) -> None:
     call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
-
-
-def _wait(effect: Wait) -> None:
-    """Wait until something is woken, perhaps by a destructor."""
-    waiter = Waiter()
-    try:
-        effect.waiter.wake = waiter.wake
-        if not effect.waiter.woken:
-            waiter.sleep(effect.seconds)
-    finally:
-        effect.waiter.wake = None
