@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.listening import Listening, distinct
 from yagrpc._core.operation.view import OperationView
+from yagrpc._sync.background import next_item
 from yagrpc.errors import OperationTimeoutError, RequestError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Completions(Generic[OperationT]):
         with contextlib.closing(Listening(self.operations, ended.put)):
             while waiting:
                 try:
-                    operation = ended.get(timeout=self.left())
+                    operation = next_item(ended, self.left())
                 except queue.Empty:
                     raise self.late(waiting) from None
                 del waiting[operation]

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._grpc import fork as forking
+from yagrpc._sync.background import next_item
 from yagrpc._sync.poller import Poller
 from yagrpc.errors import ClientClosedError
 
@@ -75,7 +76,7 @@ def run_each(transport: Transport, jobs: Jobs[ResultT], most: int) -> list[Resul
             call.cancel()
 
     def take() -> None:
-        index, outcome = outcomes.get()
+        index, outcome = next_item(outcomes, None)
         del running[index]
         if isinstance(outcome, Exception):
             raise outcome

@@ -22,6 +22,9 @@ JWT_SECONDS: Final = 3600
 CLOCK_ALLOWANCE: Final = 60
 """Seconds by which a JWT is dated back: one from the future is refused, and clocks differ."""
 
+_LONGEST: Final = 1024 * 1024
+"""Characters that are read of a key file, which has 2,500: another file may have no end."""
+
 _PEM: Final = "-----BEGIN"
 
 
@@ -110,7 +113,7 @@ def _read(path: str) -> tuple[str, str, str]:
     what = f"the service account key file {path!r}"
     try:
         with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+            content = json.loads(file.read(_LONGEST))
     except OSError as error:
         raise ConfigError(f"{what} can't be read: {error.strerror}") from error
     except ValueError:
