@@ -141,10 +141,8 @@ def _print_address(address: str, ca_file: str | None) -> None:
         note(f"The emulator listens. To use it: export YAGRPC_EMULATOR_HOST={address}")
     else:
         print_text(ca_file)
-        options = f"--endpoint {address} --operation-endpoint {address} --ca {ca_file}"
-        note(
-            f"The emulator listens with TLS. To use it: export YC_API_KEY=any; yagrpc completion hi --folder-id demo {options}"
-        )
+        options = f"--folder-id demo --endpoint {address} --operation-endpoint {address} --ca {ca_file}"
+        note(f"The emulator listens with TLS. To use it: export YC_API_KEY=any; yagrpc completion hi {options}")
 
 
 def _emulator(**given: Any) -> None:
