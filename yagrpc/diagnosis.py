@@ -7,7 +7,6 @@ address that the client itself would not call. Credentials are `ok` only if the 
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from yagrpc import _pb, config, methods
 from yagrpc._core.deadline import Deadline
 from yagrpc._sync.client import Client
 from yagrpc._version import __version__
+from yagrpc.config import ENVIRONMENT
 from yagrpc.credentials import Credentials, IamToken, MetadataService, NoCredentials, YcCli
 from yagrpc.credentials.base import ExchangedCredentials
 from yagrpc.credentials.choice import variable_used, variables_set
@@ -201,20 +201,20 @@ class _Checkup:
         if "folder_id" in self._core.given:
             return Finding("folder", "ok", f"{folder} from folder_id=")
         # A client of an emulator has this name where nobody gave one.
-        source = "YC_FOLDER_ID" if os.environ.get("YC_FOLDER_ID") else "YAGRPC_EMULATOR_HOST"
+        source = "YC_FOLDER_ID" if ENVIRONMENT.get("YC_FOLDER_ID") else "YAGRPC_EMULATOR_HOST"
         return Finding("folder", "ok", f"{folder} from {source}")
 
     def _unused(self) -> Iterator[Finding]:
         """The settings of the environment that something else replaces: often the cause of a surprise."""
-        used = self._core.given | {variable_used(os.environ) or "YC_TOKEN"}
-        for name in variables_set(os.environ):
+        used = self._core.given | {variable_used(ENVIRONMENT) or "YC_TOKEN"}
+        for name in variables_set(ENVIRONMENT):
             if self._core.emulated:
                 yield Finding("credentials", "note", f"{name} is set, and not used: YAGRPC_EMULATOR_HOST is set too")
             elif "credentials" in used:
                 yield Finding("credentials", "note", f"{name} is set, and not used: credentials= is given")
             elif name not in used:
-                yield Finding("credentials", "note", f"{name} is set, and not used: {variable_used(os.environ)} is")
-        if os.environ.get("YAGRPC_EMULATOR_HOST") and not self._core.emulated:
+                yield Finding("credentials", "note", f"{name} is set, and not used: {variable_used(ENVIRONMENT)} is")
+        if ENVIRONMENT.get("YAGRPC_EMULATOR_HOST") and not self._core.emulated:
             given = "endpoint" if "endpoint" in used else "operation_endpoint"
             yield Finding("settings", "note", f"YAGRPC_EMULATOR_HOST is set, and not used: {given}= is given")
 
@@ -222,7 +222,7 @@ class _Checkup:
         """Where the credentials come from."""
         if "credentials" in self._core.given:
             return "from credentials="
-        used = variable_used(os.environ)
+        used = variable_used(ENVIRONMENT)
         if used is not None:
             return f"from {used}"
         authorizer = self._core.authorizer
@@ -233,7 +233,7 @@ class _Checkup:
             (YcCli, "YC_PROFILE"),
         )
         for kind, variable in variables:
-            if isinstance(chosen, kind) and os.environ.get(variable):
+            if isinstance(chosen, kind) and ENVIRONMENT.get(variable):
                 return f"from {variable}"
         return _MACHINE
 
@@ -382,7 +382,7 @@ class _Checkup:
         name = "discovery" if asks_discovery else "model"
         start = time.time()
         try:
-            sender: Any = self._client._transport._callable(method)
+            sender: Any = self._client._transport.channels.callable(method)
             _, answer = sender.with_call(request, timeout=self._timeout)
         except YagrpcError as error:
             return Finding("clock", "note", f"not checked: {error}")

@@ -1,10 +1,10 @@
-"""How a command reports a failure: one line on stderr, and an exit code."""
+"""How a command reports a failure: one line a problem on stderr, and an exit code."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import click
@@ -28,6 +28,7 @@ __all__ = [
     "TIMED_OUT",
     "USAGE",
     "InterruptedByUser",
+    "ProblemsError",
     "report",
     "reporting_ids",
     "submitting",
@@ -42,6 +43,18 @@ INTERRUPTED: Final = 130
 
 class InterruptedByUser(Exception):
     """Ctrl-C, with a message that says what it means for the request."""
+
+
+class ProblemsError(click.ClickException):
+    """Several problems, each with a line of its own.
+
+    Args:
+        problems: The lines.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class OutputLostError(Exception):
@@ -67,7 +80,9 @@ EXIT_CODES: Final[Mapping[type[BaseException], int]] = {
 
 
 def report(error: BaseException) -> int:
-    """Write one line to stderr that says why the command failed; a stderr that can't be written changes nothing else.
+    """Write to stderr why the command failed: one line, or one for each of several problems.
+
+    A stderr that can't be written changes nothing else.
 
     Args:
         error: What the command raised.
@@ -83,7 +98,8 @@ def report(error: BaseException) -> int:
         raise error
     if code == INTERRUPTED and is_terminal(sys.stderr):
         note("")  # the terminal has written ^C
-    note(f"yagrpc: {' '.join(_message(error).split())}")
+    for message in error.problems if isinstance(error, ProblemsError) else [_message(error)]:
+        note(f"yagrpc: {' '.join(message.split())}")
     if isinstance(error, (OSError, OutputLostError)):
         settled(sys.stdout)
     return code

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from yagrpc.hiding import shown_name
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
@@ -115,12 +117,12 @@ def parse_request(message_type: type[MessageT], source: str) -> MessageT:
         return message_type.FromString(request.SerializeToString())
     except json_format.ParseError as error:
         raise click.ClickException(f"{_name(source)}: {_message(error)}") from error
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise click.ClickException(f"{_name(source)}: nested too deeply for a request") from error
 
 
 def _name(source: str) -> str:
-    return "standard input" if source == "-" else source
+    return "standard input" if source == "-" else shown_name(source)
 
 
 def _is_deeper(value: object, levels: int) -> bool:
