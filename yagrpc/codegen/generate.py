@@ -74,10 +74,7 @@ def generate(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with workspace(out) as work:
-            if given is None:
-                compiled = _compiled([*wanted, *ALWAYS], roots, work)
-            else:
-                compiled = completed(given, wanted, work)
+            compiled = _compiled([*wanted, *ALWAYS], roots, work) if given is None else completed(given, wanted, work)
             new = work / "new.d" / target.name
             for path, text in package_files(compiled, package, work).items():
                 place = new.joinpath(*path.split("/"))
