@@ -173,7 +173,7 @@ def interpreters() -> dict[str, str]:
     found: dict[str, str] = {}
     for candidate in candidates:
         # pyenv puts shims on PATH for versions that only another project uses; these shims fail.
-        described = subprocess.run([candidate, "-c", _DESCRIBE], capture_output=True, text=True, check=False)
+        described = subprocess.run([candidate, "-I", "-c", _DESCRIBE], capture_output=True, text=True, check=False)
         if described.returncode == 0:
             facts = json.loads(described.stdout)
             if facts["usable"] and _number(facts["version"]) >= _number(PYTHONS[0]):
@@ -183,7 +183,10 @@ def interpreters() -> dict[str, str]:
 
 def build(folder: Path) -> str:
     """Build the wheel of this checkout into a folder; returns its path."""
-    _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], ROOT)
+    _run(
+        [sys.executable, "-I", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        ROOT,
+    )
     (wheel,) = folder.glob("*.whl")
     return str(wheel)
 
@@ -203,15 +206,15 @@ def run(
         if expected is not None:
             return Row(combination, f"not installable, as expected: {expected}", good=True, log=error.log)
         return Row(combination, f"**not installable**: {error}", good=False, log=error.log)
-    versions = tuple(_run([python, "-c", _VERSIONS], folder).split())
+    versions = tuple(_run([python, "-I", "-c", _VERSIONS], folder).split())
     start = time.perf_counter()
     variables = _PURE if combination.pure else {}
     try:
-        log = _run([python, "-W", "error", str(ROOT / "scripts/use_wheel.py")], folder, quiet=True, variables=variables)
-        # pytest, not python -m pytest: the latter would import this folder, and hide what is missing in the wheel.
+        use = str(ROOT / "scripts/use_wheel.py")
+        log = _run([python, "-I", "-W", "error", use], folder, quiet=True, variables=variables)
+        # -I: this folder is not imported, which would hide what is missing in the wheel.
         options = ["-q", "--no-header", "--no-cov", "-p", "no:cacheprovider", "-m", "not slow and not live", "-rfE"]
-        pytest = str(Path(python).with_name("pytest"))
-        log += _run([pytest, *options, *tests], ROOT, variables=variables, seconds=_TESTS_SECONDS)
+        log += _run([python, "-I", "-m", "pytest", *options, *tests], ROOT, variables=variables, seconds=_TESTS_SECONDS)
     except _StepError as error:
         result, good, log = f"**failed**: {error}", False, error.log
     else:
@@ -222,15 +225,15 @@ def run(
 def _environment(folder: Path, interpreter: str) -> str:
     """The interpreter of an environment; the environment is created if there is none that works."""
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if python.exists() and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+    if python.exists() and subprocess.run([python, "-I", "-c", ""], capture_output=True, check=False).returncode == 0:
         return str(python)
     # All environments share one pip, that of the interpreter that runs this script.
-    _run([interpreter, "-m", "venv", "--clear", "--without-pip", str(folder)], ROOT)
+    _run([interpreter, "-I", "-m", "venv", "--clear", "--without-pip", str(folder)], ROOT)
     return str(python)
 
 
 def _install(python: str, wheel: str, requirements: list[str]) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
+    pip = [sys.executable, "-I", "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
     # Wheels only: if a version has no wheel for this interpreter, its row says so; compiling would take an hour.
     newest = ["--only-binary", ":all:", "--upgrade", "--upgrade-strategy", "eager"]
     group = ["--group", f"{ROOT / 'pyproject.toml'}:test"]
