@@ -26,8 +26,8 @@ ItemT = TypeVar("ItemT")
 ROLES: Final = ("system", "user", "assistant")
 """Documented roles: behaviour and context, the person, previous answers of the model."""
 
-_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError)
-"""What protobuf raises for values that JSON does not have."""
+_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError, RecursionError)
+"""What protobuf raises for values that JSON does not have, and for values that are nested too deeply."""
 
 ReasoningMode = Literal["DISABLED", "ENABLED_HIDDEN"]
 
@@ -79,7 +79,7 @@ MessageInput: TypeAlias = "str | Mapping[str, Any] | Message | ProtoMessage"
 """One message: a user's text, a dict (`role`, `text`, or the API's JSON), a `Message`, or a proto."""
 
 MessagesInput: TypeAlias = "MessageInput | Iterable[MessageInput]"
-"""A message, or several in order."""
+"""A message, or the messages of one dialogue in order, with their roles."""
 
 
 def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
@@ -121,16 +121,28 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
     """Messages as protos; `system` comes first.
 
     Raises:
-        RequestError: There are no messages, or one is not a message, has an unknown role, or is empty.
+        RequestError: There are no messages, or one is not a message, has an unknown role, or is empty; or they are
+            several texts without a role, which are no dialogue.
     """
     if isinstance(messages, (str, Mapping, Message, ProtoMessage)):
         given: Sequence[Any] = [messages]
-    elif isinstance(messages, Iterable) and not isinstance(messages, (bytes, bytearray)):
+    elif (
+        isinstance(messages, Iterable)
+        and not isinstance(messages, (bytes, bytearray))
+        and getattr(messages, "ndim", 1) == 1  # iterating a table gives the names of its columns
+    ):
         given = list(messages)
     else:
         raise RequestError("messages", messages, "it takes a text, a dict, a Message, or a sequence of these")
     if not given:
         raise RequestError("messages", given, "at least one message is needed")
+    if len(given) > 1 and all(map(_is_without_role, given)):
+        raise RequestError(
+            "messages",
+            given,
+            "several texts without a role are no dialogue: call once for each text, or give each message its role, "
+            "such as {'role': 'user', 'text': ...}",
+        )
     if system == "":
         raise RequestError("system", system, "it takes a text that is not empty")
     protos = []
@@ -263,6 +275,11 @@ def _set_tool_choice(request: _pb.text_generation_service_pb2.CompletionRequest,
         raise RequestError("tool_choice", choice, f"it takes one of {allowed}")
 
 
+def _is_without_role(message: object) -> bool:
+    """Whether a message is a text of somebody: a plain one, or the row of a file."""
+    return isinstance(message, str) or (isinstance(message, Mapping) and "role" not in message)
+
+
 def _to_message(message: object, field: str) -> _pb.text_common_pb2.Message:
     if isinstance(message, str):
         return _text_message("user", message, field)
@@ -363,7 +380,7 @@ def _converted(target: type[ProtoT], message: ProtoMessage, field: str) -> Proto
         raise RequestError(field, given, f"it takes a {wanted}")
     try:
         return target.FromString(message.SerializeToString())
-    except DecodeError as error:
+    except (DecodeError, ValueError, RecursionError) as error:
         raise RequestError(field, wanted, f"its bytes do not parse: {error}") from error
 
 

@@ -23,10 +23,22 @@ METADATA_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of an answer's metadata, the most that gRPC takes (measured). Above a limit of its own, 8 to 16 KiB by default,
 it makes RESOURCE_EXHAUSTED of an answer to what has run; the details of a status may be longer than that."""
 
+PER_MESSAGE_DECOMPRESSION: Final = "grpc.per_message_decompression"
+"""Whether gRPC unpacks answers; it does so without a limit (grpcio 1.68 to 1.85, where its own limit is lifted)."""
+
+_IDENTITY_AND_GZIP: Final = 0b101
+"""The compressions that an answer may have, as gRPC's bit set: `deserializers` unpacks gzip, and not deflate."""
+
+_MARGIN: Final = config.MESSAGE_LIMIT
+"""How far gRPC's own limit of an answer is above ours, in bytes. An answer in between is known to be one: it was
+received. One above is refused by gRPC, newer versions by its announced length: so a peer can't fill the memory."""
+
 DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     ("grpc.primary_user_agent", USER_AGENT),
     (RECEIVE_OPTION, config.MESSAGE_LIMIT),
     (SEND_OPTION, config.MESSAGE_LIMIT),
+    (PER_MESSAGE_DECOMPRESSION, 0),
+    ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
     ("grpc.enable_retries", 0),
     ("grpc.max_metadata_size", METADATA_LIMIT),
     ("grpc.absolute_max_metadata_size", METADATA_LIMIT),
@@ -63,7 +75,8 @@ class ChannelOptions:
 
     Attributes:
         send_limit: The largest request that is sent, in bytes; -1 for any.
-        receive_limit: The largest answer that is taken, in bytes; -1 for any. The deserializers keep it, not gRPC.
+        receive_limit: The largest answer that is taken, in bytes; -1 for any. The deserializers apply it; gRPC's
+            own limit is above it.
         for_tls: The options for gRPC itself, of a channel with TLS.
         for_plaintext: The same, of a channel without TLS: a proxy on its way would read the credentials.
 
@@ -87,7 +100,7 @@ class ChannelOptions:
         self.send_limit: int = merged[SEND_OPTION]
         self.receive_limit: int = merged[RECEIVE_OPTION]
         self._proxy: object = merged.get("grpc.http_proxy") if merged.get("grpc.enable_http_proxy", 1) else ""
-        merged[RECEIVE_OPTION] = -1
+        merged[RECEIVE_OPTION] = -1 if self.receive_limit < 0 else min(self.receive_limit + _MARGIN, 2**31 - 1)
         self.for_tls = [*merged.items()]
         self.for_plaintext = [*{**merged, **dict(DIRECT_OPTIONS)}.items()]
 

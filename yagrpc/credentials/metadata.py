@@ -69,8 +69,8 @@ class MetadataService(FetchedCredentials):
         try:
             answer = hidden(json.loads(body))
             return AccessToken(answer["access_token"], float(answer["expires_in"]))
-        except (ValueError, KeyError, TypeError):  # the answer may hold a token, so the error does not show it
-            pass
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass  # the answer may hold a token, so the error does not show it
         raise ConfigError(f"{self._name} answered, but not with a token")
 
     def __repr__(self) -> str:

@@ -117,7 +117,7 @@ def parse_request(message_type: type[MessageT], source: str) -> MessageT:
         return message_type.FromString(request.SerializeToString())
     except json_format.ParseError as error:
         raise click.ClickException(f"{_name(source)}: {_message(error)}") from error
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise click.ClickException(f"{_name(source)}: nested too deeply for a request") from error
 
 
