@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from collections.abc import Mapping
@@ -98,15 +97,13 @@ class ServiceAccountKey(ExchangedCredentials):
         A file that does not exist may come later: the first call needs it.
 
         Raises:
-            ConfigError: The file can't be read, the key is not whole, or the extra `auth` is missing.
+            ConfigError: The file can't be read, or the key is not whole.
         """
         if self._path is not None and not os.path.exists(self._path):
             return
         _, _, private = self._parts if self._path is None else _read(self._path)
         if fault := pem_fault(private):
             raise ConfigError(f"{self._what} has a private_key that is no RSA key in PEM: {fault}; {_AGAIN}")
-        if any(not _installed(package) for package in ("jwt", "cryptography")):
-            raise ConfigError(_NEEDS)
 
     def identity(self, audience: str, now: float) -> dict[str, str]:
         """A JWT that the key has signed.
@@ -119,7 +116,7 @@ class ServiceAccountKey(ExchangedCredentials):
             import cryptography as cryptography
             import jwt
         except ModuleNotFoundError as error:
-            raise ConfigError(_NEEDS) from error
+            raise ConfigError("ServiceAccountKey needs pyjwt and cryptography: pip install 'yagrpc[auth]'") from error
         issued = int(now) - CLOCK_ALLOWANCE
         claims = {"iss": account, "aud": audience, "iat": issued, "exp": issued + JWT_SECONDS}
         try:
@@ -144,14 +141,6 @@ class ServiceAccountKey(ExchangedCredentials):
 _KEY: Final = "the service account key"
 _WRITTEN: Final = "it takes what 'yc iam key create' wrote"
 _AGAIN: Final = "copy the whole file that 'yc iam key create' wrote"
-_NEEDS: Final = "ServiceAccountKey needs pyjwt and cryptography: pip install 'yagrpc[auth]'"
-
-
-def _installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ValueError:  # it was marked as missing in this process
-        return False
 
 
 def _checked_path(path: SecretText) -> str:
