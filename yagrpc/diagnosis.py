@@ -20,6 +20,7 @@ import grpc
 from yagrpc import _pb, config, methods
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.failure.connection import CERTAIN
+from yagrpc._grpc.threads import outcome_in_thread
 from yagrpc._sync.client import Client
 from yagrpc._version import __version__
 from yagrpc.config import ENVIRONMENT
@@ -305,10 +306,16 @@ class _Checkup:
             requests.append(("operation", methods.OperationService.Get, _get_request(), frozenset({Code.NOT_FOUND})))
         else:
             skipped.append(Finding("operation", "note", "not checked", "set up credentials first"))
-        with ThreadPoolExecutor(len(requests) + 1) as pool:
-            clock = pool.submit(self._clock, asks_discovery=requests[0][0] == "discovery" if requests else False)
-            answers = [pool.submit(self._endpoint, *each) for each in requests]
-            return [answer.result() for answer in answers], [*skipped, clock.result()]
+
+        def all_at_once() -> tuple[list[_Answer], Finding]:
+            with ThreadPoolExecutor(len(requests) + 1) as pool:
+                clock = pool.submit(self._clock, asks_discovery=requests[0][0] == "discovery" if requests else False)
+                answers = [pool.submit(self._endpoint, *each) for each in requests]
+                return [answer.result() for answer in answers], clock.result()
+
+        # Where Ctrl-C ends this wait, the client is closed, and so the requests end that the pool waits for.
+        answered, clock = outcome_in_thread(all_at_once, "yagrpc-doctor")
+        return answered, [*skipped, clock]
 
     def _calls(self, name: str, method: Any) -> bool:
         """Whether the client's user means a service of Yandex Cloud's own to be called.

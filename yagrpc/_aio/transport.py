@@ -240,6 +240,8 @@ class AsyncTransport:
         Raises:
             ClientClosedError: The client was closed meanwhile.
         """
+        if self.channels.closed:
+            raise ClientClosedError
         closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(closing)
         try:
