@@ -49,6 +49,7 @@ LAYERS = [
     "_pb.py",
     "methods.py",
     "redaction.py",
+    "pasted.py",
     "errors/",
     "config.py",
     "credentials/",

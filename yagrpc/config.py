@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import SecretMapping, has_form_of_secret, shown
+from yagrpc.pasted import BOM, decoded, folder_mistake, mistake, pem_fault
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -122,6 +123,8 @@ def check_settings(
         raise _refused("endpoints", endpoints, "a dict of a service's name and host:port")
     if not isinstance(plaintext, bool):
         raise _refused("plaintext", plaintext, "True or False")
+    if wrong := mistake(model):
+        raise ConfigError(f"model is {shown(model)}: it {wrong}")
     if not (isinstance(model, str) and model):
         raise _refused("model", model, "a model's name, such as 'yandexgpt'")
     check_no_credential("model", model, "a model's name, such as 'yandexgpt'")
@@ -297,18 +300,25 @@ def check_given_endpoint(name: str, address: str, *, plaintext: bool) -> None:
         _check_loopback(name, address, "leave plaintext out to use TLS")
 
 
-def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool) -> None:
+def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool) -> bytes | None:
     """Check the certificates that a caller trusts.
 
+    Returns:
+        The certificates in UTF-8, without a byte order mark: gRPC would not find the first one after it.
+
     Raises:
-        ConfigError: They are no PEM, or there is no TLS to use them.
+        ConfigError: They are no PEM, or cut short, or there is no TLS to use them.
     """
     if root_certificates is None:
-        return
-    if not (isinstance(root_certificates, bytes) and b"-----BEGIN CERTIFICATE-----" in root_certificates):
+        return None
+    text = decoded(root_certificates) if isinstance(root_certificates, bytes) else None
+    if text is None or "-----BEGIN CERTIFICATE-----" not in text:
         raise ConfigError("root_certificates is no PEM: it takes the bytes of a file that has BEGIN CERTIFICATE in it")
+    if fault := pem_fault(text):
+        raise ConfigError(f"root_certificates can't be read: {fault}; copy the whole file again")
     if plaintext:
         raise ConfigError("root_certificates is of no use without TLS: leave it out, or plaintext")
+    return text.removeprefix(BOM).encode()
 
 
 def check_no_credential(name: str, value: object, takes: str) -> None:
@@ -331,6 +341,9 @@ def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = ENVIR
     folder = folder_id if folder_id is not None else environment.get("YC_FOLDER_ID")
     if folder is None:
         return None
+    if wrong := folder_mistake(folder):
+        wrong = wrong.replace("the real value", "the folder's id, such as b1g8k3..., as the console shows it,")
+        raise ConfigError(f"{source} is {shown(folder)}: it {wrong}")
     if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
         raise ConfigError(f"{source} is {shown(folder)}: a folder id has letters, digits, '.', '-' and '_' only")
     check_no_credential(source, folder, "the folder's id, such as 'b1g...'")
@@ -339,6 +352,8 @@ def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = ENVIR
 
 def _check_address(name: str, address: str) -> None:
     found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if wrong := mistake(address):
+        raise ConfigError(f"{name} is {shown(address)}: it {wrong}")
     if found is None or not 0 < int(found["port"]) < 65536:
         raise ConfigError(f"{name} is {shown(address)}: an endpoint is host:port, without a scheme")
     if found[1].lower() in _SCHEMES:

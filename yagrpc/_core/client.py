@@ -37,7 +37,7 @@ from yagrpc._core.ports import Route
 from yagrpc._core.quota.gates import Gates, Limit, Limits
 from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
-from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
+from yagrpc.credentials import Credentials, NoCredentials, check_credentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
 from yagrpc.errors import ClientClosedError, ResultError, YagrpcError
 from yagrpc.hiding import hidden
@@ -104,8 +104,8 @@ class ClientCore:
         given = {"folder_id": folder_id, "credentials": credentials, "endpoint": endpoint}
         given["operation_endpoint"] = operation_endpoint
         self.given = frozenset(name for name, value in given.items() if value is not None)
-        config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
-        self.root_certificates = root_certificates
+        plaintext = self.endpoints.plaintext
+        self.root_certificates = config.check_root_certificates(root_certificates, plaintext=plaintext)
         self.directory = Directory(self.endpoints, endpoints or {})
         self.folder_id = config.resolve_folder(folder_id)
         if emulator:
@@ -114,6 +114,7 @@ class ClientCore:
             self.folder_id = self.folder_id or "emulator"
         else:
             self.credentials = resolve_credentials(credentials)
+            check_credentials(self.credentials)
         self.runtime = runtime
         self.clock = runtime.clock
         self.wall = runtime.wall

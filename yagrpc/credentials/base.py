@@ -13,6 +13,7 @@ from typing import Final
 
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import API_KEY, OAUTH_TOKEN, Secret, SecretText, hidden, kind_of
+from yagrpc.pasted import mistake
 
 FETCH_TIMEOUT: Final = 20.0
 """Seconds for getting one token, unless the caller gives another limit."""
@@ -151,6 +152,8 @@ def checked_text(what: str, value: object) -> SecretText:
         raise ConfigError(f"{what} begins or ends with white space (often a newline of its file): strip it")
     if value.startswith(("Api-Key ", "Bearer ")):
         raise ConfigError(f"{what} begins with its scheme: give the secret alone")
+    if wrong := mistake(value):
+        raise ConfigError(f"{what} {wrong}")
     if not _PRINTABLE.fullmatch(value):
         raise ConfigError(f"{what} holds white space or characters outside ASCII: it cannot be sent")
     return value

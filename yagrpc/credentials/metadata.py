@@ -10,6 +10,7 @@ from yagrpc.config import check_no_credential
 from yagrpc.credentials.base import AccessToken, FetchedCredentials
 from yagrpc.errors import ConfigError, UnavailableError
 from yagrpc.hiding import SecretBytes, hidden, shown, without_secrets
+from yagrpc.pasted import mistake
 
 ADDRESS: Final = "169.254.169.254"
 """The address of the metadata service on every machine of the cloud (documented)."""
@@ -41,6 +42,8 @@ class MetadataService(FetchedCredentials):
         self.address = address if address is not None else os.environ.get("YC_METADATA_ADDR") or ADDRESS
         check_no_credential(source, self.address, "host or host:port")
         found = _HOST.fullmatch(self.address) if isinstance(self.address, str) else None
+        if wrong := mistake(self.address):
+            raise ConfigError(f"{source} is {shown(self.address)}: it {wrong}")
         if found is None or int(found["port"] or 80) > 65535:
             raise ConfigError(f"{source} is {shown(self.address)}: it takes host or host:port, without a scheme")
 
