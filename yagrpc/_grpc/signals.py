@@ -209,7 +209,7 @@ class SignalsDelayed(SignalsHeld):
     ) -> None:
         self._ending = True
         for repeated in self._repeats:  # none of them may come later: the program's own handler would take it
-            repeated.get()
+            next_item(repeated, None)
         self._restore()
         self._raise()
 
@@ -223,7 +223,8 @@ class SignalsDelayed(SignalsHeld):
                 self._error = error
         if self._error is None or self._ending:
             return
-        if _waits_in_c(frame) or len(self._repeats) == _REPEATS or not self._handles(number):
+        elsewhere = len(self._repeats) >= _REPEATS and not _in_grpc(frame)
+        if elsewhere or _waits_in_c(frame) or not self._handles(number):
             self._raise()
         repeated: queue.SimpleQueue[None] = queue.SimpleQueue()
         try:
@@ -257,11 +258,18 @@ class SignalsDelayed(SignalsHeld):
 
 _REPEATS: Final = 5
 _PAUSE: Final = 0.02
-"""How often a signal is repeated, and after how many seconds each time: an interceptor may wait elsewhere."""
+"""How often a signal is repeated where gRPC is not at work, and after how many seconds: an interceptor may wait."""
 
 
 def _main_thread() -> int:
     return threading.main_thread().ident or 0
+
+
+def _in_grpc(frame: FrameType | None) -> bool:
+    """Whether a step of gRPC's was interrupted, or of a lock that it uses: these take no time."""
+    while frame is not None and frame.f_globals.get("__name__") == "threading":
+        frame = frame.f_back
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("grpc.")
 
 
 def _waits_in_c(frame: FrameType | None) -> bool:
