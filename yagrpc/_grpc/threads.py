@@ -1,6 +1,6 @@
-"""Functions in their own threads, for who can wait for them without harm: an exception of a signal ends the wait alone.
+"""Functions in threads of their own, and waits that the exception of a signal ends without harm.
 
-Rules: the threads are daemons, which hold up the end of no interpreter.
+Rules: threads are daemons, which never hold up the end of the interpreter. A thread starts with signals held.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def finish(function: Callable[[], object], name: str, signals: SignalsHeld) -> N
 
 
 class Waiter:
-    """A thread that waits. What wakes it is called in one thread at a time, or is no news when it is called again."""
+    """Something that one thread waits for; any thread may wake it, a destructor too."""
 
     __slots__ = ("_wakings", "woken")
 

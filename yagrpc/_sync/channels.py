@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,10 +19,10 @@ import grpc
 from yagrpc import config
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
-from yagrpc._grpc.channels import Channels
+from yagrpc._grpc.channels import Channels, watched_part
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.probing import Diagnosis, probe
-from yagrpc._grpc.signals import SLICE, SignalsHeld
+from yagrpc._grpc.signals import SignalsHeld
 from yagrpc._grpc.threads import finish, outcome_in_thread
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import AnyMethod
@@ -71,18 +69,18 @@ class BlockingChannels(Channels):
             ClientClosedError: The client was closed meanwhile.
         """
         channel = self.channel(method)
-        watched = _watched(channel)
-        if watched is None:
-            return self._connected_by_thread(channel, math.inf if timeout is None else time.monotonic() + timeout)
+        watched = watched_part(channel)
         with SignalsHeld():
-            if watched.check_connectivity_state(True) == _READY_STATE:
+            if watched is not None and watched.check_connectivity_state(True) == _READY_STATE:
                 return True
         diagnosis, left = self.diagnosis(method, timeout), list[bool]()
+        wait: Callable[[Diagnosis, list[bool]], RpcStatus | bool] = functools.partial(self._ready, channel)
+        if watched is not None:
+            wait = functools.partial(self._watch, channel, watched)
         if threading.current_thread() is not threading.main_thread():
-            return self._watch(channel, watched, diagnosis, left)
+            return wait(diagnosis, left)
         try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
-            watch = functools.partial(self._watch, channel, watched, diagnosis, left)
-            outcome: RpcStatus | bool = outcome_in_thread(watch, "yagrpc-connect")
+            outcome: RpcStatus | bool = outcome_in_thread(lambda: wait(diagnosis, left), "yagrpc-connect")
             return outcome
         finally:
             left.append(True)
@@ -99,22 +97,19 @@ class BlockingChannels(Channels):
             watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
         return True
 
-    def _connected_by_thread(self, channel: grpc.Channel, deadline: float) -> bool:
-        """The public way to wait for a connection, for a channel that is not gRPC's own: gRPC polls it in a thread."""
-        arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with SignalsHeld() as signals:
-            ready = grpc.channel_ready_future(channel)
-            try:
-                ready.add_done_callback(arrived.put)
-                while (left := deadline - time.monotonic()) > 0:
-                    with contextlib.suppress(queue.Empty):
-                        signals.next_item(arrived, min(left, SLICE))
-                        return True
-                    if self.closed:
-                        raise ClientClosedError
-                return False
-            finally:
-                ready.cancel()
+    def _ready(self, channel: grpc.Channel, diagnosis: Diagnosis, left: list[bool]) -> bool:
+        """The same of a channel that is not gRPC's own, in the public way: gRPC polls it in a thread."""
+        future = grpc.channel_ready_future(channel)
+        try:
+            while (seconds := diagnosis.left()) > 0 and not left:
+                with contextlib.suppress(grpc.FutureTimeoutError):
+                    future.result(timeout=min(seconds, _CHECK))
+                    return True
+                if self.closed:
+                    raise ClientClosedError
+            return False
+        finally:
+            future.cancel()
 
     def shut(self) -> None:
         """Forget all channels, and close those that were opened here: gRPC waits for their calls to end."""
@@ -141,20 +136,8 @@ class BlockingChannels(Channels):
         return adapted
 
     def _is_shut(self, channel: Any) -> bool:
-        watched = _watched(channel)
+        watched = watched_part(channel)
         if watched is not None:
             with SignalsHeld():
                 watched.check_connectivity_state(False)  # raises where it is closed
         return False
-
-
-def _watched(channel: grpc.Channel) -> Any:
-    """The object whose connectivity can be watched in this thread, or `None` where it can't be found.
-
-    gRPC's public way to learn a blocking channel's state starts a thread that polls, and that `close` then waits for.
-    The state itself is an attribute away, in the object that the public channel, or an intercepted one, stands for.
-    """
-    layer: Any = channel
-    while layer is not None and not hasattr(layer, "watch_connectivity_state"):
-        layer = getattr(layer, "_channel", None)
-    return layer
