@@ -126,6 +126,47 @@ def check_settings(
     return checked, Polling(**{name: _interval(name, seconds) for name, seconds in polling._asdict().items()})
 
 
+def unknown_settings(client: object, unknown: dict[str, Any]) -> TypeError:
+    """The error of arguments that no client takes. It empties the dict, as a value may be a secret.
+
+    Args:
+        client: The client.
+        unknown: The arguments, by their names.
+    """
+    name, names = type(client).__name__, list(unknown)
+    unknown.clear()
+    remedy = _REMEDIES.get(names[0].lower())
+    if remedy is None:
+        import difflib  # only a mistake needs it
+        import inspect
+
+        near = difflib.get_close_matches(names[0], inspect.signature(type(client)).parameters, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else ""
+    text = f"{name}() got an unexpected keyword argument {names[0]!r}"
+    return TypeError(f"{text}: {remedy}" if remedy else text)
+
+
+_API_KEY: Final = "write credentials=yagrpc.ApiKey('...'), or set YC_API_KEY"
+_TOKEN: Final = "write credentials=yagrpc.IamToken('...')"
+_KEY_FILE: Final = "write credentials=yagrpc.ServiceAccountKey('key.json')"
+_ENDPOINT: Final = "write endpoint='host:port'"
+_EACH_CALL: Final = "give it to each call"
+_REMEDIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("api_key", "apikey", "key", "secret", "api_token"), _API_KEY),
+    **dict.fromkeys(("token", "iam_token", "iam", "auth", "authorization"), _TOKEN),
+    **dict.fromkeys(
+        ("oauth", "oauth_token", "yandex_passport_oauth_token"), "write credentials=yagrpc.OAuthToken('...')"
+    ),
+    **dict.fromkeys(("service_account_key", "sa_key", "key_file", "service_account_key_file"), _KEY_FILE),
+    **dict.fromkeys(("folder", "folderid", "project", "organization"), "write folder_id='b1g...'"),
+    **dict.fromkeys(("base_url", "url", "host", "address", "target", "server"), _ENDPOINT),
+    **dict.fromkeys(("insecure", "secure", "tls", "ssl"), "write plaintext=True for a connection without TLS"),
+    **dict.fromkeys(("model_uri", "model_name"), "write model='yandexgpt'"),
+    **dict.fromkeys(("timeout", "temperature", "max_tokens", "system", "metadata", "request_id"), _EACH_CALL),
+}
+"""What to write in place of arguments that clients of other services have."""
+
+
 def check_interceptors(interceptors: Any, api: ModuleType) -> tuple[Any, ...]:
     """Check the client interceptors of one of gRPC's two APIs.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.listening import Listening, distinct
 from yagrpc._core.operation.view import OperationView
+from yagrpc._grpc.loops import running_loop
 from yagrpc.errors import OperationTimeoutError, RequestError
 
 if TYPE_CHECKING:
@@ -325,7 +326,7 @@ def _sorted(operations: list[OperationT]) -> Waited[OperationT]:
 
 def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Future[list[Any]]:
     """A future of all results, without a task."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     future: asyncio.Future[list[Any]] = loop.create_future()
     waiting = dict.fromkeys(completions.operations)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._aio.poller import AsyncPoller
 from yagrpc._grpc import fork as forking
+from yagrpc._grpc.loops import running_loop
 
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
@@ -85,7 +86,7 @@ async def run_each(transport: AsyncTransport, jobs: Jobs[ResultT], most: int) ->
 
 def new_future() -> Future[Any]:
     """A future of the event loop that runs."""
-    return asyncio.get_running_loop().create_future()
+    return running_loop().create_future()
 
 
 def claimed(future: Future[Any]) -> bool:

@@ -17,6 +17,7 @@ from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
 from yagrpc._core.call.call import Call, Metadata
 from yagrpc._core.call.metadata import given_metadata
+from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import CallParameters, checked_timeout
 from yagrpc._core.call.policy import POLL, Policy, policy_of
 from yagrpc._core.call.requests import (
@@ -178,6 +179,14 @@ class ClientCore:
             watched,
         )
 
+    def method(self, method: AnyMethod | str) -> AnyMethod:
+        """A method that was given as an object or by its name.
+
+        Raises:
+            RequestError: It is neither.
+        """
+        return checked_method(method)
+
     def send(self, call: Call[Any, Any]) -> Flow[Any]:
         """The flow of a call; of a method that streams responses it opens the stream."""
         return send_call(call, self)
@@ -256,14 +265,17 @@ class ClientCore:
             result.ids = call.ids
         return result
 
-    def check(self, check: Callable[[ResultT], None], result: ResultT, call: Call[Any, Any]) -> None:
-        """Check a call's result, once it is whole.
+    def finish(self, make: Callable[[Any], ResultT], last: ResultT | None, call: Call[Any, Any]) -> None:
+        """Check the last result of a stream that has ended well, where what makes the results can.
 
         Raises:
             ResultError: It is refused; the error says of which call it is.
         """
+        finish = getattr(make, "finish", None)
+        if finish is None or last is None:
+            return
         try:
-            check(result)
+            finish(last)
         except ResultError as error:
             error.with_context(**call.context(self.endpoint_of(call.method)))
             raise
