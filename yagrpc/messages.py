@@ -16,6 +16,7 @@ from google.protobuf.message import Message as ProtoMessage
 
 from yagrpc import _pb
 from yagrpc.errors import ConfigError, RequestError
+from yagrpc.hiding import has_form_of_secret, shown
 
 __all__ = ["Message", "MessageInput", "MessagesInput", "ToolCall", "ToolResult", "convert"]
 
@@ -25,8 +26,8 @@ ItemT = TypeVar("ItemT")
 ROLES: Final = ("system", "user", "assistant")
 """Documented roles: behaviour and context, the person, previous answers of the model."""
 
-_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError)
-"""What protobuf raises for values that JSON does not have."""
+_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError, RecursionError)
+"""What protobuf raises for values that JSON does not have, and for values that are nested too deeply."""
 
 ReasoningMode = Literal["DISABLED", "ENABLED_HIDDEN"]
 
@@ -118,7 +119,7 @@ def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
         RequestError: The model is neither.
         ConfigError: A short name without a folder.
     """
-    if not isinstance(model, str):
+    if not isinstance(model, str) or has_form_of_secret(model):
         raise RequestError("model", model, "it takes a name such as 'yandexgpt/rc', or a whole URI")
     if "://" in _encodable(model, "model"):
         return model
@@ -126,9 +127,8 @@ def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
     if not name or "/" in branch or model.endswith("/") or any(character.isspace() for character in model):
         raise RequestError("model", model, "it takes NAME, NAME/BRANCH, or a whole URI with '://'")
     if folder_id is None:
-        raise ConfigError(
-            f"model {model!r} needs a folder: give folder_id or set YC_FOLDER_ID, or name the model by its whole URI"
-        )
+        remedy = "give folder_id or set YC_FOLDER_ID, or name the model by its whole URI"
+        raise ConfigError(f"model {shown(model)} needs a folder: {remedy}")
     return f"{scheme}://{folder_id}/{name}/{branch or 'latest'}"
 
 
@@ -418,7 +418,7 @@ def _converted(target: type[ProtoT], message: ProtoMessage, field: str) -> Proto
         raise RequestError(field, message if isinstance(message, Coroutine) else given, f"it takes a {wanted}")
     try:
         return target.FromString(message.SerializeToString())
-    except DecodeError as error:
+    except (DecodeError, ValueError, RecursionError) as error:
         raise RequestError(field, wanted, f"its bytes do not parse: {error}") from error
 
 

@@ -168,7 +168,12 @@ def test_failing_callable_is_reported_by_the_kind_of_its_failure(error: Exceptio
     with pytest.raises(ConfigError) as caught:
         IamToken(failing).authorization()
     assert str(caught.value) == f"the callable that gives the IAM token failed with {type(error).__name__}"
-    assert caught.value.__cause__ is error
+    # The exception itself, whose text and frames may hold the token, is no part of the error: its type and place are.
+    cause = caught.value.__cause__
+    assert str(cause).startswith(f"{type(error).__name__} in failing, line ")
+    assert IAM not in str(cause)
+    assert cause is not None
+    assert (cause.__traceback__, caught.value.__context__ in (None, cause)) == (None, True)
 
 
 def test_an_interrupt_in_a_callable_is_an_interrupt() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from yagrpc import _pb
-from yagrpc._core.call.parameters import CallParameters, CompletionParameters, split_parameters
+from yagrpc._core.call.parameters import CallParameters, CompletionParameters, hide_metadata, split_parameters
 from yagrpc.errors import RequestError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def completion_request(
     from yagrpc.messages import completion_request
 
     given: Mapping[str, object] = parameters
+    hide_metadata(given)
     if "stream" in given:
         raise RequestError("stream", given["stream"], "leave it out: only completion_stream() streams")
     shaping, calling = split_parameters(method, parameters, CompletionParameters)

@@ -16,6 +16,7 @@ from yagrpc._core.call.requests import RequestStream, check_operation_id
 from yagrpc._core.call.signatures import explicit_parameters, shown_settings
 from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, itself
+from yagrpc._grpc.environment import warn_of_trace
 from yagrpc._grpc.fork import renew_after_fork
 from yagrpc._grpc.options import ChannelOptions, host_channels
 from yagrpc._grpc.runtime import RUNTIME
@@ -23,7 +24,8 @@ from yagrpc._services.text import completion_type
 from yagrpc._sync.methods import Methods
 from yagrpc._sync.primitives import Pollers
 from yagrpc._sync.transport import Transport
-from yagrpc.config import Polling, Quota, unknown_settings
+from yagrpc.config import Polling, Quota, refuse_unknown
+from yagrpc.hiding import hidden
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -57,12 +59,13 @@ class Client(Unpicklable, Methods):
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
         root_certificates: What to trust in place of gRPC's own list of authorities, as PEM.
-        endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
-            for a service, endpoint discovery finds it.
+        endpoints: Further services' endpoints, by a service's full name or the beginning of it. The public cloud's are
+            known; `yandex.cloud.endpoint` names the discovery of another installation, which is then asked for them.
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: gRPC client interceptors for every channel.
-        channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
+        channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key. None
+            makes a plaintext channel use a proxy.
         quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
         polling: How often one operation is polled.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
@@ -100,9 +103,10 @@ class Client(Unpicklable, Methods):
         strict: bool = False,
         **unknown: Never,
     ) -> None:
-        if unknown:
-            raise unknown_settings(self, unknown)
+        credentials = hidden(credentials)
+        refuse_unknown(self, unknown)
         options = ChannelOptions(channel_options)
+        warn_of_trace()
         self._core = ClientCore(
             RUNTIME,
             folder_id=folder_id,
@@ -120,6 +124,7 @@ class Client(Unpicklable, Methods):
             strict=strict,
             send_limit=options.send_limit,
             host_channels=host_channels(channel, operation_channel),
+            proxy_of=options.proxy_of,
         )
         self._transport = Transport(self._core, options, channel, operation_channel, interceptors)
         self._pollers = Pollers(self._core, self._transport)
@@ -153,9 +158,8 @@ class Client(Unpicklable, Methods):
         """
         from yagrpc._sync.operation import Operation
 
-        proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
         declared = completion_type(None, self._core) if result is None else attached_type(result)
-        return Operation(self, proto, declared)
+        return Operation(self, _pb.operation_pb2.Operation(id=check_operation_id(operation_id)), declared)
 
     @overload
     def call(

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from yagrpc.errors.base import YagrpcError
-from yagrpc.errors.wording import shortened
+from yagrpc.hiding import shown
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,6 +37,6 @@ class RequestError(YagrpcError, ValueError):
         if isinstance(value, Coroutine):
             allowed = f"{allowed}; this is a coroutine: await it, and give its result"
         self.field = field
-        self.value = shortened(value)
+        self.value = shown(value)
         self.allowed = allowed
         super().__init__(f"{field} is {self.value}: {allowed}", **context)

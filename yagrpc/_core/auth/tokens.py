@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc._core.failure.pauses import backoff
@@ -25,8 +25,9 @@ from yagrpc.credentials import (
     FetchedCredentials,
     ObtainedCredentials,
 )
-from yagrpc.credentials.base import FETCH_TIMEOUT, bearer
+from yagrpc.credentials.base import FETCH_TIMEOUT, ForeignError, bearer
 from yagrpc.errors import ConfigError, UnavailableError, YagrpcError
+from yagrpc.hiding import hidden
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
@@ -83,7 +84,7 @@ class Tokens:
         self,
         credentials: Credentials,
         *,
-        exchange: Callable[[dict[str, str]], Flow[AccessToken]],
+        exchange: Callable[[Mapping[str, str]], Flow[AccessToken]],
         audience: Callable[[], str],
         clock: Clock,
         wall: Clock,
@@ -188,7 +189,7 @@ class Tokens:
 
     def _token(self, credentials: ObtainedCredentials) -> Flow[AccessToken]:
         if isinstance(credentials, ExchangedCredentials):
-            identity = yield from block(lambda: credentials.identity(self._audience(), self._wall()))
+            identity = hidden((yield from block(lambda: credentials.identity(self._audience(), self._wall()))))
             return (yield from self._exchange(identity))
         assert isinstance(credentials, FetchedCredentials)
         for attempt in range(2, FETCHES + 1):
@@ -217,12 +218,15 @@ class Tokens:
 
 
 def _token_error(error: Exception, credentials: Credentials) -> YagrpcError:
-    """Why no token can be obtained, as a yagrpc error; the text of a foreign exception may hold a secret."""
+    """Why no token can be obtained, as a yagrpc error; a foreign exception may hold a secret."""
     if isinstance(error, YagrpcError):
+        cause = error.__cause__
+        if isinstance(credentials, FetchedCredentials) and cause is not None and not isinstance(cause, YagrpcError):
+            error.__cause__ = ForeignError.of(cause)
         return error
     text = f"{type(credentials).__name__} failed with {type(error).__name__}"
     failure = UnavailableError(text) if isinstance(error, OSError) else ConfigError(text)
-    failure.__cause__ = error
+    failure.__cause__ = ForeignError.of(error)
     return failure
 
 

@@ -12,6 +12,7 @@ from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.io.results import print_operation
 from yagrpc.cli.options import Connection, connection_options, examples
+from yagrpc.hiding import shown
 
 if TYPE_CHECKING:
     from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
@@ -85,4 +86,4 @@ def _find(name: str) -> Method:
         return found
     close = similar_names(name)
     remedy = f"did you mean {' or '.join(close)}?" if close else "see 'yagrpc call --list'"
-    raise click.ClickException(f"Unknown method {name!r}: {remedy}")
+    raise click.ClickException(f"Unknown method {shown(name)}: {remedy}")
