@@ -7,12 +7,12 @@ cannot work is a `ConfigError` here, before anything is sent.
 from __future__ import annotations
 
 import math
-import operator
 import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from yagrpc import quantities
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import SecretMapping, has_form_of_secret, shown
 
@@ -209,7 +209,7 @@ def _limit(name: str, limit: object) -> Any:
     if limit is None:
         return None
     counted = name == "concurrent_completions"
-    number = _number(limit, whole=counted)
+    number = quantities.number(limit, whole=counted)
     if number is None or not 0 < number <= _MOST_CALLS:
         takes = "a whole number of calls" if counted else f"calls per {name.rpartition('_')[2]}"
         raise _refused(f"quota.{name}", limit, f"{takes}, above 0 and up to a billion, or None for no limit")
@@ -218,7 +218,9 @@ def _limit(name: str, limit: object) -> Any:
 
 def _interval(name: str, seconds: object) -> float:
     """A field of the polling: seconds."""
-    number = _number(seconds)
+    number = quantities.seconds(seconds)
+    if number is not None and not _is_finite(number):
+        number = None
     if name == "first":  # the first Get may follow at once
         if number is None or number < 0:
             raise _refused("polling.first", seconds, "seconds, 0 or more")
@@ -227,15 +229,11 @@ def _interval(name: str, seconds: object) -> float:
     return number
 
 
-def _number(value: Any, *, whole: bool = False) -> int | float | None:
-    """A finite number as `int` or `float`, of whatever library it is; `None` for everything else."""
-    if isinstance(value, bool):
-        return None
+def _is_finite(number: float) -> bool:
     try:
-        number = operator.index(value) if whole or hasattr(value, "__index__") else float(value.__float__())
-        return number if math.isfinite(number) else None
-    except Exception:  # a number's conversion is anybody's code; an int may be larger than any float
-        return None
+        return math.isfinite(number)
+    except OverflowError:  # an int may be larger than any float
+        return False
 
 
 def _refused(name: str, value: object, takes: str) -> ConfigError:

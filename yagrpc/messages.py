@@ -14,9 +14,10 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
-from yagrpc import _pb
+from yagrpc import _pb, quantities
 from yagrpc.errors import ConfigError, RequestError
 from yagrpc.hiding import has_form_of_secret, shown
+from yagrpc.quantities import Number, WholeNumber
 
 __all__ = ["Message", "MessageInput", "MessagesInput", "ToolCall", "ToolResult", "convert"]
 
@@ -176,8 +177,8 @@ def completion_request(
     folder_id: str | None,
     stream: bool = False,
     system: str | None = None,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
+    temperature: Number | None = None,
+    max_tokens: WholeNumber | None = None,
     reasoning_mode: ReasoningMode | None = None,
     tools: Iterable[Mapping[str, Any] | ProtoMessage] | None = None,
     tool_choice: str | None = None,
@@ -225,28 +226,28 @@ def tokenize_request(
     return _pb.text_generation_service_pb2.TokenizeRequest(model_uri=model_uri(model, folder_id), text=checked)
 
 
-def checked_temperature(temperature: float, field: str = "temperature") -> float:
+def checked_temperature(temperature: object, field: str = "temperature") -> float:
     """Check a temperature.
 
     Raises:
         RequestError: The value is not a number from 0 to 1.
     """
-    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
-    if not number or not 0 <= temperature <= 1:
+    number = quantities.number(temperature)
+    if number is None or not 0 <= number <= 1:
         raise RequestError(field, temperature, "it takes a number from 0 to 1")
-    return temperature
+    return number
 
 
-def checked_max_tokens(max_tokens: int, field: str = "max_tokens") -> int:
+def checked_max_tokens(max_tokens: object, field: str = "max_tokens") -> int:
     """Check the length of the longest answer, in tokens.
 
     Raises:
         RequestError: The value is not a whole number above 0.
     """
-    whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
-    if not whole or not 0 < max_tokens < 2**63:
+    number = quantities.number(max_tokens, whole=True)
+    if not isinstance(number, int) or not 0 < number < 2**63:
         raise RequestError(field, max_tokens, "it takes a whole number above 0, in tokens")
-    return max_tokens
+    return number
 
 
 def checked_text(text: object, field: str) -> str:
@@ -263,8 +264,8 @@ def checked_text(text: object, field: str) -> str:
 def _set_options(
     options: _pb.text_common_pb2.CompletionOptions,
     stream: bool,
-    temperature: float | None,
-    max_tokens: int | None,
+    temperature: Number | None,
+    max_tokens: WholeNumber | None,
     reasoning_mode: str | None,
 ) -> None:
     options.stream = stream

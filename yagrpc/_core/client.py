@@ -16,7 +16,7 @@ from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
 from yagrpc._core.call.call import Call, Metadata
-from yagrpc._core.call.metadata import given_metadata
+from yagrpc._core.call.metadata import given_metadata, given_request_id
 from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import CallParameters, checked_timeout
 from yagrpc._core.call.policy import POLL, Policy, policy_of
@@ -171,7 +171,7 @@ class ClientCore:
         client_request_id, resubmit = "", False
         if parameters:
             timeout = checked_timeout(parameters.get("timeout", timeout))
-            client_request_id, resubmit = parameters.get("request_id", ""), bool(parameters.get("resubmit", False))
+            client_request_id, resubmit = given_request_id(parameters), bool(parameters.get("resubmit", False))
         client_request_id = client_request_id or new_request_id()
         metadata = self._metadata(policy, parameters, client_request_id)
         needs_token = self.authorizer is not None and policy.credential
