@@ -178,7 +178,7 @@ class ClientCore:
         if needs_token and any(key == "authorization" for key, _ in metadata):
             needs_token = False
         watched = self.events.wants_attempts()
-        return Call(
+        call: Call[Any, Any] = Call(
             method,
             policy,
             request,
@@ -191,6 +191,8 @@ class ClientCore:
             wants_ids or watched,
             watched,
         )
+        call.queues = "timeout" not in parameters
+        return call
 
     def method(self, method: AnyMethod | str) -> AnyMethod:
         """A method that was given as an object or by its name.
@@ -215,7 +217,7 @@ class ClientCore:
         """One unary call for each request, created when it is asked for, with the flow that gives its result.
 
         A timeout that the caller gave is over all of them. The default one is each call's own, and starts when the
-        call has its slot under the quota: the more requests, the longer the last one waits.
+        call has its slot under the quota, as that of every call.
 
         Args:
             make: Makes the result of an answer.
@@ -232,7 +234,7 @@ class ClientCore:
 
         def job(index: int, request: Message) -> tuple[Call[Any, Any], Flow[ResultT]]:
             call = self.call(method, request, parameters)
-            call.deadline, call.queues = deadline, not given
+            call.deadline = deadline
             return call, self._one_of_several(make, call, "" if name is None else f"{name}[{index}]")
 
         return itertools.starmap(job, enumerate(requests))

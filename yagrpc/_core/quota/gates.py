@@ -82,10 +82,20 @@ class Gate:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def join(self) -> Slot:
-        """A place at the end of the queue; take it to `take`, and back to `give_back` in the end."""
-        slot = Slot()
-        self._queue.append(slot)
+    def join(self, *, again: bool = False) -> Slot:
+        """A place at the end of the queue; take it to `take`, and back to `give_back` in the end.
+
+        Args:
+            again: Whether the call had a slot, and the service refused it: it came before all that wait, but for those
+                that were refused before it.
+        """
+        slot = Slot(again=again)
+        if not again:
+            self._queue.append(slot)
+            return slot
+        with self._lock:
+            before = next((index for index, other in enumerate(self._queue) if not other.again), len(self._queue))
+            self._queue.insert(before, slot)
         return slot
 
     def take(self, slot: Slot, now: float) -> float | None:
