@@ -401,9 +401,7 @@ def test_a_default_timeout_does_not_count_the_queue(subject: Any) -> None:
     """A wait that is longer than the default timeout is no failure; one that the caller gave is over it."""
     with Emulator(quota=EmulatorQuota()) as emulator:
         waits, quota = Waits(), yagrpc.Quota(submit_per_hour=1, embeddings_per_second=0.01)
-        client = subject.client(
-            emulator, quota=yagrpc.Quota(submit_per_hour=1, embeddings_per_second=0.01), events=waits
-        )
+        client = subject.client(emulator, quota=quota, events=waits)
         subject(client.completion_async("the first"))
         subject(client.text_embedding("the first"))
         for late in (client.completion_async, client.text_embedding):
