@@ -7,12 +7,12 @@ cannot work is a `ConfigError` here, before anything is sent.
 from __future__ import annotations
 
 import math
-import operator
 import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from yagrpc import quantities
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import SecretMapping, has_form_of_secret, shown
 from yagrpc.pasted import BOM, decoded, folder_mistake, mistake, pem_fault
@@ -136,6 +136,52 @@ def check_settings(
     return checked, Polling(**{name: _interval(name, seconds) for name, seconds in polling._asdict().items()})
 
 
+def refuse_unknown(client: object, unknown: dict[str, Any]) -> None:
+    """Refuse arguments that no client takes. The dict is emptied, as a value may be a secret.
+
+    Args:
+        client: The client.
+        unknown: The arguments, by their names; usually none.
+
+    Raises:
+        TypeError: There are some.
+    """
+    if not unknown:
+        return
+    name, names = type(client).__name__, list(unknown)
+    unknown.clear()
+    remedy = _REMEDIES.get(names[0].lower())
+    if remedy is None:
+        import difflib  # only a mistake needs it
+        import inspect
+
+        near = difflib.get_close_matches(names[0], inspect.signature(type(client)).parameters, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else ""
+    text = f"{name}() got an unexpected keyword argument {names[0]!r}"
+    raise TypeError(f"{text}: {remedy}" if remedy else text)
+
+
+_API_KEY: Final = "write credentials=yagrpc.ApiKey('...'), or set YC_API_KEY"
+_TOKEN: Final = "write credentials=yagrpc.IamToken('...')"
+_KEY_FILE: Final = "write credentials=yagrpc.ServiceAccountKey('key.json')"
+_ENDPOINT: Final = "write endpoint='host:port'"
+_EACH_CALL: Final = "give it to each call"
+_REMEDIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("api_key", "apikey", "key", "secret", "api_token"), _API_KEY),
+    **dict.fromkeys(("token", "iam_token", "iam", "auth", "authorization"), _TOKEN),
+    **dict.fromkeys(
+        ("oauth", "oauth_token", "yandex_passport_oauth_token"), "write credentials=yagrpc.OAuthToken('...')"
+    ),
+    **dict.fromkeys(("service_account_key", "sa_key", "key_file", "service_account_key_file"), _KEY_FILE),
+    **dict.fromkeys(("folder", "folderid", "project", "organization"), "write folder_id='b1g...'"),
+    **dict.fromkeys(("base_url", "url", "host", "address", "target", "server"), _ENDPOINT),
+    **dict.fromkeys(("insecure", "secure", "tls", "ssl"), "write plaintext=True for a connection without TLS"),
+    **dict.fromkeys(("model_uri", "model_name"), "write model='yandexgpt'"),
+    **dict.fromkeys(("timeout", "temperature", "max_tokens", "system", "metadata", "request_id"), _EACH_CALL),
+}
+"""What to write in place of arguments that clients of other services have."""
+
+
 def check_interceptors(interceptors: Any, api: ModuleType) -> tuple[Any, ...]:
     """Check the client interceptors of one of gRPC's two APIs.
 
@@ -166,7 +212,7 @@ def _limit(name: str, limit: object) -> Any:
     if limit is None:
         return None
     counted = name == "concurrent_completions"
-    number = _number(limit, whole=counted)
+    number = quantities.number(limit, whole=counted)
     if number is None or not 0 < number <= _MOST_CALLS:
         takes = "a whole number of calls" if counted else f"calls per {name.rpartition('_')[2]}"
         raise _refused(f"quota.{name}", limit, f"{takes}, above 0 and up to a billion, or None for no limit")
@@ -175,7 +221,9 @@ def _limit(name: str, limit: object) -> Any:
 
 def _interval(name: str, seconds: object) -> float:
     """A field of the polling: seconds."""
-    number = _number(seconds)
+    number = quantities.seconds(seconds)
+    if number is not None and not _is_finite(number):
+        number = None
     if name == "first":  # the first Get may follow at once
         if number is None or number < 0:
             raise _refused("polling.first", seconds, "seconds, 0 or more")
@@ -184,15 +232,11 @@ def _interval(name: str, seconds: object) -> float:
     return number
 
 
-def _number(value: Any, *, whole: bool = False) -> int | float | None:
-    """A finite number as `int` or `float`, of whatever library it is; `None` for everything else."""
-    if isinstance(value, bool):
-        return None
+def _is_finite(number: float) -> bool:
     try:
-        number = operator.index(value) if whole or hasattr(value, "__index__") else float(value.__float__())
-        return number if math.isfinite(number) else None
-    except Exception:  # a number's conversion is anybody's code; an int may be larger than any float
-        return None
+        return math.isfinite(number)
+    except OverflowError:  # an int may be larger than any float
+        return False
 
 
 def _refused(name: str, value: object, takes: str) -> ConfigError:

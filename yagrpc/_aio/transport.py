@@ -26,6 +26,7 @@ from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
+from yagrpc._grpc.loops import running_loop
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.probing import connect
 from yagrpc._grpc.status import status_of
@@ -74,9 +75,9 @@ class AsyncTransport:
         """Take note of the event loop that runs: connections of one that no longer runs are of no use in another.
 
         Raises:
-            ConfigError: The other one still runs.
+            ConfigError: The other one still runs, or none runs here.
         """
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if loop is self._loop:
             return
         if self._loop is not None:
@@ -269,9 +270,10 @@ class Responses:
         call: Ours.
     """
 
-    __slots__ = ("_call", "_rpc", "_transport")
+    __slots__ = ("_call", "_loop", "_rpc", "_transport")
 
     def __init__(self, transport: AsyncTransport, rpc: Any, call: Call[Any, Any]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._rpc = rpc
         self._call = call
@@ -282,8 +284,16 @@ class Responses:
         return bool(self._rpc.done())
 
     async def read(self) -> Any:
-        """The next message, `END`, or the `RpcStatus` that the stream failed with."""
+        """The next message, `END`, or the `RpcStatus` that the stream failed with.
+
+        Raises:
+            ConfigError: Another event loop runs than the one that the stream was opened in.
+        """
         transport = self._transport
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigError(
+                "this stream was opened in another event loop: read it there, or make the call again here"
+            )
         try:
             message = await self._rpc.read()
         except grpc.RpcError as error:

@@ -16,7 +16,8 @@ from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
 from yagrpc._core.call.call import Call, Metadata
-from yagrpc._core.call.metadata import given_metadata
+from yagrpc._core.call.metadata import given_metadata, given_request_id
+from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import CallParameters, checked_timeout
 from yagrpc._core.call.policy import POLL, Policy, policy_of
 from yagrpc._core.call.requests import (
@@ -174,14 +175,14 @@ class ClientCore:
         client_request_id, resubmit = "", False
         if parameters:
             timeout = checked_timeout(parameters.get("timeout", timeout))
-            client_request_id, resubmit = parameters.get("request_id", ""), bool(parameters.get("resubmit", False))
+            client_request_id, resubmit = given_request_id(parameters), bool(parameters.get("resubmit", False))
         client_request_id = client_request_id or new_request_id()
         metadata = self._metadata(policy, parameters, client_request_id)
         needs_token = self.authorizer is not None and policy.credential
         if needs_token and any(key == "authorization" for key, _ in metadata):
             needs_token = False
         watched = self.events.wants_attempts()
-        return Call(
+        call: Call[Any, Any] = Call(
             method,
             policy,
             request,
@@ -194,6 +195,16 @@ class ClientCore:
             wants_ids or watched,
             watched,
         )
+        call.queues = "timeout" not in parameters
+        return call
+
+    def method(self, method: AnyMethod | str) -> AnyMethod:
+        """A method that was given as an object or by its name.
+
+        Raises:
+            RequestError: It is neither.
+        """
+        return checked_method(method)
 
     def send(self, call: Call[Any, Any]) -> Flow[Any]:
         """The flow of a call; of a method that streams responses it opens the stream."""
@@ -210,7 +221,7 @@ class ClientCore:
         """One unary call for each request, created when it is asked for, with the flow that gives its result.
 
         A timeout that the caller gave is over all of them. The default one is each call's own, and starts when the
-        call has its slot under the quota: the more requests, the longer the last one waits.
+        call has its slot under the quota, as that of every call.
 
         Args:
             make: Makes the result of an answer.
@@ -227,7 +238,7 @@ class ClientCore:
 
         def job(index: int, request: Message) -> tuple[Call[Any, Any], Flow[ResultT]]:
             call = self.call(method, request, parameters)
-            call.deadline, call.queues = deadline, not given
+            call.deadline = deadline
             return call, self._one_of_several(make, call, "" if name is None else f"{name}[{index}]")
 
         return itertools.starmap(job, enumerate(requests))
@@ -273,14 +284,17 @@ class ClientCore:
             result.ids = call.ids
         return result
 
-    def check(self, check: Callable[[ResultT], None], result: ResultT, call: Call[Any, Any]) -> None:
-        """Check a call's result, once it is whole.
+    def finish(self, make: Callable[[Any], ResultT], last: ResultT | None, call: Call[Any, Any]) -> None:
+        """Check the last result of a stream that has ended well, where what makes the results can.
 
         Raises:
             ResultError: It is refused; the error says of which call it is.
         """
+        finish = getattr(make, "finish", None)
+        if finish is None or last is None:
+            return
         try:
-            check(result)
+            finish(last)
         except ResultError as error:
             error.with_context(**call.context(self.endpoint_of(call.method)))
             raise

@@ -18,7 +18,7 @@ from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
 from yagrpc._core.failure.connection import Obstacle, no_connection
 from yagrpc._core.failure.final import NO_ID, ambiguous, no_result
-from yagrpc._core.failure.pauses import attempt_timeout
+from yagrpc._core.failure.pauses import LEAST, attempt_timeout
 from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify, raised
@@ -133,13 +133,15 @@ class _Attempts:
         call = self.call
         if call.cancelled:
             raise ClientClosedError(call.operation_id)
+        left = self.deadline.left()
         if call.policy.kind is Kind.GENERATION:
-            if self.deadline.left() == 0.0:
+            if left is not None and left < LEAST:
                 self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
             if call.attempts == 0:
                 self.ports.events.submitting(call)
+                left = self.deadline.left()
         call.attempts += 1
-        timeout = attempt_timeout(call.policy, self.history.repeats + 1, self.deadline.left())
+        timeout = attempt_timeout(call.policy, self.history.repeats + 1, left, hung=self.history.hung)
         self.sent_at = self.ports.clock()
         if call.watched:
             self.ports.events.sending(call, call.attempts, self.route.endpoint, timeout)
