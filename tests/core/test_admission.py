@@ -371,7 +371,7 @@ def test_a_call_that_was_refused_is_before_those_that_never_were_sent(run: Any, 
     with pytest.raises(InvalidArgumentError):  # and not a wait of 70 s, for which 60 are no time
         run(call, [refused, said(Code.INVALID_ARGUMENT)], gate=gate)
     assert drive.figures("wait") == [pytest.approx(1.0)]
-    first, second = gate.join(again=True), gate.join(again=True)
+    first, second = gate.join(Slot(again=True)), gate.join(Slot(again=True))
     gate.close()
     assert list(gate._queue)[:2] == [first, second]
 

@@ -30,7 +30,7 @@ def checked_request(method: AnyMethod, request: Message | Mapping[str, Any]) -> 
     """
     message: Message
     if isinstance(request, method.request_type):
-        message = request
+        message = cast("Message", request)
     elif isinstance(request, Mapping):
         from yagrpc.messages import parsed  # only a request in JSON needs it
 

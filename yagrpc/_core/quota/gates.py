@@ -84,14 +84,15 @@ class Gate:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def join(self, slot: Slot | None = None, *, again: bool = False) -> Slot:
+    def join(self, slot: Slot | None = None) -> Slot:
         """A place in the queue; take it to `take`, and back to `give_back` in the end.
+
+        A call that waits `again`, since the service refused it, goes before all that were never sent.
 
         Args:
             slot: A new one, which its caller keeps, so that it can be given back whatever happens here.
-            again: Of a slot that is created here: as of `Slot`.
         """
-        slot = Slot(again=again) if slot is None else slot
+        slot = Slot() if slot is None else slot
         if not slot.again:
             self._queue.append(slot)
             return slot
