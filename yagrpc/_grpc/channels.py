@@ -33,7 +33,8 @@ class Channels(abc.ABC):
 
     Attributes:
         closed: Whether the client is closed.
-        callables: The multicallables that were made, by method: two packages may have one path, and their own types.
+        callables: The multicallables of methods that were called. By method, since two packages may have one path, and
+            types of their own.
         given: The host's channels, by the endpoint that a method's policy names.
     """
 

@@ -100,7 +100,7 @@ def probe(channel: Any, plaintext: str) -> RpcStatus | None:
     status = _asked(channel)
     if plaintext and status is not None and _CUT.search(status.message):
         with grpc.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
-            return _told_apart(status, _asked(secure))
+            return _distinguished(status, _asked(secure))
     return status
 
 
@@ -109,7 +109,7 @@ async def probe_async(channel: grpc.aio.Channel, plaintext: str) -> RpcStatus | 
     status = await _asked_async(channel)
     if plaintext and status is not None and _CUT.search(status.message):
         async with grpc.aio.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
-            return _told_apart(status, await _asked_async(secure))
+            return _distinguished(status, await _asked_async(secure))
     return status
 
 
@@ -134,7 +134,7 @@ async def _asked_async(channel: grpc.aio.Channel) -> RpcStatus | None:
     return RpcStatus(Code.OK)
 
 
-def _told_apart(status: RpcStatus, secure: RpcStatus | None) -> RpcStatus:
+def _distinguished(status: RpcStatus, secure: RpcStatus | None) -> RpcStatus:
     """The status of a plaintext channel, which says so if its server takes TLS only.
 
     Args:

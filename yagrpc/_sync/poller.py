@@ -311,7 +311,7 @@ class Poller:
             for listener in listeners:
                 try:
                     listener(watch)
-                except BaseException:  # those after it are called all the same, and gRPC's thread goes on
+                except BaseException:  # those after it are called all the same, and gRPC's thread continues
                     log.exception("a callback of operation %s failed", watch.operation_id)
         finally:
             self._notifying.discard(threading.get_ident())
