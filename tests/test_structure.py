@@ -43,6 +43,7 @@ LAYERS = [
     "_version.py",
     "method.py",
     "ids.py",
+    "foreign.py",
     "hiding.py",
     "_pb.py",
     "methods.py",

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from yagrpc.cli.io.failures import InterruptedByUser, report
+from yagrpc.cli.io.output import say_lines
 
 __all__ = ["NAME", "CommandModules", "Group", "Program"]
 
@@ -58,7 +59,7 @@ class Group(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the group's own arguments; if there are none, show the help and end."""
         if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help(), err=True)
+            say_lines(ctx.get_help())
             ctx.exit(2)
         return super().parse_args(ctx, args)
 

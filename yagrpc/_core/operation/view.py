@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 from yagrpc import _pb
 from yagrpc._core.polling.watch import own_copy
 from yagrpc.errors import Code, OperationResultError, YagrpcError
+from yagrpc.foreign import identifier
 from yagrpc.ids import NO_IDS, Answer, RequestIds
 
 if TYPE_CHECKING:
@@ -236,4 +237,4 @@ def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message
     try:
         return found.FromString(packed.value)
     except DecodeError as error:
-        raise OperationResultError(operation_id, f"its {name} does not parse: {error}") from error
+        raise OperationResultError(operation_id, f"its {identifier(name)} does not parse: {error}") from error

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from yagrpc.cli.io.output import print_text
+from yagrpc.cli.io.output import print_text, say
 from yagrpc.cli.options import examples
 from yagrpc.emulator.cloud.windows import QUOTA_MODELS
 from yagrpc.emulator.options import EmulatorOptions, describe
@@ -135,10 +135,10 @@ def _accepted() -> str | list[str]:
 def _print_address(address: str, ca_file: str | None) -> None:
     print_text(address)
     if ca_file is None:
-        click.echo(f"The emulator listens. To use it: export YAGRPC_EMULATOR_HOST={address}", err=True)
+        say(f"The emulator listens. To use it: export YAGRPC_EMULATOR_HOST={address}")
     else:
         print_text(ca_file)
-        click.echo("The emulator listens with TLS. To use it: give clients the address and the certificate.", err=True)
+        say("The emulator listens with TLS. To use it: give clients the address and the certificate.")
 
 
 def _emulator(**given: Any) -> None:

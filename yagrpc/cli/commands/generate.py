@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from yagrpc.cli.io.output import say
 from yagrpc.cli.options import examples
 
 __all__ = ["generate"]
@@ -52,4 +53,4 @@ def generate(roots: tuple[Path, ...], out: Path, package: str, force: bool, file
         run(roots, out, package, files, force=force)
     except GenerateError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{package} is in {out}", err=True)
+    say(f"{package} is in {out}")

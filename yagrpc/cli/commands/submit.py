@@ -9,7 +9,7 @@ import click
 
 from yagrpc.cli.io.failures import reporting_id, submitting
 from yagrpc.cli.io.inputs import parse_request
-from yagrpc.cli.io.output import print_text, waiting
+from yagrpc.cli.io.output import print_text, say, waiting
 from yagrpc.cli.io.results import print_operation, wait_and_print
 from yagrpc.cli.options import (
     Connection,
@@ -78,7 +78,7 @@ def submit(
                 print_operation(operation)
             else:
                 # Before the wait, since this process may be killed: nothing else keeps the id.
-                click.echo(f"yagrpc: operation {operation.id} accepted", err=True)
+                say(f"yagrpc: operation {operation.id} accepted")
                 remaining = connection.timeout
                 if remaining is not None:
                     remaining = max(0.0, remaining - (time.monotonic() - started))

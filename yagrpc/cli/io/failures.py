@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from yagrpc.cli.io.output import say, say_lines
 from yagrpc.errors import (
     ConfigError,
     DeadlineExceededError,
@@ -19,6 +20,7 @@ from yagrpc.errors import (
     SubmitTimeoutError,
     YagrpcError,
 )
+from yagrpc.hiding import without_secrets
 
 __all__ = [
     "EXIT_CODES",
@@ -81,8 +83,8 @@ def report(error: BaseException) -> int:
     if code is None:
         raise error
     if code == INTERRUPTED and sys.stderr is not None and sys.stderr.isatty():
-        click.echo(err=True)  # the terminal has written ^C
-    click.echo(f"yagrpc: {' '.join(_message(error).split())}", err=True)
+        say_lines("")  # the terminal has written ^C
+    say(f"yagrpc: {without_secrets(_message(error))}")
     if isinstance(error, (OSError, OutputLostError)):
         _discard_output()
     return code

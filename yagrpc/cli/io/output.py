@@ -1,7 +1,8 @@
-"""What a command writes to stdout, and the progress that a terminal shows while the command waits.
+"""The one writer of both streams, and the progress that a terminal shows while the command waits.
 
-Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no control characters, since a
-model's text must not control it. Progress is shown on terminals only.
+Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no character that may control it or
+hide a text, since a model's text must not. Everything else goes to stderr in single lines that hold no such character,
+wherever stderr leads: a line of a log is forged by a newline. Progress is shown on terminals only.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
-__all__ = ["is_terminal", "print_json", "print_text", "waiting", "write"]
+from yagrpc.foreign import UNSAFE, cleaned, for_terminal
 
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+__all__ = ["is_terminal", "print_json", "print_text", "say", "say_lines", "waiting", "write"]
 
 
 def write(text: str) -> None:
@@ -27,11 +28,39 @@ def write(text: str) -> None:
     """
     if sys.stdout is None:  # Python starts so when stdout is closed
         raise OSError(errno.EBADF, "standard output is closed")
-    encoding = sys.stdout.encoding or "utf-8"
+    _emit(sys.stdout, for_terminal(text) if is_terminal(sys.stdout) else text)
+
+
+def say(text: str) -> None:
+    """Write one line to stderr.
+
+    Raises:
+        OSError: stderr can't be written.
+    """
+    say_lines(cleaned(text, None))
+
+
+def say_lines(text: str) -> None:
+    """Write lines to stderr whose text is the program's own, such as its help.
+
+    Raises:
+        OSError: stderr can't be written.
+    """
+    if sys.stderr is not None:
+        _emit(sys.stderr, f"{for_terminal(text)}\n")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A character in JSON's own way; outside of texts, JSON has none that is unsafe."""
+    character = found[0]
+    return f"\\u{ord(character):04x}" if character.isascii() else json.dumps(character)[1:-1]
+
+
+def _emit(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf-8"
     # If the encoding lacks a character, an escape sequence is better than no answer.
-    text = text.encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text) if is_terminal(sys.stdout) else text)
-    sys.stdout.flush()
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 def print_text(text: str) -> None:
@@ -55,7 +84,8 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
     """
     encoding = sys.stdout.encoding if sys.stdout is not None else None
     unicode = (encoding or "utf-8").lower().startswith("utf")
-    print_text(json.dumps(value, ensure_ascii=not unicode, indent=None if one_line else 2))
+    text = json.dumps(value, ensure_ascii=not unicode, indent=None if one_line else 2)
+    print_text(UNSAFE.sub(_escaped, text))
 
 
 @contextlib.contextmanager
@@ -70,7 +100,7 @@ def waiting(text: str) -> Iterator[None]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
-        progress.add_task(text, total=None)
+        progress.add_task(cleaned(text), total=None)
         yield
 
 

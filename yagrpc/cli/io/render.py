@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yagrpc.errors import Code, OperationResultError, ResultError
+from yagrpc.foreign import cleaned
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -73,7 +74,7 @@ def summary(operation: Operation[Any]) -> str:
     if operation.proto.HasField("error"):
         code = Code.of(operation.proto.error.code)
         name = code.name if isinstance(code, Code) else str(code)
-        parts.append(f"{name}: {' '.join(operation.proto.error.message.split())}")
+        parts.append(f"{name}: {cleaned(operation.proto.error.message)}")
     elif operation.description:
-        parts.append(operation.description)
+        parts.append(cleaned(operation.description))
     return "  ".join(parts)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from yagrpc.cli.io.output import print_json, print_text, waiting
+from yagrpc.cli.io.output import print_json, print_text, say, waiting
 from yagrpc.cli.io.render import operation_json
 from yagrpc.errors import OperationError
 
@@ -82,4 +80,4 @@ def note_status(answer: Completion) -> None:
     }
     for status, note in notes.items():
         if answer.status == status:
-            click.echo(f"yagrpc: note: {note}", err=True)
+            say(f"yagrpc: note: {note}")
