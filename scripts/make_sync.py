@@ -33,7 +33,17 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).parents[1]
 
 HAND_WRITTEN: Final = frozenset(
-    {"__init__.py", "background.py", "poller.py", "signals.py", "primitives.py", "transport.py", "uploads.py"}
+    {
+        "__init__.py",
+        "background.py",
+        "channels.py",
+        "poller.py",
+        "primitives.py",
+        "signals.py",
+        "submits.py",
+        "transport.py",
+        "uploads.py",
+    }
 )
 """Files of either folder that are written by hand: neither a source nor generated."""
 
@@ -367,7 +377,7 @@ def _formatted(text: str, root: Path, path: str) -> str:
     """Python with its imports sorted, without unused ones, and formatted as the checkout's settings say."""
     for command in (["check", "--fix", "--quiet", "--select", "F401,I"], ["format", "--quiet"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename", path, "-"],
+            [sys.executable, "-I", "-m", "ruff", *command, "--stdin-filename", path, "-"],
             cwd=root,
             input=text,
             capture_output=True,

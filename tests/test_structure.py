@@ -23,6 +23,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 EXPORTS = """
 __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
+Diagnosis Finding doctor
 CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling Quota Limit Limits
 Action Call Events Outcome Verdict
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
@@ -56,7 +57,7 @@ LAYERS = [
     "_core/__init__.py",
     "_core/deadline.py",
     "_core/runtime.py",
-    "_core/endpoints.py",
+    "_core/endpoints/",
     "_core/call/",
     "_core/failure/",
     "_core/flow.py",
@@ -73,6 +74,7 @@ LAYERS = [
     "_aio/",
     "_sync/",
     "waiting.py",
+    "diagnosis.py",
     "codegen/",
     "emulator/",
     "__init__.py",

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from yagrpc.credentials import OAuthToken as OAuthToken
     from yagrpc.credentials import ServiceAccountKey as ServiceAccountKey
     from yagrpc.credentials import YcCli as YcCli
+    from yagrpc.diagnosis import Diagnosis as Diagnosis
+    from yagrpc.diagnosis import Finding as Finding
+    from yagrpc.diagnosis import doctor as doctor
     from yagrpc.errors import AbortedError as AbortedError
     from yagrpc.errors import AlreadyExistsError as AlreadyExistsError
     from yagrpc.errors import AmbiguousSubmitError as AmbiguousSubmitError
@@ -140,6 +143,9 @@ _HOMES: Final = {
     "OAuthToken": "credentials",
     "ServiceAccountKey": "credentials",
     "YcCli": "credentials",
+    "Diagnosis": "diagnosis",
+    "Finding": "diagnosis",
+    "doctor": "diagnosis",
     "AbortedError": "errors",
     "AlreadyExistsError": "errors",
     "AmbiguousSubmitError": "errors",

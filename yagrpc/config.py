@@ -45,6 +45,9 @@ MESSAGE_LIMIT: Final = 64 * 1024 * 1024
 _ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+(%[\w.~-]+)?\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})", re.ASCII)
 """A name, an IPv4 address or an IPv6 one in brackets, and a port."""
 
+_SCHEMES: Final = frozenset({"dns", "google-c2p", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"})
+"""Hosts that gRPC can't have: `unix:443` is a socket's path for it."""
+
 _FOLDER: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -300,6 +303,10 @@ def _check_address(name: str, address: str) -> None:
     found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if found is None or not 0 < int(found["port"]) < 65536:
         raise ConfigError(f"{name} is {shown(address)}: an endpoint is host:port, without a scheme")
+    if found[1].lower() in _SCHEMES:
+        raise ConfigError(
+            f"{name} is {shown(address)}: gRPC takes {found[1]!r} for a scheme, not for a host; use another name"
+        )
 
 
 def _check_loopback(name: str, address: str, remedy: str) -> None:

@@ -6,7 +6,7 @@ comes in: statuses in `_core/failure/status.py`, ids in `_core/call/metadata.py`
 `_core/failure/final.py`, errors of operations in `_core/operation/result.py`, and what a command or the metadata
 service said in `credentials/`. Results are not changed: only a terminal gets them without what controls it.
 
-Rules: standard library only; nothing here raises.
+Rules: standard library only; nothing here raises. How long a text of an error may be is decided in `errors/base.py`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-MESSAGE: Final = 2000
-"""Characters of a message that are shown at most."""
-
 ID: Final = 200
-"""Characters of an id, or of a name, at most; the service's own have up to 50."""
+"""Characters of an id at most; the service's own have up to 50."""
+
+SHOWN: Final = 500
+"""Characters of an id, or of a name, that are kept at most, for what only names something."""
 
 UNSAFE: Final = re.compile(
     "["
@@ -35,16 +35,9 @@ UNSAFE: Final = re.compile(
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-def cleaned(text: str, limit: int | None = MESSAGE) -> str:
-    """A text in one line, cut, with a replacement for each character that may control a terminal or hide a text.
-
-    Args:
-        text: The text.
-        limit: Characters that are kept at most; `None` for all.
-    """
-    over = 0 if limit is None else len(text) - limit
-    kept = " ".join(UNSAFE.sub(_in_line, text[:limit]).split())
-    return f"{kept}... ({over} more characters)" if over > 0 else kept
+def cleaned(text: str) -> str:
+    """A text in one line, with a replacement for each character that may control a terminal or hide a text."""
+    return " ".join(UNSAFE.sub(_in_line, text).split())
 
 
 def for_terminal(text: str) -> str:
@@ -61,8 +54,9 @@ def is_id(text: str) -> bool:
 
 
 def identifier(text: str) -> str:
-    """An id that came with an answer, as it is shown."""
-    return text if len(text) <= ID and text.isprintable() else cleaned(text, ID)
+    """An id, or a name, that came with an answer, as it is kept and shown: cleaned and cut."""
+    text = text[:SHOWN]
+    return text if text.isprintable() else cleaned(text)
 
 
 def _in_line(found: re.Match[str]) -> str:

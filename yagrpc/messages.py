@@ -26,8 +26,8 @@ ItemT = TypeVar("ItemT")
 ROLES: Final = ("system", "user", "assistant")
 """Documented roles: behaviour and context, the person, previous answers of the model."""
 
-_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError)
-"""What protobuf raises for values that JSON does not have."""
+_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError, RecursionError)
+"""What protobuf raises for values that JSON does not have, and for values that are nested too deeply."""
 
 ReasoningMode = Literal["DISABLED", "ENABLED_HIDDEN"]
 
@@ -363,7 +363,7 @@ def _converted(target: type[ProtoT], message: ProtoMessage, field: str) -> Proto
         raise RequestError(field, given, f"it takes a {wanted}")
     try:
         return target.FromString(message.SerializeToString())
-    except DecodeError as error:
+    except (DecodeError, ValueError, RecursionError) as error:
         raise RequestError(field, wanted, f"its bytes do not parse: {error}") from error
 
 

@@ -65,7 +65,7 @@ def loggable(message: Any, service: str) -> str:
         copied = type(message)()
         copied.CopyFrom(message)
         _redact(copied, _DEEPEST)
-        return cleaned(without_secrets(str(copied)), None)
+        return cleaned(without_secrets(str(copied)))
     except Exception:  # a log is no reason for a call to fail
         return ""
 

@@ -237,7 +237,7 @@ def _to_value(message: _pb.text_common_pb2.Message) -> Message:
 def _plain(struct: _pb.struct_pb2.Struct) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = json_format.MessageToDict(struct)
-    except (ValueError, json_format.Error) as error:
+    except (ValueError, RecursionError, json_format.Error) as error:
         raise ResultError(f"the arguments of a tool call are no JSON: {error}") from error
     return plain
 

@@ -117,7 +117,8 @@ def raw(monkeypatch: pytest.MonkeyPatch) -> Iterator[RawServer]:
     failed = _pb.operation_pb2.Operation(id="d7qfailed", done=True, description=HOSTILE, metadata=packed)
     failed.error.code, failed.error.message = 9, f"{HOSTILE}\nyagrpc: forged"
     typed = _pb.operation_pb2.Operation(id="d7qtyped", done=True, description=HOSTILE, response=packed)
-    alternative = _pb.text_common_pb2.Alternative(message={"role": HOSTILE, "text": HOSTILE})
+    message = _pb.text_common_pb2.Message(role=HOSTILE, text=HOSTILE)
+    alternative = _pb.text_common_pb2.Alternative(message=message)
     answer = _pb.text_generation_service_pb2.CompletionResponse(alternatives=[alternative], model_version=HOSTILE)
     spoken = _pb.operation_pb2.Operation(id="d7qspoken", done=True, description=f"{HOSTILE}\nyagrpc: forged")
     spoken.response.Pack(answer)

@@ -397,7 +397,7 @@ def test_a_refusal_that_is_not_proved_is_no_reason_to_send_again(run: Any, drive
 
 
 def test_a_connection_lost_while_it_waits_is_no_ambiguous_submit(run: Any, a_call: Any) -> None:
-    with pytest.raises(UnavailableError, match="nothing was started"):
+    with pytest.raises(UnavailableError, match="nothing was started") as caught:
         run(
             a_call(SUBMIT, timeout=10.0),
             [exhausted()],
@@ -405,6 +405,7 @@ def test_a_connection_lost_while_it_waits_is_no_ambiguous_submit(run: Any, a_cal
             connected=[True, False],
             connecting=3.0,
         )
+    assert caught.value.attempts == 1, "the second was not sent"
 
 
 def test_a_read_that_is_refused_does_not_wait_for_its_connection(run: Any, drive: Any, a_call: Any) -> None:

@@ -355,6 +355,20 @@ def test_a_token_that_others_have_renewed_is_taken() -> None:
     assert renewed == (("authorization", "Bearer t1.2"),)
 
 
+def test_a_caller_who_comes_late_does_not_renew_what_was_renewed() -> None:
+    """Another caller's renewal may end between the look at the token and the start of one's own."""
+    source = Source()
+    client = Client(source)
+    client.authorization()
+    assert client.authorizer is not None
+    tokens = client.authorizer.tokens
+    late = tokens._obtain(tokens.held)
+    client.sent(refusals=1)
+    assert source.fetched == 2
+    assert client.run(late) is None
+    assert source.fetched == 2
+
+
 def test_the_same_token_is_not_sent_again() -> None:
     source = Source()
     source.same = True

@@ -27,7 +27,7 @@ from yagrpc._core.call.requests import (
     request_error,
 )
 from yagrpc._core.deadline import Deadline
-from yagrpc._core.endpoints import Directory
+from yagrpc._core.endpoints.directory import Directory
 from yagrpc._core.events import Events, hub_of
 from yagrpc._core.failure.final import another_operation, broken_stream, no_result
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
@@ -64,7 +64,12 @@ class ClientCore:
         runtime: Clocks, random numbers and locks.
         send_limit: The largest request that the client's own channels send, in bytes; -1 for any.
         host_channels: The endpoints, of `Policy.endpoint`, that have a channel of the host's.
+        proxy_of: The proxy of a channel with TLS to an endpoint; empty where there is none.
         **settings: The arguments of `yagrpc.Client` of the same names.
+
+    Attributes:
+        emulated: Whether all calls go to the emulator that `YAGRPC_EMULATOR_HOST` names.
+        given: The settings that were given as arguments, of those that the environment or a default may give too.
     """
 
     def __init__(
@@ -85,10 +90,15 @@ class ClientCore:
         events: Events | Iterable[Events] | None = None,
         send_limit: int = config.MESSAGE_LIMIT,
         host_channels: Iterable[str] = (),
+        proxy_of: Callable[[str], str] = lambda endpoint: "",
     ) -> None:
         credentials = hidden(credentials)
         quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
+        self.emulated = emulator
+        given = {"folder_id": folder_id, "credentials": credentials, "endpoint": endpoint}
+        given["operation_endpoint"] = operation_endpoint
+        self.given = frozenset(name for name, value in given.items() if value is not None)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
         self.root_certificates = root_certificates
         self.directory = Directory(self.endpoints, endpoints or {})
@@ -112,6 +122,7 @@ class ClientCore:
         self._policies: dict[AnyMethod, Policy] = {}
         self._send_limit = send_limit
         self._host_channels = frozenset(host_channels)
+        self._proxy_of = proxy_of
         self._fixed_pairs: tuple[tuple[str, str], ...] = ()
         self.authorizer: Authorizer | None = None
         if self.credentials.fixed:
@@ -295,7 +306,9 @@ class ClientCore:
             self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
         own = self.channel_of(method) not in self._host_channels
         limit = self._send_limit if own else -1
-        route = Route(self.endpoint_of(method), limit, self.gates.of(call.policy.quotas))
+        endpoint = self.endpoint_of(method)
+        proxy = self._proxy_of(endpoint) if own and not self.endpoints.plaintext else ""
+        route = Route(endpoint, limit, self.gates.of(call.policy.quotas), proxy)
         self.routes[method] = route
         return route
 

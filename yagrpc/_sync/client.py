@@ -15,6 +15,7 @@ from yagrpc._core.call.requests import RequestStream, check_operation_id
 from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, itself
+from yagrpc._grpc.environment import warn_of_trace
 from yagrpc._grpc.fork import renew_after_fork
 from yagrpc._grpc.options import ChannelOptions, host_channels
 from yagrpc._grpc.runtime import RUNTIME
@@ -57,12 +58,13 @@ class Client(Methods):
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
         root_certificates: What to trust in place of gRPC's own list of authorities, as PEM.
-        endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
-            for a service, endpoint discovery finds it.
+        endpoints: Further services' endpoints, by a service's full name or the beginning of it. The public cloud's are
+            known; `yandex.cloud.endpoint` names the discovery of another installation, which is then asked for them.
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: gRPC client interceptors for every channel.
-        channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
+        channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key. None
+            makes a plaintext channel use a proxy.
         quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
         polling: How often one operation is polled.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
@@ -97,6 +99,7 @@ class Client(Methods):
     ) -> None:
         credentials = hidden(credentials)
         options = ChannelOptions(channel_options)
+        warn_of_trace()
         self._core = ClientCore(
             RUNTIME,
             folder_id=folder_id,
@@ -113,6 +116,7 @@ class Client(Methods):
             events=events,
             send_limit=options.send_limit,
             host_channels=host_channels(channel, operation_channel),
+            proxy_of=options.proxy_of,
         )
         self._transport = Transport(self._core, options, channel, operation_channel, interceptors)
         self._pollers = Pollers(self._core, self._transport)

@@ -101,7 +101,17 @@ def resolve_credentials(
             f"credentials is a {kind_of(credentials)}: give ApiKey(...), IamToken(...) or NoCredentials()"
         )
     name = variable_used(environment)
-    return Automatic(environment) if name is None else _OF_VARIABLES[name](environment[name])
+    if name is None:
+        return Automatic(environment)
+    try:
+        return _OF_VARIABLES[name](environment[name])
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def variables_set(environment: Mapping[str, str]) -> list[str]:
+    """The variables that are set, of those that hold credentials: the first one is used."""
+    return [name for name in (*_OF_VARIABLES, "YC_TOKEN") if environment.get(name)]
 
 
 def variable_used(environment: Mapping[str, str]) -> str | None:

@@ -67,8 +67,8 @@ class MetadataService(FetchedCredentials):
         try:
             answer = hidden(json.loads(body))
             return AccessToken(answer["access_token"], float(answer["expires_in"]))
-        except (ValueError, KeyError, TypeError):  # the answer may hold a token, so the error does not show it
-            pass
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass  # the answer may hold a token, so the error does not show it
         raise ConfigError(f"{self._name} answered, but not with a token")
 
     def __repr__(self) -> str:
@@ -91,5 +91,5 @@ class MetadataService(FetchedCredentials):
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
-            text = cleaned(without_secrets(str(error)), 200) or type(error).__name__
+            text = cleaned(without_secrets(str(error)))[:200] or type(error).__name__
         raise UnavailableError(f"{self._name} can't be reached: {text}", attempts=1)

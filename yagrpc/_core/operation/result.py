@@ -58,8 +58,6 @@ class ResultType(Generic[ResultT]):
             OperationCancelledError: It was cancelled.
             OperationResultError: It has no result, or one of another type.
         """
-        from google.protobuf.message import DecodeError  # imported by now: the operation is a message
-
         outcome = operation.WhichOneof("result")
         if outcome == "error":
             raise _failure(operation)
@@ -70,9 +68,11 @@ class ResultType(Generic[ResultT]):
         if given != wanted:
             raise OperationResultError(operation.id, f"its result is a {given or 'message of no type'}, not a {wanted}")
         try:
-            return self.wrap(self.message.FromString(operation.response.value))
-        except DecodeError as error:
+            message = self.message.FromString(operation.response.value)
+        except Exception as error:  # protobuf's DecodeError; where protobuf is pure Python, others as well
             raise OperationResultError(operation.id, f"its {wanted} does not parse: {error}") from error
+        try:
+            return self.wrap(message)
         except ResultError as error:
             raise OperationResultError(operation.id, str(error)) from error
 

@@ -226,8 +226,6 @@ def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
 
 def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message] | None) -> Message | None:
     """The message in an `Any`, by the full name that it carries: of the expected class, or else of our own."""
-    from google.protobuf.message import DecodeError  # imported by now: the `Any` is a message
-
     name = packed.type_url.rpartition("/")[2]
     found = expected if expected is not None and expected.DESCRIPTOR.full_name == name else None
     if found is None and name:
@@ -236,5 +234,5 @@ def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message
         return None
     try:
         return found.FromString(packed.value)
-    except DecodeError as error:
+    except Exception as error:  # protobuf's DecodeError; where protobuf is pure Python, others as well
         raise OperationResultError(operation_id, f"its {identifier(name)} does not parse: {error}") from error

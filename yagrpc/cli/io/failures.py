@@ -1,16 +1,17 @@
-"""How a command reports a failure: one line on stderr, and an exit code."""
+"""How a command reports a failure: one line a problem on stderr, and an exit code."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import click
 
 from yagrpc.cli.io.output import say, say_lines
+from yagrpc.cli.io.wording import in_options
 from yagrpc.errors import (
     ConfigError,
     DeadlineExceededError,
@@ -29,6 +30,7 @@ __all__ = [
     "TIMED_OUT",
     "USAGE",
     "InterruptedByUser",
+    "ProblemsError",
     "report",
     "reporting_id",
     "submitting",
@@ -43,6 +45,18 @@ INTERRUPTED: Final = 130
 
 class InterruptedByUser(Exception):
     """Ctrl-C, with a message that says what it means for the request."""
+
+
+class ProblemsError(click.ClickException):
+    """Several problems, each with a line of its own.
+
+    Args:
+        problems: The lines.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class OutputLostError(Exception):
@@ -68,7 +82,7 @@ EXIT_CODES: Final[Mapping[type[BaseException], int]] = {
 
 
 def report(error: BaseException) -> int:
-    """Write one line to stderr that says why the command failed.
+    """Write to stderr why the command failed: one line, or one for each of several problems.
 
     Args:
         error: What the command raised.
@@ -84,7 +98,8 @@ def report(error: BaseException) -> int:
         raise error
     if code == INTERRUPTED and sys.stderr is not None and sys.stderr.isatty():
         say_lines("")  # the terminal has written ^C
-    say(f"yagrpc: {without_secrets(_message(error))}")
+    for message in error.problems if isinstance(error, ProblemsError) else [_message(error)]:
+        say(f"yagrpc: {without_secrets(message)}")
     if isinstance(error, (OSError, OutputLostError)):
         _discard_output()
     return code
@@ -132,10 +147,10 @@ def _message(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, OperationTimeoutError) and error.__cause__ is not None:
-        return f"{error}; the last poll failed: {error.__cause__}"
+        return in_options(f"{error}; the last poll failed: {error.__cause__}")
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return "interrupted"
-    return str(error)
+    return in_options(str(error)) if isinstance(error, YagrpcError) else str(error)
 
 
 def _discard_output() -> None:

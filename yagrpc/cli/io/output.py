@@ -1,8 +1,8 @@
 """The one writer of both streams, and the progress that a terminal shows while the command waits.
 
-Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no character that may control it or
-hide a text, since a model's text must not. Everything else goes to stderr in single lines that hold no such character,
-wherever stderr leads: a line of a log is forged by a newline. Progress is shown on terminals only.
+Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no character that may control it
+or hide a text, since a model's text must not. Everything else goes to stderr in single lines that hold no such
+character, wherever stderr leads: a line of a log is forged by a newline. Progress is shown on terminals only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from yagrpc.foreign import UNSAFE, cleaned, for_terminal
 
-__all__ = ["is_terminal", "print_json", "print_text", "say", "say_lines", "waiting", "write"]
+__all__ = ["is_terminal", "print_json", "print_styled", "print_text", "say", "say_lines", "waiting", "write"]
 
 
 def write(text: str) -> None:
@@ -28,7 +28,8 @@ def write(text: str) -> None:
     """
     if sys.stdout is None:  # Python starts so when stdout is closed
         raise OSError(errno.EBADF, "standard output is closed")
-    _emit(sys.stdout, for_terminal(text) if is_terminal(sys.stdout) else text)
+    sys.stdout.write(_fitting(text, sys.stdout))
+    sys.stdout.flush()
 
 
 def say(text: str) -> None:
@@ -37,7 +38,7 @@ def say(text: str) -> None:
     Raises:
         OSError: stderr can't be written.
     """
-    say_lines(cleaned(text, None))
+    say_lines(cleaned(text))
 
 
 def say_lines(text: str) -> None:
@@ -47,20 +48,8 @@ def say_lines(text: str) -> None:
         OSError: stderr can't be written.
     """
     if sys.stderr is not None:
-        _emit(sys.stderr, f"{for_terminal(text)}\n")
-
-
-def _escaped(found: re.Match[str]) -> str:
-    """A character in JSON's own way; outside of texts, JSON has none that is unsafe."""
-    character = found[0]
-    return f"\\u{ord(character):04x}" if character.isascii() else json.dumps(character)[1:-1]
-
-
-def _emit(stream: TextIO, text: str) -> None:
-    encoding = stream.encoding or "utf-8"
-    # If the encoding lacks a character, an escape sequence is better than no answer.
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()
+        sys.stderr.write(f"{_fitting(text, sys.stderr)}\n")
+        sys.stderr.flush()
 
 
 def print_text(text: str) -> None:
@@ -70,6 +59,27 @@ def print_text(text: str) -> None:
         OSError: stdout can't be written, or is closed.
     """
     write(f"{text}\n")
+
+
+def print_styled(*parts: tuple[str, str]) -> None:
+    """Write texts and a newline to stdout; on a terminal that shows colours, each text in its style.
+
+    Args:
+        *parts: Texts, each with a style as rich names it, such as `bold red`; `""` is no style.
+
+    Raises:
+        OSError: stdout can't be written, or is closed.
+    """
+    if not is_terminal(sys.stdout):
+        print_text("".join(text for text, _ in parts))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    # rich leaves the colours out for a terminal without any, and if NO_COLOR is set.
+    Console(highlight=False, soft_wrap=True).print(
+        Text.assemble(*((_fitting(text, sys.stdout), style) for text, style in parts))
+    )
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
@@ -102,6 +112,20 @@ def waiting(text: str) -> Iterator[None]:
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         progress.add_task(cleaned(text), total=None)
         yield
+
+
+def _fitting(text: str, stream: TextIO) -> str:
+    """A text as a stream can take it: in its encoding, and on a terminal without what controls it or hides a text."""
+    encoding = stream.encoding or "utf-8"
+    # If the encoding lacks a character, an escape sequence is better than no answer.
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    return for_terminal(text) if is_terminal(stream) else text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A character in JSON's own way; outside of texts, JSON has none that is unsafe."""
+    character = found[0]
+    return f"\\u{ord(character):04x}" if character.isascii() else json.dumps(character)[1:-1]
 
 
 def is_terminal(stream: TextIO | None) -> bool:

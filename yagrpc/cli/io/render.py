@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc.errors import Code, OperationResultError, ResultError
 from yagrpc.foreign import cleaned
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from yagrpc import Operation, _pb
 
 __all__ = ["operation_json", "summary", "to_json"]
+
+_LONGEST: Final = 1000
+"""Characters of a description, or of a message, in the one line of an operation."""
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def to_json(message: Message) -> dict[str, Any]:
         return operation_json(message)
     try:
         plain: dict[str, Any] = json_format.MessageToDict(message, descriptor_pool=_pb.POOL)
-    except (json_format.Error, TypeError, ValueError) as error:
+    except (json_format.Error, TypeError, ValueError, RecursionError) as error:
         raise ResultError(f"the answer can't be written as JSON: {error}") from error
     return plain
 
@@ -45,7 +48,7 @@ def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
     from google.protobuf import json_format
 
     from yagrpc import _pb
-    from yagrpc._core.failure.details import status_details
+    from yagrpc._core.failure.details import any_json, status_details
 
     head = _pb.operation_pb2.Operation()
     head.CopyFrom(proto)
@@ -56,12 +59,12 @@ def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
     except (json_format.Error, ValueError) as error:
         raise OperationResultError(proto.id, f"the service's answer can't be written as JSON: {error}") from error
     if proto.HasField("metadata"):
-        (plain["metadata"],) = status_details([proto.metadata])
+        plain["metadata"] = any_json(proto.metadata)
     if proto.HasField("error"):
         details = list(status_details(proto.error.details))
         plain["error"] = {"code": proto.error.code, "message": proto.error.message, "details": details}
     if proto.HasField("response"):
-        (plain["response"],) = status_details([proto.response])
+        plain["response"] = any_json(proto.response)
     return plain
 
 
@@ -74,7 +77,7 @@ def summary(operation: Operation[Any]) -> str:
     if operation.proto.HasField("error"):
         code = Code.of(operation.proto.error.code)
         name = code.name if isinstance(code, Code) else str(code)
-        parts.append(f"{name}: {cleaned(operation.proto.error.message)}")
+        parts.append(f"{name}: {cleaned(operation.proto.error.message[:_LONGEST])}")
     elif operation.description:
-        parts.append(cleaned(operation.description))
+        parts.append(cleaned(operation.description[:_LONGEST]))
     return "  ".join(parts)

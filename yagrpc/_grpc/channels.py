@@ -1,0 +1,152 @@
+"""The channels of a client, by endpoint, and gRPC's multicallables on them, by method; both shells derive from it.
+
+Rules: a channel is opened at the first call that needs it; one that the host service gave is used and never closed.
+Once the client is closed, none is given any more.
+"""
+
+from __future__ import annotations
+
+import abc
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from yagrpc._core.client import ClientCore
+from yagrpc._core.flow import Connect, Effect, Send
+from yagrpc._grpc import fork
+from yagrpc._grpc.deserializers import deserializer
+from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.status import multicallable
+from yagrpc.errors import ClientClosedError, ConfigError, YagrpcError
+from yagrpc.method import AnyMethod
+
+
+class Channels(abc.ABC):
+    """The channels of one client.
+
+    Args:
+        core: The client's settings.
+        options: Options of the channels that are opened here.
+        channel: The host's channel to the model service.
+        operation_channel: The host's channel to the operation service.
+
+    Attributes:
+        closed: Whether the client is closed.
+        callables: The multicallables that were made, by method: two packages may have one path, and their own types.
+        given: The host's channels, by the endpoint that a method's policy names.
+    """
+
+    misuse: ClassVar[type[Exception]]
+    """What gRPC raises where a channel is used that is closed."""
+
+    def __init__(self, core: ClientCore, options: ChannelOptions, channel: Any, operation_channel: Any) -> None:
+        self.closed = False
+        self.callables: dict[AnyMethod, Callable[..., Any]] = {}
+        self.given: dict[str, Any] = {"model": channel, "operation": operation_channel, "iam": None}
+        self._core = core
+        self._options = options
+        self._lock = threading.Lock()
+        self._opened: list[Any] = []
+        self._channels: dict[str, Any] = {}
+        self._refusal: ConfigError | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether channels are open that closing the client would close."""
+        return bool(self._opened) and not self.closed
+
+    def callable(self, method: AnyMethod) -> Callable[..., Any]:
+        """The multicallable of a method.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            ConfigError: The process was forked, and gRPC cannot work in it.
+        """
+        if self.closed:
+            raise ClientClosedError
+        found = self.callables.get(method)
+        if found is None:
+            deserialize = deserializer(method, self._options.receive_limit)
+            found = self.callables[method] = self._adapt(
+                multicallable(self.channel(method), method, deserialize), method
+            )
+        return found
+
+    def channel(self, method: AnyMethod) -> Any:
+        """The channel of a method.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            ConfigError: The process was forked, and gRPC cannot work in it.
+        """
+        if self.closed:  # the endpoint may no longer be known
+            raise ClientClosedError
+        endpoint = self._core.endpoint_of(method)
+        role = self._core.channel_of(method)
+        given = self.given[role]
+        key = role if given is not None else endpoint
+        with self._lock:
+            if self.closed:
+                raise ClientClosedError
+            if self._refusal is not None:
+                raise self._refusal
+            channel = self._channels.get(key)
+            if channel is None:
+                channel = self._channels[key] = self._dial(endpoint) if given is None else self._intercept(given)
+            return channel
+
+    def refused(self, error: BaseException, effect: Effect) -> BaseException:
+        """What an exception of an effect stands for: a channel that its host, or the client, has closed; or itself."""
+        if not isinstance(error, self.misuse) or isinstance(error, YagrpcError):
+            return error
+        if not isinstance(effect, (Send, Connect)) or not self._is_closed(effect.call.method):
+            return error
+        closed = ClientClosedError(effect.call.operation_id)
+        closed.__cause__ = error
+        return closed
+
+    def forget(self) -> list[Any]:
+        """Forget all channels; gives those that were opened here, which the caller closes."""
+        with self._lock:
+            opened, self._opened = self._opened, []
+            self._channels = {}
+            self.callables = {}
+        return opened
+
+    def abandon(self) -> None:
+        """Forget all channels without closing them: another process, or another event loop, uses them."""
+        self._lock = threading.Lock()  # a thread of the parent may have held it
+        fork.keep(*self.callables.values())
+        fork.keep(*self.forget())
+
+    def forked(self) -> None:
+        """In a forked child: the connections are the parent's, so that calls here open their own."""
+        self.abandon()
+        self._refusal = fork.refusal()
+
+    def _opened_here(self, channel: Any) -> Any:
+        self._opened.append(channel)
+        return channel
+
+    def _is_closed(self, method: AnyMethod) -> bool:
+        """Whether a method's channel is closed, by its host or by the client."""
+        try:
+            return self.closed or self._is_shut(self.channel(method))
+        except self.misuse:
+            return True
+
+    @abc.abstractmethod
+    def _dial(self, endpoint: str) -> Any:
+        """Open a channel, with the client's interceptors."""
+
+    @abc.abstractmethod
+    def _intercept(self, given: Any) -> Any:
+        """A channel of the host's as it is used, with the client's interceptors where they can be put around it."""
+
+    @abc.abstractmethod
+    def _adapt(self, sender: Any, method: AnyMethod) -> Callable[..., Any]:
+        """A multicallable as the driver calls it."""
+
+    @abc.abstractmethod
+    def _is_shut(self, channel: Any) -> bool:
+        """Whether a channel was closed; it may raise what `misuse` names instead."""

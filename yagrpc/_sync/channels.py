@@ -1,0 +1,135 @@
+"""Channels of the blocking client, and the wait for their connection.
+
+Rules: a channel that is connected costs one check of its state, no thread. The wait for a connection ends within 0.2 s
+of the client's closing, and at once with the exception of a signal.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+
+from yagrpc import config
+from yagrpc._core.client import ClientCore
+from yagrpc._grpc.channels import Channels
+from yagrpc._grpc.options import ChannelOptions
+from yagrpc._sync.background import outcome_in_thread
+from yagrpc.errors import ClientClosedError
+from yagrpc.method import AnyMethod
+
+_CHECK: Final = 0.2
+"""Seconds between two checks whether the client was closed, while a connection is waited for."""
+
+_READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
+
+
+class BlockingChannels(Channels):
+    """The channels of one blocking client.
+
+    Args:
+        core: The client's settings.
+        options: Options of the channels that are opened here.
+        channel: The host's channel to the model service.
+        operation_channel: The host's channel to the operation service.
+        interceptors: Put around every channel, the host's included.
+
+    Raises:
+        ConfigError: An interceptor is not one of `grpc`'s.
+    """
+
+    misuse = ValueError
+
+    def __init__(
+        self,
+        core: ClientCore,
+        options: ChannelOptions,
+        channel: grpc.Channel | None,
+        operation_channel: grpc.Channel | None,
+        interceptors: Sequence[Any],
+    ) -> None:
+        super().__init__(core, options, channel, operation_channel)
+        self._interceptors = config.check_interceptors(interceptors, grpc)
+
+    def connect(self, method: AnyMethod, timeout: float | None) -> bool:
+        """Wait until the channel of a method is connected; gives whether it is, within some seconds.
+
+        Raises:
+            ClientClosedError: The client was closed meanwhile.
+        """
+        channel = self.channel(method)
+        watched = _watched(channel)
+        if watched is None:
+            return _connected_by_thread(channel, timeout)
+        if watched.check_connectivity_state(True) == _READY_STATE:
+            return True
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        left: list[bool] = []
+        if threading.current_thread() is not threading.main_thread():
+            return self._watch(watched, deadline, left)
+        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
+            return bool(outcome_in_thread(lambda: self._watch(watched, deadline, left), "yagrpc-connect"))
+        finally:
+            left.append(True)
+
+    def _watch(self, watched: Any, deadline: float, left: list[bool]) -> bool:
+        """Watch a channel until it is connected; gives whether it is, by the deadline or until its caller has left."""
+        while (state := watched.check_connectivity_state(True)) != _READY_STATE:
+            if self.closed:
+                raise ClientClosedError
+            seconds = deadline - time.monotonic()
+            if seconds <= 0 or left:
+                return False
+            watched.watch_connectivity_state(state, time.time() + min(seconds, _CHECK))
+        return True
+
+    def _dial(self, endpoint: str) -> Any:
+        if self._core.endpoints.plaintext:
+            options = self._options.for_plaintext
+            channel = grpc.insecure_channel(endpoint, options)
+        else:
+            options = self._options.for_tls
+            credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
+            channel = grpc.secure_channel(endpoint, credentials, options)
+        return self._intercept(self._opened_here(channel))
+
+    def _intercept(self, given: Any) -> Any:
+        return grpc.intercept_channel(given, *self._interceptors) if self._interceptors else given
+
+    def _adapt(self, sender: Any, method: AnyMethod) -> Callable[..., Any]:
+        adapted: Callable[..., Any] = sender
+        return adapted
+
+    def _is_shut(self, channel: Any) -> bool:
+        watched = _watched(channel)
+        if watched is not None:
+            watched.check_connectivity_state(False)  # raises where it is closed
+        return False
+
+
+def _watched(channel: grpc.Channel) -> Any:
+    """The object whose connectivity can be watched in this thread, or `None` where it can't be found.
+
+    gRPC's public way to learn a blocking channel's state starts a thread that polls, and that `close` then waits for.
+    The state itself is an attribute away, in the object that the public channel, or an intercepted one, stands for.
+    """
+    layer: Any = channel
+    while layer is not None and not hasattr(layer, "watch_connectivity_state"):
+        layer = getattr(layer, "_channel", None)
+    return layer
+
+
+def _connected_by_thread(channel: grpc.Channel, timeout: float | None) -> bool:
+    """The public way to wait for a connection, for a channel that is not gRPC's own."""
+    future = grpc.channel_ready_future(channel)
+    try:
+        future.result(timeout=timeout)
+    except grpc.FutureTimeoutError:
+        return False
+    finally:
+        future.cancel()
+    return True
