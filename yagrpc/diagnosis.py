@@ -27,6 +27,7 @@ from yagrpc.credentials.base import ExchangedCredentials
 from yagrpc.credentials.choice import variable_used, variables_set
 from yagrpc.credentials.exchanged import OAUTH_IS_RETIRED, OAuthToken
 from yagrpc.errors import CallError, Code, ConfigError, YagrpcError
+from yagrpc.hiding import shown
 
 __all__ = ["TIMEOUT", "Diagnosis", "Finding", "check", "doctor", "report"]
 
@@ -121,7 +122,7 @@ def doctor(client: Client | None = None, *, timeout: float = TIMEOUT) -> Diagnos
     if not (client is None or isinstance(client, Client)):
         raise ConfigError(f"client is a {type(client).__name__}: it takes a yagrpc.Client, or None for the environment")
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
-        raise ConfigError(f"timeout is {timeout!r}: it takes seconds, above 0")
+        raise ConfigError(f"timeout is {shown(timeout)}: it takes seconds, above 0")
     return check(Client, timeout) if client is None else Diagnosis((*_Checkup(client, timeout).run(),), _versions())
 
 
