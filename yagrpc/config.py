@@ -102,6 +102,7 @@ def check_settings(
     plaintext: object = False,
     model: object = "yandexgpt",
     data_logging: object = None,
+    strict: object = False,
 ) -> tuple[Quota | None, Polling]:
     """Check a client's settings, before anything is computed from them.
 
@@ -126,6 +127,8 @@ def check_settings(
     check_no_credential("model", model, "a model's name, such as 'yandexgpt'")
     if not (data_logging is None or isinstance(data_logging, bool)):
         raise _refused("data_logging", data_logging, "True, False, or None for the service's default")
+    if not isinstance(strict, bool):
+        raise _refused("strict", strict, "True or False")
     checked = None if quota is None else Quota(**{name: _limit(name, limit) for name, limit in quota._asdict().items()})
     return checked, Polling(**{name: _interval(name, seconds) for name, seconds in polling._asdict().items()})
 

@@ -79,7 +79,7 @@ MessageInput: TypeAlias = "str | Mapping[str, Any] | Message | ProtoMessage"
 """One message: a user's text, a dict (`role`, `text`, or the API's JSON), a `Message`, or a proto."""
 
 MessagesInput: TypeAlias = "MessageInput | Iterable[MessageInput]"
-"""A message, or several in order."""
+"""A message, or the messages of one dialogue in order, with their roles."""
 
 
 def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
@@ -121,16 +121,28 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
     """Messages as protos; `system` comes first.
 
     Raises:
-        RequestError: There are no messages, or one is not a message, has an unknown role, or is empty.
+        RequestError: There are no messages, or one is not a message, has an unknown role, or is empty; or they are
+            several texts without a role, which are no dialogue.
     """
     if isinstance(messages, (str, Mapping, Message, ProtoMessage)):
         given: Sequence[Any] = [messages]
-    elif isinstance(messages, Iterable) and not isinstance(messages, (bytes, bytearray)):
+    elif (
+        isinstance(messages, Iterable)
+        and not isinstance(messages, (bytes, bytearray))
+        and getattr(messages, "ndim", 1) == 1  # iterating a table gives the names of its columns
+    ):
         given = list(messages)
     else:
         raise RequestError("messages", messages, "it takes a text, a dict, a Message, or a sequence of these")
     if not given:
         raise RequestError("messages", given, "at least one message is needed")
+    if len(given) > 1 and all(map(_is_without_role, given)):
+        raise RequestError(
+            "messages",
+            given,
+            "several texts without a role are no dialogue: call once for each text, or give each message its role, "
+            "such as {'role': 'user', 'text': ...}",
+        )
     if system == "":
         raise RequestError("system", system, "it takes a text that is not empty")
     protos = []
@@ -261,6 +273,11 @@ def _set_tool_choice(request: _pb.text_generation_service_pb2.CompletionRequest,
     else:
         allowed = ", ".join(repr(name) for name in ("NONE", "AUTO", "REQUIRED", *names))
         raise RequestError("tool_choice", choice, f"it takes one of {allowed}")
+
+
+def _is_without_role(message: object) -> bool:
+    """Whether a message is a text of somebody: a plain one, or the row of a file."""
+    return isinstance(message, str) or (isinstance(message, Mapping) and "role" not in message)
 
 
 def _to_message(message: object, field: str) -> _pb.text_common_pb2.Message:

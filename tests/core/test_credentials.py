@@ -397,6 +397,25 @@ def test_a_refusal_where_discovery_came_first_is_answered_once(drive: Any) -> No
     assert caught.value.attempts == len(refused)
 
 
+def test_a_discovery_that_fails_names_the_timeout_of_its_caller(drive: Any) -> None:
+    """Not what a token left of it."""
+    kinds = f"{_pb.text_generation_service_pb2.__name__}:TokenizeRequest"
+    method = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kinds, response=kinds)
+
+    def token() -> str:
+        drive.clock.pass_(4.0)
+        return "t1.a"
+
+    client = core(IamToken(token))
+    client.clock = drive.clock
+    call = client.call(method, _pb.text_generation_service_pb2.TokenizeRequest(), {"timeout": 10.0})
+    gone = RpcStatus(Code.UNAVAILABLE, "gone")
+    with pytest.raises(yagrpc.UnavailableError, match="no connection within 10 s") as caught:
+        drive(client.send(call), [gone], connected=[False])
+    assert caught.value.method == methods.ApiEndpointService.List.path
+    assert drive.figures("connect") == [pytest.approx(5.8, abs=0.1)]  # the pause has its jitter
+
+
 # What is obtained
 
 

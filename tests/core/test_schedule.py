@@ -626,9 +626,20 @@ def test_a_time_of_creation_that_is_none_does_no_harm(seconds: int) -> None:
 
 
 def test_poll_without_an_answer_is_a_timeout() -> None:
-    watch = scheduler().watch(known(), START)
-    with pytest.raises(OperationTimeoutError, match="no answer to the Get in time; the operation is still running"):
-        watch.polled(0)
+    polling = scheduler()
+    watch = polling.watch(known(), START)
+    with pytest.raises(OperationTimeoutError, match="its Get was not sent within 2 s, so its state is not known$"):
+        watch.polled(0, 2.0)
+    polling.take(START)
+    with pytest.raises(OperationTimeoutError, match="its Get was not answered within 2 s, so its state is not known$"):
+        watch.polled(0, 2.0)
+
+
+def test_a_poll_without_an_answer_is_no_failure_of_the_poll_before() -> None:
+    watch = failing(UnavailableError("gone", operation_id="op"))
+    with pytest.raises(OperationTimeoutError, match="; the poll before failed: UNAVAILABLE: gone$") as caught:
+        watch.polled(watch.polls, 2.0)
+    assert isinstance(caught.value.__cause__, UnavailableError)
 
 
 def test_poll_gives_the_operation_that_it_found() -> None:
@@ -646,9 +657,21 @@ def test_a_wait_that_is_over_says_what_to_do() -> None:
     with pytest.raises(OperationTimeoutError) as caught:
         watch.waited(2.5)
     assert str(caught.value) == (
-        "operation op: not done within 2.5 s; it is still running, and can be waited for again by its id"
+        "operation op: not done within 2.5 s as far as is known: the last poll failed: UNAVAILABLE: gone; it can be "
+        "waited for again by its id"
     )
     assert isinstance(caught.value.__cause__, UnavailableError)
+
+
+def test_a_wait_says_that_it_runs_only_where_that_was_answered() -> None:
+    polling = scheduler()
+    watch = polling.watch(known(), START)
+    with pytest.raises(OperationTimeoutError, match="as far as is known: no poll was answered; it can be waited for"):
+        watch.waited(2.5)
+    polling.take(START)
+    polling.answered(watch, known(), START)
+    with pytest.raises(OperationTimeoutError, match=r"within 2\.5 s; it is still running, and can be waited for again"):
+        watch.waited(2.5)
 
 
 def outcomes_of(watch: Watch, ask: Callable[[Watch], object]) -> list[YagrpcError]:

@@ -381,8 +381,20 @@ def test_failed_renewal_is_the_error_that_is_raised() -> None:
     client = Client(source)
     client.authorization()
     source.failure = UnavailableError("down")
-    with pytest.raises(UnavailableError, match="down") as caught:
+    expected = "the service refused the token, and there is no other: down"
+    with pytest.raises(UnavailableError, match=expected) as caught:
         client.sent(refusals=1)
+    assert isinstance(caught.value.__cause__, UnauthenticatedError)
+
+
+def test_a_renewal_that_takes_too_long_does_not_say_that_nothing_was_sent() -> None:
+    client = Client(Source())
+    client.authorization()
+    client.late = True
+    with pytest.raises(UnavailableError, match=r"refused the token, .* no IAM token from .* within 5 s") as caught:
+        client.sent(refusals=1, timeout=5.0)
+    assert "nothing was sent" not in str(caught.value)
+    assert caught.value.attempts == 1
     assert isinstance(caught.value.__cause__, UnauthenticatedError)
 
 

@@ -88,12 +88,13 @@ class ClientCore:
         polling: Polling,
         data_logging: bool | None,
         events: Events | Iterable[Events] | None = None,
+        strict: bool = False,
         send_limit: int = config.MESSAGE_LIMIT,
         host_channels: Iterable[str] = (),
         proxy_of: Callable[[str], str] = lambda endpoint: "",
     ) -> None:
         credentials = hidden(credentials)
-        quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
+        quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging, strict)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         self.emulated = emulator
         given = {"folder_id": folder_id, "credentials": credentials, "endpoint": endpoint}
@@ -116,6 +117,7 @@ class ClientCore:
         self.quota = quota
         self.polling = polling
         self.data_logging = data_logging
+        self.strict = strict
         self.events = hub_of(events, texts=config.logs_texts)
         self.gates = Gates(quota, runtime.make_lock)
         self.routes: dict[AnyMethod, Route] = {}
@@ -278,6 +280,18 @@ class ClientCore:
             result.ids = call.ids
         return result
 
+    def check(self, check: Callable[[ResultT], None], result: ResultT, call: Call[Any, Any]) -> None:
+        """Check a call's result, once it is whole.
+
+        Raises:
+            ResultError: It is refused; the error says of which call it is.
+        """
+        try:
+            check(result)
+        except ResultError as error:
+            error.with_context(**call.context(self.endpoint_of(call.method)))
+            raise
+
     def no_answer(self, call: Call[Any, Any]) -> ResultError:
         """The error of a call that ended well, without an answer."""
         return no_result("the service answered without a completion", call)
@@ -300,8 +314,8 @@ class ClientCore:
         method = call.method
         if not self.directory.knows(method.service) and not self.directory.discovered:
             request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
-            parameters: CallParameters = {"timeout": deadline.left(), "request_id": call.client_request_id}
-            listing = self.call(methods.ApiEndpointService.List, request, parameters)
+            listing = self.call(methods.ApiEndpointService.List, request, {"request_id": call.client_request_id})
+            listing.timeout, listing.deadline = deadline.seconds, deadline  # errors name what the caller gave
             response = yield from send_call(listing, self)
             self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
         own = self.channel_of(method) not in self._host_channels

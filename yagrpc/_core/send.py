@@ -30,7 +30,6 @@ from yagrpc.errors import (
     ClientClosedError,
     Code,
     DeadlineExceededError,
-    QuotaWaitError,
     UnavailableError,
     YagrpcError,
 )
@@ -117,12 +116,8 @@ class _Attempts:
             self.admission = Admission(gate, self.ports.clock, self.ports.events)
             self.call.held = self.admission.release
         last = self.history.last
-        try:
-            failure = None if last is None else last.error
-            self.deadline = yield from self.admission.enter(self.call, self.deadline, failure)
-        except QuotaWaitError as error:
-            error.attempts = self.call.attempts
-            raise
+        failure = None if last is None else last.error
+        self.deadline = yield from self.admission.enter(self.call, self.deadline, failure)
 
     def connect(self) -> Flow[None]:
         """Wait for the connection."""
@@ -205,7 +200,7 @@ class _Attempts:
         )
         if self.admission is not None:
             if failure.cause is Cause.QUOTA and failure.quota:
-                self.admission.refused()
+                self.admission.refused(failure.error.message)
             else:
                 self.admission.release()
         self._report(None, failure.error, verdict)

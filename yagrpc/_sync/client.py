@@ -69,6 +69,8 @@ class Client(Methods):
         polling: How often one operation is polled.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
         events: Objects derived from `yagrpc.Events`, which learn what happens to calls and operations: one, or several.
+        strict: Whether a completion that the model did not finish is an `IncompleteCompletionError`: the content filter
+            stopped it, or it was cut off. By default it is a result, with `filtered` or `truncated`.
 
     Raises:
         ConfigError: Settings are missing or cannot work; nothing is sent before the first call.
@@ -96,6 +98,7 @@ class Client(Methods):
         polling: Polling = Polling(),
         data_logging: bool | None = None,
         events: Events | Iterable[Events] | None = None,
+        strict: bool = False,
     ) -> None:
         credentials = hidden(credentials)
         options = ChannelOptions(channel_options)
@@ -114,6 +117,7 @@ class Client(Methods):
             polling=polling,
             data_logging=data_logging,
             events=events,
+            strict=strict,
             send_limit=options.send_limit,
             host_channels=host_channels(channel, operation_channel),
             proxy_of=options.proxy_of,
@@ -151,7 +155,7 @@ class Client(Methods):
         from yagrpc._sync.operation import Operation
 
         proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
-        return Operation(self, proto, completion_type() if result is None else attached_type(result))
+        return Operation(self, proto, completion_type(self._core.strict) if result is None else attached_type(result))
 
     @overload
     def call(

@@ -144,7 +144,9 @@ class Tokens:
         log.info("a token was refused, it is renewed (client request id %s)", call.client_request_id)
         failure = yield from self._obtained(call, held, deadline)
         if failure is not None:
-            raise _about(failure, call) from error
+            failure = _about(failure, call)
+            failure.message = f"the service refused the token, and there is no other: {failure.message}"
+            raise failure from error
 
     def _obtained(self, call: Call[Any, Any], held: Held | None, deadline: Deadline) -> Flow[YagrpcError | None]:
         """Obtain a token other than the one held, or wait while another caller does; gives why there is none."""
@@ -155,10 +157,11 @@ class Tokens:
             return (yield from share(_KEY, lambda: self._obtain(held), deadline.left()))
         except TimeoutError:
             return UnavailableError(
-                f"no IAM token from {self.credentials!r} within {deadline.seconds:g} s, nothing was sent",
+                f"no IAM token from {self.credentials!r} within {deadline.seconds:g} s"
+                f"{'' if call.attempts else ', nothing was sent'}",
                 method=call.method.path,
                 client_request_id=call.client_request_id,
-                attempts=0,
+                attempts=call.attempts,
             )
 
     def _obtain(self, held: Held | None) -> Flow[YagrpcError | None]:

@@ -66,6 +66,10 @@ class CompletionParameters(ModelParameters, total=False):
     """Whether the answer is to be a JSON object; ask for JSON in the text as well."""
     json_schema: Mapping[str, Any] | None
     """The JSON schema that the answer is to follow."""
+    strict: bool
+    """Whether an answer that the model did not finish raises an `IncompleteCompletionError`: one that the content
+    filter stopped, or that was cut off at its limit of tokens. By default the client's setting, `False`.
+    `tokenize_completion` ignores it."""
 
 
 _CALL_NAMES: Final = frozenset(CallParameters.__annotations__)
@@ -103,7 +107,7 @@ def check_parameters(method: str, given: Mapping[str, Any], kind: object = CallP
         near = difflib.get_close_matches(unknown, names, n=1)
         suggestion = f": did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"{method}() got an unexpected keyword argument {unknown!r}{suggestion}")
-    for flag in ("resubmit", "data_logging"):
+    for flag in ("resubmit", "data_logging", "strict"):
         value = given.get(flag)
         if value is not None and not isinstance(value, bool):
             raise RequestError(flag, value, "it takes True or False")

@@ -170,8 +170,11 @@ class OperationView(Generic[ResultT, MetadataT]):
         self._proto = watch.latest
         self._failure = watch.failure
 
-    def _outcome(self) -> ResultT:
+    def _outcome(self, strict: bool | None = None) -> ResultT:
         """The outcome, which is known.
+
+        Args:
+            strict: Whether an unfinished result is an error; `None` for what the submit was given.
 
         Raises:
             YagrpcError: What went wrong.
@@ -180,11 +183,12 @@ class OperationView(Generic[ResultT, MetadataT]):
             if self._failure is not None:
                 raise own_copy(self._failure)
             result = self._type.unpack(self._proto)
+            if isinstance(result, Answer):
+                result.ids = self.ids
+            self._type.check(result, self.id, strict)
         except YagrpcError as error:
             self._named(error)
             raise
-        if isinstance(result, Answer):
-            result.ids = self.ids
         return result
 
     def _named(self, error: YagrpcError) -> None:
@@ -192,10 +196,10 @@ class OperationView(Generic[ResultT, MetadataT]):
         if not error.client_request_id:
             error.with_context(**self.ids._asdict())
 
-    def _outcome_once(self) -> ResultT:
+    def _outcome_once(self, strict: bool | None) -> ResultT:
         """The outcome; after a failure to wait, the next request for the outcome waits again."""
         try:
-            return self._outcome()
+            return self._outcome(strict)
         finally:
             self._failure = None
 

@@ -146,8 +146,6 @@ def _message(error: BaseException) -> str:
         return f"{error.format_message().rstrip('.')} (see '{error.ctx.command_path} --help')"
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if isinstance(error, OperationTimeoutError) and error.__cause__ is not None:
-        return in_options(f"{error}; the last poll failed: {error.__cause__}")
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return "interrupted"
     return in_options(str(error)) if isinstance(error, YagrpcError) else str(error)
