@@ -1,4 +1,4 @@
-"""Texts of the other side, made safe to show: what a service, a gateway or another program said.
+"""Texts of the other side, cleaned before anything shows them: what a service, a gateway or a program said.
 
 Such a text may hold anything: a newline forges a line of a log, an escape sequence commands a terminal, and a control
 character of bidirectional text, or an invisible one, shows something else than it is. So it is cleaned once, where it
