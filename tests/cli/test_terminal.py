@@ -14,7 +14,7 @@ from tests.contract.raw import RawServer, refusing
 from yagrpc import Chunk, _pb
 from yagrpc.cli.io.failures import report
 from yagrpc.cli.io.growing import GrowingText
-from yagrpc.cli.io.output import print_json, print_text, say, waiting
+from yagrpc.cli.io.output import note, print_json, print_text, waiting
 from yagrpc.emulator import Emulator
 from yagrpc.errors import UnavailableError
 from yagrpc.foreign import UNSAFE
@@ -85,7 +85,7 @@ def test_json_writes_what_a_terminal_must_not_get_as_escapes(
 
 
 def test_stderr_gets_single_safe_lines_wherever_it_leads(capsys: pytest.CaptureFixture[str]) -> None:
-    say(f"yagrpc: {HOSTILE}\nyagrpc: forged")
+    note(f"yagrpc: {HOSTILE}")
     assert report(UnavailableError(f"{HOSTILE}\nyagrpc: forged")) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2

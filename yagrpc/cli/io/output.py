@@ -1,8 +1,9 @@
 """The one writer of both streams, and the progress that a terminal shows while the command waits.
 
 Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no character that may control it
-or hide a text, since a model's text must not. Everything else goes to stderr in single lines that hold no such
-character, wherever stderr leads: a line of a log is forged by a newline. Progress is shown on terminals only.
+or hide a text, since a model's text must not. stderr gets no such character wherever it leads. Progress is shown on
+terminals only. A result that can't be written is an error; a message on stderr that can't be written stops nothing, and
+fails the command in the end (`lost_messages`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,55 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import re
+import select
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+import click
+
 from yagrpc.foreign import UNSAFE, cleaned, for_terminal
 
-__all__ = ["is_terminal", "print_json", "print_styled", "print_text", "say", "say_lines", "waiting", "write"]
+__all__ = [
+    "check_output",
+    "is_terminal",
+    "lost_messages",
+    "note",
+    "print_json",
+    "print_styled",
+    "print_text",
+    "settled",
+    "waiting",
+    "write",
+]
+
+
+def check_output() -> None:
+    """Check that stdout can be written: called before anything is sent, since an answer that is lost may be billed.
+
+    That a disk is full is not found in this way.
+
+    Raises:
+        OSError: stdout is closed, can't be written, or has lost its reader.
+    """
+    if sys.stdout is None:  # Python starts so when stdout is closed
+        raise OSError(errno.EBADF, "standard output is closed")
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, AttributeError):
+        return  # an object in place of a file
+    try:
+        os.write(descriptor, b"")
+    except OSError as error:
+        if error.errno == errno.EBADF:  # it is open for reading only
+            raise
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            raise BrokenPipeError(errno.EPIPE, "nobody reads standard output")
 
 
 def write(text: str) -> None:
@@ -28,28 +70,8 @@ def write(text: str) -> None:
     """
     if sys.stdout is None:  # Python starts so when stdout is closed
         raise OSError(errno.EBADF, "standard output is closed")
-    sys.stdout.write(_fitting(text, sys.stdout))
+    sys.stdout.write(_fitting(text))
     sys.stdout.flush()
-
-
-def say(text: str) -> None:
-    """Write one line to stderr.
-
-    Raises:
-        OSError: stderr can't be written.
-    """
-    say_lines(cleaned(text))
-
-
-def say_lines(text: str) -> None:
-    """Write lines to stderr whose text is the program's own, such as its help.
-
-    Raises:
-        OSError: stderr can't be written.
-    """
-    if sys.stderr is not None:
-        sys.stderr.write(f"{_fitting(text, sys.stderr)}\n")
-        sys.stderr.flush()
 
 
 def print_text(text: str) -> None:
@@ -77,9 +99,7 @@ def print_styled(*parts: tuple[str, str]) -> None:
     from rich.text import Text
 
     # rich leaves the colours out for a terminal without any, and if NO_COLOR is set.
-    Console(highlight=False, soft_wrap=True).print(
-        Text.assemble(*((_fitting(text, sys.stdout), style) for text, style in parts))
-    )
+    Console(highlight=False, soft_wrap=True).print(Text.assemble(*((_fitting(text), style) for text, style in parts)))
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
@@ -98,6 +118,43 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
     print_text(UNSAFE.sub(_escaped, text))
 
 
+def note(text: str) -> None:
+    """Write a line to stderr; if it can't be written, it is counted."""
+    try:
+        click.echo(for_terminal(text), err=True)
+    except OSError:
+        _Lost.messages += 1
+
+
+def lost_messages() -> int:
+    """How many lines of `note` could not be written so far in this process."""
+    return _Lost.messages
+
+
+class _Lost:
+    messages = 0
+
+
+def settled(stream: TextIO | None) -> bool:
+    """Whether all that was written to stdout or stderr has reached it.
+
+    What has not is discarded, so that the interpreter does not write it again, and fail, when it ends.
+
+    Args:
+        stream: `sys.stdout` or `sys.stderr`.
+    """
+    if stream is None:  # Python starts so when it is closed
+        return True
+    try:
+        stream.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def waiting(text: str) -> Iterator[None]:
     """Show on a terminal, if stderr is one, what the command waits for and since how long."""
@@ -114,12 +171,12 @@ def waiting(text: str) -> Iterator[None]:
         yield
 
 
-def _fitting(text: str, stream: TextIO) -> str:
-    """A text as a stream can take it: in its encoding, and on a terminal without what controls it or hides a text."""
-    encoding = stream.encoding or "utf-8"
+def _fitting(text: str) -> str:
+    """A text as stdout can take it: in its encoding, and on a terminal without control characters."""
+    encoding = sys.stdout.encoding or "utf-8"
     # If the encoding lacks a character, an escape sequence is better than no answer.
     text = text.encode(encoding, "backslashreplace").decode(encoding)
-    return for_terminal(text) if is_terminal(stream) else text
+    return for_terminal(text) if is_terminal(sys.stdout) else text
 
 
 def _escaped(found: re.Match[str]) -> str:
