@@ -46,6 +46,7 @@ LAYERS = [
     "method.py",
     "ids.py",
     "quantities.py",
+    "foreign.py",
     "hiding.py",
     "_pb.py",
     "methods.py",

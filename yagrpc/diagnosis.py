@@ -29,6 +29,7 @@ from yagrpc.credentials.base import ExchangedCredentials
 from yagrpc.credentials.choice import variable_used, variables_set
 from yagrpc.credentials.exchanged import OAUTH_IS_RETIRED, OAuthToken
 from yagrpc.errors import CallError, Code, ConfigError, YagrpcError
+from yagrpc.hiding import shown
 from yagrpc.quantities import Seconds, seconds
 
 __all__ = ["TIMEOUT", "Diagnosis", "Finding", "check", "doctor", "report"]
@@ -125,7 +126,7 @@ def doctor(client: Client | None = None, *, timeout: Seconds = TIMEOUT) -> Diagn
         raise ConfigError(f"client is a {type(client).__name__}: it takes a yagrpc.Client, or None for the environment")
     given = seconds(timeout)
     if given is None or not 0 < given < float("inf"):
-        raise ConfigError(f"timeout is {timeout!r}: it takes seconds, above 0")
+        raise ConfigError(f"timeout is {shown(timeout)}: it takes seconds, above 0")
     return check(Client, given) if client is None else Diagnosis((*_Checkup(client, given).run(),), _versions())
 
 

@@ -30,7 +30,7 @@ from yagrpc._core.call.requests import (
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.endpoints.directory import Directory
 from yagrpc._core.events import Events, hub_of
-from yagrpc._core.failure.final import broken_stream, no_result
+from yagrpc._core.failure.final import another_operation, broken_stream, no_result
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.polling.reading import poll_failure
@@ -250,6 +250,17 @@ class ClientCore:
         call.policy = POLL
         return call
 
+    def send_about(self, call: Call[Any, _pb.operation_pb2.Operation]) -> Flow[_pb.operation_pb2.Operation]:
+        """The flow of a call about one operation, which the answer has to be about too.
+
+        Raises:
+            OperationResultError: It is about another one.
+        """
+        operation: _pb.operation_pb2.Operation = yield from send_call(call, self)
+        if (refusal := another_operation(operation, call)) is not None:
+            raise refusal
+        return operation
+
     def poll(self, call: Call[Any, _pb.operation_pb2.Operation]) -> Flow[_pb.operation_pb2.Operation]:
         """The flow of one Get of the scheduler.
 
@@ -257,7 +268,7 @@ class ClientCore:
             YagrpcError: It failed; the waiters of the operation get the failure, of whatever kind.
         """
         try:
-            operation: _pb.operation_pb2.Operation = yield from send_call(call, self)
+            operation = yield from self.send_about(call)
         except Exception as error:
             failure = poll_failure(error, call.operation_id)
             if not isinstance(failure, ClientClosedError):

@@ -9,6 +9,7 @@ from typing import Final
 from yagrpc.config import check_no_credential
 from yagrpc.credentials.base import AccessToken, FetchedCredentials
 from yagrpc.errors import ConfigError, UnavailableError
+from yagrpc.foreign import cleaned
 from yagrpc.hiding import SecretBytes, hidden, shown, without_secrets
 from yagrpc.pasted import mistake
 
@@ -93,5 +94,5 @@ class MetadataService(FetchedCredentials):
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
-            text = without_secrets(str(error)) or type(error).__name__
+            text = cleaned(without_secrets(str(error)))[:200] or type(error).__name__
         raise UnavailableError(f"{self._name} can't be reached: {text}", attempts=1)

@@ -110,5 +110,5 @@ class Calls:
         """The operation after the service was asked to stop it."""
         request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)
         call = self._core.call(methods.OperationService.Cancel, request, calling, operation_id=operation_id)
-        proto: _pb.operation_pb2.Operation = await self._transport.run(self._core.send(call))
+        proto: _pb.operation_pb2.Operation = await self._transport.run(self._core.send_about(call))
         return proto

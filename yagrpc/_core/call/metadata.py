@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc.errors import RequestError
+from yagrpc.foreign import identifier
 from yagrpc.hiding import SecretBytes, hidden_metadata
 from yagrpc.ids import RequestIds
 from yagrpc.quantities import request_id
@@ -66,9 +67,9 @@ def request_ids(client_request_id: str, *metadata: Any) -> RequestIds:
     for pairs in metadata:
         for key, value in pairs or ():
             if key == "x-request-id":
-                request_id = text_of(value)
+                request_id = identifier(text_of(value))
             elif key == "x-server-trace-id":
-                server_trace_id = text_of(value)
+                server_trace_id = identifier(text_of(value))
     return RequestIds(client_request_id, request_id, server_trace_id)
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from yagrpc.errors import RequestError
+from yagrpc.foreign import is_id
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -49,10 +50,9 @@ def check_operation_id(operation_id: str) -> str:
     """An operation's id, checked for what can be sent.
 
     Raises:
-        RequestError: It is empty or no printable text; the shape of ids is not documented, so nothing else is checked.
+        RequestError: It is empty, no printable text, or too long for an id.
     """
-    text = isinstance(operation_id, str) and operation_id.isprintable() and operation_id == operation_id.strip()
-    if not text or not operation_id:
+    if not isinstance(operation_id, str) or not is_id(operation_id):
         raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
     return operation_id
 

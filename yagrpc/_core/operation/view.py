@@ -16,6 +16,7 @@ from yagrpc import _pb
 from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.polling.watch import own_copy
 from yagrpc.errors import Code, OperationResultError, YagrpcError
+from yagrpc.foreign import identifier
 from yagrpc.ids import NO_IDS, Answer, RequestIds
 
 if TYPE_CHECKING:
@@ -250,4 +251,4 @@ def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message
     try:
         return found.FromString(packed.value)
     except Exception as error:  # protobuf's DecodeError; where protobuf is pure Python, others as well
-        raise OperationResultError(operation_id, f"its {name} does not parse: {error}") from error
+        raise OperationResultError(operation_id, f"its {identifier(name)} does not parse: {error}") from error
