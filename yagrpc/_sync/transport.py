@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import functools
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -18,10 +18,11 @@ import grpc
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.rpcs import end_of, given, may_have_run
 from yagrpc._grpc.status import status_of
 from yagrpc._sync.background import Sharing, in_thread, next_item
 from yagrpc._sync.channels import BlockingChannels
@@ -155,7 +156,8 @@ class Transport:
         try:
             outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
         except BaseException as error:  # of any kind: the flow decides
-            return flow.throw(self.channels.refused(error, effect))
+            refused = self.channels.refused(error, effect)
+            return flow.send(raised(refused)) if may_have_run(effect, refused) else flow.throw(refused)
         return flow.send(outcome)
 
     def _step(self, flow: Flow[Any], resume: Callable[[], Effect], done: Callable[[Any], None]) -> None:
@@ -181,14 +183,22 @@ class Transport:
     def _start(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         """Start an effect; what follows runs in the context of now, in the thread that the outcome comes through."""
         context = contextvars.copy_context()  # of its own: the outcome may come before this thread has left the other
-        if type(effect) is Send and effect.reporter is None and not _streams(effect.call.method):
-            answered = functools.partial(self._answered, flow, effect.call, done)
-            self._future(effect).add_done_callback(lambda rpc: context.run(answered, rpc))
+        if type(effect) is Send and effect.reporter is None and (rpc := self._future(effect)) is not None:
+            answered = functools.partial(self._answered, flow, effect.call, done, rpc)
+            if hasattr(rpc, "add_done_callback"):
+                rpc.add_done_callback(lambda _: context.run(answered))  # given is perhaps an inner interceptor's rpc
+            else:
+                in_thread(lambda: context.run(answered), "yagrpc-flow")
         else:
             in_thread(lambda: context.run(self._finish, flow, effect, done), "yagrpc-flow")
 
     def _answered(self, flow: Flow[Any], call: Call[Any, Any], done: Callable[[Any], None], rpc: Any) -> None:
-        self._step(flow, lambda: flow.send(self._outcome(rpc, call)), done)
+        resume: Callable[[], Effect]
+        try:
+            resume = functools.partial(flow.send, self._outcome(rpc, call))
+        except Exception as error:  # an interceptor's
+            resume = functools.partial(flow.throw, error)
+        self._step(flow, resume, done)
 
     def _finish(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         try:
@@ -222,19 +232,24 @@ class Transport:
                 return sender(call.request, timeout=timeout, metadata=effect.metadata)
             if _streams(call.method):
                 return self._open(sender, effect)
-            answer, rpc = sender.with_call(call.request, timeout=timeout, metadata=effect.metadata)
+            with_call = getattr(sender, "with_call", None)
+            if with_call is None:  # on a host's channel that is not gRPC's own
+                return sender(call.request, timeout=timeout, metadata=effect.metadata)
+            answer, rpc = with_call(call.request, timeout=timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
             return status_of(error, closed=self.channels.closed)
         _keep_ids(rpc, call)
         return answer
 
     def _future(self, effect: Send) -> Any:
-        """Start a unary rpc; gives gRPC's future of it."""
+        """Start a unary rpc; gives gRPC's future of it, or `None` where there can be none."""
         call = effect.call
-        sender: Any = self.channels.callable(call.method)
+        future = None if _streams(call.method) else getattr(self.channels.callable(call.method), "future", None)
+        if future is None:
+            return None
         with SignalsHeld():
-            rpc = sender.future(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(rpc)
+            rpc = future(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            call.started(end_of(rpc, "cancel"))
         return rpc
 
     def _outcome(self, rpc: Any, call: Call[Any, Any]) -> Any:
@@ -253,10 +268,11 @@ class Transport:
         call = effect.call
         with SignalsHeld():
             rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(rpc)
-        responses = Responses(self.channels, rpc)
-        first = next(rpc, END)
-        call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
+            call.started(end_of(rpc, "cancel", "close"))
+        messages = iter(rpc)
+        responses = Responses(self.channels, rpc, messages)
+        first = next(messages, END)
+        call.ids = request_ids(call.client_request_id, given(rpc, "initial_metadata"))
         return Opened(responses, first)
 
     # Other effects
@@ -292,24 +308,26 @@ class Responses:
 
     Args:
         channels: The client's channels.
-        rpc: gRPC's call.
+        rpc: gRPC's call, or what an interceptor gave for it.
+        messages: The iterator over its messages.
     """
 
-    __slots__ = ("_channels", "_rpc")
+    __slots__ = ("_channels", "_messages", "_rpc")
 
-    def __init__(self, channels: BlockingChannels, rpc: Any) -> None:
+    def __init__(self, channels: BlockingChannels, rpc: Any, messages: Iterator[Any]) -> None:
         self._channels = channels
         self._rpc = rpc
+        self._messages = messages
 
     @property
     def ended(self) -> bool:
-        """Whether no more messages come."""
-        return bool(self._rpc.done())
+        """Whether no more messages come, after an exception; a generator ends with one, and its end looks complete."""
+        return given(self._rpc, "done") is not False
 
     def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with."""
         try:
-            return next(self._rpc, END)
+            return next(self._messages, END)
         except grpc.RpcError as error:
             return status_of(error, closed=self._channels.closed)
 
@@ -320,7 +338,8 @@ def _streams(method: AnyMethod) -> bool:
 
 
 def _keep_ids(rpc: Any, call: Call[Any, Any]) -> None:
-    call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
+    initial, trailing = given(rpc, "initial_metadata"), given(rpc, "trailing_metadata")
+    call.ids = request_ids(call.client_request_id, initial, trailing)
 
 
 def _wait(effect: Wait) -> None:
