@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import yagrpc
+from yagrpc.emulator import Emulator
 
 SETTINGS: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
 
@@ -61,6 +63,13 @@ print("status", os.waitpid(pid, 0)[1])
 print(future.result(30).text)
 client.close()
 """
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """An emulator in this process."""
+    with Emulator(duration=0.0) as running:
+        yield running
 
 
 def run(script: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
@@ -123,6 +132,94 @@ def test_an_interrupt_ends_a_wait_at_once_with_the_id(service: Any) -> None:
     process.send_signal(signal.SIGINT)
     _, reported = process.communicate(timeout=30)
     assert "KeyboardInterrupt: while waiting for operation op1, which is still running" in reported
+
+
+LOOPS_END = """
+import asyncio, logging, sys, yagrpc
+logging.basicConfig(stream=sys.stdout)
+settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+
+async def read(stream):
+    async for chunk in stream:
+        pass
+
+async def main(way):
+    async with yagrpc.AsyncClient(**settings) as client:
+        streams = [client.completion_stream("many words " * 20) for _ in range(8)]
+        if way == "tasks":
+            for task in [asyncio.ensure_future(read(stream)) for stream in streams]:
+                await asyncio.sleep(0)
+                task.cancel()
+            return
+        for stream in streams:
+            await anext(stream)
+        if way == "streams closed":
+            for stream in streams:
+                await stream.close()
+        elif way == "streams dropped":
+            del stream, streams
+
+for number in range(15):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main(sys.argv[2]))
+    loop.close()
+    asyncio.run(main(sys.argv[2]))
+print("over")
+"""
+
+
+@pytest.mark.parametrize("way", ["client closed", "streams closed", "streams dropped", "tasks"])
+def test_an_event_loop_that_ends_amid_cancelled_streams_says_nothing(emulator: Emulator, way: str) -> None:
+    """What gRPC learns of an rpc after its loop has ended, it logs in the next loop."""
+    assert run(LOOPS_END, emulator.address, way) == "over\n"
+
+
+LAST = """
+import asyncio, sys, yagrpc
+settings = {"endpoint": sys.argv[1], "plaintext": True, "folder_id": "f", "credentials": yagrpc.NoCredentials()}
+
+class Hook:
+    def __init__(self, kept):
+        self.kept = kept
+    def __call__(self, *raised):
+        pass
+
+def client():
+    client = yagrpc.Client(**settings)
+    client.tokenize("a")
+    return client
+
+async def async_client():
+    client = yagrpc.AsyncClient(**settings)
+    await client.tokenize("a")
+    return client
+
+async def async_stream():
+    client = await async_client()
+    stream = client.completion_stream("many words")
+    await anext(stream)
+    return client, stream
+
+kept = globals()[sys.argv[2]]
+sys.excepthook = Hook(asyncio.run(kept()) if "async" in sys.argv[2] else kept())
+del kept
+"""
+
+
+@pytest.mark.parametrize("kept", ["client", "async_client", "async_stream"])
+def test_what_outlives_the_modules_says_nothing(emulator: Emulator, kept: str) -> None:
+    """The hook is among what the interpreter clears last: by then modules have lost their names.
+
+    A blocking stream is left out: what gRPC's own destructor says of it can't be helped.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LAST, emulator.address, kept],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 ENDING = """

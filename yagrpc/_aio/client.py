@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncIterable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -220,9 +220,9 @@ class AsyncClient(Methods):
         finally:
             await self._transport.close()
 
-    def __del__(self) -> None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:  # at the end, modules have lost `sys`
         # As an open file does; nothing can be awaited here, so the channels stay open.
-        if hasattr(self, "_pollers") and not sys.is_finalizing() and self._transport.leaked():
+        if hasattr(self, "_pollers") and not ending() and self._transport.leaked():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     async def __aenter__(self) -> AsyncClient:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -26,7 +26,7 @@ from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, S
 from yagrpc._grpc import fork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.rpcs import drop, end_of, given, given_later, may_have_run
+from yagrpc._grpc.rpcs import drain, drop, end_of, given, given_later, may_have_run
 from yagrpc._grpc.status import status_of
 from yagrpc.errors import ClientClosedError, Code, ConfigError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
@@ -151,6 +151,7 @@ class AsyncTransport:
                 await channel.close()
             self._submits.cancel()  # those on a channel of the host's
             await self._submits.wait(REPORT_GRACE)
+            await drain()
 
     def process_ends(self) -> None:
         """Report the submits that are under way: their event loop runs no more."""
@@ -288,7 +289,7 @@ class Responses:
         self._call = call
         self._loop = asyncio.get_running_loop()
 
-    def __del__(self) -> None:
+    def __del__(self, drop: Callable[[Any, Any], None] = drop) -> None:  # at the end, the module has lost it
         # A stream that is dropped: gRPC keeps its rpc alive from 1.83 on, and always one that streams requests.
         if not self._call.cancelled and self._transport.loop is self._loop:  # in a forked child, it is the parent's
             drop(self._rpc, self._loop)

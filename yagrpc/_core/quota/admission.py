@@ -6,6 +6,8 @@ counts into the call's timeout, unless the call `queues`: its timeout starts whe
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.deadline import Deadline
@@ -44,8 +46,9 @@ class Admission:
         self._events = events
         self._slot: Slot | None = None
 
-    def __del__(self) -> None:
-        self.release()
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ending():  # then modules have lost their names
+            self.release()
 
     def enter(self, call: Call[Any, Any], deadline: Deadline, failure: YagrpcError | None) -> Flow[Deadline]:
         """Wait for a slot, unless the call has one; gives the deadline of what follows.
