@@ -212,7 +212,7 @@ def main() -> None:
             blocking, awaited = use_client(emulator.address), asyncio.run(use_async_client(emulator.address))
             printed = use_command(emulator.address)
             forked = use_fork(emulator.address) if hasattr(os, "fork") else "is not possible here"
-        assert asyncio.run(drop_stream()), "a stream that was dropped goes on at the server"
+        assert asyncio.run(drop_stream()), "a stream that was dropped runs on at the server"
         text, streamed, deferred, *_ = blocking
         assert QUESTION in str(text), text
         assert text == streamed == deferred, blocking

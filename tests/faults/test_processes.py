@@ -107,6 +107,117 @@ def test_a_child_in_which_grpc_cannot_work_says_so_at_its_first_call(service: An
     assert "after 1" in reported
 
 
+FORKED_ASYNCIO = """
+import asyncio, os, signal, sys, yagrpc
+settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+client, other = yagrpc.AsyncClient(**settings), yagrpc.AsyncClient(**settings)
+blocking = yagrpc.Client(**settings)
+
+async def use(used):
+    return len(await used.tokenize("a", timeout=20))
+
+async def use_and_close():
+    async with other:
+        return await use(other)
+
+before, after = sys.argv[2].split("-")
+if before == "used":
+    print("before", asyncio.run(use(client)), flush=True)
+elif before == "closed":
+    print("before", asyncio.run(use_and_close()), flush=True)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)
+    try:
+        if after == "blocking":
+            print("child", len(yagrpc.Client(**settings).tokenize("a", timeout=20)), flush=True)
+            print("child", len(blocking.tokenize("a", timeout=20)), flush=True)
+        else:
+            print("child", asyncio.run(use(yagrpc.AsyncClient(**settings) if after == "new" else client)), flush=True)
+    except yagrpc.ConfigError as error:
+        print("child says", error, flush=True)
+    os._exit(0)
+print("status", os.waitpid(pid, 0)[1], flush=True)
+print("after", asyncio.run(use(client)), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("when", ["fresh-same", "closed-same", "closed-new", "used-blocking"])
+def test_a_client_can_be_used_after_a_fork(service: Any, when: str) -> None:
+    reported = run(FORKED_ASYNCIO, f"127.0.0.1:{service.port}", when, environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
+    lines = reported.splitlines()
+    assert lines[-2:] == ["status 0", "after 1"], reported
+    assert "child 1" in lines, reported
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("when", ["used-same", "used-new"])
+def test_an_asyncio_client_after_a_fork_from_one_in_use_says_what_to_do(service: Any, when: str) -> None:
+    reported = run(FORKED_ASYNCIO, f"127.0.0.1:{service.port}", when, environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
+    assert "child says this process was forked while an AsyncClient was in use" in reported
+    assert reported.splitlines()[-2:] == ["status 0", "after 1"], reported
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_client_that_is_new_in_a_child_in_which_grpc_cannot_work_says_so(service: Any) -> None:
+    environment = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+    reported = run(FORKED_ASYNCIO, f"127.0.0.1:{service.port}", "used-blocking", environment=environment)
+    assert "child says this process was forked while gRPC's support for that is turned off" in reported
+    assert "status 0" in reported
+
+
+GREENLETS = """
+import sys
+from gevent import monkey
+monkey.patch_all()
+if sys.argv[2] == "prepared":
+    import grpc.experimental.gevent
+    grpc.experimental.gevent.init_gevent()
+import yagrpc
+settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+for kind in (yagrpc.AsyncClient, yagrpc.Client):
+    try:
+        client = kind(**settings)
+    except yagrpc.ConfigError as error:
+        print(error)
+    else:
+        print(len(list(client.completion_stream("hello", timeout=60))) > 0)
+        client.close()
+"""
+
+
+def test_threads_that_gevent_has_patched_are_refused_when_the_client_is_created(emulator: Emulator) -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    refused = run(GREENLETS, emulator.address, "unprepared").splitlines()
+    assert "AsyncClient can't work there: use Client" in refused[0]
+    assert "call grpc.experimental.gevent.init_gevent() after it" in refused[1]
+    assert run(GREENLETS, emulator.address, "prepared").splitlines()[1] == "True"
+
+
+PATCHED = """
+import sys, types
+gevent = types.ModuleType("gevent.monkey")  # the part of gevent that is asked
+gevent.is_module_patched = lambda name: name == sys.argv[1]
+sys.modules["gevent.monkey"] = gevent
+import yagrpc
+for kind in (yagrpc.AsyncClient, yagrpc.Client):
+    try:
+        kind(folder_id="f", credentials=yagrpc.NoCredentials())
+        print("created")
+    except yagrpc.ConfigError as error:
+        print(error)
+"""
+
+
+def test_only_patched_threads_are_refused() -> None:
+    asynchronous, blocking = run(PATCHED, "threading").splitlines()
+    assert "use Client" in asynchronous
+    assert "init_gevent()" in blocking
+    assert run(PATCHED, "socket") == "created\ncreated\n"
+
+
 INTERRUPTED = """
 import logging, sys, yagrpc
 client = yagrpc.Client(endpoint=sys.argv[1], folder_id="f", credentials=yagrpc.NoCredentials(), plaintext=True)

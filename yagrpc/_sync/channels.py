@@ -43,6 +43,7 @@ class BlockingChannels(Channels):
     """
 
     misuse = ValueError
+    asynchronous = False
 
     def __init__(
         self,

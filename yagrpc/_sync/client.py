@@ -68,7 +68,8 @@ class Client(Methods):
         events: Objects derived from `yagrpc.Events`, which learn what happens to calls and operations: one, or several.
 
     Raises:
-        ConfigError: Settings are missing or cannot work; nothing is sent before the first call.
+        ConfigError: Settings are missing or cannot work, or gRPC cannot work in this process (gevent); nothing is sent
+            before the first call.
 
     Where the environment has `YAGRPC_EMULATOR_HOST`, and no endpoint is given, everything goes there, in plaintext
     and without credentials.

@@ -321,7 +321,7 @@ class Responses:
 
     @property
     def ended(self) -> bool:
-        """Whether no more messages come, after an exception; a generator ends with one, and its end looks complete."""
+        """Whether no more messages come, after an exception: it ends a generator, which then raises nothing further."""
         return given(self._rpc, "done") is not False
 
     def read(self) -> Any:
