@@ -5,6 +5,7 @@
 #   make bench    speed, compared with bare stubs and the official packages (make bench-quick: three minutes)
 #   make faults   every failure against every call, as a table, and outages in real time (QUICK=1: one short outage)
 #   make fuzz     random answers and arguments, for a long time
+#   make mutants  changes of yagrpc/_core that no test sees; takes hours (MODULES="send.py" SAMPLE=40: some)
 #   make matrix   the wheel with every line of versions that it allows, and beside the official package (QUICK=1: few)
 #   make official our descriptors and our emulator, compared with the newest official packages
 #   make upstream what was added, changed or removed in the newest official package
@@ -14,11 +15,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -I -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench bench-quick faults fuzz matrix official upstream live gen format clean
+.PHONY: demo test check bench bench-quick faults fuzz mutants matrix official upstream live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -56,6 +57,10 @@ faults: $(VENV)/.installed $(VENV)/.tools
 fuzz: $(VENV)/.installed $(VENV)/.tools
 	YAGRPC_FUZZ=$(or $(EXAMPLES),20000) $(PYTEST) --no-cov tests/faults/test_fuzz.py $(ARGS)
 
+mutants: $(VENV)/.installed $(VENV)/.tools
+	$(PIP) install --group mutants
+	$(BIN)/python scripts/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)
+
 matrix: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)
 	$(PYTEST) -m slow --no-cov tests/isolation $(if $(QUICK),-k newest) $(ARGS)
@@ -64,8 +69,8 @@ official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow --no-cov tests/gen tests/official $(ARGS)
 
 upstream:
-	$(PYTHON) -m venv .venv-upstream
-	.venv-upstream/bin/python -m pip install --quiet --disable-pip-version-check --upgrade yandexcloud
+	$(PYTHON) -I -m venv .venv-upstream
+	.venv-upstream/bin/python -I -m pip install --quiet --disable-pip-version-check --upgrade yandexcloud
 	.venv-upstream/bin/python scripts/upstream.py
 
 live: $(VENV)/.installed $(VENV)/.tools
@@ -82,7 +87,7 @@ clean:
 	rm -rf .venv .venv-gen .venv-upstream .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
 
 $(VENV)/.created:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -I -m venv $(VENV)
 	$(PIP) install --upgrade pip
 	touch $@
 

@@ -41,7 +41,7 @@ def _bare(root: Path, out: Path) -> None:
     includes.append(Path(next(iter(google.submodule_search_locations or []))).parents[1])
     scripts = sysconfig.get_path("scripts")
     names = [path.relative_to(top).as_posix() for top in (root, PROTOS) for path in top.rglob("*.proto")]
-    command = [sys.executable, "-m", "grpc_tools.protoc", *(f"--proto_path={path}" for path in includes)]
+    command = [sys.executable, "-I", "-m", "grpc_tools.protoc", *(f"--proto_path={path}" for path in includes)]
     command += [f"--plugin=protoc-gen-{name}={scripts}/protoc-gen-{name}" for name in ("mypy", "mypy_grpc")]
     command += [f"--{name}_out={out}" for name in ("python", "grpc_python")]
     command += [f"--{name}_out=quiet:{out}" for name in ("mypy", "mypy_grpc")]

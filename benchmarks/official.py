@@ -20,7 +20,7 @@ def python(package: str) -> str:
     environment = ROOT / f"bench-{package}"
     program = environment / "bin" / "python"
     if not installed(package):
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        subprocess.run([program, "-m", "pip", "install", "--quiet", package], check=True)
+        subprocess.run([sys.executable, "-I", "-m", "venv", environment], check=True)
+        subprocess.run([program, "-I", "-m", "pip", "install", "--quiet", package], check=True)
         (environment / ".installed").touch()
     return str(program)

@@ -67,9 +67,11 @@ def emulator_process(duration: float) -> Iterator[str]:
         EmulatorProcessError: It did not start.
     """
     command = [sys.executable, "-m", "yagrpc", "emulator", "--port", "0", "--duration", f"{duration:g}"]
+    # With -m, Python imports from the working folder first: a types.py that lies there must not be run.
+    folder = os.path.dirname(sys.executable)
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, encoding="utf-8") as process,
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, encoding="utf-8") as process,
     ):
         try:
             assert process.stdout is not None

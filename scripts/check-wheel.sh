@@ -11,10 +11,10 @@ sets=("protobuf==5.29.3 grpcio==1.68.1 googleapis-common-protos==1.66.0" "protob
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$python" -m build --outdir "$work/dist" . >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
-"$python" -m twine check --strict "$work"/dist/*
+"$python" -I -m build --outdir "$work/dist" . >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
+"$python" -I -m twine check --strict "$work"/dist/*
 
-top=$("$python" -m zipfile --list "$work"/dist/*.whl | awk 'NR > 1 { split($1, part, "/"); print part[1] }' | sort -u | grep -v '\.dist-info$' | xargs)
+top=$("$python" -I -m zipfile --list "$work"/dist/*.whl | awk 'NR > 1 { split($1, part, "/"); print part[1] }' | sort -u | grep -v '\.dist-info$' | xargs)
 if [ "$top" != "yagrpc yagrpc_proto" ]; then
     echo "the wheel contains at top level: $top" >&2
     exit 1
@@ -22,13 +22,13 @@ fi
 
 for versions in "${sets[@]}"; do
     venv="$work/${versions%% *}"
-    "$python" -m venv "$venv"
+    "$python" -I -m venv "$venv"
     read -r -a requirements <<<"$versions"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "$venv/bin/python" -I -m pip install --quiet --disable-pip-version-check \
         "$(echo "$work"/dist/*.whl)[cli]" "${requirements[@]}"
     # In a separate folder, so that Python finds only the installed packages.
     script=$PWD/scripts/use_wheel.py
-    (cd "$venv" && bin/python -W error "$script")
+    (cd "$venv" && bin/python -I -W error "$script")
     (cd "$venv" && bin/yagrpc --version)
 done
 echo "the wheel and the sdist are fine"

@@ -25,13 +25,16 @@ venv=.venv-gen
 
 if ! cmp -s "$requirements" "$venv/requirements.txt"; then
     rm -rf "$venv"
-    "${PYTHON:-python3}" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --requirement "$requirements"
+    "${PYTHON:-python3}" -I -m venv "$venv"
+    "$venv/bin/python" -I -m pip install --quiet --quiet --disable-pip-version-check --requirement "$requirements"
     cp "$requirements" "$venv/requirements.txt"
 fi
 
+# -I, and this folder last on the path: nothing that merely lies here is imported in place of what is installed.
+run='import sys; sys.path.append(sys.argv.pop(1)); from yagrpc.codegen.__main__ import main; sys.exit(main())'
+
 generate() {
-    PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m yagrpc.codegen --proto "$1" --out "$2" --package "$3"
+    "$venv/bin/python" -I -B -c "$run" "$PWD" --proto "$1" --out "$2" --package "$3"
 }
 
 fresh=$(mktemp -d)

@@ -377,7 +377,7 @@ def _formatted(text: str, root: Path, path: str) -> str:
     """Python with its imports sorted, without unused ones, and formatted as the checkout's settings say."""
     for command in (["check", "--fix", "--quiet", "--select", "F401,I"], ["format", "--quiet"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename", path, "-"],
+            [sys.executable, "-I", "-m", "ruff", *command, "--stdin-filename", path, "-"],
             cwd=root,
             input=text,
             capture_output=True,

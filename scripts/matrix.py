@@ -150,7 +150,7 @@ def interpreters() -> dict[str, str]:
     found: dict[str, str] = {}
     for candidate in candidates:
         # pyenv puts shims on PATH for versions that only another project uses; these shims fail.
-        described = subprocess.run([candidate, "-c", _DESCRIBE], capture_output=True, text=True, check=False)
+        described = subprocess.run([candidate, "-I", "-c", _DESCRIBE], capture_output=True, text=True, check=False)
         if described.returncode == 0:
             facts = json.loads(described.stdout)
             if facts["usable"] and _number(facts["version"]) >= _number(PYTHONS[0]):
@@ -160,7 +160,10 @@ def interpreters() -> dict[str, str]:
 
 def build(folder: Path) -> str:
     """Build the wheel of this checkout into a folder; returns its path."""
-    _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)], ROOT)
+    _run(
+        [sys.executable, "-I", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        ROOT,
+    )
     (wheel,) = folder.glob("*.whl")
     return str(wheel)
 
@@ -178,10 +181,10 @@ def run(combination: Combination, interpreter: str | None, wheel: str, cache: Pa
         if expected is not None:
             return Row(combination, f"not installable, as expected: {expected}", good=True, log=error.log)
         return Row(combination, f"**not installable**: {error}", good=False, log=error.log)
-    versions = tuple(_run([python, "-c", _VERSIONS], folder).split())
+    versions = tuple(_run([python, "-I", "-c", _VERSIONS], folder).split())
     start = time.perf_counter()
     try:
-        log = _run([python, "-W", "error", str(ROOT / "scripts/use_wheel.py")], folder, quiet=True)
+        log = _run([python, "-I", "-W", "error", str(ROOT / "scripts/use_wheel.py")], folder, quiet=True)
         # A separate ini file: that of the project names plugins that are not installed here.
         (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
         tests = ["-c", "pytest.ini", "--rootdir", ".", "--noconftest", "-q", "--no-header", str(ROOT / TESTS)]
@@ -196,15 +199,15 @@ def run(combination: Combination, interpreter: str | None, wheel: str, cache: Pa
 def _environment(folder: Path, interpreter: str) -> str:
     """The interpreter of an environment; the environment is created if there is none that works."""
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if python.exists() and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+    if python.exists() and subprocess.run([python, "-I", "-c", ""], capture_output=True, check=False).returncode == 0:
         return str(python)
     # All environments share one pip, that of the interpreter that runs this script.
-    _run([interpreter, "-m", "venv", "--clear", "--without-pip", str(folder)], ROOT)
+    _run([interpreter, "-I", "-m", "venv", "--clear", "--without-pip", str(folder)], ROOT)
     return str(python)
 
 
 def _install(python: str, wheel: str, requirements: list[str]) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
+    pip = [sys.executable, "-I", "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
     # Wheels only: if a version has no wheel for this interpreter, its row says so; compiling would take an hour.
     newest = ["--only-binary", ":all:", "--upgrade", "--upgrade-strategy", "eager"]
     _run([*pip, *newest, f"{wheel}[cli]", "pytest", *requirements], ROOT)

@@ -179,7 +179,7 @@ async def drop_stream() -> bool:
 def use_command(address: str) -> str:
     """One completion from the shell."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "yagrpc", "completion", QUESTION],
+        [sys.executable, "-I", "-W", "error", "-m", "yagrpc", "completion", QUESTION],
         env={**os.environ, "YAGRPC_EMULATOR_HOST": address, "YC_FOLDER_ID": "demo"},
         capture_output=True,
         text=True,
@@ -193,7 +193,7 @@ def use_command(address: str) -> str:
 def use_fork(address: str) -> str:
     """A client in a forked child: it works, or its first call says why it cannot work."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FORKED, address],
+        [sys.executable, "-I", "-W", "error", "-c", FORKED, address],
         env={**os.environ, "GRPC_VERBOSITY": "NONE"},
         capture_output=True,
         text=True,

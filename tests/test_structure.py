@@ -23,6 +23,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 EXPORTS = """
 __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
+Diagnosis Finding doctor
 CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling Quota Limit Limits
 Action Call Events Outcome Verdict
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
@@ -31,6 +32,7 @@ Message ToolCall ToolResult convert
 Alternative Chunk Completion CompletionStatus Embeddings RequestIds Token Tokens Usage
 BidiStreamMethod ClientStreamMethod HttpRule OperationMethod StreamMethod UnaryMethod
 AbortedError AlreadyExistsError AmbiguousSubmitError CallCancelledError CallError ClientClosedError Code ConfigError
+CompletionFilteredError CompletionTruncatedError IncompleteCompletionError
 DataLossError DeadlineExceededError FailedPreconditionError InternalError InvalidArgumentError
 MessageTooLargeError NotFoundError
 OperationCancelledError OperationError OperationExpiredError OperationFailedError OperationNotFoundError
@@ -43,8 +45,10 @@ LAYERS = [
     "_version.py",
     "method.py",
     "ids.py",
+    "hiding.py",
     "_pb.py",
     "methods.py",
+    "redaction.py",
     "errors/",
     "config.py",
     "credentials/",
@@ -53,7 +57,7 @@ LAYERS = [
     "_core/__init__.py",
     "_core/deadline.py",
     "_core/runtime.py",
-    "_core/endpoints.py",
+    "_core/endpoints/",
     "_core/call/",
     "_core/failure/",
     "_core/flow.py",
@@ -70,6 +74,7 @@ LAYERS = [
     "_aio/",
     "_sync/",
     "waiting.py",
+    "diagnosis.py",
     "codegen/",
     "emulator/",
     "__init__.py",
@@ -105,7 +110,6 @@ MACHINE = {"grpc", "asyncio", "threading", "time", "random", "os"}
 MACHINE_BELOW = {
     "config.py": ({"os"}, "reads the settings that the environment holds"),
     "ids.py": ({"os"}, "makes request ids of random bytes"),
-    "credentials/choice.py": ({"os"}, "reads credentials that the environment holds"),
     "credentials/exchanged.py": ({"os"}, "reads the file of a service account's key"),
     "credentials/metadata.py": ({"os"}, "reads the address of the metadata service from the environment"),
     "credentials/yc.py": ({"os"}, "finds and runs the yc command"),

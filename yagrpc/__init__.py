@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from yagrpc.credentials import OAuthToken as OAuthToken
     from yagrpc.credentials import ServiceAccountKey as ServiceAccountKey
     from yagrpc.credentials import YcCli as YcCli
+    from yagrpc.diagnosis import Diagnosis as Diagnosis
+    from yagrpc.diagnosis import Finding as Finding
+    from yagrpc.diagnosis import doctor as doctor
     from yagrpc.errors import AbortedError as AbortedError
     from yagrpc.errors import AlreadyExistsError as AlreadyExistsError
     from yagrpc.errors import AmbiguousSubmitError as AmbiguousSubmitError
@@ -57,10 +60,13 @@ if TYPE_CHECKING:
     from yagrpc.errors import CallError as CallError
     from yagrpc.errors import ClientClosedError as ClientClosedError
     from yagrpc.errors import Code as Code
+    from yagrpc.errors import CompletionFilteredError as CompletionFilteredError
+    from yagrpc.errors import CompletionTruncatedError as CompletionTruncatedError
     from yagrpc.errors import ConfigError as ConfigError
     from yagrpc.errors import DataLossError as DataLossError
     from yagrpc.errors import DeadlineExceededError as DeadlineExceededError
     from yagrpc.errors import FailedPreconditionError as FailedPreconditionError
+    from yagrpc.errors import IncompleteCompletionError as IncompleteCompletionError
     from yagrpc.errors import InternalError as InternalError
     from yagrpc.errors import InvalidArgumentError as InvalidArgumentError
     from yagrpc.errors import MessageTooLargeError as MessageTooLargeError
@@ -140,6 +146,9 @@ _HOMES: Final = {
     "OAuthToken": "credentials",
     "ServiceAccountKey": "credentials",
     "YcCli": "credentials",
+    "Diagnosis": "diagnosis",
+    "Finding": "diagnosis",
+    "doctor": "diagnosis",
     "AbortedError": "errors",
     "AlreadyExistsError": "errors",
     "AmbiguousSubmitError": "errors",
@@ -147,10 +156,13 @@ _HOMES: Final = {
     "CallError": "errors",
     "ClientClosedError": "errors",
     "Code": "errors",
+    "CompletionFilteredError": "errors",
+    "CompletionTruncatedError": "errors",
     "ConfigError": "errors",
     "DataLossError": "errors",
     "DeadlineExceededError": "errors",
     "FailedPreconditionError": "errors",
+    "IncompleteCompletionError": "errors",
     "InternalError": "errors",
     "InvalidArgumentError": "errors",
     "MessageTooLargeError": "errors",

@@ -14,12 +14,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc.errors import ConfigError
-from yagrpc.errors.wording import shortened
+from yagrpc.hiding import SecretMapping, has_form_of_secret, shown
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["Polling", "Quota"]
+
+ENVIRONMENT: Final[Mapping[str, str]] = SecretMapping(os.environ)
+"""The environment, live. No function takes `os.environ` itself: its repr shows all secrets among the variables."""
 
 MODEL_ENDPOINT: Final = "llm.api.cloud.yandex.net:443"
 """Serves text generation and the tokenizer (public documentation, as all endpoints here)."""
@@ -41,6 +44,9 @@ MESSAGE_LIMIT: Final = 64 * 1024 * 1024
 
 _ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+(%[\w.~-]+)?\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})", re.ASCII)
 """A name, an IPv4 address or an IPv6 one in brackets, and a port."""
+
+_SCHEMES: Final = frozenset({"dns", "google-c2p", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"})
+"""Hosts that gRPC can't have: `unix:443` is a socket's path for it."""
 
 _FOLDER: Final = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -96,6 +102,7 @@ def check_settings(
     plaintext: object = False,
     model: object = "yandexgpt",
     data_logging: object = None,
+    strict: object = False,
 ) -> tuple[Quota | None, Polling]:
     """Check a client's settings, before anything is computed from them.
 
@@ -117,8 +124,11 @@ def check_settings(
         raise _refused("plaintext", plaintext, "True or False")
     if not (isinstance(model, str) and model):
         raise _refused("model", model, "a model's name, such as 'yandexgpt'")
+    check_no_credential("model", model, "a model's name, such as 'yandexgpt'")
     if not (data_logging is None or isinstance(data_logging, bool)):
         raise _refused("data_logging", data_logging, "True, False, or None for the service's default")
+    if not isinstance(strict, bool):
+        raise _refused("strict", strict, "True or False")
     checked = None if quota is None else Quota(**{name: _limit(name, limit) for name, limit in quota._asdict().items()})
     return checked, Polling(**{name: _interval(name, seconds) for name, seconds in polling._asdict().items()})
 
@@ -183,7 +193,7 @@ def _number(value: Any, *, whole: bool = False) -> int | float | None:
 
 
 def _refused(name: str, value: object, takes: str) -> ConfigError:
-    return ConfigError(f"{name} is {shortened(value)}: it takes {takes}")
+    return ConfigError(f"{name} is {shown(value)}: it takes {takes}")
 
 
 _INTERCEPTED: Final = ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream")
@@ -208,7 +218,7 @@ def resolve_endpoints(
     operation_endpoint: str | None,
     *,
     plaintext: bool,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[str, str] = ENVIRONMENT,
 ) -> tuple[Endpoints, bool]:
     """Decide where calls go: arguments first, then `YAGRPC_EMULATOR_HOST`, then the service.
 
@@ -236,7 +246,7 @@ def resolve_endpoints(
     return Endpoints(endpoint or one, operation_endpoint or one, one, one, plaintext=True), False
 
 
-def logs_texts(environment: Mapping[str, str] = os.environ) -> bool:
+def logs_texts(environment: Mapping[str, str] = ENVIRONMENT) -> bool:
     """Whether the logs show requests and answers whole: `YAGRPC_LOG_TEXTS=1`."""
     return environment.get("YAGRPC_LOG_TEXTS") == "1"
 
@@ -266,7 +276,17 @@ def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool)
         raise ConfigError("root_certificates is of no use without TLS: leave it out, or plaintext")
 
 
-def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+def check_no_credential(name: str, value: object, takes: str) -> None:
+    """Check that a setting is no credential given by mistake: it would be sent, resolved or shown.
+
+    Raises:
+        ConfigError: It has the form of one; the message does not show it.
+    """
+    if isinstance(value, str) and has_form_of_secret(value):
+        raise ConfigError(f"{name} has the form of a credential: it takes {takes}")
+
+
+def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = ENVIRONMENT) -> str | None:
     """The folder: the argument, then `YC_FOLDER_ID`; `None` where neither is given.
 
     Raises:
@@ -277,19 +297,24 @@ def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = os.en
     if folder is None:
         return None
     if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
-        raise ConfigError(f"{source} is {folder!r}: a folder id has letters, digits, '.', '-' and '_' only")
+        raise ConfigError(f"{source} is {shown(folder)}: a folder id has letters, digits, '.', '-' and '_' only")
+    check_no_credential(source, folder, "the folder's id, such as 'b1g...'")
     return folder
 
 
 def _check_address(name: str, address: str) -> None:
     found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if found is None or not 0 < int(found["port"]) < 65536:
-        raise ConfigError(f"{name} is {address!r}: an endpoint is host:port, without a scheme")
+        raise ConfigError(f"{name} is {shown(address)}: an endpoint is host:port, without a scheme")
+    if found[1].lower() in _SCHEMES:
+        raise ConfigError(
+            f"{name} is {shown(address)}: gRPC takes {found[1]!r} for a scheme, not for a host; use another name"
+        )
 
 
 def _check_loopback(name: str, address: str, remedy: str) -> None:
     if not is_loopback(address):
-        raise ConfigError(f"{name} is {address!r}: plaintext goes to loopback only; {remedy}")
+        raise ConfigError(f"{name} is {shown(address)}: plaintext goes to loopback only; {remedy}")
 
 
 def is_loopback(address: str) -> bool:

@@ -6,7 +6,7 @@ Rules: standard library only; an id that did not arrive is empty, never invented
 from __future__ import annotations
 
 import os
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 __all__ = ["RequestIds"]
 
@@ -25,6 +25,8 @@ class RequestIds(NamedTuple):
     server_trace_id: str = ""
 
 
+AnswerT = TypeVar("AnswerT", bound="Answer")
+
 NO_IDS: Final = RequestIds()
 """Those of no call."""
 
@@ -37,6 +39,19 @@ class Answer:
     def __init__(self) -> None:
         self.ids: RequestIds = NO_IDS
         """The ids of the call that it answers; of an operation's result, of the call that submitted it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Also for the oldest protocols of pickle, which do not know slots by themselves: errors hold answers.
+        slots = (name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ()))
+        state = {name: getattr(self, name) for name in slots if hasattr(self, name)}
+        return _rebuild, (type(self), {**state, **getattr(self, "__dict__", {})})
+
+
+def _rebuild(kind: type[AnswerT], state: dict[str, Any]) -> AnswerT:
+    answer = kind.__new__(kind)
+    for name, value in state.items():
+        setattr(answer, name, value)
+    return answer
 
 
 _VARIANT: Final = "89ab"

@@ -16,6 +16,7 @@ from google.protobuf.message import Message as ProtoMessage
 
 from yagrpc import _pb
 from yagrpc.errors import ConfigError, RequestError
+from yagrpc.hiding import has_form_of_secret, shown
 
 __all__ = ["Message", "MessageInput", "MessagesInput", "ToolCall", "ToolResult", "convert"]
 
@@ -25,8 +26,8 @@ ItemT = TypeVar("ItemT")
 ROLES: Final = ("system", "user", "assistant")
 """Documented roles: behaviour and context, the person, previous answers of the model."""
 
-_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError)
-"""What protobuf raises for values that JSON does not have."""
+_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError, RecursionError)
+"""What protobuf raises for values that JSON does not have, and for values that are nested too deeply."""
 
 ReasoningMode = Literal["DISABLED", "ENABLED_HIDDEN"]
 
@@ -78,7 +79,7 @@ MessageInput: TypeAlias = "str | Mapping[str, Any] | Message | ProtoMessage"
 """One message: a user's text, a dict (`role`, `text`, or the API's JSON), a `Message`, or a proto."""
 
 MessagesInput: TypeAlias = "MessageInput | Iterable[MessageInput]"
-"""A message, or several in order."""
+"""A message, or the messages of one dialogue in order, with their roles."""
 
 
 def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
@@ -103,7 +104,7 @@ def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
         RequestError: The model is neither.
         ConfigError: A short name without a folder.
     """
-    if not isinstance(model, str):
+    if not isinstance(model, str) or has_form_of_secret(model):
         raise RequestError("model", model, "it takes a name such as 'yandexgpt/rc', or a whole URI")
     if "://" in _encodable(model, "model"):
         return model
@@ -111,9 +112,8 @@ def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
     if not name or "/" in branch or model.endswith("/") or any(character.isspace() for character in model):
         raise RequestError("model", model, "it takes NAME, NAME/BRANCH, or a whole URI with '://'")
     if folder_id is None:
-        raise ConfigError(
-            f"model {model!r} needs a folder: give folder_id or set YC_FOLDER_ID, or name the model by its whole URI"
-        )
+        remedy = "give folder_id or set YC_FOLDER_ID, or name the model by its whole URI"
+        raise ConfigError(f"model {shown(model)} needs a folder: {remedy}")
     return f"{scheme}://{folder_id}/{name}/{branch or 'latest'}"
 
 
@@ -121,16 +121,28 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
     """Messages as protos; `system` comes first.
 
     Raises:
-        RequestError: There are no messages, or one is not a message, has an unknown role, or is empty.
+        RequestError: There are no messages, or one is not a message, has an unknown role, or is empty; or they are
+            several texts without a role, which are no dialogue.
     """
     if isinstance(messages, (str, Mapping, Message, ProtoMessage)):
         given: Sequence[Any] = [messages]
-    elif isinstance(messages, Iterable) and not isinstance(messages, (bytes, bytearray)):
+    elif (
+        isinstance(messages, Iterable)
+        and not isinstance(messages, (bytes, bytearray))
+        and getattr(messages, "ndim", 1) == 1  # iterating a table gives the names of its columns
+    ):
         given = list(messages)
     else:
         raise RequestError("messages", messages, "it takes a text, a dict, a Message, or a sequence of these")
     if not given:
         raise RequestError("messages", given, "at least one message is needed")
+    if len(given) > 1 and all(map(_is_without_role, given)):
+        raise RequestError(
+            "messages",
+            given,
+            "several texts without a role are no dialogue: call once for each text, or give each message its role, "
+            "such as {'role': 'user', 'text': ...}",
+        )
     if system == "":
         raise RequestError("system", system, "it takes a text that is not empty")
     protos = []
@@ -263,6 +275,11 @@ def _set_tool_choice(request: _pb.text_generation_service_pb2.CompletionRequest,
         raise RequestError("tool_choice", choice, f"it takes one of {allowed}")
 
 
+def _is_without_role(message: object) -> bool:
+    """Whether a message is a text of somebody: a plain one, or the row of a file."""
+    return isinstance(message, str) or (isinstance(message, Mapping) and "role" not in message)
+
+
 def _to_message(message: object, field: str) -> _pb.text_common_pb2.Message:
     if isinstance(message, str):
         return _text_message("user", message, field)
@@ -363,7 +380,7 @@ def _converted(target: type[ProtoT], message: ProtoMessage, field: str) -> Proto
         raise RequestError(field, given, f"it takes a {wanted}")
     try:
         return target.FromString(message.SerializeToString())
-    except DecodeError as error:
+    except (DecodeError, ValueError, RecursionError) as error:
         raise RequestError(field, wanted, f"its bytes do not parse: {error}") from error
 
 

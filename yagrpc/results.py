@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 from google.protobuf import json_format
 
 from yagrpc import _pb
-from yagrpc.errors import ResultError
+from yagrpc.errors import (
+    CompletionFilteredError,
+    CompletionTruncatedError,
+    IncompleteCompletionError,
+    ResultError,
+)
 from yagrpc.ids import Answer
 from yagrpc.messages import Message, ToolCall, ToolResult
 
@@ -92,7 +97,10 @@ class Completion(Answer):
 
     @property
     def text(self) -> str:
-        """The text; empty where the answer is tool calls."""
+        """The text; empty where the answer is tool calls.
+
+        It is not the model's whole answer where the completion is `filtered` or `truncated`.
+        """
         return self.proto.alternatives[0].message.text
 
     @property
@@ -121,6 +129,16 @@ class Completion(Answer):
     def status(self) -> CompletionStatus | int:
         """The state of the answer; a status that is not known yet is a plain number."""
         return _status(self.proto.alternatives[0].status)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the service's content filter stopped the answer: the text, if any, is a stock sentence."""
+        return self.status == CompletionStatus.CONTENT_FILTER
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the answer was cut off at `max_tokens`, or at the model's own limit."""
+        return self.status == CompletionStatus.TRUNCATED_FINAL
 
     @property
     def usage(self) -> Usage:
@@ -215,6 +233,26 @@ class Tokens(Answer):
         return f"Tokens({len(self)}, model_version={self.model_version!r})"
 
 
+def check_finished(completion: Completion) -> None:
+    """Check that the model has finished an answer: what `strict` means.
+
+    Raises:
+        CompletionFilteredError: The content filter stopped it.
+        CompletionTruncatedError: It was cut off.
+        IncompleteCompletionError: It is a part of an answer that did not come to its end.
+    """
+    used = f"tokens used: {completion.usage.total_tokens}"
+    if completion.filtered:
+        text, hint = f"the service's content filter stopped the answer; {used}", "change the prompt"
+        raise CompletionFilteredError(completion, text, hint=hint, **completion.ids._asdict())
+    if completion.truncated:
+        text, hint = f"the answer was cut off at its limit of tokens; {used}", "raise max_tokens, or ask for less text"
+        raise CompletionTruncatedError(completion, text, hint=hint, **completion.ids._asdict())
+    if completion.status == CompletionStatus.PARTIAL:
+        text = f"the service's stream ended before the answer was finished; {used}"
+        raise IncompleteCompletionError(completion, text, **completion.ids._asdict())
+
+
 def _status(number: int) -> CompletionStatus | int:
     try:
         return CompletionStatus(number)
@@ -237,7 +275,7 @@ def _to_value(message: _pb.text_common_pb2.Message) -> Message:
 def _plain(struct: _pb.struct_pb2.Struct) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = json_format.MessageToDict(struct)
-    except (ValueError, json_format.Error) as error:
+    except (ValueError, RecursionError, json_format.Error) as error:
         raise ResultError(f"the arguments of a tool call are no JSON: {error}") from error
     return plain
 

@@ -96,7 +96,8 @@ class Completions(Generic[OperationT]):
                 try:
                     operation = ended.get(timeout=self.left())
                 except queue.Empty:
-                    raise self.late(waiting) from None
+                    error = self.late(waiting)
+                    raise error from error.__cause__
                 del waiting[operation]
                 yield operation
 
@@ -121,10 +122,18 @@ class Completions(Generic[OperationT]):
         late = [operation.id for operation in waiting]
         which = "it is" if len(late) == 1 else f"it and {len(late) - 1} more of {len(self.operations)} are"
         them, ids = ("it is", "its id") if len(late) == 1 else ("they are", "their ids")
+        failures = (operation.last_error for operation in waiting)
+        cause = next((failure for failure in failures if failure is not None), None)
+        seen = cause is None and all(operation.watch is not None and operation.watch.polls for operation in waiting)
+        known = "" if seen else " as far as is known"
+        why = "" if cause is None else f"; the last poll failed: {cause._summary()}"
         text = (
-            f"{which} not done within {self._timeout:g} s; {them} still running, and can be waited for again by {ids}"
+            f"{which} not done within {self._timeout:g} s; {them} still running{known}, and can be waited for again by "
+            f"{ids}{why}"
         )
-        return OperationTimeoutError(late[0], text, operation_ids=tuple(late))
+        error = OperationTimeoutError(late[0], text, operation_ids=tuple(late))
+        error.__cause__ = cause
+        return error
 
 
 def as_completed(operations: Iterable[OperationT], timeout: float | None = None) -> Completions[OperationT]:

@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for each call (default 60)")
     options = parser.parse_args()
     request = CorrectRequest(text=options.text)
-    with grpc.insecure_channel(options.address) as channel:
+    with grpc.insecure_channel(options.address, [("grpc.enable_http_proxy", 0)]) as channel:
         stub = ProofreaderStub(channel)
         try:
             metadata = (("x-request-id", str(uuid.uuid4())),)

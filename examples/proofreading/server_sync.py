@@ -95,7 +95,7 @@ def open_channel(endpoint: str) -> grpc.Channel:
     """Open a channel to the model service, or to an emulator if the environment names one."""
     emulator = os.environ.get("YAGRPC_EMULATOR_HOST")
     if emulator:
-        return grpc.insecure_channel(emulator, CHANNEL_OPTIONS)
+        return grpc.insecure_channel(emulator, [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)])
     return grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(), CHANNEL_OPTIONS)
 
 

@@ -30,16 +30,16 @@ ASKING = ("completion", "stream", "submit")
         (["hi", "--file", "-"], "Give the prompt as TEXT or with --file, not both (see 'yagrpc {} --help')"),
         (["--file", "/nonexistent/prompt"], "/nonexistent/prompt: No such file or directory"),
         (["--file", "/"], "/: Is a directory"),
-        (["hi", "--model", "a/b/c"], "model is 'a/b/c': it takes NAME, NAME/BRANCH, or a whole URI with '://'"),
+        (["hi", "--model", "a/b/c"], "--model is 'a/b/c': it takes NAME, NAME/BRANCH, or a whole URI with '://'"),
         (["hi", "--bogus"], "No such option"),
         (["hi", "--timeout", "soon"], "Invalid value for '--timeout': 'soon' is not a valid float (see"),
         (["hi", "--timeout", "nan"], "Invalid value for '--timeout': nan is not a number of seconds from 0"),
         (["hi", "--timeout", "-1"], "Invalid value for '--timeout': -1.0 is not a number of seconds from 0"),
         (["hi", "--timeout", "1e30"], "Invalid value for '--timeout': 1e+30 is not a number of seconds from 0"),
-        (["hi", "--folder-id", "a/b"], "folder_id is 'a/b': a folder id has"),
-        (["hi", "--endpoint", "https://x"], "endpoint is 'https://x': an endpoint is host:port"),
-        (["hi", "--endpoint", "192.0.2.1:50051", "--plaintext"], "endpoint is '192.0.2.1:50051': plaintext goes to"),
-        (["hi", "--request-id", "a\nb"], "request_id is 'a\\nb': it takes printable ASCII text"),
+        (["hi", "--folder-id", "a/b"], "--folder-id is 'a/b': a folder id has"),
+        (["hi", "--endpoint", "https://x"], "--endpoint is 'https://x': an endpoint is host:port"),
+        (["hi", "--endpoint", "192.0.2.1:50051", "--plaintext"], "--endpoint is '192.0.2.1:50051': plaintext goes to"),
+        (["hi", "--request-id", "a\nb"], "--request-id is 'a\\nb': it takes printable ASCII text"),
     ],
 )
 def test_a_wrong_argument_is_reported(
@@ -53,13 +53,13 @@ def test_a_wrong_argument_is_reported(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--temperature", "2"], "temperature is 2.0: it takes a number from 0 to 1"),
-        (["--temperature", "nan"], "temperature is nan: it takes a number from 0 to 1"),
+        (["--temperature", "2"], "--temperature is 2.0: it takes a number from 0 to 1"),
+        (["--temperature", "nan"], "--temperature is nan: it takes a number from 0 to 1"),
         (["--temperature", "warm"], "Invalid value for '--temperature': 'warm' is not a valid float"),
-        (["--max-tokens", "0"], "max_tokens is 0: it takes a whole number above 0"),
+        (["--max-tokens", "0"], "--max-tokens is 0: it takes a whole number above 0"),
         (["--max-tokens", "1.5"], "Invalid value for '--max-tokens': '1.5' is not a valid integer"),
         (["--reasoning-mode", "loud"], "Invalid value for '--reasoning-mode': 'loud' is not one of"),
-        (["--system", ""], "system"),
+        (["--system", ""], "--system is '': it takes a text that is not empty"),
         (["--json-schema", "/nonexistent/schema"], "/nonexistent/schema: No such file or directory"),
         (["--json-schema", "-"], "standard input: not JSON: "),
     ],
@@ -73,7 +73,7 @@ def test_a_wrong_option_of_the_generation_is_reported(
 
 def test_a_schema_and_an_object_exclude_each_other(command: Command, emulator: Emulator) -> None:
     line = command.fails(2, "completion", "hi", "--json-object", "--json-schema", "-", stdin="{}")
-    assert "give json_object or json_schema, not both" in line
+    assert "give --json-object or --json-schema, not both" in line
     assert not emulator.calls
 
 
@@ -207,7 +207,7 @@ def test_a_short_model_needs_a_folder(command: Command, nowhere: str, monkeypatc
 
 
 def test_plaintext_needs_an_endpoint(command: Command) -> None:
-    assert command.fails(2, "tokenize", "hi", "--plaintext").startswith("plaintext is True without an endpoint")
+    assert command.fails(2, "tokenize", "hi", "--plaintext").startswith("--plaintext needs --endpoint")
 
 
 @pytest.mark.parametrize("name", [*ASKING, "tokenize", "embed"])

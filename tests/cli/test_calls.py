@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -93,10 +94,31 @@ def test_completion_prints_the_response_as_json(command: Command, emulator: Emul
     assert int(out["usage"]["totalTokens"]) > 0
 
 
-def test_an_answer_that_was_cut_is_noted(command: Command, emulator: Emulator) -> None:
-    ran = command("completion", "hi", "--max-tokens", "1")
-    assert (ran.code, ran.out) == (0, "You\n")
-    assert ran.err == "yagrpc: note: the answer was cut off at its limit of tokens\n"
+UNFINISHED = {
+    Alternative.ALTERNATIVE_STATUS_TRUNCATED_FINAL: "the answer was cut off at its limit of tokens; tokens used: 0",
+    Alternative.ALTERNATIVE_STATUS_CONTENT_FILTER: "the service's content filter stopped the answer; tokens used: 0",
+    Alternative.ALTERNATIVE_STATUS_PARTIAL: "the service's stream ended before the answer was finished",
+}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    "command_line", [("completion", "hi"), ("stream", "hi"), ("submit", "hi", "--wait"), ("wait",)]
+)
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_an_answer_that_is_not_finished_is_printed_and_fails(
+    command: Command, emulate: Callable[..., Emulator], status: Any, command_line: tuple[str, ...], as_json: bool
+) -> None:
+    emulate(duration=0, replies={"hi": saying("To be", status)})
+    accepted = ""
+    if command_line == ("wait",):
+        command_line = ("operation", "wait", command.done("submit", "hi", "--id").strip())
+    elif command_line[0] == "submit":
+        accepted = r"yagrpc: operation \w+ accepted\n"
+    ran = command(*command_line, *(["--json"] if as_json else []))
+    assert ran.code == 1
+    assert ('"text": "To be"' in ran.out) if as_json else (ran.out == "To be\n")
+    assert re.fullmatch(rf"{accepted}yagrpc: {re.escape(UNFINISHED[status])}.*\n", ran.err)
 
 
 def test_stream_gives_a_pipe_the_text_as_it_grows(command: Command, emulator: Emulator) -> None:
@@ -118,12 +140,11 @@ def test_stream_gives_a_pipe_a_revised_text_again(command: Command, scripted: Ca
         yield saying("To be")
         yield saying("To be, or")
         yield saying("To sleep")
-        yield saying("To sleep.", Alternative.ALTERNATIVE_STATUS_CONTENT_FILTER)
+        yield saying("To sleep.", Alternative.ALTERNATIVE_STATUS_FINAL)
 
     scripted(revised)
     ran = command("stream", "hi")
     assert (ran.code, ran.out) == (0, "To be, or\nTo sleep.\n")
-    assert ran.err == "yagrpc: note: the service's content filter stopped the answer\n"
 
 
 def test_a_stream_that_breaks_keeps_what_came(command: Command, scripted: Callable[[Responses], None]) -> None:

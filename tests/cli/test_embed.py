@@ -79,10 +79,10 @@ def test_json_of_lines_has_one_on_each(command: Command, emulator: Emulator) -> 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["hi", "--dim", "5"], "dim is 5: text-embeddings-v2-doc takes 256 or 768"),
-        (["hi", "--dim", "256", "--model", "text-search-doc"], "dim is 256: text-search-doc always has 256 numbers"),
+        (["hi", "--dim", "5"], "--dim is 5: text-embeddings-v2-doc takes 256 or 768"),
+        (["hi", "--dim", "256", "--model", "text-search-doc"], "--dim is 256: text-search-doc always has 256 numbers"),
         (["hi", "--dim", "many"], "Invalid value for '--dim': 'many' is not a valid integer"),
-        (["hi", "--model", "gpt://f/yandexgpt/latest"], "model is 'gpt://f/yandexgpt/latest': it takes NAME"),
+        (["hi", "--model", "gpt://f/yandexgpt/latest"], "--model is 'gpt://f/yandexgpt/latest': it takes NAME"),
         (["--lines", "-"], "Line 2 is empty: there is no vector of it; remove the line."),
     ],
 )

@@ -451,6 +451,7 @@ def test_the_metadata_service_gives_a_token(
         (200, '{"access_token": "t1.secret"}', yagrpc.ConfigError, "answered, but not with a token"),
         (200, '{"access_token": "t1.secret\\n", "expires_in": 1}', yagrpc.ConfigError, "answered, but not with"),
         (200, "[]", yagrpc.ConfigError, "answered, but not with a token"),
+        (200, "[" * 60_000, yagrpc.ConfigError, "answered, but not with a token"),
     ],
 )
 def test_metadata_service_without_a_token_is_reported(

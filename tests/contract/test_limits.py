@@ -365,3 +365,21 @@ def test_cancelling_an_operation_is_not_limited(subject: Any, emulator: Emulator
     for _ in range(20):
         subject(operation.cancel(timeout=10))
     assert emulator.calls[paths.OPERATION_CANCEL] == 20
+
+
+def test_an_hour_that_is_used_up_by_others_is_said_to_be_that(subject: Any) -> None:
+    """As after a restart: the client has counted nothing, and the service has."""
+    with Emulator(quota=EmulatorQuota(submit_per_hour=1)) as emulator:
+        subject(subject.client(emulator).completion_async("before the restart"))
+        client = subject.client(emulator)
+        with pytest.raises(
+            yagrpc.QuotaWaitError, match="it was sent, and refused: .*PerHour.* allowed 1 req"
+        ) as caught:
+            subject(client.completion_async("after it", timeout=6))
+        assert caught.value.quota == "submit_per_hour"
+        assert caught.value.attempts == emulator.calls[paths.COMPLETION_ASYNC] - 1 > 0
+        assert isinstance(caught.value.__cause__, yagrpc.ResourceExhaustedError)
+        with pytest.raises(
+            yagrpc.QuotaWaitError, match="nothing was sent: the service refused calls before it: .*Hour"
+        ):
+            subject(client.completion_async("one more", timeout=0.01))

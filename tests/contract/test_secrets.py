@@ -7,17 +7,21 @@ that it wrote is searched, and its command line as well.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+import yagrpc
+from yagrpc import _pb, methods
 from yagrpc.emulator import Emulator
 
 MARK = "UnmistakableSecret"
@@ -36,7 +40,12 @@ kind, address, refusing, hanging, folder = sys.argv[1:]
 secrets = json.load(sys.stdin)
 
 class Vault(yagrpc.FetchedCredentials):
+    def __init__(self, broken=False):
+        self.broken = broken
+
     def fetch(self, timeout):
+        if self.broken:
+            raise RuntimeError(secrets["iam"] + " is refused")
         return yagrpc.AccessToken(secrets["iam"], 60.0)
 
 MADE = {
@@ -47,7 +56,11 @@ MADE = {
     "oauth": lambda: yagrpc.OAuthToken(secrets["oauth"]),
     "key": lambda: yagrpc.ServiceAccountKey(secrets["key"]),
     "bad key": lambda: yagrpc.ServiceAccountKey({**secrets["key"], "private_key": "-----BEGIN x" + secrets["api"]}),
+    "key file": lambda: yagrpc.ServiceAccountKey(folder + "/key.json"),
+    "key text": lambda: yagrpc.ServiceAccountKey(json.dumps(secrets["key"])),
+    "no pyjwt": lambda: sys.modules.update(jwt=None) or yagrpc.ServiceAccountKey(secrets["key"]),
     "vault": lambda: Vault(),
+    "broken vault": lambda: Vault(broken=True),
     "yc": lambda: yagrpc.YcCli(command=folder + "/yc"),
     "automatic": lambda: None,
 }
@@ -60,14 +73,17 @@ def note(*things):
 def failed(error):
     note(error, vars(error), getattr(error, "details", None), getattr(error, "hint", None))
     shown.append("".join(traceback.format_exception(error)))
-    if isinstance(error, yagrpc.CallError) and error.method != "/yandex.cloud.iam.v1.IamTokenService/Create":
+    found, seen = [error], []
+    while found:
+        one = found.pop()
+        if one is None or one in seen:
+            continue
+        seen.append(one)
         # As crash reporters do: the variables of every frame. Those of this file are the user's own business.
-        for frame, _ in traceback.walk_tb(error.__traceback__):
+        for frame, _ in traceback.walk_tb(one.__traceback__):
             if frame.f_code.co_filename != __file__:
                 shown.append(repr(frame.f_locals))
-    if isinstance(error.__cause__, Exception):
-        for frame, _ in traceback.walk_tb(error.__cause__.__traceback__):
-            shown.append(repr(frame.f_locals))
+        found += [one.__cause__, one.__context__]
     shown.append(repr(pickle.loads(pickle.dumps(error)).__dict__) if isinstance(error, yagrpc.YagrpcError) else "")
 
 def attempt(function):
@@ -95,6 +111,7 @@ def calls(client, done):
         lambda: done(client.tokenize("a", timeout=0.05)),
         lambda: done(client.tokenize("a", metadata={"authorization": "Bearer " + secrets["iam"] + chr(10)})),
         lambda: done(client.tokenize("a", metadata=["authorization: " + secrets["api"]])),
+        lambda: done(client.tokenize("a", metadata={"authorization": "Bearer " + secrets["iam"]})),
     ]
 
 def keep(client):
@@ -127,7 +144,12 @@ print("records:", log.getvalue().count("yagrpc"))
 json.dump(sorted(used), open(folder + "/used", "w"))
 """
 
-KINDS = ("api key", "iam", "callable", "failing", "oauth", "key", "bad key", "vault", "yc", "automatic")
+KINDS = (
+    "api key", "iam", "callable", "failing", "oauth", "key", "bad key", "key file", "key text", "no pyjwt", "vault",
+    "broken vault", "yc", "automatic",
+)  # fmt: skip
+FAILING = ("failing", "bad key", "key file", "no pyjwt", "broken vault")
+"""Those that give no credential."""
 
 
 @pytest.fixture(scope="module")
@@ -170,12 +192,13 @@ def test_no_secret_is_found_in_what_a_run_shows(
     command = tmp_path / "yc"
     command.write_text(f"#!/bin/sh\necho {MARK} is being refreshed >&2\necho {secrets['iam']}\n")
     command.chmod(0o755)
+    (tmp_path / "key.json").write_text(json.dumps({**secrets["key"], "id": 5}))  # type: ignore[dict-item]
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(PROGRAM))
     done = subprocess.run(
         [sys.executable, script, kind, *(each.address for each in services), tmp_path],
         input=json.dumps(secrets),
-        env={**os.environ, "YC_TOKEN": str(secrets["iam"])},
+        env={**os.environ, "YC_TOKEN": str(secrets["iam"]), "YAGRPC_LOG_TEXTS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -186,12 +209,12 @@ def test_no_secret_is_found_in_what_a_run_shows(
     assert "command line: " in written
     assert "records: 0" not in written or kind == "failing"
     used = json.loads((tmp_path / "used").read_text())
-    obtained = {"oauth", "key", "vault", "yc"}
+    obtained = {"oauth", "key", "key text", "vault", "yc"}
     assert bool(used) == (kind in obtained)
     for fragment in (*fragments(secrets), *used, "eyJ"):
         at = written.find(fragment)
         assert at < 0, written[max(0, at - 400) : at + 100]
-    if kind not in ("failing", "bad key"):
+    if kind not in FAILING:
         assert any(each.metadata.get("authorization") for each in services[0].requests)
 
 
@@ -208,16 +231,27 @@ def test_no_secret_is_found_in_what_a_run_shows(
         {"YC_TOKEN": f"t1.{MARK}"},
         {"YC_TOKEN": f"{MARK} {MARK}"},
         {"YC_SERVICE_ACCOUNT_KEY_FILE": "key.json"},
+        {"YC_SERVICE_ACCOUNT_KEY_FILE": f'{{"id": "a", "service_account_id": "b", "private_key": "{MARK}"}}'},
+        {"YC_SERVICE_ACCOUNT_KEY_FILE": f'{{"id": "a", "private_key": "-----BEGIN PRIVATE KEY-----{MARK}'},
+        {"YC_SERVICE_ACCOUNT_KEY_FILE": f"-----BEGIN PRIVATE KEY-----\n{MARK}"},
+        {"YC_SERVICE_ACCOUNT_KEY_FILE": f"AQVN{MARK}"},
+        {"YC_API_KEY": "AQVN0", "YC_METADATA_ADDR": f"t1.{MARK}", "YC_PROFILE": f"t1.{MARK}"},
+        {"YAGRPC_EMULATOR_HOST": f"user:{MARK}@host:443"},
+        {"YC_FOLDER_ID": f"AQVN{MARK}"},
     ],
-    ids=lambda environment: "".join(environment),
+    ids=lambda environment: "-".join(environment),
 )
 def test_no_secret_is_found_in_what_the_command_shows(
     environment: dict[str, str], services: tuple[Emulator, Emulator, Emulator], tmp_path: Path
 ) -> None:
     (tmp_path / "key.json").write_text(f'{{"id": "{MARK}", "private_key": "{MARK}"')
     for emulator in services[:2]:
-        connection = ("--endpoint", emulator.address, "--plaintext", "--folder-id", "b1g", "--timeout", "5")
-        for arguments in (("doctor",), ("submit", "a")):
+        connection: tuple[str, ...] = ("--endpoint", emulator.address, "--plaintext", "--timeout", "5")
+        if "YC_FOLDER_ID" not in environment:
+            connection += ("--folder-id", "b1g")
+        if "YAGRPC_EMULATOR_HOST" in environment:
+            connection = ("--timeout", "5")
+        for arguments in (("doctor",), ("doctor", "--json"), ("submit", "a"), ("submit", "--file", f"AQVN{MARK}")):
             done = subprocess.run(
                 [sys.executable, "-m", "yagrpc", *arguments, *connection],
                 cwd=tmp_path,
@@ -231,3 +265,24 @@ def test_no_secret_is_found_in_what_the_command_shows(
             assert done.returncode in (0, 1, 2)
             assert "Traceback" not in done.stderr
             assert MARK not in done.stdout + done.stderr
+
+
+def test_no_secret_is_logged_where_texts_are(
+    subject: Any, services: tuple[Emulator, Emulator, Emulator], caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("YAGRPC_LOG_TEXTS", "1")
+    caplog.set_level(logging.DEBUG)
+    client = subject.client(services[0], credentials=yagrpc.OAuthToken(f"y0_{MARK}", warn=False))
+    messages = _pb.iam_token_service_pb2
+    create = messages.CreateIamTokenForServiceAccountRequest(service_account_id="ajeaccount")
+    issued = [
+        subject(client.call(methods.IamTokenService.Create, messages.CreateIamTokenRequest(jwt=f"{MARK}.b.c"))),
+        subject(client.call(methods.IamTokenService.CreateForServiceAccount, create)),
+    ]
+    revoke = messages.RevokeIamTokenRequest(iam_token=issued[0].iam_token)
+    subject(client.call(methods.IamTokenService.Revoke, revoke))
+    subject(client.tokenize(f"a word, and an API key: AQVN{MARK}"))
+    for secret in (MARK, *(each.iam_token for each in issued)):
+        assert secret not in caplog.text
+    assert "a word, and an API key: ***" in caplog.text
+    assert caplog.text.count("IamTokenService/Create ") >= 2

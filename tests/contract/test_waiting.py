@@ -116,6 +116,27 @@ def test_none_is_no_wait(subject: Any) -> None:
     assert tuple(waited(subject, [])) == (set(), set())
 
 
+def test_a_timeout_says_why_the_polls_failed(subject: Any, served: Any) -> None:
+    def get(request: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "the disk is full")
+
+    client = subject.client(endpoint=served.start(get=get).address, plaintext=True)
+    operation = client.operation("d7q")
+    waiting = subject.in_loop(operation.future)  # others wait too; so the failure below is known from the first moment
+    with pytest.raises(yagrpc.UnavailableError):
+        subject(operation.refresh(timeout=30))
+    for wait in (
+        lambda: subject(operation.result(timeout=0.2)),
+        lambda: completed(subject, [operation], timeout=0.2),
+        lambda: gathered(subject, operation, timeout=0.2),
+    ):
+        with pytest.raises(yagrpc.OperationTimeoutError, match="UNAVAILABLE: the disk is full") as caught:
+            wait()
+        assert "as far as is known" in str(caught.value)
+        assert isinstance(caught.value.__cause__, yagrpc.UnavailableError)
+    assert not waiting.done()
+
+
 def test_timeout_names_late_operations_and_does_not_affect_them(subject: Any, emulator: Emulator) -> None:
     client = subject.client(emulator)
     operations = submitted(subject, client, 3)

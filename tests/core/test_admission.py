@@ -337,6 +337,38 @@ def test_refusals_until_the_timeout(run: Any, a_call: Any) -> None:
     assert caught.value.__cause__.__cause__ is refusal
 
 
+HOURLY = "ai.textGenerationAsyncCompletionRequestsPerHour.rate rate quota limit exceed: allowed 5000 requests"
+
+
+def hourly() -> Gate:
+    """The gate of submits, with a slot free under both of its quotas."""
+    limits = Window("submit_per_second", 10, 1.0), Window("submit_per_hour", 5000, 3600.0)
+    return Gate(*limits, make_lock=threading.RLock)
+
+
+def test_a_refusal_for_the_hour_is_said_to_be_one(run: Any, a_call: Any) -> None:
+    """As after a restart: the client has counted nothing, and the service has."""
+    gate = hourly()
+    with pytest.raises(QuotaWaitError) as caught:
+        run(a_call(SUBMIT, timeout=5.0), [exhausted(HOURLY)] * 3, gate=gate)
+    assert (caught.value.quota, caught.value.refusal, caught.value.attempts) == ("submit_per_hour", HOURLY, 3)
+    assert f"every attempt before failed: it was sent, and refused: {HOURLY}" in str(caught.value)
+    with pytest.raises(QuotaWaitError) as caught:  # another one, meanwhile
+        run(a_call(SUBMIT, timeout=1.5), [], gate=gate)
+    assert (caught.value.quota, caught.value.refusal, caught.value.attempts) == ("submit_per_hour", HOURLY, 0)
+    assert f"nothing was sent: the service refused calls before it: {HOURLY}" in str(caught.value)
+
+
+def test_a_refusal_that_is_over_is_not_said_to_be_the_reason(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
+    gate = hourly()
+    run(a_call(SUBMIT), [exhausted(HOURLY), accepted], gate=gate)
+    for _ in range(9):
+        run(a_call(SUBMIT), [accepted], gate=gate)
+    with pytest.raises(QuotaWaitError) as caught:
+        run(a_call(SUBMIT, timeout=0.1), [], gate=gate)
+    assert (caught.value.quota, caught.value.refusal) == ("submit_per_second", "")
+
+
 def test_a_late_wait_for_a_slot_has_the_failure_before_as_its_cause(run: Any, drive: Any, a_call: Any) -> None:
     """Whatever that was, its attempt is counted."""
     with pytest.raises(QuotaWaitError, match="every attempt before failed") as caught:
@@ -397,7 +429,7 @@ def test_a_refusal_that_is_not_proved_is_no_reason_to_send_again(run: Any, drive
 
 
 def test_a_connection_lost_while_it_waits_is_no_ambiguous_submit(run: Any, a_call: Any) -> None:
-    with pytest.raises(UnavailableError, match="nothing was started"):
+    with pytest.raises(UnavailableError, match="nothing was started") as caught:
         run(
             a_call(SUBMIT, timeout=10.0),
             [exhausted()],
@@ -405,6 +437,7 @@ def test_a_connection_lost_while_it_waits_is_no_ambiguous_submit(run: Any, a_cal
             connected=[True, False],
             connecting=3.0,
         )
+    assert caught.value.attempts == 1, "the second was not sent"
 
 
 def test_a_read_that_is_refused_does_not_wait_for_its_connection(run: Any, drive: Any, a_call: Any) -> None:

@@ -25,7 +25,7 @@ def test_what_grpc_receives_is_measured_by_the_deserializers_alone() -> None:
     options = ChannelOptions([(RECEIVE_OPTION, 7), ("grpc.keepalive_time_ms", 5)])
     assert options.receive_limit == 7
     assert options.send_limit == config.MESSAGE_LIMIT
-    given = dict(options.for_grpc)
+    given = dict(options.for_tls)
     assert given[RECEIVE_OPTION] == -1
     assert given["grpc.keepalive_time_ms"] == 5
     assert given["grpc.enable_retries"] == 0
@@ -33,7 +33,7 @@ def test_what_grpc_receives_is_measured_by_the_deserializers_alone() -> None:
 
 def test_metadata_of_an_answer_may_be_large() -> None:
     """Over gRPC's own limit they would make RESOURCE_EXHAUSTED of an answer to what has run."""
-    given = dict(ChannelOptions([]).for_grpc)
+    given = dict(ChannelOptions([]).for_tls)
     assert (
         given["grpc.max_metadata_size"]
         == given["grpc.absolute_max_metadata_size"]
@@ -44,7 +44,7 @@ def test_metadata_of_an_answer_may_be_large() -> None:
 
 def test_a_request_has_the_limit_that_is_given() -> None:
     options = ChannelOptions([(SEND_OPTION, 9)])
-    assert options.send_limit == dict(options.for_grpc)[SEND_OPTION] == 9
+    assert options.send_limit == dict(options.for_tls)[SEND_OPTION] == 9
 
 
 @pytest.mark.parametrize(

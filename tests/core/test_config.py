@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import yagrpc
-from yagrpc import config, methods
+from yagrpc import config, hiding, methods
 from yagrpc._core.call.policy import policy_of
 from yagrpc._core.polling.scheduler import Scheduler
 from yagrpc._core.quota.gates import Gates, Limit
@@ -147,7 +147,7 @@ def test_an_endpoint_is_a_host_and_a_port(name: str, address: str) -> None:
     for plaintext in (True, False):
         with pytest.raises(ConfigError) as caught:
             resolved(**{name: address}, plaintext=plaintext)
-        assert str(caught.value) == f"{name} is {address!r}: an endpoint is host:port, without a scheme"
+        assert str(caught.value) == f"{name} is {hiding.shown(address)}: an endpoint is host:port, without a scheme"
         assert len(str(caught.value).splitlines()) == 1
 
 

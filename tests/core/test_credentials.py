@@ -168,7 +168,12 @@ def test_failing_callable_is_reported_by_the_kind_of_its_failure(error: Exceptio
     with pytest.raises(ConfigError) as caught:
         IamToken(failing).authorization()
     assert str(caught.value) == f"the callable that gives the IAM token failed with {type(error).__name__}"
-    assert caught.value.__cause__ is error
+    # The exception itself, whose text and frames may hold the token, is no part of the error: its type and place are.
+    cause = caught.value.__cause__
+    assert str(cause).startswith(f"{type(error).__name__} in failing, line ")
+    assert IAM not in str(cause)
+    assert cause is not None
+    assert (cause.__traceback__, caught.value.__context__ in (None, cause)) == (None, True)
 
 
 def test_an_interrupt_in_a_callable_is_an_interrupt() -> None:
@@ -390,6 +395,25 @@ def test_a_refusal_where_discovery_came_first_is_answered_once(drive: Any) -> No
         drive(client.send(call), [listing, *refused], each=2.0)
     assert drive.figures("send") == [10.0, 8.0, 6.0]  # the timeout is over all of it
     assert caught.value.attempts == len(refused)
+
+
+def test_a_discovery_that_fails_names_the_timeout_of_its_caller(drive: Any) -> None:
+    """Not what a token left of it."""
+    kinds = f"{_pb.text_generation_service_pb2.__name__}:TokenizeRequest"
+    method = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kinds, response=kinds)
+
+    def token() -> str:
+        drive.clock.pass_(4.0)
+        return "t1.a"
+
+    client = core(IamToken(token))
+    client.clock = drive.clock
+    call = client.call(method, _pb.text_generation_service_pb2.TokenizeRequest(), {"timeout": 10.0})
+    gone = RpcStatus(Code.UNAVAILABLE, "gone")
+    with pytest.raises(yagrpc.UnavailableError, match="no connection within 10 s") as caught:
+        drive(client.send(call), [gone], connected=[False])
+    assert caught.value.method == methods.ApiEndpointService.List.path
+    assert drive.figures("connect") == [pytest.approx(5.8, abs=0.1)]  # the pause has its jitter
 
 
 # What is obtained

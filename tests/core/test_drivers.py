@@ -408,9 +408,11 @@ WAITING: dict[str, Callable[[ClientCore, threading.Event], Flow[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("waiting", WAITING)
-def test_closing_ends_a_flow_that_waits(shell_of: Make, nobody: str, waiting: str) -> None:
-    shell = shell_of(core_of(nobody))
+@pytest.mark.parametrize(
+    ("waiting", "hosted"), [*((waiting, False) for waiting in WAITING), ("connect", True)], ids=lambda given: str(given)
+)
+def test_closing_ends_a_flow_that_waits(shell_of: Make, nobody: str, waiting: str, hosted: bool) -> None:
+    shell = shell_of(core_of(nobody), host=nobody if hosted else "")
     release, started = threading.Event(), threading.Event()
     kept = shell.run(slot_of(shell.core))
 
@@ -474,7 +476,7 @@ def test_nothing_begins_after_closing(shell_of: Make, service: Service, name: st
 def test_closed_client_asks_for_no_endpoint(shell_of: Make) -> None:
     shell = shell_of(core_of("llm.api.cloud.yandex.net:443", plaintext=False))
     kind = f"{TEXTS.__name__}:TokenizeRequest"
-    unknown = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kind, response=kind)
+    unknown = UnaryMethod[Any, Any]("/yandex.cloud.nowhere.v1.Nets/Take", request=kind, response=kind)
     with pytest.raises(yagrpc.ConfigError, match="no endpoint is known"):
         shell.run(connect(call_of(unknown), None))
     shell.close()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import yagrpc
-from yagrpc import errors
+from yagrpc import _pb, errors
 from yagrpc.errors import (
     CALL_ERRORS,
     AmbiguousSubmitError,
@@ -52,6 +52,16 @@ CALL: dict[str, Any] = {
 }
 
 
+def answered(text: str) -> yagrpc.Completion:
+    """A completion, with the ids of its call."""
+    proto = _pb.text_generation_service_pb2.CompletionResponse()
+    proto.alternatives.add(status=2).message.text = text
+    proto.usage.total_tokens = 27
+    completion = yagrpc.Completion(proto)
+    completion.ids = yagrpc.RequestIds("client", "req", "trace")
+    return completion
+
+
 def classes(root: type[YagrpcError] = YagrpcError) -> Iterator[type[YagrpcError]]:
     """A class and all below it, as long as they are the package's own."""
     yield root
@@ -78,6 +88,8 @@ def example(kind: type[YagrpcError]) -> Any:
         "seconds": 7.5,
         "timeout": 2.5,
         "operation_ids": ("d7q", "d7r"),
+        "refusal": "ai.submitsPerHour.rate rate quota limit exceed: allowed 5000 requests",
+        "completion": answered("To be"),
     }
     parameters = dict(inspect.signature(kind).parameters)
     assert parameters.popitem()[0] == "context"
@@ -185,6 +197,14 @@ class OwnError(OperationError):
         self.row = row
 
 
+def test_an_unfinished_completion_is_copied_with_its_usage_and_ids() -> None:
+    error = example(errors.CompletionTruncatedError)
+    copied = pickle.loads(pickle.dumps(error))
+    assert copied.completion.text == "To be"
+    assert copied.usage == yagrpc.Usage(0, 0, 27, 0)
+    assert copied.completion.ids == error.completion.ids
+
+
 def test_an_error_crosses_processes() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         caught = pool.submit(errors.OperationFailedError, "d7q", "no", code=Code.INTERNAL).result()
@@ -233,6 +253,7 @@ def plain(kind: type[YagrpcError], **context: Any) -> YagrpcError:
         "quota": "get_per_second",
         "seconds": 1.0,
         "timeout": 1.0,
+        "completion": answered("To be"),
     }
     parameters = inspect.signature(kind).parameters.values()
     wanted = {one.name for one in parameters if one.name == "message" or one.default is one.empty}
@@ -334,6 +355,17 @@ def test_a_quota_wait_says_whether_anything_was_sent() -> None:
     )
 
 
+def test_a_quota_wait_says_what_the_service_refused() -> None:
+    said = "ai.submitsPerHour.rate rate quota limit exceed: allowed 5000 requests"
+    sent = QuotaWaitError("submit_per_hour", 4.0, timeout=4.0, refusal=said, attempts=3)
+    assert str(sent) == (
+        "no slot under quota.submit_per_hour in 4 s, the next attempt is in 4 s; every attempt before failed: it was "
+        f"sent, and refused: {said} (attempts 3)"
+    )
+    held = QuotaWaitError("submit_per_hour", 4.0, timeout=4.0, refusal=said)
+    assert str(held).endswith(f"; nothing was sent: the service refused calls before it: {said}")
+
+
 # Texts
 
 
@@ -349,7 +381,7 @@ def test_error_text_is_one_line_and_shows_the_attributes(kind: type[YagrpcError]
 @every_class
 def test_attributes_are_plain_data(kind: type[YagrpcError]) -> None:
     for value in vars(example(kind)).values():
-        assert type(value) in {str, int, float, Code, tuple}
+        assert type(value) in {str, int, float, Code, tuple, yagrpc.Completion}
 
 
 def test_the_texts() -> None:

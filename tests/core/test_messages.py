@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -9,6 +10,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+import numpy
+import pandas  # type: ignore[import-untyped]
 import pytest
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf import struct_pb2 as installed_struct
@@ -88,7 +91,8 @@ def test_one_message_may_be_given_in_many_ways(given_as: Any) -> None:
 
 
 def test_an_iterator_is_read_once() -> None:
-    assert [proto.text for proto in to_messages(text for text in ("a", "b"))] == ["a", "b"]
+    given = (Message(role, "a") for role in ("user", "assistant"))
+    assert [proto.role for proto in to_messages(given)] == ["user", "assistant"]
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
@@ -110,6 +114,36 @@ def test_a_dialogue_may_mix_all_shapes() -> None:
         ["a", {"role": "assistant", "text": "b"}, Message("user", "c"), ProtoMessage(role="user", text="d")]
     )
     assert [proto.text for proto in protos] == ["a", "b", "c", "d"]
+
+
+ROWS = [
+    ["a", "b"],
+    ("a", "b", "c"),
+    {"a": 1, "b": 2}.keys(),
+    [{"text": "a"}, {"text": "b"}],
+    ["a", {"text": "b"}],
+    numpy.array(["a", "b"]),
+    pandas.Series(["a", "b"]),
+]
+
+
+@pytest.mark.parametrize("rows", [*ROWS, lambda: (text for text in "ab"), lambda: io.StringIO("a\nb\n")])
+def test_rows_are_no_dialogue(rows: Any) -> None:
+    """Each is a question of its own; as one request they would be answered once, and billed together."""
+    given_rows = rows() if callable(rows) else rows
+    error = refused("messages", lambda: to_messages(given_rows, "be brief"))
+    assert "call once for each text" in str(error)
+
+
+@pytest.mark.parametrize("table", [pandas.DataFrame({"text": ["a", "b"]}), numpy.array([["a", "b"]])])
+def test_a_table_is_no_dialogue(table: Any) -> None:
+    """Iterating a data frame gives the names of its columns."""
+    assert "it takes a text" in str(refused("messages", lambda: to_messages(table)))
+
+
+@pytest.mark.parametrize("one", [["a"], numpy.array(["a"]), pandas.Series(["a"])])
+def test_one_text_in_a_sequence_is_a_message(one: Any) -> None:
+    assert to_messages(one) == [ProtoMessage(role="user", text="a")]
 
 
 def test_tool_calls_and_their_results_are_messages() -> None:
@@ -698,7 +732,7 @@ FOREIGN_MESSAGE = "yandex.cloud.ai.foundation_models.v1.Message"
 def test_a_message_of_another_pool_is_converted(foreign: Callable[[str], Any]) -> None:
     theirs = foreign(CompletionRequest.DESCRIPTOR.full_name)
     assert theirs is not CompletionRequest
-    original = request(["a", "b"], temperature=0.5, json_schema=SCHEMA)
+    original = request(["a", Message("assistant", "b")], temperature=0.5, json_schema=SCHEMA)
     given_message = theirs.FromString(original.SerializeToString())
     assert not isinstance(given_message, CompletionRequest)
     converted = convert(CompletionRequest, given_message)

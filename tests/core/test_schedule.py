@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from yagrpc import _pb
 from yagrpc._core.failure.final import FINAL_GET_FAILURES
-from yagrpc._core.polling.pace import Pace
+from yagrpc._core.polling.pace import RECOVERY, Pace
 from yagrpc._core.polling.queues import JITTER
-from yagrpc._core.polling.scheduler import LONGEST_PAUSE, NOT_FOUND_GRACE, REFUSED_PAUSE, Scheduler
+from yagrpc._core.polling.scheduler import LONGEST_PAUSE, NOT_FOUND_GRACE, REFUSED_PAUSE, STUBBORN, Scheduler
 from yagrpc._core.polling.watch import Watch
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.config import Polling, Quota
@@ -348,6 +348,94 @@ def test_a_get_that_is_put_back_although_it_was_sent_upsets_nothing(late: bool, 
     assert interrupted.next_time(now + 100.0) is None
 
 
+def test_a_get_that_is_put_back_is_the_next() -> None:
+    """Its turn had come already, before that of others who want a poll at once."""
+    interrupted = scheduler(50)
+    first, second = (interrupted.watch(known(name), START, submitted=START) for name in ("first", "second"))
+    interrupted.hurry(first, START)
+    interrupted.hurry(second, START)
+    assert interrupted.take(START) is first
+    interrupted.put_back(first, START)
+    assert interrupted.take(START + 1.0) is first
+    assert interrupted.take(START + 2.0) is second
+
+
+class Learned:
+    """In place of what is known of when operations end: keeps what it is told, and knows nothing."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[float, float]] = []
+
+    def lived(self, since: float, age: float) -> None:
+        self.spans.append((since, age))
+
+    def ended(self, since: float, age: float) -> None:
+        self.spans.append((since, age))
+
+    def reach(self, age: float) -> float:
+        return age
+
+
+@given(
+    created=st.integers(-3, 3),
+    took=st.integers(-1, 3),
+    attached=st.booleans(),
+    trip=st.floats(0.0, 0.9),
+    again=st.floats(0.1, 2.0),
+)
+def test_an_age_is_never_negative_nor_does_it_shrink(
+    created: int, took: int, attached: bool, trip: float, again: float
+) -> None:
+    """The service gives whole seconds, by a clock of its own."""
+    wall = time.time()
+    skewed = Scheduler(None, Polling(), RUNTIME)
+    learned = skewed._hazard = Learned()  # type: ignore[assignment]
+    watch = skewed.watch(known(), START, submitted=None if attached else START)
+    now = START
+    for done in (False, True):
+        skewed.hurry(watch, now)
+        assert skewed.take(now) is watch
+        latest = known(done=done)
+        latest.created_at.seconds = int(wall) + created
+        latest.modified_at.seconds = int(wall) + created + took
+        skewed.answered(watch, latest, now + trip)
+        now += trip + again
+    assert learned.spans
+    for since, age in learned.spans:
+        assert 0.0 <= since <= age
+        assert attached or age <= now - START, "it was submitted here, so its age is known"
+
+
+def test_a_slowing_is_not_forgiven_once_the_operation_was_answered() -> None:
+    """The pace that there was before belongs to another time."""
+    slowed = scheduler(50)
+    watches = [slowed.watch(known(f"op-{number}"), START) for number in range(20)]
+    now = START
+    for watch in watches:
+        slowed.hurry(watch, now)
+        while slowed.take(now) is None:
+            now += 0.01
+        slowed.failed(watch, ResourceExhaustedError("quota"), now)
+    victim = next(watch for watch in watches if watch.slowed)
+    now += 5.0
+    slowed.hurry(victim, now)
+    assert slowed.take(now) is victim
+    slowed.answered(victim, known(victim.operation_id), now)
+    slow = slowed._pace.rate(now)
+    others = [watch for watch in watches if watch is not victim]
+    for _ in range(STUBBORN + 2):
+        for watch, outcome in ((others[0], None), (victim, ResourceExhaustedError("quota"))):
+            slowed.hurry(watch, now)
+            while slowed.take(now) is None:
+                now += 0.01
+            if outcome is None:
+                slowed.answered(watch, known(watch.operation_id), now)
+            else:
+                slowed.failed(watch, outcome, now)
+    assert slowed._pace.rate(now) <= slow + RECOVERY * slowed._pace.full * (now - START)
+    assert slowed._pace.rate(now) < slowed._pace.full
+
+
 def test_hurry_makes_a_poll_due() -> None:
     hurried = scheduler(50)
     watch = hurried.watch(known(), START, submitted=START)
@@ -538,9 +626,20 @@ def test_a_time_of_creation_that_is_none_does_no_harm(seconds: int) -> None:
 
 
 def test_poll_without_an_answer_is_a_timeout() -> None:
-    watch = scheduler().watch(known(), START)
-    with pytest.raises(OperationTimeoutError, match="no answer to the Get in time; the operation is still running"):
-        watch.polled(0)
+    polling = scheduler()
+    watch = polling.watch(known(), START)
+    with pytest.raises(OperationTimeoutError, match="its Get was not sent within 2 s, so its state is not known$"):
+        watch.polled(0, 2.0)
+    polling.take(START)
+    with pytest.raises(OperationTimeoutError, match="its Get was not answered within 2 s, so its state is not known$"):
+        watch.polled(0, 2.0)
+
+
+def test_a_poll_without_an_answer_is_no_failure_of_the_poll_before() -> None:
+    watch = failing(UnavailableError("gone", operation_id="op"))
+    with pytest.raises(OperationTimeoutError, match="; the poll before failed: UNAVAILABLE: gone$") as caught:
+        watch.polled(watch.polls, 2.0)
+    assert isinstance(caught.value.__cause__, UnavailableError)
 
 
 def test_poll_gives_the_operation_that_it_found() -> None:
@@ -558,9 +657,21 @@ def test_a_wait_that_is_over_says_what_to_do() -> None:
     with pytest.raises(OperationTimeoutError) as caught:
         watch.waited(2.5)
     assert str(caught.value) == (
-        "operation op: not done within 2.5 s; it is still running, and can be waited for again by its id"
+        "operation op: not done within 2.5 s as far as is known: the last poll failed: UNAVAILABLE: gone; it can be "
+        "waited for again by its id"
     )
     assert isinstance(caught.value.__cause__, UnavailableError)
+
+
+def test_a_wait_says_that_it_runs_only_where_that_was_answered() -> None:
+    polling = scheduler()
+    watch = polling.watch(known(), START)
+    with pytest.raises(OperationTimeoutError, match="as far as is known: no poll was answered; it can be waited for"):
+        watch.waited(2.5)
+    polling.take(START)
+    polling.answered(watch, known(), START)
+    with pytest.raises(OperationTimeoutError, match=r"within 2\.5 s; it is still running, and can be waited for again"):
+        watch.waited(2.5)
 
 
 def outcomes_of(watch: Watch, ask: Callable[[Watch], object]) -> list[YagrpcError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -677,7 +678,7 @@ class Fetched(FetchedCredentials):
 def authorizer(clock: Any, *tokens: str | Exception) -> Authorizer:
     """An authorizer whose tokens come in turn."""
 
-    def exchange(identity: dict[str, str]) -> Flow[AccessToken]:
+    def exchange(identity: Mapping[str, str]) -> Flow[AccessToken]:
         raise NotImplementedError
 
     kept = Tokens(

@@ -23,7 +23,7 @@ CALL = ["timeout", "metadata", "request_id", "resubmit", "data_logging"]
 MODEL = ["model", *CALL]
 COMPLETION = [
     *("system", "temperature", "max_tokens", "reasoning_mode", "tools", "tool_choice", "parallel_tool_calls"),
-    *("json_object", "json_schema", *MODEL),
+    *("json_object", "json_schema", "strict", *MODEL),
 ]
 METHODS = [
     ("completion", ["messages"], COMPLETION),

@@ -150,6 +150,7 @@ def test_classify_takes_no_text_for_a_proof(classified: Any) -> None:
     [
         ("CLIENT: Received message larger than max (6000000 vs. 4194304)", RECEIVE_OPTION),
         ("Stream removed (CLIENT: Received message larger than max (6 vs. 4))", RECEIVE_OPTION),
+        ("Decompressed message larger than max", RECEIVE_OPTION),
         ("CLIENT: Sent message larger than max (6 vs. 5)", SEND_OPTION),
         ("SERVER: Received message larger than max (6 vs. 5)", None),
         ("rate quota limit exceed: allowed 10 requests", None),

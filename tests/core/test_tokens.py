@@ -355,6 +355,20 @@ def test_a_token_that_others_have_renewed_is_taken() -> None:
     assert renewed == (("authorization", "Bearer t1.2"),)
 
 
+def test_a_caller_who_comes_late_does_not_renew_what_was_renewed() -> None:
+    """Another caller's renewal may end between the look at the token and the start of one's own."""
+    source = Source()
+    client = Client(source)
+    client.authorization()
+    assert client.authorizer is not None
+    tokens = client.authorizer.tokens
+    late = tokens._obtain(tokens.held)
+    client.sent(refusals=1)
+    assert source.fetched == 2
+    assert client.run(late) is None
+    assert source.fetched == 2
+
+
 def test_the_same_token_is_not_sent_again() -> None:
     source = Source()
     source.same = True
@@ -367,8 +381,20 @@ def test_failed_renewal_is_the_error_that_is_raised() -> None:
     client = Client(source)
     client.authorization()
     source.failure = UnavailableError("down")
-    with pytest.raises(UnavailableError, match="down") as caught:
+    expected = "the service refused the token, and there is no other: down"
+    with pytest.raises(UnavailableError, match=expected) as caught:
         client.sent(refusals=1)
+    assert isinstance(caught.value.__cause__, UnauthenticatedError)
+
+
+def test_a_renewal_that_takes_too_long_does_not_say_that_nothing_was_sent() -> None:
+    client = Client(Source())
+    client.authorization()
+    client.late = True
+    with pytest.raises(UnavailableError, match=r"refused the token, .* no IAM token from .* within 5 s") as caught:
+        client.sent(refusals=1, timeout=5.0)
+    assert "nothing was sent" not in str(caught.value)
+    assert caught.value.attempts == 1
     assert isinstance(caught.value.__cause__, UnauthenticatedError)
 
 

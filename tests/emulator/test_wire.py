@@ -34,6 +34,21 @@ def test_answers_carry_the_service_headers(service: Service, ask: Ask) -> None:
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [(4_102_444_800, "Fri, 01 Jan 2100 00:00:00 GMT"), (10**12, "Fri, 31 Dec 9999 23:59:59 GMT")],
+)
+def test_answers_carry_the_date_of_the_emulators_clock(
+    emulate: Emulate, ask: Ask, refused: Refused, moment: float, expected: str
+) -> None:
+    service = emulate(frozen=True)
+    service.emulator.set_time(moment)
+    call = service.text.Completion(ask("ping"))
+    assert dict(call.initial_metadata())["date"] == expected
+    assert len(list(call)) == 1
+    assert refused(service.text.Completion, ask("")).initial_metadata["date"] == expected
+
+
 def test_a_get_of_an_operation_has_them_behind_the_message(service: Service, ask: Ask) -> None:
     submitted, call = service.text_async.Completion.with_call(ask("ping"))
     assert dict(call.initial_metadata())["x-request-id"]

@@ -30,6 +30,13 @@ def test_two_answers_are_delivered_without_an_account(name: str, programs: Any, 
     assert "Stopping the emulator." in done.stdout
 
 
+def test_nothing_in_the_working_folder_is_run(programs: Any, tmp_path: Path) -> None:
+    for module in ("types", "runpy", "ast"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('this was run')\n", "utf-8")
+    done = programs.run(TWINS[0], "--duration", "0.5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", TWINS)
 def test_the_gets_are_counted_as_the_emulator_counts_them(name: str, programs: Any, tmp_path: Path) -> None:
     with Emulator(duration=0.5) as emulator:

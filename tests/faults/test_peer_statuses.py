@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -242,6 +243,7 @@ GONE: Final = Code.UNAVAILABLE
 
 SIZE_ERROR: Final = yagrpc.MessageTooLargeError
 TOO_LARGE: Final = Result(fixed={"": {SIZE_ERROR}})
+UNREADABLE: Final = Result(fixed={"": {yagrpc.ResultError}, "wait": {yagrpc.OperationResultError}})
 NO_MESSAGE: Final = Result(
     fixed={
         "": {yagrpc.ResultError},
@@ -370,7 +372,31 @@ MESSAGES = {
     "unknown compression": Cause(
         deliver(bytes, ("grpc-encoding", "zstd")), unproven(Code.INTERNAL, Code.UNKNOWN, ids=True)
     ),
-    "broken compression": Cause(deliver(bytes, ("grpc-encoding", "gzip")), unproven(Code.INTERNAL, ids=True)),
+    "compressed answer": Cause(deliver(gzip.compress, ("grpc-encoding", "gzip")), Result()),
+    # Said to be compressed, and it is not: a channel of our own leaves that to us, and the message is there.
+    "broken compression": Cause(deliver(bytes, ("grpc-encoding", "gzip")), Result(), unproven(Code.INTERNAL, ids=True)),
+    "broken gzip": Cause(
+        deliver(lambda body: b"\x1f\x8b" + body, ("grpc-encoding", "gzip")),
+        UNREADABLE,
+        unproven(Code.INTERNAL, ids=True),
+    ),
+    "gzip that is cut short": Cause(
+        deliver(lambda body: gzip.compress(body)[:-1], ("grpc-encoding", "gzip")),
+        UNREADABLE,
+        unproven(Code.INTERNAL, ids=True),
+    ),
+    # Not offered on a channel of our own, and unpacked by gRPC on a channel of the host's.
+    "deflated answer": Cause(
+        deliver(zlib.compress, ("grpc-encoding", "deflate")),
+        Result(
+            fixed={
+                **{call: {yagrpc.ResultError, yagrpc.AmbiguousSubmitError} for call in GENERATIONS},
+                "": {yagrpc.ResultError, ANSWER},
+                "wait": {yagrpc.OperationResultError, ANSWER},
+            }
+        ),
+        Result(),
+    ),
     "no message": Cause(send_nothing, NO_MESSAGE),
     "a part of a message": Cause(send_part, NO_MESSAGE),
 }

@@ -18,8 +18,8 @@ pytest.importorskip("grpc_tools", reason="the extra codegen is not installed")
 
 from yagrpc.codegen import GenerateError, generate
 from yagrpc.codegen.__main__ import main
-from yagrpc.codegen.stubs import without_version_guard
 from yagrpc.codegen.swap import swap
+from yagrpc.codegen.writing.stubs import without_version_guard
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 PROTOS = Path(__file__).parents[2] / "proto"
@@ -256,9 +256,9 @@ def test_two_modules_of_one_name_get_two_aliases(tmp_path: Path) -> None:
     )
     generate([protos], tmp_path / "out", "twice")
     table = (tmp_path / "out/twice/s_methods.py").read_text("utf-8")
-    assert "from twice.a import t_pb2 as t_pb2\n" in table
-    assert "from twice.b import t_pb2 as t_pb2_2\n" in table
-    assert "M: Final[UnaryMethod[t_pb2.T, t_pb2_2.T]]" in table
+    assert "from twice.a import t_pb2 as _t_pb2\n" in table
+    assert "from twice.b import t_pb2 as _t_pb2_2\n" in table
+    assert "M: _typing.Final[_method.UnaryMethod[_t_pb2.T, _t_pb2_2.T]]" in table
     assert "HttpRule" not in table
 
 
@@ -460,8 +460,10 @@ def test_a_run_that_is_killed_leaves_the_old_output(tmp_path: Path) -> None:
             assert run.poll() is None
         os.killpg(run.pid, signal.SIGKILL)
     assert contents(out / "p") == {name.removeprefix("p/"): text for name, text in before.items()}
+    assert list(out.glob(".generate-*"))
     assert main(arguments) == 0
     assert (out / "p/b_pb2.py").exists()
+    assert [path.name for path in out.iterdir()] == ["p"]
 
 
 def test_there_is_a_whole_package_at_every_moment(tmp_path: Path) -> None:

@@ -51,10 +51,11 @@ class AsyncChannels(Channels):
             raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
 
     def _dial(self, endpoint: str) -> Any:
-        options = self._options.for_grpc
         if self._core.endpoints.plaintext:
+            options = self._options.for_plaintext
             channel = grpc.aio.insecure_channel(endpoint, options, interceptors=self._interceptors)
         else:
+            options = self._options.for_tls
             credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
             channel = grpc.aio.secure_channel(endpoint, credentials, options, interceptors=self._interceptors)
         return self._opened_here(channel)

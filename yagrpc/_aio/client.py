@@ -17,11 +17,13 @@ from yagrpc._core.call.requests import AsyncRequestStream, check_operation_id
 from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, itself
+from yagrpc._grpc.environment import warn_of_trace
 from yagrpc._grpc.fork import renew_after_fork
 from yagrpc._grpc.options import ChannelOptions, host_channels
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._services.text import completion_type
 from yagrpc.config import Polling, Quota
+from yagrpc.hiding import hidden
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -55,16 +57,19 @@ class AsyncClient(Methods):
         operation_endpoint: The operation service, `host:port`; with `plaintext`, by default the same as `endpoint`.
         plaintext: Without TLS, to loopback only.
         root_certificates: What to trust in place of gRPC's own list of authorities, as PEM.
-        endpoints: Further services' endpoints, by a service's full name or the beginning of it; where none is given
-            for a service, endpoint discovery finds it.
+        endpoints: Further services' endpoints, by a service's full name or the beginning of it. The public cloud's are
+            known; `yandex.cloud.endpoint` names the discovery of another installation, which is then asked for them.
         channel: A channel of the host's own to the model service; it is not closed.
         operation_channel: The same to the operation service.
         interceptors: `grpc.aio` client interceptors for every channel that the client opens.
-        channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key.
+        channel_options: Options of the channels that the client opens; one replaces yagrpc's own of the same key. None
+            makes a plaintext channel use a proxy.
         quota: How much of the service's quotas to use: calls wait for their turn; `None` for no limit.
         polling: How often one operation is polled.
         data_logging: `False` asks the service not to store requests and answers, which it does by default.
         events: Objects derived from `yagrpc.Events`, which learn what happens to calls and operations: one, or several.
+        strict: Whether a completion that the model did not finish is an `IncompleteCompletionError`: the content filter
+            stopped it, or it was cut off. By default it is a result, with `filtered` or `truncated`.
 
     Raises:
         ConfigError: Settings are missing or cannot work, or gRPC cannot work in this process (gevent); nothing is sent
@@ -93,8 +98,11 @@ class AsyncClient(Methods):
         polling: Polling = Polling(),
         data_logging: bool | None = None,
         events: Events | Iterable[Events] | None = None,
+        strict: bool = False,
     ) -> None:
+        credentials = hidden(credentials)
         options = ChannelOptions(channel_options)
+        warn_of_trace()
         self._core = ClientCore(
             RUNTIME,
             folder_id=folder_id,
@@ -109,8 +117,10 @@ class AsyncClient(Methods):
             polling=polling,
             data_logging=data_logging,
             events=events,
+            strict=strict,
             send_limit=options.send_limit,
             host_channels=host_channels(channel, operation_channel),
+            proxy_of=options.proxy_of,
         )
         self._transport = AsyncTransport(self._core, options, channel, operation_channel, interceptors)
         self._pollers = Pollers(self._core, self._transport)
@@ -145,7 +155,9 @@ class AsyncClient(Methods):
         from yagrpc._aio.operation import AsyncOperation
 
         proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
-        return AsyncOperation(self, proto, completion_type() if result is None else attached_type(result))
+        return AsyncOperation(
+            self, proto, completion_type(self._core.strict) if result is None else attached_type(result)
+        )
 
     @overload
     def call(

@@ -59,7 +59,7 @@ class AsyncPoller:
             await self._poll_once(watch, timeout)
         finally:
             self._release(watch)
-        return watch.polled(seen)
+        return watch.polled(seen, timeout)
 
     async def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """Wait until an operation is done; when the timeout is over, poll a last time.

@@ -24,16 +24,25 @@ class AsyncStream(Generic[ItemT]):
     Nothing is sent before the first message is asked for. After an error the stream is over, and so it is where a task
     that waited for a message was cancelled. `last` is the last message, also then: of a streamed
     completion, all the text so far. A stream that is collected releases its slot under the quota.
+
+    With `strict`, the iteration of a completion that the model did not finish ends with an `IncompleteCompletionError`,
+    after its last chunk.
     """
 
     def __init__(
-        self, core: ClientCore, transport: AsyncTransport, call: Call[Any, Any], make: Callable[[Any], ItemT]
+        self,
+        core: ClientCore,
+        transport: AsyncTransport,
+        call: Call[Any, Any],
+        make: Callable[[Any], ItemT],
+        check: Callable[[ItemT], None] | None = None,
     ) -> None:
         self.last: ItemT | None = None
         self._core = core
         self._transport = transport
         self._call = call
         self._make = make
+        self._check = check
         self._opening = False
         self._responses: Responses | None = None
         self._closed = False
@@ -65,7 +74,10 @@ class AsyncStream(Generic[ItemT]):
                 self._end()
             raise
         if self._closed or not isinstance(message, RpcStatus):
+            whole = not self._closed
             self._end()
+            if whole and self._check is not None and self.last is not None:
+                self._core.check(self._check, self.last, self._call)
             raise StopAsyncIteration
         self._end()
         raise self._core.broken(message, self._call)

@@ -27,7 +27,7 @@ from yagrpc._core.call.requests import (
     request_error,
 )
 from yagrpc._core.deadline import Deadline
-from yagrpc._core.endpoints import Directory
+from yagrpc._core.endpoints.directory import Directory
 from yagrpc._core.events import Events, hub_of
 from yagrpc._core.failure.final import broken_stream, no_result
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
@@ -40,6 +40,7 @@ from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
 from yagrpc.errors import ClientClosedError, ResultError, YagrpcError
+from yagrpc.hiding import hidden
 from yagrpc.ids import Answer, new_request_id
 
 if TYPE_CHECKING:
@@ -63,7 +64,12 @@ class ClientCore:
         runtime: Clocks, random numbers and locks.
         send_limit: The largest request that the client's own channels send, in bytes; -1 for any.
         host_channels: The endpoints, of `Policy.endpoint`, that have a channel of the host's.
+        proxy_of: The proxy of a channel with TLS to an endpoint; empty where there is none.
         **settings: The arguments of `yagrpc.Client` of the same names.
+
+    Attributes:
+        emulated: Whether all calls go to the emulator that `YAGRPC_EMULATOR_HOST` names.
+        given: The settings that were given as arguments, of those that the environment or a default may give too.
     """
 
     def __init__(
@@ -82,11 +88,18 @@ class ClientCore:
         polling: Polling,
         data_logging: bool | None,
         events: Events | Iterable[Events] | None = None,
+        strict: bool = False,
         send_limit: int = config.MESSAGE_LIMIT,
         host_channels: Iterable[str] = (),
+        proxy_of: Callable[[str], str] = lambda endpoint: "",
     ) -> None:
-        quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging)
+        credentials = hidden(credentials)
+        quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging, strict)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
+        self.emulated = emulator
+        given = {"folder_id": folder_id, "credentials": credentials, "endpoint": endpoint}
+        given["operation_endpoint"] = operation_endpoint
+        self.given = frozenset(name for name, value in given.items() if value is not None)
         config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
         self.root_certificates = root_certificates
         self.directory = Directory(self.endpoints, endpoints or {})
@@ -104,12 +117,14 @@ class ClientCore:
         self.quota = quota
         self.polling = polling
         self.data_logging = data_logging
+        self.strict = strict
         self.events = hub_of(events, texts=config.logs_texts)
         self.gates = Gates(quota, runtime.make_lock)
         self.routes: dict[AnyMethod, Route] = {}
         self._policies: dict[AnyMethod, Policy] = {}
         self._send_limit = send_limit
         self._host_channels = frozenset(host_channels)
+        self._proxy_of = proxy_of
         self._fixed_pairs: tuple[tuple[str, str], ...] = ()
         self.authorizer: Authorizer | None = None
         if self.credentials.fixed:
@@ -254,6 +269,18 @@ class ClientCore:
             result.ids = call.ids
         return result
 
+    def check(self, check: Callable[[ResultT], None], result: ResultT, call: Call[Any, Any]) -> None:
+        """Check a call's result, once it is whole.
+
+        Raises:
+            ResultError: It is refused; the error says of which call it is.
+        """
+        try:
+            check(result)
+        except ResultError as error:
+            error.with_context(**call.context(self.endpoint_of(call.method)))
+            raise
+
     def no_answer(self, call: Call[Any, Any]) -> ResultError:
         """The error of a call that ended well, without an answer."""
         return no_result("the service answered without a completion", call)
@@ -276,13 +303,15 @@ class ClientCore:
         method = call.method
         if not self.directory.knows(method.service) and not self.directory.discovered:
             request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
-            parameters: CallParameters = {"timeout": deadline.left(), "request_id": call.client_request_id}
-            listing = self.call(methods.ApiEndpointService.List, request, parameters)
+            listing = self.call(methods.ApiEndpointService.List, request, {"request_id": call.client_request_id})
+            listing.timeout, listing.deadline = deadline.seconds, deadline  # errors name what the caller gave
             response = yield from send_call(listing, self)
             self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
         own = self.channel_of(method) not in self._host_channels
         limit = self._send_limit if own else -1
-        route = Route(self.endpoint_of(method), limit, self.gates.of(call.policy.quotas))
+        endpoint = self.endpoint_of(method)
+        proxy = self._proxy_of(endpoint) if own and not self.endpoints.plaintext else ""
+        route = Route(endpoint, limit, self.gates.of(call.policy.quotas), proxy)
         self.routes[method] = route
         return route
 

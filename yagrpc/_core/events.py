@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from yagrpc._core.failure.final import ends_wait
 from yagrpc._core.failure.retry import Action
 from yagrpc.errors import CallError, ConfigError, YagrpcError
+from yagrpc.redaction import loggable
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -182,8 +183,8 @@ class Hub(Events):
 class LogEvents(Events):
     """The logs: `yagrpc.calls`, `yagrpc.quota` and `yagrpc.operations`.
 
-    Sizes, ids, statuses and times are logged; texts only where they are asked for, and metadata, which hold the
-    credential, never. Every record has the ids in its `extra` as well.
+    Sizes, ids, statuses and times are logged; texts only where they are asked for, without secrets (see `redaction`);
+    metadata, which hold the credential, never. Every record has the ids in its `extra` as well.
 
     Args:
         texts: Whether requests and answers are logged whole; asked at each line.
@@ -274,9 +275,10 @@ class LogEvents(Events):
         )
 
     def _text(self, call: Call[Any, Any], message: Any) -> str:
-        if not self._texts() or not call.policy.credential or not hasattr(message, "ByteSize"):
-            return ""  # what goes without a credential may be the exchange of one
-        return f": {' '.join(str(message).split())}"
+        if not self._texts() or not hasattr(message, "ByteSize"):
+            return ""
+        text = loggable(message, call.method.service)
+        return f": {text}" if text else ""
 
 
 def hub_of(given: Events | Iterable[Events] | None, *, texts: Callable[[], bool]) -> Hub:

@@ -68,7 +68,10 @@ class Send(NamedTuple):
 
 
 class Connect(NamedTuple):
-    """Effect: wait until the channel of the call's method is connected; the outcome is whether it is."""
+    """Effect: wait until the channel of the call's method is connected.
+
+    The outcome is True once it is; otherwise the `RpcStatus` that gRPC has for the failure, or False if it has none.
+    """
 
     call: Call[Any, Any]
     timeout: float | None
@@ -129,10 +132,10 @@ def send(
     return outcome
 
 
-def connect(call: Call[Any, Any], timeout: float | None) -> Flow[bool]:
+def connect(call: Call[Any, Any], timeout: float | None) -> Flow[RpcStatus | bool]:
     """Wait until the channel is connected, for some seconds at most."""
-    connected: bool = yield Connect(call, timeout)
-    return connected
+    outcome: RpcStatus | bool = yield Connect(call, timeout)
+    return outcome
 
 
 def sleep(seconds: float) -> Flow[None]:

@@ -21,11 +21,13 @@ class Route(NamedTuple):
         endpoint: `host:port`.
         send_limit: The largest request that its channel sends, in bytes; -1 for any.
         gate: The queue for its quotas; `None` where nothing limits it.
+        proxy: The proxy that its channel connects through, for errors; empty where there is none.
     """
 
     endpoint: str
     send_limit: int = -1
     gate: Gate | None = None
+    proxy: str = ""
 
 
 class Ports(Protocol):

@@ -9,12 +9,14 @@ without waiting after that: a failure of the first step proves that nothing was 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from yagrpc._core.call.policy import Kind
 from yagrpc._core.call.requests import AsyncRequestStream, RequestStream, request_error
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
+from yagrpc._core.failure.connection import Obstacle, no_connection
 from yagrpc._core.failure.final import NO_ID, ambiguous, no_result
 from yagrpc._core.failure.pauses import attempt_timeout
 from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
@@ -28,7 +30,6 @@ from yagrpc.errors import (
     ClientClosedError,
     Code,
     DeadlineExceededError,
-    QuotaWaitError,
     UnavailableError,
     YagrpcError,
 )
@@ -115,19 +116,17 @@ class _Attempts:
             self.admission = Admission(gate, self.ports.clock, self.ports.events)
             self.call.held = self.admission.release
         last = self.history.last
-        try:
-            failure = None if last is None else last.error
-            self.deadline = yield from self.admission.enter(self.call, self.deadline, failure)
-        except QuotaWaitError as error:
-            error.attempts = self.call.attempts
-            raise
+        failure = None if last is None else last.error
+        self.deadline = yield from self.admission.enter(self.call, self.deadline, failure)
 
     def connect(self) -> Flow[None]:
         """Wait for the connection."""
-        connected = yield from connect(self.call, self.deadline.left())
-        if connected:
+        outcome = yield from connect(self.call, self.deadline.left())
+        if outcome is True:
             return
-        self._not_sent(UnavailableError, f"no connection within {self.deadline.seconds:g} s")
+        found = no_connection(outcome.message if isinstance(outcome, RpcStatus) else None, self.route.proxy)
+        within = f" within {self.deadline.seconds:g} s" if found.patience == math.inf else ""
+        self._not_sent(UnavailableError, f"no connection{within}", found)
 
     def leave(self) -> float | None:
         """Count and report the attempt that is about to leave; gives the seconds that it may take."""
@@ -159,7 +158,10 @@ class _Attempts:
         """The failure that a response stands for; `None` for an answer."""
         kind = type(response)
         if kind is RpcStatus:
-            return classify(response, self.call, endpoint=self.route.endpoint, send_limit=self.route.send_limit)
+            route = self.route
+            return classify(
+                response, self.call, endpoint=route.endpoint, send_limit=route.send_limit, proxy=route.proxy
+            )
         answer = response.first if kind is Opened else response
         if answer is None:
             answer = Unreadable(0, None, "there is no message")  # as gRPC gives it for a broken answer with status OK
@@ -198,7 +200,7 @@ class _Attempts:
         )
         if self.admission is not None:
             if failure.cause is Cause.QUOTA and failure.quota:
-                self.admission.refused()
+                self.admission.refused(failure.error.message)
             else:
                 self.admission.release()
         self._report(None, failure.error, verdict)
@@ -243,10 +245,12 @@ class _Attempts:
             final.__cause__ = error
         return final
 
-    def _not_sent(self, kind: type[CallError], reason: str) -> NoReturn:
+    def _not_sent(self, kind: type[CallError], what: str, found: Obstacle | None = None) -> NoReturn:
         """Raise the error of a call that is not sent, or not again."""
         sent, last = "started" if self.call.attempts else "sent", self.history.last
-        error = kind(f"{reason}, nothing was {sent}", **self.call.context(self.route.endpoint))
+        reason = f": {found.reason}" if found is not None and found.reason else ""
+        remedy = "" if found is None else found.remedy
+        error = kind(f"{what}, nothing was {sent}{reason}", hint=remedy, **self.call.context(self.route.endpoint))
         raise error from None if last is None else last.error
 
     # How a submit ended, whether its caller waits or has left: see `flow.Reporter`.

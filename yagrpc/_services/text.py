@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from yagrpc import _pb
-from yagrpc._core.call.parameters import CallParameters, CompletionParameters, split_parameters
+from yagrpc._core.call.parameters import CallParameters, CompletionParameters, hide_metadata, split_parameters
 from yagrpc.errors import RequestError
 
 if TYPE_CHECKING:
@@ -41,19 +41,38 @@ def completion_request(
     from yagrpc.messages import completion_request
 
     given: Mapping[str, object] = parameters
+    hide_metadata(given)
     if "stream" in given:
         raise RequestError("stream", given["stream"], "leave it out: only completion_stream() streams")
     shaping, calling = split_parameters(method, parameters, CompletionParameters)
     shaping.setdefault("model", defaults.model)
+    shaping.pop("strict", None)  # what is done with the answer: see `strictness`
     return completion_request(messages, folder_id=defaults.folder_id, stream=stream, **shaping), calling
 
 
-def completion_type() -> ResultType[Completion]:
-    """What the operation of a text completion resolves to."""
-    from yagrpc._core.operation.result import ResultType
-    from yagrpc.results import Completion
+def strictness(parameters: CompletionParameters, default: bool) -> Callable[[Completion], None] | None:
+    """What checks an answer once it is whole; `None` where the caller takes any.
 
-    return ResultType(_pb.text_generation_service_pb2.CompletionResponse, Completion)
+    Args:
+        parameters: As they were given, and checked.
+        default: The client's setting.
+    """
+    from yagrpc.results import check_finished
+
+    return check_finished if parameters.get("strict", default) else None
+
+
+def completion_type(strict: bool = False) -> ResultType[Completion]:
+    """What the operation of a text completion resolves to.
+
+    Args:
+        strict: Whether an unfinished answer is an error, where a wait for it does not say.
+    """
+    from yagrpc._core.operation.result import ResultType
+    from yagrpc.results import Completion, check_finished
+
+    response = _pb.text_generation_service_pb2.CompletionResponse
+    return ResultType(response, Completion, check=check_finished, strict=strict)
 
 
 class ChunkReader:

@@ -89,10 +89,11 @@ class BlockingChannels(Channels):
         return True
 
     def _dial(self, endpoint: str) -> Any:
-        options = self._options.for_grpc
         if self._core.endpoints.plaintext:
+            options = self._options.for_plaintext
             channel = grpc.insecure_channel(endpoint, options)
         else:
+            options = self._options.for_tls
             credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
             channel = grpc.secure_channel(endpoint, credentials, options)
         return self._intercept(self._opened_here(channel))

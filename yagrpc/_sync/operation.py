@@ -85,22 +85,26 @@ class Operation(OperationView[ResultT, MetadataT]):
                 raise
         return self
 
-    def result(self, timeout: float | None = None) -> ResultT:
+    def result(self, timeout: float | None = None, *, strict: bool | None = None) -> ResultT:
         """Wait until it is done, and give its result.
 
         Args:
             timeout: Seconds to wait; 0 is one poll, `None` for ever. It never cancels the operation.
+            strict: Whether a completion that the model did not finish is an error; `None` for what the submit was
+                given, or else the client.
 
         Raises:
             OperationTimeoutError: It is not done in time; it still runs, and can be waited for again.
             OperationFailedError: It ended with an error.
             OperationCancelledError: It was cancelled.
             OperationResultError: It is done without a result, or with one of another type.
+            IncompleteCompletionError: It is `strict`, and the content filter stopped the completion, or it was cut off.
             OperationNotFoundError: The service does not know it (`OperationExpiredError`: any longer).
             CallError: The service refuses the Get.
             ClientClosedError: The client was closed meanwhile.
             KeyboardInterrupt: Ctrl-C; its text has the operation's id.
         """
+        self._type.check_strict(strict)
         if not self._over:
             try:
                 with named_interrupt(self.id):
@@ -108,7 +112,7 @@ class Operation(OperationView[ResultT, MetadataT]):
             except YagrpcError as error:
                 self._named(error)
                 raise
-        return self._outcome_once()
+        return self._outcome_once(strict)
 
     @explicit_parameters
     def cancel(self, **parameters: Unpack[CallParameters]) -> None:

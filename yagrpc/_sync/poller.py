@@ -71,7 +71,7 @@ class Poller:
                 self._poll_once(watch, self._deadline(timeout))
             finally:
                 self._scheduler.release(watch)
-            return watch.polled(seen)
+            return watch.polled(seen, timeout)
 
     def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """Wait until an operation is done; when the timeout is over, poll a last time.

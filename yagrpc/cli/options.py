@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from yagrpc.cli.io.inputs import read_json, read_text
+from yagrpc.cli.io.inputs import read_bytes, read_json, read_text
 
 if TYPE_CHECKING:
     from yagrpc import CallParameters, Client, CompletionParameters, ModelParameters
@@ -124,10 +124,15 @@ class Connection:
     plaintext: bool
     timeout: float | None
     data_logging: bool | None
+    ca: str | None = None
     request_id: str | None = None
 
     def client(self) -> Client:
-        """A client with these settings, and with credentials from the environment."""
+        """A client with these settings, and with credentials from the environment.
+
+        Raises:
+            click.ClickException: The file with the certificates can't be read.
+        """
         from yagrpc import Client  # this loads gRPC, which is slow and which help does not need
 
         return Client(
@@ -135,6 +140,7 @@ class Connection:
             endpoint=self.endpoint,
             operation_endpoint=self.operation_endpoint,
             plaintext=self.plaintext,
+            root_certificates=None if self.ca is None else read_bytes(self.ca),
             data_logging=self.data_logging,
         )
 
@@ -213,6 +219,12 @@ def connection_options(timeout_help: str, *, request_id: bool = True) -> Decorat
             help="The operation service's endpoint.  [default: Yandex Cloud's]",
         ),
         click.option("--plaintext", is_flag=True, help="Connect without TLS; only to loopback."),
+        click.option(
+            "--ca",
+            metavar="FILE",
+            type=click.Path(),
+            help="Certificates to trust (PEM), such as that of 'yagrpc emulator --tls'.  [default: gRPC's list]",
+        ),
         click.option("--timeout", type=float, callback=_seconds, metavar="SECONDS", help=timeout_help),
         click.option(
             "--no-data-logging",

@@ -28,7 +28,7 @@ def swap(new: Path, target: Path) -> None:
     Raises:
         OSError: The folder can't be moved there. The old folder is still in place.
     """
-    if not target.exists():
+    if not os.path.lexists(target):
         os.rename(new, target)
     elif not _exchange(new, target):
         old = new.with_name(f"{new.name}.old")

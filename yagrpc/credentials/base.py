@@ -1,53 +1,23 @@
 """The base classes of credentials: of those in this package, and of those that a user writes.
 
-Rules: creating credentials does no I/O. A secret is in no repr, log or error, and no credentials can be pickled. A
-secret is checked when it is given, so that the error about a wrong one is clear; gRPC's refusal of the metadata is not.
+Rules: creating credentials does no I/O. A secret is in no repr, log or error, and no credentials can be pickled. It is
+in no variable of a frame and in no cause of an error either: see `yagrpc.hiding`. A secret is checked when it is given,
+so that the error about a wrong one is clear; gRPC's refusal of the metadata is not.
 """
 
 from __future__ import annotations
 
 import abc
 import re
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final
 
 from yagrpc.errors import ConfigError
-
-SelfT = TypeVar("SelfT", bound="Secret")
+from yagrpc.hiding import API_KEY, OAUTH_TOKEN, Secret, SecretText, hidden, kind_of
 
 FETCH_TIMEOUT: Final = 20.0
 """Seconds for getting one token, unless the caller gives another limit."""
 
-API_KEY: Final = re.compile(r"AQVN")
-IAM_TOKEN: Final = re.compile(r"t\d\.")
-OAUTH_TOKEN: Final = re.compile(r"y[0-3]_[-\w]")
-"""How secrets begin (documented)."""
-
 _PRINTABLE: Final = re.compile(r"[!-~]+")
-_SECRET_LIKE: Final = re.compile(r"\b(AQVN|t\d\.|y[0-3]_|eyJ)[-\w.=]+")
-
-
-class Secret:
-    """Something that holds a secret: not shown by a repr, not pickled, and copied as itself."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(...)"
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        name = type(self).__name__
-        raise TypeError(f"{name} can't be pickled, it may hold a secret: create it in the process that uses it")
-
-    def __copy__(self: SelfT) -> SelfT:
-        return self
-
-    def __deepcopy__(self: SelfT, memo: Any) -> SelfT:
-        return self
-
-
-class SecretText(str):
-    """A text that is sent as any other, and not shown by a repr: neither in metadata nor among a frame's variables."""
-
-    def __repr__(self) -> str:
-        return "'***'"
 
 
 class Credentials(Secret, abc.ABC):
@@ -86,8 +56,9 @@ class AccessToken(Secret):
     """
 
     def __init__(self, value: str, lifetime: float | None = None) -> None:
-        self.value = checked_token(value)
+        value = hidden(value)
         self.lifetime = lifetime
+        self.value: str = checked_token(value)
 
     def __repr__(self) -> str:
         return f"AccessToken(..., lifetime={self.lifetime!r})"
@@ -150,12 +121,13 @@ def bearer(token: str) -> SecretText:
     return SecretText(f"Bearer {token}")
 
 
-def checked_token(token: object) -> str:
+def checked_token(token: object) -> SecretText:
     """An IAM token, checked.
 
     Raises:
         ConfigError: The token is empty, holds white space, or is a credential of another kind.
     """
+    token = hidden(token)
     text = checked_text("the IAM token", token)
     if OAUTH_TOKEN.match(text):
         raise ConfigError("the IAM token has the form of an OAuth token: use OAuthToken(...)")
@@ -164,14 +136,15 @@ def checked_token(token: object) -> str:
     return text
 
 
-def checked_text(what: str, value: object) -> str:
+def checked_text(what: str, value: object) -> SecretText:
     """A secret that can be sent.
 
     Raises:
         ConfigError: The value can't be sent; the message names `what`, and does not show the value.
     """
-    if not isinstance(value, str):
-        raise ConfigError(f"{what} is a {type(value).__name__}, not a string")
+    value = hidden(value)
+    if not isinstance(value, SecretText):
+        raise ConfigError(f"{what} is a {kind_of(value)}, not a string")
     if not value:
         raise ConfigError(f"{what} is empty")
     if value != value.strip():
@@ -183,6 +156,31 @@ def checked_text(what: str, value: object) -> str:
     return value
 
 
-def without_secrets(text: str) -> str:
-    """A text from outside, on one line, with everything that has the form of a secret replaced."""
-    return " ".join(_SECRET_LIKE.sub("***", text).split())
+class ForeignError(Exception):
+    """Stands, as the cause of an error, for an exception of a user's code that gives credentials: its type and place.
+
+    Not the exception itself: its text may hold the secret, and so may the variables of its frames.
+
+    Args:
+        kind: The name of its type.
+        place: Where it was raised; empty where that is not known.
+    """
+
+    def __init__(self, kind: str, place: str = "") -> None:
+        super().__init__(kind, place)
+        self.kind = kind
+        self.place = place
+
+    @classmethod
+    def of(cls, error: BaseException) -> ForeignError:
+        """What stands for an exception."""
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        if traceback is None:
+            return cls(type(error).__name__)
+        code = traceback.tb_frame.f_code
+        return cls(type(error).__name__, f" in {code.co_name}, line {traceback.tb_lineno} of {code.co_filename}")
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.place}; its text is not shown, since it may hold a secret"

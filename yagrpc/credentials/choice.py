@@ -6,17 +6,18 @@ Rules: the choice itself does no I/O; the metadata service and `yc` are asked at
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from yagrpc.credentials.base import API_KEY, IAM_TOKEN, OAUTH_TOKEN, Credentials, ObtainedCredentials
+from yagrpc.config import ENVIRONMENT
+from yagrpc.credentials.base import Credentials, ObtainedCredentials
 from yagrpc.credentials.exchanged import OAUTH_IS_RETIRED, OAuthToken, ServiceAccountKey
 from yagrpc.credentials.given import ApiKey, IamToken
 from yagrpc.credentials.metadata import MetadataService
 from yagrpc.credentials.yc import YcCli
 from yagrpc.errors import ConfigError, UnavailableError
+from yagrpc.hiding import API_KEY, IAM_TOKEN, OAUTH_TOKEN, SecretText, hidden, kind_of
 
 PROBE_SECONDS: Final = 0.1
 """Seconds for the metadata service to answer, where no setting names it (the official SDK's figure)."""
@@ -35,7 +36,7 @@ class Automatic(ObtainedCredentials):
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+        self._environment = hidden(environment)
 
     def choose(self) -> Credentials:
         """Choose the first source that has credentials; blocks.
@@ -74,7 +75,7 @@ class Automatic(ObtainedCredentials):
 
 
 def resolve_credentials(
-    credentials: Credentials | str | None, environment: Mapping[str, str] = os.environ
+    credentials: Credentials | str | None, environment: Mapping[str, str] = ENVIRONMENT
 ) -> Credentials:
     """The credentials to use.
 
@@ -90,16 +91,27 @@ def resolve_credentials(
     Raises:
         ConfigError: A value is invalid, or a string is of no known kind.
     """
+    credentials, environment = hidden(credentials), hidden(environment)
     if isinstance(credentials, Credentials):
         return credentials
-    if isinstance(credentials, str):
+    if isinstance(credentials, SecretText):
         return _by_shape(credentials)
     if credentials is not None:
         raise ConfigError(
-            f"credentials is a {type(credentials).__name__}: give ApiKey(...), IamToken(...) or NoCredentials()"
+            f"credentials is a {kind_of(credentials)}: give ApiKey(...), IamToken(...) or NoCredentials()"
         )
     name = variable_used(environment)
-    return Automatic(environment) if name is None else _OF_VARIABLES[name](environment[name])
+    if name is None:
+        return Automatic(environment)
+    try:
+        return _OF_VARIABLES[name](environment[name])
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def variables_set(environment: Mapping[str, str]) -> list[str]:
+    """The variables that are set, of those that hold credentials: the first one is used."""
+    return [name for name in (*_OF_VARIABLES, "YC_TOKEN") if environment.get(name)]
 
 
 def variable_used(environment: Mapping[str, str]) -> str | None:
@@ -107,7 +119,7 @@ def variable_used(environment: Mapping[str, str]) -> str | None:
     return next((name for name in _OF_VARIABLES if environment.get(name)), None)
 
 
-def _by_shape(text: str) -> Credentials:
+def _by_shape(text: SecretText) -> Credentials:
     if API_KEY.match(text):
         return ApiKey(text)
     if IAM_TOKEN.match(text):
@@ -121,6 +133,7 @@ def _by_shape(text: str) -> Credentials:
 
 
 def _oauth(token: str, source: str = "YC_OAUTH_TOKEN") -> OAuthToken:
+    token = hidden(token)
     # Logged: a warning would name a line of yagrpc, which is of no use to the user.
     log.warning("%s is an OAuth token. %s", source, OAUTH_IS_RETIRED)
     return OAuthToken(token, warn=False)

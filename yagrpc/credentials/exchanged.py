@@ -7,8 +7,19 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
-from yagrpc.credentials.base import API_KEY, IAM_TOKEN, ExchangedCredentials, checked_text
+from yagrpc.credentials.base import ExchangedCredentials, checked_text
 from yagrpc.errors import ConfigError
+from yagrpc.hiding import (
+    API_KEY,
+    IAM_TOKEN,
+    SecretBytes,
+    SecretMapping,
+    SecretText,
+    has_form_of_secret,
+    hidden,
+    kind_of,
+    shown_path,
+)
 
 OAUTH_IS_RETIRED: Final = (
     "OAuth tokens are being retired: new ones are refused since 2026-06-01, earlier ones work until they expire; "
@@ -41,6 +52,7 @@ class OAuthToken(ExchangedCredentials):
     def __init__(self, token: str, *, warn: bool = True) -> None:
         if warn:
             warnings.warn(OAUTH_IS_RETIRED, DeprecationWarning, stacklevel=2)
+        token = hidden(token)
         checked_text("the OAuth token", token)
         if IAM_TOKEN.match(token):
             raise ConfigError("the OAuth token has the form of an IAM token: use IamToken(...)")
@@ -58,23 +70,25 @@ class ServiceAccountKey(ExchangedCredentials):
 
     Args:
         key: The path of the JSON file that `yc iam key create` wrote, which is read whenever a token is needed, so
-            that a key can be replaced in place; or what the file holds, as a dict. The API's own shape, with `key` and
-            `privateKey`, is taken too.
+            that a key can be replaced in place; or what the file holds, as a dict or as its JSON text. The API's own
+            shape, with `key` and `privateKey`, is taken too.
 
     Raises:
-        ConfigError: It is a dict that lacks a part of a key. An error in a file is raised by the first call.
+        ConfigError: It is a dict or a JSON text that lacks a part of a key, or a secret of another kind. An error in a
+            file is raised by the first call.
     """
 
     def __init__(self, key: str | os.PathLike[str] | Mapping[str, Any]) -> None:
+        key = hidden(os.fspath(key) if isinstance(key, os.PathLike) else key)
         self._path: str | None = None
-        if isinstance(key, (str, os.PathLike)):
-            self._path = os.fspath(key)
-            if not self._path:
-                raise ConfigError("the service account key's file name is empty")
-        elif isinstance(key, Mapping):
-            self._parts = _parts("the service account key", key)
+        if isinstance(key, SecretText) and key.lstrip().startswith("{"):
+            self._parts = _parts(_KEY, _parsed(_KEY, key))
+        elif isinstance(key, SecretText):
+            self._path = _checked_path(key)
+        elif isinstance(key, SecretMapping):
+            self._parts = _parts(_KEY, key)
         else:
-            raise ConfigError(f"the service account key is a {type(key).__name__}: give its file's path, or a dict")
+            raise ConfigError(f"{_KEY} is a {kind_of(key)}: give its file's path, or a dict")
 
     def identity(self, audience: str, now: float) -> dict[str, str]:
         """A JWT that the key has signed.
@@ -92,49 +106,85 @@ class ServiceAccountKey(ExchangedCredentials):
         claims = {"iss": account, "aud": audience, "iat": issued, "exp": issued + JWT_SECONDS}
         try:
             # Without its context: that may show the key.
-            token = jwt.encode(claims, private, algorithm="PS256", headers={"kid": key_id})
+            token = hidden(jwt.encode(claims, private, algorithm="PS256", headers={"kid": key_id}))
         except Exception:
             token = None
         if token is None:
-            what = "the service account key" if self._path is None else f"the service account key file {self._path!r}"
+            what = _KEY if self._path is None else f"the service account key file {shown_path(self._path)}"
             raise ConfigError(f"{what} has a private_key that is no RSA key in PEM: create a new one")
         return {"jwt": token}
 
     def __repr__(self) -> str:
-        return f"ServiceAccountKey({'...' if self._path is None else repr(self._path)})"
+        return f"ServiceAccountKey({'...' if self._path is None else shown_path(self._path)})"
 
 
-def _read(path: str) -> tuple[str, str, str]:
+_KEY: Final = "the service account key"
+_WRITTEN: Final = "it takes what 'yc iam key create' wrote"
+
+
+def _checked_path(path: SecretText) -> str:
+    """The path of a key's file, which errors may show: not what is plainly a secret, given in the place of a path."""
+    if not path:
+        raise ConfigError(f"{_KEY}'s file name is empty")
+    for form, kind, remedy in (
+        (API_KEY, "an API key", "use ApiKey(...), or YC_API_KEY"),
+        (IAM_TOKEN, "an IAM token", "use IamToken(...), or YC_IAM_TOKEN"),
+    ):
+        if form.match(path) and has_form_of_secret(path):
+            raise ConfigError(f"{_KEY} has the form of {kind}: {remedy}")
+    if has_form_of_secret(path.lstrip()) or len(path) > _LONGEST_PATH or len(path.splitlines()) > 1:
+        raise ConfigError(
+            f"{_KEY} is neither a path nor JSON: give the path of the file that 'yc iam key create' wrote"
+        )
+    return str(path)
+
+
+_LONGEST_PATH: Final = 4096
+"""Characters: no system has longer paths."""
+
+
+def _read(path: str) -> tuple[str, str, SecretText]:
+    what = f"the service account key file {shown_path(path)}"
+    content, failure = hidden(b""), ""
+    try:
+        with open(path, "rb") as file:
+            content = hidden(file.read())
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    except ValueError:
+        failure = "no file has such a name"
+    if failure:  # without its context: that has the path as it was given
+        raise ConfigError(f"{what} can't be read: {failure}")
+    return _parts(what, _parsed(what, content))
+
+
+def _parsed(what: str, text: SecretText | SecretBytes) -> SecretMapping:
     import json
 
-    what = f"the service account key file {path!r}"
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except OSError as error:
-        raise ConfigError(f"{what} can't be read: {error.strerror}") from error
-    except ValueError:
+        content = hidden(json.loads(text if isinstance(text, str) else text.decode("utf-8")))
+    except (ValueError, RecursionError):  # without its context: that has the text
         content = None
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{what} is no JSON object: it takes what 'yc iam key create' wrote")
-    return _parts(what, content)
+    if not isinstance(content, SecretMapping):
+        raise ConfigError(f"{what} is no JSON object: {_WRITTEN}")
+    return content
 
 
-def _parts(what: str, content: Mapping[str, Any]) -> tuple[str, str, str]:
+def _parts(what: str, content: SecretMapping) -> tuple[str, str, SecretText]:
     """A key's id, its account, and its private part in PEM, without the line that comes before it."""
-    described = content.get("key", content)
-    if not isinstance(described, Mapping):
+    described = hidden(content.get("key", content))
+    if not isinstance(described, SecretMapping):
         raise ConfigError(f"{what} has a 'key' that is no object")
     found = (
-        described.get("id"),
-        described.get("service_account_id", described.get("serviceAccountId")),
-        content.get("private_key", content.get("privateKey")),
+        hidden(described.get("id")),
+        hidden(described.get("service_account_id", described.get("serviceAccountId"))),
+        hidden(content.get("private_key", content.get("privateKey"))),
     )
     for name, value in zip(("id", "service_account_id", "private_key"), found, strict=True):
-        if not isinstance(value, str) or not value:
-            raise ConfigError(f"{what} has no {name}: it takes what 'yc iam key create' wrote")
-    key_id, account, private = (str(value) for value in found)
-    _, marker, rest = private.partition(_PEM)
-    if not marker:
+        if not isinstance(value, SecretText) or not value:
+            raise ConfigError(f"{what} has no {name}: {_WRITTEN}")
+    key_id, account, private = found
+    start = private.find(_PEM)
+    if start < 0:
         raise ConfigError(f"{what} has a private_key without a PEM block")
-    return key_id, account, marker + rest
+    return str(key_id), str(account), private[start:]

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from yagrpc.credentials.base import (
-    IAM_TOKEN,
-    OAUTH_TOKEN,
-    Credentials,
-    SecretText,
-    bearer,
-    checked_text,
-    checked_token,
-)
+from yagrpc.credentials.base import Credentials, ForeignError, bearer, checked_text, checked_token
 from yagrpc.errors import ConfigError
+from yagrpc.hiding import IAM_TOKEN, OAUTH_TOKEN, SecretText, hidden
 
 
 class ApiKey(Credentials):
@@ -29,6 +22,7 @@ class ApiKey(Credentials):
     fixed = True
 
     def __init__(self, key: str) -> None:
+        key = hidden(key)
         checked_text("the API key", key)
         if IAM_TOKEN.match(key):
             raise ConfigError("the API key has the form of an IAM token: use IamToken(...)")
@@ -61,6 +55,7 @@ class IamToken(Credentials):
         if callable(token):
             self._token = token
         else:
+            token = hidden(token)
             checked = checked_token(token)
             self._token = lambda: checked
 
@@ -71,10 +66,12 @@ class IamToken(Credentials):
             ConfigError: The callable failed, or returned no token.
         """
         try:
-            token = self._token()
+            token = hidden(self._token())
         except Exception as error:
-            raise ConfigError(f"the callable that gives the IAM token failed with {type(error).__name__}") from error
-        return bearer(checked_token(token))
+            failure = ForeignError.of(error)
+        else:
+            return bearer(checked_token(token))
+        raise ConfigError(f"the callable that gives the IAM token failed with {failure.kind}") from failure
 
 
 class NoCredentials(Credentials):

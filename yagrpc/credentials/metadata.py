@@ -6,8 +6,10 @@ import os
 import re
 from typing import Final
 
-from yagrpc.credentials.base import AccessToken, FetchedCredentials, without_secrets
+from yagrpc.config import check_no_credential
+from yagrpc.credentials.base import AccessToken, FetchedCredentials
 from yagrpc.errors import ConfigError, UnavailableError
+from yagrpc.hiding import SecretBytes, hidden, shown, without_secrets
 
 ADDRESS: Final = "169.254.169.254"
 """The address of the metadata service on every machine of the cloud (documented)."""
@@ -37,9 +39,10 @@ class MetadataService(FetchedCredentials):
     def __init__(self, address: str | None = None) -> None:
         source = "address" if address is not None else "YC_METADATA_ADDR"
         self.address = address if address is not None else os.environ.get("YC_METADATA_ADDR") or ADDRESS
+        check_no_credential(source, self.address, "host or host:port")
         found = _HOST.fullmatch(self.address) if isinstance(self.address, str) else None
         if found is None or int(found["port"] or 80) > 65535:
-            raise ConfigError(f"{source} is {self.address!r}: it takes host or host:port, without a scheme")
+            raise ConfigError(f"{source} is {shown(self.address)}: it takes host or host:port, without a scheme")
 
     def fetch(self, timeout: float) -> AccessToken:
         """Ask for the token.
@@ -51,7 +54,7 @@ class MetadataService(FetchedCredentials):
             UnavailableError: There is no answer, or a failure that may pass.
             ConfigError: The machine has no service account, or the answer holds no token.
         """
-        status, body = self._get(min(timeout, ANSWER_SECONDS))
+        status, body = self._answer(min(timeout, ANSWER_SECONDS))
         if status == 404:
             raise ConfigError(f"{self._name} knows no service account: link one to this machine")
         if status == 429 or status >= 500:
@@ -61,20 +64,21 @@ class MetadataService(FetchedCredentials):
         import json
 
         try:
-            answer = json.loads(body)
+            answer = hidden(json.loads(body))
             return AccessToken(answer["access_token"], float(answer["expires_in"]))
-        except (ValueError, KeyError, TypeError):  # the answer may hold a token, so the error does not show it
-            pass
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass  # the answer may hold a token, so the error does not show it
         raise ConfigError(f"{self._name} answered, but not with a token")
 
     def __repr__(self) -> str:
-        return f"MetadataService({self.address!r})"
+        return f"MetadataService({shown(self.address)})"
 
     @property
     def _name(self) -> str:
-        return f"the metadata service at {self.address}"
+        return f"the metadata service at {shown(self.address)[1:-1]}"
 
-    def _get(self, timeout: float) -> tuple[int, bytes]:
+    def _answer(self, timeout: float) -> tuple[int, SecretBytes]:
+        """The status and the body of the answer; an error has no cause, whose frames may hold a part of the body."""
         import http.client
 
         try:
@@ -82,9 +86,9 @@ class MetadataService(FetchedCredentials):
             try:
                 connection.request("GET", TOKEN_PATH, headers={"Metadata-Flavor": "Google"})
                 response = connection.getresponse()
-                return response.status, response.read(_LARGEST)
+                return response.status, hidden(response.read(_LARGEST))
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
             text = without_secrets(str(error)) or type(error).__name__
-            raise UnavailableError(f"{self._name} can't be reached: {text}", attempts=1) from error
+        raise UnavailableError(f"{self._name} can't be reached: {text}", attempts=1)

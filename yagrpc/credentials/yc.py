@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
-from yagrpc.credentials.base import AccessToken, FetchedCredentials, without_secrets
+from yagrpc.config import check_no_credential
+from yagrpc.credentials.base import AccessToken, FetchedCredentials
 from yagrpc.errors import ConfigError, UnavailableError
+from yagrpc.hiding import SecretBytes, SecretText, hidden, shown, shown_path, without_secrets
 
 
 class YcCli(FetchedCredentials):
@@ -16,11 +18,16 @@ class YcCli(FetchedCredentials):
         user: Whether the profile is of a user's account, as most are. The client then sends its folder as
             `x-folder-id`. `False` for the profile of a service account.
         command: The command, or its path.
+
+    Raises:
+        ConfigError: The profile has the form of a credential.
     """
 
     def __init__(self, profile: str | None = None, *, user: bool = True, command: str = "yc") -> None:
         self.user_account = user
+        source = "profile" if profile is not None else "YC_PROFILE"
         self.profile = profile if profile is not None else os.environ.get("YC_PROFILE") or None
+        check_no_credential(source, self.profile, "the name of a profile of yc")
         self._command = command
 
     def fetch(self, timeout: float) -> AccessToken:
@@ -33,26 +40,36 @@ class YcCli(FetchedCredentials):
             UnavailableError: The command did not end in time.
             ConfigError: The command is not installed, or failed.
         """
+        code, printed, said = self._run(timeout)
+        if code != 0:
+            reason = without_secrets(said)[-200:] or "it said nothing"
+            raise ConfigError(f"{self._name} failed with exit code {code}: {reason}")
+        token = hidden(next(reversed(printed.decode("utf-8", "replace").split()), ""))
+        if not token:
+            raise ConfigError(f"{self._name} printed no token")
+        return AccessToken(token)
+
+    def __repr__(self) -> str:
+        return f"YcCli(profile={shown(self.profile)})"
+
+    @property
+    def _name(self) -> str:
+        return shown_path(f"{self._command} iam create-token")
+
+    def _run(self, timeout: float) -> tuple[int, SecretBytes, SecretText]:
+        """Its exit code, and what it wrote to both streams; an error has no cause, which may hold a part of that."""
         import subprocess
 
         command = [self._command, "iam", "create-token", "--no-user-output"]
         if self.profile is not None:
             command += ["--profile", self.profile]
+        failure: UnavailableError | ConfigError
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+            return done.returncode, hidden(done.stdout), hidden(done.stderr.decode("utf-8", "replace"))
         except subprocess.TimeoutExpired:
-            text = f"'{self._command} iam create-token' did not end within {timeout:g} s"
-            raise UnavailableError(text, attempts=1) from None
+            failure = UnavailableError(f"{self._name} did not end within {timeout:g} s", attempts=1)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no name of a command"
-            raise ConfigError(f"'{self._command}' can't be run: {reason}") from None
-        if done.returncode != 0:
-            said = without_secrets(done.stderr.decode("utf-8", "replace"))[-200:] or "it said nothing"
-            raise ConfigError(f"'{self._command} iam create-token' failed with exit code {done.returncode}: {said}")
-        lines = done.stdout.decode("utf-8", "replace").split()
-        if not lines:
-            raise ConfigError(f"'{self._command} iam create-token' printed no token")
-        return AccessToken(lines[-1])
-
-    def __repr__(self) -> str:
-        return f"YcCli(profile={self.profile!r})"
+            failure = ConfigError(f"{shown_path(self._command)} can't be run: {reason}")
+        raise failure

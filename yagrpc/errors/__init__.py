@@ -12,6 +12,9 @@
     |- AmbiguousSubmitError                 a generation that may or may not have started, and be billed
     |  `- SubmitTimeoutError (also TimeoutError)      no answer in time
     |- ResultError                          an answer that holds no usable result
+    |  `- IncompleteCompletionError         with strict=True: the model did not finish; the answer is in `completion`
+    |     |- CompletionFilteredError        the content filter stopped it
+    |     `- CompletionTruncatedError       it was cut off at `max_tokens`
     `- OperationError                       an error about one operation
        |- OperationFailedError              the operation ended with an error
        |- OperationCancelledError           the operation was cancelled
@@ -24,7 +27,8 @@ Every error has `message`, `code`, `method`, `endpoint`, `client_request_id`, `r
 `attempts`, `operation_id` and `hint`; what is not known is empty, 0 or `None` (see `Context`). Each is a keyword
 argument of every constructor.
 
-Rules: attributes are plain data, so every error can be pickled; a text is one line; no error shows a credential.
+Rules: attributes are plain data, or an answer, so every error can be pickled; a text is one line; no error shows a
+credential.
 """
 
 from __future__ import annotations
@@ -65,13 +69,19 @@ from yagrpc.errors.operation import (
     OperationTimeoutError,
 )
 from yagrpc.errors.quota import QuotaWaitError
-from yagrpc.errors.result import ResultError
+from yagrpc.errors.result import (
+    CompletionFilteredError,
+    CompletionTruncatedError,
+    IncompleteCompletionError,
+    ResultError,
+)
 from yagrpc.errors.submit import AmbiguousSubmitError, SubmitTimeoutError
 
 __all__ = [
     "AbortedError", "AlreadyExistsError", "AmbiguousSubmitError", "CallCancelledError", "CallError",
-    "ClientClosedError", "Code", "ConfigError", "DataLossError", "DeadlineExceededError",
-    "FailedPreconditionError", "InternalError", "InvalidArgumentError", "MessageTooLargeError", "NotFoundError",
+    "ClientClosedError", "Code", "CompletionFilteredError", "CompletionTruncatedError", "ConfigError",
+    "DataLossError", "DeadlineExceededError", "FailedPreconditionError", "IncompleteCompletionError",
+    "InternalError", "InvalidArgumentError", "MessageTooLargeError", "NotFoundError",
     "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
     "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
     "PermissionDeniedError", "QuotaWaitError", "RequestError", "ResourceExhaustedError", "ResultError",

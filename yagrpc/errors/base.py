@@ -2,7 +2,8 @@
 
 Rules: attributes are plain data, so every error can be pickled and copied whole. A name of `Context` is an attribute
 of every error; its default is a class attribute here, so an error stores only what it was given. Only `__str__` here
-shows the context; a subclass gives its summary.
+shows the context; a subclass gives its summary. No text is kept longer than its limit, whatever the other side sent;
+an operation id is kept whole, since it is lost otherwise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ ErrorT = TypeVar("ErrorT", bound="YagrpcError")
 
 Detail = Mapping[str, Any]
 """One entry of a status's details, as proto JSON with `@type`."""
+
+
+LONGEST_TEXT: Final = 8000
+"""Characters of the longest message of an error: a status may bring 16 MiB."""
+
+LONGEST_VALUE: Final = 500
+"""Characters of the longest text of the context, such as a request id."""
 
 
 class CallContext(TypedDict, total=False):
@@ -95,8 +103,8 @@ class YagrpcError(Exception):
     """The names that the summary shows, or that the class says: they are not repeated in brackets."""
 
     def __init__(self, message: str = "", **context: Unpack[Context]) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(_cut(message, LONGEST_TEXT))
+        self.message = _cut(message, LONGEST_TEXT)
         self._set(context)
 
     @property
@@ -126,7 +134,7 @@ class YagrpcError(Exception):
             if name not in Context.__optional_keys__:
                 raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {name!r}")
             if value is not None and value != "":
-                setattr(self, name, Code.of(value) if name == "code" else value)
+                setattr(self, name, Code.of(value) if name == "code" else _limited(name, value))
 
     def _summary(self) -> str:
         """What happened, in a subclass's own words; `__str__` adds the hint and the context."""
@@ -152,6 +160,18 @@ class YagrpcError(Exception):
 def code_name(code: Code | int | None) -> str:
     """A status as errors show it."""
     return code.name if isinstance(code, Code) else f"status {code}"
+
+
+def _cut(text: str, longest: int) -> str:
+    """A text up to a number of characters, with its length where it was longer."""
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters in all)"
+
+
+def _limited(name: str, value: Any) -> Any:
+    """A value of the context, up to its limit."""
+    if not isinstance(value, str) or name == "operation_id":
+        return value
+    return _cut(value, LONGEST_TEXT if name == "hint" else LONGEST_VALUE)
 
 
 def _rebuild(cls: type[ErrorT], args: tuple[Any, ...], state: dict[str, Any]) -> ErrorT:

@@ -175,7 +175,7 @@ class MessageTooLargeError(CallError):
     and sending the request again is billed again.
 
     Args:
-        size: The message's size in bytes; `None` where gRPC does not say.
+        size: The message's size in bytes; `None` where gRPC does not say, or an answer was not unpacked to its end.
         limit: The size in bytes that is allowed; `None` where gRPC does not say.
         option: The channel option that raises the limit.
         details: As for any `CallError`.
@@ -200,8 +200,11 @@ class MessageTooLargeError(CallError):
         self.option = option
         sent = option == "grpc.max_send_message_length"
         which = "the request" if sent else "the answer"
-        sizes = "" if size is None or limit is None else f" of {size} bytes is over the limit of {limit}"
-        text = f"{which}{sizes or ' is too large'}, which channel_options=[({option!r}, BYTES)] raises"
+        if limit is None:
+            sizes = "is too large"
+        else:
+            sizes = f"of {size} bytes is over the limit of {limit}" if size else f"is over the limit of {limit} bytes"
+        text = f"{which} {sizes}, which channel_options=[({option!r}, BYTES)] raises"
         message = f"{text}; nothing was sent" if sent else text
         super().__init__(message, details=details, retry_after=retry_after, **context)
 

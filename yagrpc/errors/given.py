@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yagrpc.errors.base import YagrpcError
-from yagrpc.errors.wording import shortened
+from yagrpc.hiding import shown
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,6 +34,6 @@ class RequestError(YagrpcError, ValueError):
 
     def __init__(self, field: str, value: object, allowed: str, **context: Unpack[Context]) -> None:
         self.field = field
-        self.value = shortened(value)
+        self.value = shown(value)
         self.allowed = allowed
         super().__init__(f"{field} is {self.value}: {allowed}", **context)

@@ -49,12 +49,13 @@ class Calls:
         request: Any,
         calling: CallParameters,
         make: Callable[[Any], ItemT],
+        check: Callable[[ItemT], None] | None = None,
     ) -> AsyncStream[ItemT]:
-        """The stream of a call that streams its answer."""
+        """The stream of a call that streams its answer; `check` refuses its last item."""
         from yagrpc._aio.stream import AsyncStream
 
         call = self._core.call(method, request, calling)
-        return AsyncStream(self._core, self._transport, call, make)
+        return AsyncStream(self._core, self._transport, call, make, check)
 
     async def _call(self, method: Any, request: Any, calling: CallParameters) -> Any:
         """The answer of any call that does not stream it: its message, or its operation."""

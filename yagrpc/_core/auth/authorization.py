@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.flow import Flow
 from yagrpc.credentials import Credentials
-from yagrpc.credentials.base import SecretText
+from yagrpc.credentials.base import ForeignError
 from yagrpc.errors import ConfigError, YagrpcError
+from yagrpc.hiding import SecretText, hidden
 
 if TYPE_CHECKING:
     from yagrpc._core.auth.tokens import Tokens
@@ -64,7 +65,7 @@ class Authorizer:
         Raises:
             YagrpcError: A new token can't be obtained.
         """
-        before = next((str(value) for key, value in refused if key == "authorization"), "")
+        before = next((hidden(value) for key, value in refused if key == "authorization"), "")
         if not before:
             return None
         yield from self.tokens.renew(call, before, error, deadline)
@@ -89,12 +90,16 @@ def asked(credentials: Credentials) -> str | None:
         ConfigError: They failed, or gave what can't be sent.
     """
     name = type(credentials).__name__
+    failure: ForeignError | None = None
     try:
-        authorization: object = credentials.authorization()
+        authorization = hidden(credentials.authorization())
     except YagrpcError:
         raise
     except Exception as error:
-        raise ConfigError(f"{name}.authorization() failed with {type(error).__name__}") from error
-    if authorization is None or (isinstance(authorization, str) and _SENT.fullmatch(authorization)):
-        return authorization
+        failure = ForeignError.of(error)
+    else:
+        if authorization is None or (isinstance(authorization, SecretText) and _SENT.fullmatch(authorization)):
+            return authorization
+    if failure is not None:
+        raise ConfigError(f"{name}.authorization() failed with {failure.kind}") from failure
     raise ConfigError(f"{name}.authorization() gave what can't be sent: it has to be printable ASCII text, or None")

@@ -1,22 +1,24 @@
 """The exchange of a credential that is never sent itself for an IAM token: a call like any other.
 
-Rules: no I/O; whether the call is repeated is decided as for every call that reads.
+Rules: no I/O; whether the call is repeated is decided as for every call that reads. The messages are cleared once they
+are used: frames of an error refer to them, gRPC's own frames included, and a message shows all of its fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb
 from yagrpc.credentials import AccessToken
+from yagrpc.hiding import hidden
 
 if TYPE_CHECKING:
     from yagrpc._core.deadline import Clock
     from yagrpc._core.flow import Flow
 
 
-def exchange(identity: dict[str, str], send: Callable[[Any], Flow[Any]], wall: Clock) -> Flow[AccessToken]:
+def exchange(identity: Mapping[str, str], send: Callable[[Any], Flow[Any]], wall: Clock) -> Flow[AccessToken]:
     """Exchange an identity for a token.
 
     Args:
@@ -29,10 +31,15 @@ def exchange(identity: dict[str, str], send: Callable[[Any], Flow[Any]], wall: C
         ConfigError: The answer holds no usable token.
     """
     request = _pb.iam_token_service_pb2.CreateIamTokenRequest(**identity)
-    response: _pb.iam_token_service_pb2.CreateIamTokenResponse = yield from send(request)
-    end = response.expires_at
+    try:
+        response: _pb.iam_token_service_pb2.CreateIamTokenResponse = yield from send(request)
+    finally:
+        request.Clear()
+    end = response.expires_at.seconds + response.expires_at.nanos / 1e9
     known = response.HasField("expires_at")
-    return AccessToken(response.iam_token, end.seconds + end.nanos / 1e9 - wall() if known else None)
+    token = hidden(response.iam_token)
+    response.Clear()
+    return AccessToken(token, end - wall() if known else None)
 
 
 def audience(endpoint: str) -> str:

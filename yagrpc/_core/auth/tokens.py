@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc._core.failure.pauses import backoff
@@ -25,8 +25,9 @@ from yagrpc.credentials import (
     FetchedCredentials,
     ObtainedCredentials,
 )
-from yagrpc.credentials.base import FETCH_TIMEOUT, bearer
+from yagrpc.credentials.base import FETCH_TIMEOUT, ForeignError, bearer
 from yagrpc.errors import ConfigError, UnavailableError, YagrpcError
+from yagrpc.hiding import hidden
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
@@ -83,7 +84,7 @@ class Tokens:
         self,
         credentials: Credentials,
         *,
-        exchange: Callable[[dict[str, str]], Flow[AccessToken]],
+        exchange: Callable[[Mapping[str, str]], Flow[AccessToken]],
         audience: Callable[[], str],
         clock: Clock,
         wall: Clock,
@@ -143,7 +144,9 @@ class Tokens:
         log.info("a token was refused, it is renewed (client request id %s)", call.client_request_id)
         failure = yield from self._obtained(call, held, deadline)
         if failure is not None:
-            raise _about(failure, call) from error
+            failure = _about(failure, call)
+            failure.message = f"the service refused the token, and there is no other: {failure.message}"
+            raise failure from error
 
     def _obtained(self, call: Call[Any, Any], held: Held | None, deadline: Deadline) -> Flow[YagrpcError | None]:
         """Obtain a token other than the one held, or wait while another caller does; gives why there is none."""
@@ -154,10 +157,11 @@ class Tokens:
             return (yield from share(_KEY, lambda: self._obtain(held), deadline.left()))
         except TimeoutError:
             return UnavailableError(
-                f"no IAM token from {self.credentials!r} within {deadline.seconds:g} s, nothing was sent",
+                f"no IAM token from {self.credentials!r} within {deadline.seconds:g} s"
+                f"{'' if call.attempts else ', nothing was sent'}",
                 method=call.method.path,
                 client_request_id=call.client_request_id,
-                attempts=0,
+                attempts=call.attempts,
             )
 
     def _obtain(self, held: Held | None) -> Flow[YagrpcError | None]:
@@ -185,7 +189,7 @@ class Tokens:
 
     def _token(self, credentials: ObtainedCredentials) -> Flow[AccessToken]:
         if isinstance(credentials, ExchangedCredentials):
-            identity = yield from block(lambda: credentials.identity(self._audience(), self._wall()))
+            identity = hidden((yield from block(lambda: credentials.identity(self._audience(), self._wall()))))
             return (yield from self._exchange(identity))
         assert isinstance(credentials, FetchedCredentials)
         for attempt in range(2, FETCHES + 1):
@@ -214,12 +218,15 @@ class Tokens:
 
 
 def _token_error(error: Exception, credentials: Credentials) -> YagrpcError:
-    """Why no token can be obtained, as a yagrpc error; the text of a foreign exception may hold a secret."""
+    """Why no token can be obtained, as a yagrpc error; a foreign exception may hold a secret."""
     if isinstance(error, YagrpcError):
+        cause = error.__cause__
+        if isinstance(credentials, FetchedCredentials) and cause is not None and not isinstance(cause, YagrpcError):
+            error.__cause__ = ForeignError.of(cause)
         return error
     text = f"{type(credentials).__name__} failed with {type(error).__name__}"
     failure = UnavailableError(text) if isinstance(error, OSError) else ConfigError(text)
-    failure.__cause__ = error
+    failure.__cause__ = ForeignError.of(error)
     return failure
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc.errors import RequestError
+from yagrpc.hiding import SecretBytes, hidden_metadata
 from yagrpc.ids import RequestIds
 
 if TYPE_CHECKING:
@@ -30,21 +30,17 @@ def given_metadata(parameters: CallParameters) -> Metadata:
     request_id: object = parameters.get("request_id")
     if request_id and not (isinstance(request_id, str) and _VALUE.fullmatch(request_id)):
         raise RequestError("request_id", request_id, "it takes printable ASCII text")
-    metadata = parameters.get("metadata")
-    if not metadata:
+    given = hidden_metadata(parameters.get("metadata"))
+    if not given:
         return ()
-    given = metadata.items() if isinstance(metadata, Mapping) else metadata
-    if not isinstance(given, Iterable):
-        raise RequestError("metadata", type(given), "it takes pairs of key and value, or a dict")
-    pairs = []
+    if not isinstance(given, tuple):
+        raise RequestError("metadata", given, "it takes pairs of key and value, or a dict")
     for pair in given:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            # The value may hold a secret, so it is not shown.
-            raise RequestError("metadata", type(pair), "it takes pairs of key and value, or a dict")
-        key, value = pair
-        _check_pair("metadata", key, value)
-        pairs.append((key, value))
-    return tuple(pairs)
+        if not isinstance(pair, tuple):
+            raise RequestError("metadata", pair, "it takes pairs of key and value, or a dict")
+        _check_pair("metadata", *pair)
+    # Bytes as they are sent: gRPC takes no subclass of `bytes`.
+    return tuple((key, bytes(value) if isinstance(value, SecretBytes) else value) for key, value in given)
 
 
 def pairs_of(metadata: Any) -> dict[str, str | bytes]:

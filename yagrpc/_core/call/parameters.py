@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 from yagrpc.errors import RequestError
+from yagrpc.hiding import hidden, hidden_metadata
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message as ProtoMessage
@@ -65,6 +66,10 @@ class CompletionParameters(ModelParameters, total=False):
     """Whether the answer is to be a JSON object; ask for JSON in the text as well."""
     json_schema: Mapping[str, Any] | None
     """The JSON schema that the answer is to follow."""
+    strict: bool
+    """Whether an answer that the model did not finish raises an `IncompleteCompletionError`: one that the content
+    filter stopped, or that was cut off at its limit of tokens. By default the client's setting, `False`.
+    `tokenize_completion` ignores it."""
 
 
 _CALL_NAMES: Final = frozenset(CallParameters.__annotations__)
@@ -79,6 +84,9 @@ def _names(kind: Any) -> frozenset[str]:
 def check_parameters(method: str, given: Mapping[str, Any], kind: object = CallParameters) -> None:
     """Check the keyword arguments of a call: their names, and the values that are flags.
 
+    What may be a secret among them is hidden in place, since the frames of the caller hold the same dict: the values
+    of the metadata, and the arguments that no method takes.
+
     Args:
         method: The Python method that the user called, for the error.
         given: The arguments.
@@ -89,17 +97,30 @@ def check_parameters(method: str, given: Mapping[str, Any], kind: object = CallP
         RequestError: A flag is neither `True` nor `False`.
     """
     names = _names(kind)
+    hide_metadata(given)
     if not given.keys() <= names:
+        for name in given.keys() - names:
+            cast("dict[str, Any]", given)[name] = hidden(given[name])
         import difflib  # only a mistake needs it
 
         unknown = next(name for name in given if name not in names)
         near = difflib.get_close_matches(unknown, names, n=1)
         suggestion = f": did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"{method}() got an unexpected keyword argument {unknown!r}{suggestion}")
-    for flag in ("resubmit", "data_logging"):
+    for flag in ("resubmit", "data_logging", "strict"):
         value = given.get(flag)
         if value is not None and not isinstance(value, bool):
             raise RequestError(flag, value, "it takes True or False")
+
+
+def hide_metadata(given: Mapping[str, Any]) -> None:
+    """Hide the values of a call's metadata, in place: a credential may be among them, and frames show the arguments.
+
+    Args:
+        given: The method's own `**parameters`, which is a dict.
+    """
+    if "metadata" in given:
+        cast("dict[str, Any]", given)["metadata"] = hidden_metadata(given["metadata"])
 
 
 def split_parameters(method: str, given: Mapping[str, Any], kind: object) -> tuple[dict[str, Any], CallParameters]:

@@ -11,7 +11,7 @@ import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from yagrpc import config
-from yagrpc._core.endpoints import served_by
+from yagrpc._core.endpoints.directory import served_by
 from yagrpc.method import BidiStreamMethod, OperationMethod, StreamMethod
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Policy(NamedTuple):
         kind: What sending it twice means.
         quotas: The fields of `Quota` that limit it; rpcs of the same ones share a queue.
         timeout: Seconds, where the caller gives none; `None` for no limit.
-        endpoint: Which channel it takes: `model`, `operation`, `iam` or `discovery`; empty where the address of its
-            service is found by endpoint discovery.
+        endpoint: Which channel it takes: `model`, `operation`, `iam` or `discovery`; empty for a service
+            that has an endpoint of its own.
         credential: Whether a credential goes with it.
         attempts: How often it is sent at most.
     """

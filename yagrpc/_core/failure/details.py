@@ -1,12 +1,13 @@
 """The details of a status, and what they and the metadata say about trying again.
 
 Rules: protobuf is imported only where there are details to read: they are rare, and importing it is a third of what
-importing a client would cost. Nothing here raises, whatever the other side sent.
+importing a client would cost. Nothing here raises, whatever the other side sent, and what is kept of it has a limit.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -20,26 +21,58 @@ if TYPE_CHECKING:
 REQUEST_INFO: Final = "type.googleapis.com/google.rpc.RequestInfo"
 RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
 
+MOST_DETAILS: Final = 100
+"""How many details of a status are kept; the service sends one or two."""
+
+DETAIL_BYTES: Final = 64 * 1024
+"""The most bytes of a status's details, together: Python values take up to 40 times the bytes that they came in."""
+
+_TYPE_LENGTH: Final = 200
+"""The most characters of a type's name where the detail itself is left out."""
+
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
 _DELAY: Final = re.compile(r"[0-9]{1,12}(\.[0-9]+)?s")
 
 
 def status_details(details: Iterable[_pb.any_pb2.Any]) -> tuple[Detail, ...]:
-    """A status's details as proto JSON; one of an unknown type, or without JSON, keeps its bytes in base64."""
-    _pb.load_messages()  # a detail names its type, and nothing else refers to the class
-    return tuple(_detail(detail) for detail in details)
+    """A status's details as proto JSON, up to `MOST_DETAILS` of them.
+
+    One that would exceed `DETAIL_BYTES` is `{"@type": its type, "omittedBytes": its size}`.
+    """
+    kept: list[Detail] = []
+    left = DETAIL_BYTES
+    for detail in itertools.islice(details, MOST_DETAILS):
+        size = len(detail.type_url) + len(detail.value)
+        if size <= left:
+            left -= size
+            kept.append(any_json(detail))
+        else:
+            kept.append({"@type": detail.type_url[:_TYPE_LENGTH], "omittedBytes": size})
+    return tuple(kept)
+
+
+def any_json(packed: _pb.any_pb2.Any) -> Detail:
+    """A message in an `Any` as proto JSON; one of an unknown type, or without JSON, keeps its bytes in base64."""
+    from google.protobuf import json_format
+
+    _pb.load_messages()  # an `Any` names its type, and nothing else refers to the class
+    try:
+        if packed.type_url:  # an Any without a type would become {}
+            return json_format.MessageToDict(packed, descriptor_pool=_pb.POOL)
+    except Exception:  # a time that no calendar has, an `Any` in an `Any` without end, bytes that do not parse, ...
+        pass
+    return {"@type": packed.type_url, "value": base64.b64encode(packed.value).decode()}
 
 
 def parsed_details(serialized: object) -> tuple[Detail, ...]:
     """The details in a value of `grpc-status-details-bin`; none where it does not parse."""
     if not isinstance(serialized, bytes):
         return ()
-    from google.protobuf.message import DecodeError
-
     try:
-        return status_details(_pb.status_pb2.Status.FromString(serialized).details)
-    except DecodeError:
+        status = _pb.status_pb2.Status.FromString(serialized)
+    except Exception:  # protobuf's DecodeError; where protobuf is pure Python, others as well
         return ()
+    return status_details(status.details)
 
 
 def request_info(details: tuple[Detail, ...]) -> str:
@@ -65,15 +98,3 @@ def retry_after(pushback: object, details: tuple[Detail, ...]) -> float | None:
 
 def _first(details: tuple[Detail, ...], kind: str, field: str) -> str:
     return next((str(detail.get(field, "")) for detail in details if detail["@type"] == kind), "")
-
-
-def _detail(detail: _pb.any_pb2.Any) -> Detail:
-    from google.protobuf import json_format
-    from google.protobuf.message import DecodeError
-
-    try:
-        if detail.type_url:  # an Any without a type would become {}
-            return json_format.MessageToDict(detail, descriptor_pool=_pb.POOL)
-    except (TypeError, ValueError, DecodeError, json_format.Error):  # e.g. a time that no calendar has
-        pass
-    return {"@type": detail.type_url, "value": base64.b64encode(detail.value).decode()}

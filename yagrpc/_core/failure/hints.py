@@ -1,8 +1,9 @@
 """What is likely behind a refusal, and what to do about it: one table.
 
-Rules: a hint is part of a line, names arguments and variables by their names, and never repeats what the service
-said. It decides nothing: messages are the service's to change, so no retry hangs on them. The first row that fits
-holds; most are from the documentation's page of error codes or from what users report, as are the messages.
+Rules: a hint is part of a line, names arguments and variables by their names (`command` names options), and never
+repeats what the service said. It decides nothing: messages are the service's to change, so no retry hangs on them. The
+first row that fits holds; most are from the documentation's page of error codes or from what users report, as are the
+messages.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ class Row(NamedTuple):
         pattern: Found in the service's message, case aside.
         hint: The text of the hint.
         model_uri: Found in the request's model URI, where it has one.
+        command: The text of the hint for a user of the command, who has options and variables in place of arguments
+            and classes; empty where it is the same.
     """
 
     code: Code
     pattern: str
     hint: str
     model_uri: str = ""
+    command: str = ""
 
 
 HINTS: Final = (
@@ -35,11 +39,14 @@ HINTS: Final = (
         "specify folder id",
         "the token is a user account's, which goes with a folder: give the client folder_id=, and IamToken(token, "
         "user=True)",
+        command="the token is a user account's, which goes with a folder: set YC_FOLDER_ID, and unset YC_IAM_TOKEN and "
+        "YC_TOKEN, so that the profile of the yc command is used; or use a service account's API key",
     ),
     Row(
         Code.UNAUTHENTICATED,
         "has to be passed",
         "no credential was sent, or of an unknown scheme: NoCredentials() is for emulators and gateways only",
+        command="no credential was sent, or of an unknown scheme: 'yagrpc doctor' shows which credentials are used",
     ),
     Row(
         Code.UNAUTHENTICATED,
@@ -57,6 +64,8 @@ HINTS: Final = (
         "token is (invalid|expired)|has expired",
         "an IAM token lives for 12 hours at most: a literal one is not renewed, but ServiceAccountKey(...), "
         "MetadataService() and IamToken(callable) are",
+        command="an IAM token lives for 12 hours at most, and one from YC_IAM_TOKEN is not renewed: set a new one, or "
+        "use YC_SERVICE_ACCOUNT_KEY_FILE, whose tokens are renewed",
     ),
     Row(Code.UNAUTHENTICATED, "", "'yagrpc doctor' shows which credentials are used, and where they come from"),
     Row(
@@ -64,6 +73,7 @@ HINTS: Final = (
         "folder id .* does not match",
         "a service account works in its own folder: give that one as folder_id=, or leave out x-folder-id and "
         "user=True, which are for user accounts",
+        command="a service account works in its own folder: give that one as YC_FOLDER_ID or --folder-id",
     ),
     Row(
         Code.INVALID_ARGUMENT,

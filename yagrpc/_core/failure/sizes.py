@@ -18,22 +18,26 @@ if TYPE_CHECKING:
 RECEIVE_OPTION: Final = "grpc.max_receive_message_length"
 SEND_OPTION: Final = "grpc.max_send_message_length"
 
-_SIZES: Final = re.compile(r"(?P<sent>Sent)? message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)")
-"""How gRPC words a message over a limit of a channel that the host opened."""
+_SIZES: Final = re.compile(
+    r"(?P<sent>Sent)? message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)"
+    r"|Decompressed message larger than max\b"
+)
+"""How gRPC words a message over a limit of its channel; newer versions word an answer that they have unpacked without
+sizes."""
 
 
 class Unreadable:
     """An answer that cannot be read, instead of a message.
 
     Args:
-        size: Its size in bytes.
+        size: Its size in bytes; `None` where it was not unpacked to its end.
         limit: The limit that it is over, in bytes; `None` where it does not parse.
         reason: Why it does not parse.
     """
 
     __slots__ = ("limit", "reason", "size")
 
-    def __init__(self, size: int, limit: int | None, reason: str = "") -> None:
+    def __init__(self, size: int | None, limit: int | None, reason: str = "") -> None:
         self.size = size
         self.limit = limit
         self.reason = reason
@@ -51,8 +55,8 @@ def unreadable_error(answer: Unreadable, call: Call[Any, Any], endpoint: str) ->
 def too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> MessageTooLargeError | None:
     """The error that RESOURCE_EXHAUSTED stands for where a size is meant; `None` where a quota is.
 
-    A request over the limit of a channel of our own is known by its size. With a channel of the host's, only gRPC's
-    wording shows it.
+    A request over the limit of a channel of our own is known by its size. Otherwise only gRPC's wording shows it:
+    with a channel of the host's, and for an answer far above the limit.
     """
     context = call.context(error.endpoint)
     size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0
@@ -60,5 +64,7 @@ def too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> Messag
         return MessageTooLargeError(size, send_limit, SEND_OPTION, **context)
     if (found := _SIZES.search(error.message)) and not error.message.startswith("SERVER"):
         option = SEND_OPTION if found["sent"] else RECEIVE_OPTION
+        if not found["size"]:
+            return MessageTooLargeError(None, None, option, **context)
         return MessageTooLargeError(int(found["size"]), int(found["limit"]), option, **context)
     return None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc._core.call.metadata import pairs_of, request_ids
 from yagrpc._core.call.policy import Kind
+from yagrpc._core.failure.connection import Obstacle, obstacle
 from yagrpc._core.failure.details import parsed_details, request_info, retry_after
 from yagrpc._core.failure.hints import hint
 from yagrpc._core.failure.sizes import too_large
@@ -104,7 +105,7 @@ class Failure(NamedTuple):
         return code if isinstance(code, Code) else Code.UNKNOWN
 
 
-def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_limit: int) -> Failure:
+def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_limit: int, proxy: str = "") -> Failure:
     """What the status of an attempt means.
 
     Args:
@@ -112,14 +113,20 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
         call: Which call it was of; the ids that came with the status are kept there.
         endpoint: Where it was sent, `host:port`.
         send_limit: The largest request that its channel sends, in bytes; -1 for any.
+        proxy: The proxy that its channel connects through; empty without one.
     """
-    error = call_error(status, call, endpoint)
+    found = None
+    if status.code is Code.UNAVAILABLE and call.policy.kind is Kind.READ and not status.trailing:
+        found = obstacle(status.message, proxy)
+    error = call_error(status, call, endpoint, found)
     error.__cause__ = status.error
     if status.closed:
         return Failure(Cause.CLOSED, error)
     if status.code is Code.RESOURCE_EXHAUSTED and (larger := too_large(error, call, send_limit)) is not None:
         larger.__cause__ = status.error
         return Failure(Cause.TOO_LARGE, larger)
+    if found is not None and found.patience == 0.0:
+        return Failure(Cause.NO_CONNECTION, error)
     proved = status.from_peer or call.policy.kind is Kind.READ  # what starts nothing needs no proof
     if status.code in REFUSING and proved:
         if status.code is Code.RESOURCE_EXHAUSTED:
@@ -129,18 +136,28 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     return Failure(Cause.HUNG if status.code is Code.DEADLINE_EXCEEDED else Cause.MAY_HAVE_RUN, error)
 
 
-def call_error(status: RpcStatus, call: Call[Any, Any], endpoint: str) -> CallError:
-    """The error of a status; the ids that came with it are kept in the call."""
+def call_error(status: RpcStatus, call: Call[Any, Any], endpoint: str, found: Obstacle | None = None) -> CallError:
+    """The error of a status; the ids that came with it are kept in the call.
+
+    Args:
+        status: How the attempt ended.
+        call: Which call it was of.
+        endpoint: Where it was sent, `host:port`.
+        found: Why there was no connection, where that is why it failed.
+    """
     trailing = pairs_of(status.trailing)
     call.ids = request_ids(call.client_request_id, status.initial, status.trailing)
     details = parsed_details(trailing.get("grpc-status-details-bin"))
     message = " ".join(status.message.split()) or "no message"
+    remedy = hint(status.code, message, call.request)
+    if found is not None:
+        message, remedy = f"no connection: {found.reason}", found.remedy
     context = call.context(endpoint)
     context["request_id"] = call.ids.request_id or request_info(details)
     return CALL_ERRORS[status.code](
         message,
         details=details,
         retry_after=retry_after(trailing.get("grpc-retry-pushback-ms"), details),
-        hint=hint(status.code, message, call.request),
+        hint=remedy,
         **context,
     )

@@ -37,16 +37,56 @@ class ResultType(Generic[ResultT]):
         message: The class of the message in the operation's `response`.
         wrap: Makes the result of such a message.
         metadata: The class of the operation's metadata, where that is declared.
+        check: Raises a `ResultError` for a result that is refused under `strict`.
+        strict: Whether results are checked where a wait does not say.
     """
 
-    __slots__ = ("message", "metadata", "wrap")
+    __slots__ = ("_check", "message", "metadata", "strict", "wrap")
 
     def __init__(
-        self, message: type[Message], wrap: Callable[[Any], ResultT], metadata: type[Message] | None = None
+        self,
+        message: type[Message],
+        wrap: Callable[[Any], ResultT],
+        metadata: type[Message] | None = None,
+        *,
+        check: Callable[[ResultT], None] | None = None,
+        strict: bool = False,
     ) -> None:
         self.message = message
         self.wrap = wrap
         self.metadata = metadata
+        self._check = check
+        self.strict = strict
+
+    def check_strict(self, strict: object) -> None:
+        """Check what a wait was given as `strict`.
+
+        Raises:
+            RequestError: It is neither `True`, `False` nor `None`, or nothing can be checked in these results.
+        """
+        if strict is not None and not isinstance(strict, bool):
+            raise RequestError("strict", strict, "it takes True or False, or None for what the submit was given")
+        if strict and self._check is None:
+            raise RequestError("strict", strict, "it takes True for the completions of completion_async() only")
+
+    def check(self, result: ResultT, operation_id: str, strict: bool | None) -> None:
+        """Check a result, if it is to be checked.
+
+        Args:
+            result: The result.
+            operation_id: The operation that it is of.
+            strict: What the wait was given; `None` for nothing.
+
+        Raises:
+            ResultError: It is not finished.
+        """
+        if self._check is None or not (self.strict if strict is None else strict):
+            return
+        try:
+            self._check(result)
+        except ResultError as error:
+            error.with_context(operation_id=operation_id)
+            raise
 
     def unpack(self, operation: _pb.operation_pb2.Operation) -> ResultT:
         """The result of an operation that is done.
@@ -56,8 +96,6 @@ class ResultType(Generic[ResultT]):
             OperationCancelledError: It was cancelled.
             OperationResultError: It has no result, or one of another type.
         """
-        from google.protobuf.message import DecodeError  # imported by now: the operation is a message
-
         outcome = operation.WhichOneof("result")
         if outcome == "error":
             raise _failure(operation)
@@ -68,9 +106,11 @@ class ResultType(Generic[ResultT]):
         if given != wanted:
             raise OperationResultError(operation.id, f"its result is a {given or 'message of no type'}, not a {wanted}")
         try:
-            return self.wrap(self.message.FromString(operation.response.value))
-        except DecodeError as error:
+            message = self.message.FromString(operation.response.value)
+        except Exception as error:  # protobuf's DecodeError; where protobuf is pure Python, others as well
             raise OperationResultError(operation.id, f"its {wanted} does not parse: {error}") from error
+        try:
+            return self.wrap(message)
         except ResultError as error:
             raise OperationResultError(operation.id, str(error)) from error
 

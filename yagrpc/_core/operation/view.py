@@ -169,8 +169,11 @@ class OperationView(Generic[ResultT, MetadataT]):
         self._proto = watch.latest
         self._failure = watch.failure
 
-    def _outcome(self) -> ResultT:
+    def _outcome(self, strict: bool | None = None) -> ResultT:
         """The outcome, which is known.
+
+        Args:
+            strict: Whether an unfinished result is an error; `None` for what the submit was given.
 
         Raises:
             YagrpcError: What went wrong.
@@ -179,11 +182,12 @@ class OperationView(Generic[ResultT, MetadataT]):
             if self._failure is not None:
                 raise own_copy(self._failure)
             result = self._type.unpack(self._proto)
+            if isinstance(result, Answer):
+                result.ids = self.ids
+            self._type.check(result, self.id, strict)
         except YagrpcError as error:
             self._named(error)
             raise
-        if isinstance(result, Answer):
-            result.ids = self.ids
         return result
 
     def _named(self, error: YagrpcError) -> None:
@@ -191,10 +195,10 @@ class OperationView(Generic[ResultT, MetadataT]):
         if not error.client_request_id:
             error.with_context(**self.ids._asdict())
 
-    def _outcome_once(self) -> ResultT:
+    def _outcome_once(self, strict: bool | None) -> ResultT:
         """The outcome; after a failure to wait, the next request for the outcome waits again."""
         try:
-            return self._outcome()
+            return self._outcome(strict)
         finally:
             self._failure = None
 
@@ -225,8 +229,6 @@ def _moment(proto: _pb.operation_pb2.Operation, field: str) -> datetime | None:
 
 def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message] | None) -> Message | None:
     """The message in an `Any`, by the full name that it carries: of the expected class, or else of our own."""
-    from google.protobuf.message import DecodeError  # imported by now: the `Any` is a message
-
     name = packed.type_url.rpartition("/")[2]
     found = expected if expected is not None and expected.DESCRIPTOR.full_name == name else None
     if found is None and name:
@@ -235,5 +237,5 @@ def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message
         return None
     try:
         return found.FromString(packed.value)
-    except DecodeError as error:
+    except Exception as error:  # protobuf's DecodeError; where protobuf is pure Python, others as well
         raise OperationResultError(operation_id, f"its {name} does not parse: {error}") from error

@@ -58,7 +58,7 @@ def poll_failure(error: BaseException, operation_id: str) -> YagrpcError:
     if isinstance(error, ClientClosedError):
         return ClientClosedError(operation_id)
     if isinstance(error, ConfigError):
-        text = f"the operation is still running, but its Get could not be sent: {error.message}"
+        text = f"its Get could not be sent: {error.message}; the operation is not affected"
         failure: YagrpcError = ConfigError(text, operation_id=operation_id).with_context(**error.context)
         failure.__cause__ = error.__cause__ or error
         return failure

@@ -109,19 +109,26 @@ class Watch:
         """Whether there is nothing more to wait for."""
         return self.failure is not None or self.latest.done
 
-    def polled(self, seen: int) -> _pb.operation_pb2.Operation:
+    def polled(self, seen: int, timeout: float | None = None) -> _pb.operation_pb2.Operation:
         """The outcome of one poll, for a caller that had seen `seen` polls before.
+
+        Args:
+            seen: How many Gets had come back before.
+            timeout: Seconds that it waited; `None` for no limit.
 
         Raises:
             YagrpcError: The Get failed, or was not answered in time.
         """
-        error = self.failure or self.last_error
-        if error is None and self.polls == seen:
-            error = OperationTimeoutError(
-                self.operation_id, "no answer to the Get in time; the operation is still running"
-            )
+        error = self.failure
+        if error is None and self.polls > seen:
+            error = self.last_error
         if error is not None:
             raise own_copy(error)
+        if self.polls == seen and not self.latest.done:
+            what = "its Get was not answered" if self.in_flight else "its Get was not sent"
+            before = "" if self.last_error is None else f"; the poll before failed: {self.last_error._summary()}"
+            text = f"{what} within {timeout or 0:g} s, so its state is not known{before}"
+            raise OperationTimeoutError(self.operation_id, text) from self.last_error
         return self.latest
 
     def waited(self, timeout: float | None) -> _pb.operation_pb2.Operation:
@@ -133,7 +140,11 @@ class Watch:
         if self.failure is not None:
             raise own_copy(self.failure)
         if not self.latest.done:
-            text = f"not done within {timeout:g} s; it is still running, and can be waited for again by its id"
+            why = "" if self.polls else "no poll was answered"
+            if self.last_error is not None:
+                why = f"the last poll failed: {self.last_error._summary()}"
+            state = f" as far as is known: {why}; it" if why else "; it is still running, and"
+            text = f"not done within {timeout or 0:g} s{state} can be waited for again by its id"
             raise OperationTimeoutError(self.operation_id, text) from self.last_error
         return self.latest
 

@@ -38,13 +38,14 @@ class Admission:
         events: Hears of long waits.
     """
 
-    __slots__ = ("_clock", "_events", "_gate", "_slot")
+    __slots__ = ("_clock", "_events", "_gate", "_refusal", "_slot")
 
     def __init__(self, gate: Gate, clock: Clock, events: Events) -> None:
         self._gate = gate
         self._clock = clock
         self._events = events
         self._slot: Slot | None = None
+        self._refusal = ""
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         if not ending():  # then modules have lost their names
@@ -87,11 +88,16 @@ class Admission:
         if self._slot is not None:
             self._gate.answered(self._slot, self._clock())
 
-    def refused(self) -> None:
-        """The service refused the call, since the quota is used up: it needs another slot."""
+    def refused(self, refusal: str = "") -> None:
+        """The service refused the call, since the quota is used up: it needs another slot.
+
+        Args:
+            refusal: What the service said.
+        """
         slot, self._slot = self._slot, None
+        self._refusal = refusal
         if slot is not None:
-            self._gate.refused(slot, self._clock())
+            self._gate.refused(slot, self._clock(), refusal)
 
     def release(self) -> None:
         """The call has ended, or needs another slot for its next attempt."""
@@ -106,10 +112,13 @@ class Admission:
             quota, least = self._gate.bound(slot, now)
             left = deadline.left_at(now)
             if least > left or left <= 0:
+                refusal = self._refusal or self._gate.refusal(now)
                 raise QuotaWaitError(
-                    quota,
+                    self._gate.refused_quota(refusal) or quota,
                     least if least > 0 else None,
                     timeout=call.timeout or 0.0,
+                    refusal=refusal,
+                    attempts=call.attempts,
                     method=call.method.path,
                     client_request_id=call.client_request_id,
                 ) from failure

@@ -9,6 +9,7 @@ on sets and deques, since a slot may be given back by the garbage collector, in 
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from typing import Final, NamedTuple
 
@@ -22,6 +23,9 @@ LONGEST_PAUSE: Final = 60.0
 """Seconds for which a refusal holds the calls of a quota back at most; refusals in a row double it up to that."""
 
 _FIRST_PAUSE: Final = 1.0
+
+_UNIT: Final = re.compile(r"Per(Second|Minute|Hour|Day)\b")
+"""How the service's ids of quotas end."""
 
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
 
@@ -72,6 +76,7 @@ class Gate:
         self._counts = any(isinstance(limit, Gauge) for limit in limits)
         self._paused_until = -math.inf
         self._refused = 0
+        self._refusal = ""
         self._closed = False
 
     def __len__(self) -> int:
@@ -117,6 +122,16 @@ class Gate:
             seconds, name = max((limit.earliest(ahead, now) - now, limit.name) for limit in self.limits)
             return name, seconds if self._counts else max(seconds, self._paused_until - now)
 
+    def refusal(self, now: float) -> str:
+        """What the service said when it refused the call for which all others are held back; empty for none."""
+        return self._refusal if self._paused_until > now else ""
+
+    def refused_quota(self, refusal: str) -> str | None:
+        """Which of the quotas a refusal of the service names, by its unit of time; `None` where that is not plain."""
+        unit = _UNIT.search(refusal)
+        named = [limit.name for limit in self.limits if unit and limit.name.endswith(f"_per_{unit[1].lower()}")]
+        return named[0] if len(named) == 1 else None
+
     def sent(self, slot: Slot, now: float) -> None:
         """The call leaves."""
         slot.sent = now
@@ -128,9 +143,16 @@ class Gate:
             self._refused = 0
             self._notify_head()
 
-    def refused(self, slot: Slot, now: float) -> None:
-        """The service refused it, as the quota is used up, by whomever: nothing leaves for a while."""
+    def refused(self, slot: Slot, now: float, refusal: str = "") -> None:
+        """The service refused it, as the quota is used up, by whomever: nothing leaves for a while.
+
+        Args:
+            slot: Of the call that was refused.
+            now: The time, in seconds.
+            refusal: What the service said.
+        """
         with self._lock:
+            self._refusal = refusal
             paused_until = self._paused_until
             self.give_back(slot)
             self._paused_until = paused_until  # this one shows no free slot

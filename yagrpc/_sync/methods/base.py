@@ -50,12 +50,13 @@ class Calls:
         request: Any,
         calling: CallParameters,
         make: Callable[[Any], ItemT],
+        check: Callable[[ItemT], None] | None = None,
     ) -> Stream[ItemT]:
-        """The stream of a call that streams its answer."""
+        """The stream of a call that streams its answer; `check` refuses its last item."""
         from yagrpc._sync.stream import Stream
 
         call = self._core.call(method, request, calling)
-        return Stream(self._core, self._transport, call, make)
+        return Stream(self._core, self._transport, call, make, check)
 
     def _call(self, method: Any, request: Any, calling: CallParameters) -> Any:
         """The answer of any call that does not stream it: its message, or its operation."""

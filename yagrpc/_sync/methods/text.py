@@ -28,7 +28,8 @@ class TextMethods(Calls):
         """Generate an answer and wait for it (synchronous mode: twice the price of asynchronous).
 
         Args:
-            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these.
+            messages: A text, a dict with `role` and `text`, a `Message`, a proto message, or a sequence of these: the
+                messages of one dialogue. Several texts without roles are refused: each is a call of its own.
             **parameters: See `CompletionParameters`.
 
         Raises:
@@ -37,11 +38,13 @@ class TextMethods(Calls):
             AmbiguousSubmitError: It failed after it may have reached the service, which may have generated.
             MessageTooLargeError: The answer is over the client's limit.
             ResultError: The answer holds no alternative.
+            IncompleteCompletionError: It is `strict`, and the content filter stopped the answer, or it was cut off.
         """
         from yagrpc.results import Completion
 
         request, calling = service.completion_request("completion", messages, parameters, self._core)
-        with self._stream(methods.TextGenerationService.Completion, request, calling, Completion) as stream:
+        method, check = methods.TextGenerationService.Completion, service.strictness(parameters, self._core.strict)
+        with self._stream(method, request, calling, Completion, check) as stream:
             for _ in stream:
                 pass
         return stream.only()
@@ -63,7 +66,8 @@ class TextMethods(Calls):
         request, calling = service.completion_request(
             "completion_stream", messages, parameters, self._core, stream=True
         )
-        return self._stream(methods.TextGenerationService.Completion, request, calling, service.ChunkReader())
+        method, check = methods.TextGenerationService.Completion, service.strictness(parameters, self._core.strict)
+        return self._stream(method, request, calling, service.ChunkReader(), check)
 
     @explicit_parameters
     def completion_async(
@@ -84,4 +88,5 @@ class TextMethods(Calls):
         """
         request, calling = service.completion_request("completion_async", messages, parameters, self._core)
         method = methods.TextGenerationAsyncService.Completion
-        return self._submit(method, request, calling, service.completion_type())
+        strict = service.strictness(parameters, self._core.strict) is not None
+        return self._submit(method, request, calling, service.completion_type(strict))

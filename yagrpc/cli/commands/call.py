@@ -13,6 +13,7 @@ from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.io.results import print_operation
 from yagrpc.cli.options import Connection, connection_options, examples
+from yagrpc.hiding import shown
 
 if TYPE_CHECKING:
     from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
@@ -97,4 +98,4 @@ def _find(name: str, known: dict[str, Method]) -> Method:
         return found
     close = difflib.get_close_matches(wanted, [*known, *full], n=3, cutoff=0.7)
     remedy = f"did you mean {' or '.join(close)}?" if close else "see 'yagrpc call --list'"
-    raise click.ClickException(f"Unknown method {name!r}: {remedy}")
+    raise click.ClickException(f"Unknown method {shown(name)}: {remedy}")

@@ -6,7 +6,7 @@ import click
 
 from yagrpc.cli.io.output import print_json, waiting
 from yagrpc.cli.io.render import to_json
-from yagrpc.cli.io.results import print_answer
+from yagrpc.cli.io.results import check_answer, print_answer
 from yagrpc.cli.options import (
     COMPLETION_TIMEOUT_HELP,
     Connection,
@@ -36,12 +36,14 @@ __all__ = ["completion"]
 def completion(connection: Connection, prompt: Prompt, generation: Generation, as_json: bool) -> None:
     """Generate an answer and print it.
 
-    The prompt is TEXT (several words are joined with spaces), '-' for standard input, or --file.
+    The prompt is TEXT (several words are joined with spaces), '-' for standard input, or --file. The command fails if
+    the model did not finish the answer; it is printed all the same.
     """
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
     with connection.client() as client, waiting("waiting for the answer"):
         answer = client.completion(text, **parameters)
     if as_json:
         print_json(to_json(answer.proto))
+        check_answer(answer, as_json=True)
     else:
         print_answer(answer)

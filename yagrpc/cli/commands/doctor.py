@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import click
 
 from yagrpc.cli.io.failures import FAILED, USAGE
-from yagrpc.cli.io.output import print_json, print_text
+from yagrpc.cli.io.output import print_json, print_styled
+from yagrpc.cli.io.wording import in_options
 from yagrpc.cli.options import Connection, connection_options, examples, json_option
 
 __all__ = ["doctor"]
 
-_TIMEOUT: Final = 5.0
-"""Seconds that each answer may take by default; all requests are sent at once."""
+_STYLES: Final[Mapping[str, str]] = {"ok": "green", "note": "yellow", "failed": "bold red", "not set": "bold red"}
+"""How a terminal shows the state of a finding."""
 
 
 @click.command(
@@ -24,21 +26,25 @@ _TIMEOUT: Final = 5.0
 def doctor(connection: Connection, as_json: bool) -> None:
     """Check what is set up, and whether it works.
 
-    The command checks credentials, folder, endpoints and clock, and says what to do. It gets a token if one is needed,
-    and sends each endpoint a request that is free of charge; it generates nothing, and shows no secret. Exit codes: 0
-    everything works, 1 something does not work, 2 something is not set up.
-    """
-    from yagrpc.cli.checks import run_checks  # this loads gRPC, which is slow and which help does not need
+    The command checks settings, credentials, endpoints and the clock, and says what to do. It gets a token if one is
+    needed, and sends each endpoint a request that is free of charge; it generates nothing, and shows no secret. On a
+    terminal the states are coloured, unless NO_COLOR is set.
 
-    findings, versions = run_checks(connection, _TIMEOUT if connection.timeout is None else connection.timeout)
+    Exit codes: 0 everything works, 1 something does not work, 2 something is not set up or an option is wrong, 130
+    interrupted.
+    """
+    from yagrpc.diagnosis import TIMEOUT, check, report  # this loads gRPC, which is slow and which help does not need
+
+    found = check(connection.client, TIMEOUT if connection.timeout is None else connection.timeout)
+    findings = tuple(
+        each._replace(text=in_options(each.text), remedy=in_options(each.remedy)) for each in found.findings
+    )
+    found = found._replace(findings=findings)
     if as_json:
-        ok = all(found.ok for found in findings)
-        print_json({"ok": ok, "findings": [found._asdict() for found in findings], "versions": versions})
+        plain = [each._asdict() for each in findings]
+        print_json({"ok": found.ok, "findings": plain, "versions": dict(found.versions)})
     else:
-        print_text("; ".join(f"{name} {version}" for name, version in versions.items()))
-        for found in findings:
-            print_text(f"{found.about:<12} {found.state:<8} {found.text}")
-            if found.remedy:
-                print_text(f"{'':<12} {'':<8} -> {found.remedy}")
-    states = {found.state for found in findings}
+        for line in report(found):
+            print_styled(*((text, _STYLES.get(state, "")) for text, state in line))
+    states = {each.state for each in findings}
     click.get_current_context().exit(USAGE if "not set" in states else FAILED if "failed" in states else 0)

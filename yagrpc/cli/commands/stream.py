@@ -9,7 +9,7 @@ import click
 from yagrpc.cli.io.growing import GrowingText
 from yagrpc.cli.io.output import print_json, waiting
 from yagrpc.cli.io.render import to_json
-from yagrpc.cli.io.results import note_status
+from yagrpc.cli.io.results import check_answer
 from yagrpc.cli.options import (
     COMPLETION_TIMEOUT_HELP,
     Connection,
@@ -41,7 +41,7 @@ def stream(connection: Connection, prompt: Prompt, generation: Generation, as_js
     """Generate an answer and print it while it grows.
 
     The service may change text that it has already sent. A terminal then shows the new text in place of the old one.
-    A pipe gets the whole text again, on a new line.
+    A pipe gets the whole text again, on a new line. The command fails if the model did not finish the answer.
     """
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
     with connection.client() as client, client.completion_stream(text, **parameters) as chunks:
@@ -49,12 +49,12 @@ def stream(connection: Connection, prompt: Prompt, generation: Generation, as_js
             first = next(chunks, None)
         if first is None:
             raise ResultError("the service answered without a completion")
-        if as_json:
-            for chunk in chain((first,), chunks):
-                print_json(to_json(chunk.proto), one_line=True)
-            return
         last = first
-        with GrowingText() as growing:
+        if as_json:
             for last in chain((first,), chunks):
-                growing.show(last)
-        note_status(last)
+                print_json(to_json(last.proto), one_line=True)
+        else:
+            with GrowingText() as growing:
+                for last in chain((first,), chunks):
+                    growing.show(last)
+        check_answer(last, as_json=as_json)

@@ -1,15 +1,16 @@
-"""How a command reports a failure: one line on stderr, and an exit code."""
+"""How a command reports a failure: one line a problem on stderr, and an exit code."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import click
 
+from yagrpc.cli.io.wording import in_options
 from yagrpc.errors import (
     ConfigError,
     DeadlineExceededError,
@@ -27,6 +28,7 @@ __all__ = [
     "TIMED_OUT",
     "USAGE",
     "InterruptedByUser",
+    "ProblemsError",
     "report",
     "reporting_id",
     "submitting",
@@ -41,6 +43,18 @@ INTERRUPTED: Final = 130
 
 class InterruptedByUser(Exception):
     """Ctrl-C, with a message that says what it means for the request."""
+
+
+class ProblemsError(click.ClickException):
+    """Several problems, each with a line of its own.
+
+    Args:
+        problems: The lines.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class OutputLostError(Exception):
@@ -66,7 +80,7 @@ EXIT_CODES: Final[Mapping[type[BaseException], int]] = {
 
 
 def report(error: BaseException) -> int:
-    """Write one line to stderr that says why the command failed.
+    """Write to stderr why the command failed: one line, or one for each of several problems.
 
     Args:
         error: What the command raised.
@@ -82,7 +96,8 @@ def report(error: BaseException) -> int:
         raise error
     if code == INTERRUPTED and sys.stderr is not None and sys.stderr.isatty():
         click.echo(err=True)  # the terminal has written ^C
-    click.echo(f"yagrpc: {' '.join(_message(error).split())}", err=True)
+    for message in error.problems if isinstance(error, ProblemsError) else [_message(error)]:
+        click.echo(f"yagrpc: {' '.join(message.split())}", err=True)
     if isinstance(error, (OSError, OutputLostError)):
         _discard_output()
     return code
@@ -129,11 +144,9 @@ def _message(error: BaseException) -> str:
         return f"{error.format_message().rstrip('.')} (see '{error.ctx.command_path} --help')"
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if isinstance(error, OperationTimeoutError) and error.__cause__ is not None:
-        return f"{error}; the last poll failed: {error.__cause__}"
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return "interrupted"
-    return str(error)
+    return in_options(str(error)) if isinstance(error, YagrpcError) else str(error)
 
 
 def _discard_output() -> None:

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from yagrpc.hiding import shown_name
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["parse_request", "read_json", "read_text"]
+__all__ = ["MAX_BYTES", "parse_request", "read_bytes", "read_json", "read_text"]
 
 MessageT = TypeVar("MessageT", bound="Message")
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""The most that is read of a file or of standard input, in bytes: no larger request can be sent. Some files, such as
+devices and pipes, have no end."""
 
 MAX_DEPTH: Final = 100
 """How deeply JSON may be nested: protobuf reads messages of this depth, and their JSON is at least as deep."""
@@ -35,15 +41,37 @@ def read_text(source: str) -> str:
     Raises:
         click.ClickException: The source can't be read, or is not UTF-8.
     """
-    name = _name(source)
     try:
         # The byte order mark, which some editors write, does not belong to the text either.
-        text = _read(source).decode("utf-8-sig")
+        text = read_bytes(source).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{_name(source)}: not UTF-8 at byte {error.start}") from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def read_bytes(source: str) -> bytes:
+    """Read a file, or standard input.
+
+    Args:
+        source: The path of a file, or `-` for standard input.
+
+    Raises:
+        click.ClickException: The source can't be read, or is longer than `MAX_BYTES`.
+    """
+    name = _name(source)
+    try:
+        if source != "-":
+            with open(source, "rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        elif sys.stdin is None:  # Python starts so when stdin is closed
+            raise OSError("closed")
+        else:
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
     except OSError as error:
         raise click.ClickException(f"{name}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{name}: not UTF-8 at byte {error.start}") from error
-    return text.removesuffix("\n").removesuffix("\r")
+    if len(content) > MAX_BYTES:
+        raise click.ClickException(f"{name}: longer than {MAX_BYTES // 1024**2} MiB, the most that is read")
+    return content
 
 
 def read_json(source: str) -> dict[str, Any]:
@@ -89,21 +117,12 @@ def parse_request(message_type: type[MessageT], source: str) -> MessageT:
         return message_type.FromString(request.SerializeToString())
     except json_format.ParseError as error:
         raise click.ClickException(f"{_name(source)}: {_message(error)}") from error
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise click.ClickException(f"{_name(source)}: nested too deeply for a request") from error
 
 
-def _read(source: str) -> bytes:
-    if source != "-":
-        with open(source, "rb") as file:
-            return file.read()
-    if sys.stdin is None:  # Python starts so when stdin is closed
-        raise OSError("closed")
-    return sys.stdin.buffer.read()
-
-
 def _name(source: str) -> str:
-    return "standard input" if source == "-" else source
+    return "standard input" if source == "-" else shown_name(source)
 
 
 def _is_deeper(value: object, levels: int) -> bool:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final, TextIO
 
-__all__ = ["is_terminal", "print_json", "print_text", "waiting", "write"]
+__all__ = ["is_terminal", "print_json", "print_styled", "print_text", "waiting", "write"]
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -27,10 +27,7 @@ def write(text: str) -> None:
     """
     if sys.stdout is None:  # Python starts so when stdout is closed
         raise OSError(errno.EBADF, "standard output is closed")
-    encoding = sys.stdout.encoding or "utf-8"
-    # If the encoding lacks a character, an escape sequence is better than no answer.
-    text = text.encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text) if is_terminal(sys.stdout) else text)
+    sys.stdout.write(_fitting(text))
     sys.stdout.flush()
 
 
@@ -41,6 +38,25 @@ def print_text(text: str) -> None:
         OSError: stdout can't be written, or is closed.
     """
     write(f"{text}\n")
+
+
+def print_styled(*parts: tuple[str, str]) -> None:
+    """Write texts and a newline to stdout; on a terminal that shows colours, each text in its style.
+
+    Args:
+        *parts: Texts, each with a style as rich names it, such as `bold red`; `""` is no style.
+
+    Raises:
+        OSError: stdout can't be written, or is closed.
+    """
+    if not is_terminal(sys.stdout):
+        print_text("".join(text for text, _ in parts))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    # rich leaves the colours out for a terminal without any, and if NO_COLOR is set.
+    Console(highlight=False, soft_wrap=True).print(Text.assemble(*((_fitting(text), style) for text, style in parts)))
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
@@ -72,6 +88,14 @@ def waiting(text: str) -> Iterator[None]:
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         progress.add_task(text, total=None)
         yield
+
+
+def _fitting(text: str) -> str:
+    """A text as stdout can take it: in its encoding, and on a terminal without control characters."""
+    encoding = sys.stdout.encoding or "utf-8"
+    # If the encoding lacks a character, an escape sequence is better than no answer.
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text) if is_terminal(sys.stdout) else text
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -28,7 +28,7 @@ def to_json(message: Message) -> dict[str, Any]:
         return operation_json(message)
     try:
         plain: dict[str, Any] = json_format.MessageToDict(message, descriptor_pool=_pb.POOL)
-    except (json_format.Error, TypeError, ValueError) as error:
+    except (json_format.Error, TypeError, ValueError, RecursionError) as error:
         raise ResultError(f"the answer can't be written as JSON: {error}") from error
     return plain
 
@@ -44,7 +44,7 @@ def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
     from google.protobuf import json_format
 
     from yagrpc import _pb
-    from yagrpc._core.failure.details import status_details
+    from yagrpc._core.failure.details import any_json, status_details
 
     head = _pb.operation_pb2.Operation()
     head.CopyFrom(proto)
@@ -55,12 +55,12 @@ def operation_json(proto: _pb.operation_pb2.Operation) -> dict[str, Any]:
     except (json_format.Error, ValueError) as error:
         raise OperationResultError(proto.id, f"the service's answer can't be written as JSON: {error}") from error
     if proto.HasField("metadata"):
-        (plain["metadata"],) = status_details([proto.metadata])
+        plain["metadata"] = any_json(proto.metadata)
     if proto.HasField("error"):
         details = list(status_details(proto.error.details))
         plain["error"] = {"code": proto.error.code, "message": proto.error.message, "details": details}
     if proto.HasField("response"):
-        (plain["response"],) = status_details([proto.response])
+        plain["response"] = any_json(proto.response)
     return plain
 
 

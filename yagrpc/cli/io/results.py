@@ -8,13 +8,13 @@ import click
 
 from yagrpc.cli.io.output import print_json, print_text, waiting
 from yagrpc.cli.io.render import operation_json
-from yagrpc.errors import OperationError
+from yagrpc.errors import IncompleteCompletionError, OperationError
 
 if TYPE_CHECKING:
     from yagrpc import Operation
     from yagrpc.results import Completion
 
-__all__ = ["note_status", "print_answer", "print_operation", "wait_and_print"]
+__all__ = ["check_answer", "print_answer", "print_operation", "wait_and_print"]
 
 
 def wait_and_print(operation: Operation[Any], timeout: float | None, *, as_json: bool) -> None:
@@ -30,6 +30,7 @@ def wait_and_print(operation: Operation[Any], timeout: float | None, *, as_json:
 
     Raises:
         OperationError: The operation failed or was cancelled, or is not done in time.
+        IncompleteCompletionError: The model did not finish the answer, which is printed.
         OSError: stdout can't be written, or is closed.
     """
     from yagrpc import methods
@@ -46,10 +47,16 @@ def wait_and_print(operation: Operation[Any], timeout: float | None, *, as_json:
             if operation.proto.HasField("response"):
                 return
         raise
-    if as_json:
-        print_operation(operation)
-    else:
-        print_answer(result if isinstance(result, Completion) else Completion(result))
+    answer = result if isinstance(result, Completion) else Completion(result)
+    try:
+        if as_json:
+            print_operation(operation)
+            check_answer(answer, as_json=True)
+        else:
+            print_answer(answer)
+    except IncompleteCompletionError as error:
+        error.with_context(operation_id=operation.id)
+        raise
 
 
 def print_operation(operation: Operation[Any]) -> None:
@@ -62,24 +69,28 @@ def print_operation(operation: Operation[Any]) -> None:
 
 
 def print_answer(answer: Completion) -> None:
-    """Print the text of an answer, and a note on stderr if the text is not the whole answer.
+    """Print the text of an answer, whole or not.
 
     Raises:
+        IncompleteCompletionError: The model did not finish the answer.
         OSError: stdout can't be written, or is closed.
     """
     print_text(answer.text)
-    note_status(answer)
+    check_answer(answer, as_json=False)
 
 
-def note_status(answer: Completion) -> None:
-    """Write a note to stderr if the text of an answer is not the whole answer."""
-    from yagrpc.results import CompletionStatus
+def check_answer(answer: Completion, *, as_json: bool) -> None:
+    """Check an answer that was printed; an answer of tool calls is noted on stderr where they were not printed.
 
-    notes = {
-        CompletionStatus.TRUNCATED_FINAL: "the answer was cut off at its limit of tokens",
-        CompletionStatus.CONTENT_FILTER: "the service's content filter stopped the answer",
-        CompletionStatus.TOOL_CALLS: "the answer is tool calls, not text; --json prints them",
-    }
-    for status, note in notes.items():
-        if answer.status == status:
-            click.echo(f"yagrpc: note: {note}", err=True)
+    Args:
+        answer: The answer.
+        as_json: Whether it was printed as JSON.
+
+    Raises:
+        IncompleteCompletionError: The model did not finish the answer: it is no success, and has its exit code.
+    """
+    from yagrpc.results import CompletionStatus, check_finished
+
+    if answer.status == CompletionStatus.TOOL_CALLS and not as_json:
+        click.echo("yagrpc: note: the answer is tool calls, not text; --json prints them", err=True)
+    check_finished(answer)

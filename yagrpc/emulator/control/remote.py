@@ -27,6 +27,9 @@ __all__ = ["Control"]
 _TIMEOUT_SECONDS = 10.0
 """For one call over loopback, including the connection."""
 
+_DIRECT = (("grpc.enable_http_proxy", 0), ("grpc.address_http_proxy_enabled_addresses", ""))
+"""No proxy, whatever gRPC finds in the environment: a proxy can't reach an emulator on this machine."""
+
 
 class Control:
     """The control service of an emulator that was started with `--control` or `control=True`.
@@ -38,9 +41,9 @@ class Control:
 
     def __init__(self, address: str, *, root_certificates: bytes | None = None) -> None:
         if root_certificates is None:
-            self._channel = grpc.insecure_channel(address)
+            self._channel = grpc.insecure_channel(address, _DIRECT)
         else:
-            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(root_certificates))
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(root_certificates), _DIRECT)
         self._stub = _pb.control_pb2_grpc.ControlServiceStub(self._channel)
 
     def add_faults(self, *faults: Fault) -> None:

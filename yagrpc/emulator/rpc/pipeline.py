@@ -10,6 +10,8 @@ they are registered: an interceptor would cost every call a coroutine and a hand
 from __future__ import annotations
 
 import contextlib
+import email.utils
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
@@ -28,12 +30,16 @@ __all__ = ["CLIENT_REQUEST_ID", "HEADERS_LAST", "REQUEST_ID", "SERVER_TRACE_ID",
 REQUEST_ID = "x-request-id"
 SERVER_TRACE_ID = "x-server-trace-id"
 CLIENT_REQUEST_ID = "x-client-request-id"
+DATE = "date"
 
 HEADERS_LAST: Final = frozenset({paths.OPERATION_GET})
 """Methods whose successful answers have the headers behind the message, where gRPC sends them together with the status:
 a write of their own, before the message, costs a quarter of the whole call. The headers of the operation service are
 not documented, and clients are advised to read both places.
-These calls have no `x-server-trace-id`, which belongs to the work of a model."""
+These calls have no `x-server-trace-id`, which belongs to the work of a model, and no `date`."""
+
+_LAST_DATE: Final = 253_402_300_799
+"""The last second that a date can have; a test may set the clock beyond it."""
 
 _UNLIMITED: Final = contextlib.nullcontext()
 
@@ -159,7 +165,7 @@ class Pipeline(grpc.GenericRpcHandler):
         state.received.keep(received)
         headers: tuple[tuple[str, str], ...] = ((REQUEST_ID, state.new_request_id()),)
         if path not in HEADERS_LAST:
-            headers = (*headers, (SERVER_TRACE_ID, state.new_request_id()))
+            headers = (*headers, (SERVER_TRACE_ID, state.new_request_id()), (DATE, _http_date(int(received.at))))
         if CLIENT_REQUEST_ID in metadata:
             return received, (*headers, (CLIENT_REQUEST_ID, str(metadata[CLIENT_REQUEST_ID])))
         return received, headers
@@ -184,7 +190,8 @@ class Pipeline(grpc.GenericRpcHandler):
         self._state.received.refuse(path, refusal.code)
         if headers and not headers_sent:
             await context.send_initial_metadata(headers)
-        await context.abort(refusal.code, refusal.message, (*headers, *refusal.trailer))
+        trailers = tuple(pair for pair in headers if pair[0] != DATE)
+        await context.abort(refusal.code, refusal.message, (*trailers, *refusal.trailer))
 
 
 class _Registry:
@@ -198,6 +205,12 @@ class _Registry:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         self._pipeline.register(service, handlers)
+
+
+@functools.lru_cache(maxsize=2)
+def _http_date(now: int) -> str:
+    """A time as HTTP writes it, up to the year 9999; calls of one second share the text."""
+    return email.utils.formatdate(min(now, _LAST_DATE), usegmt=True)
 
 
 def _or_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -13,8 +13,9 @@ from google.protobuf.internal import builder
 POOL = DescriptorPool()
 
 
-def add(serialized: bytes, module: str, namespace: dict[str, Any]) -> FileDescriptor:
-    """Register a serialized file and put its messages, enums and extensions into a module's namespace."""
+def add(serialized: bytes, module: str) -> FileDescriptor:
+    """Register a serialized file and put its messages, enums and extensions into the namespace of its module."""
+    namespace = vars(sys.modules[module])
     file: FileDescriptor = POOL.AddSerializedFile(serialized)  # type: ignore[func-returns-value,unused-ignore]
     builder.BuildMessageAndEnumDescriptors(file, namespace)
     builder.BuildTopDescriptorsAndMessages(file, module, namespace)

@@ -2,33 +2,34 @@
 # Source: all proto files of this package
 """The services of this package, by their short names; each is imported when it is asked for."""
 
-from __future__ import annotations
+import builtins as _builtins
+import importlib as _importlib
+import typing as _typing
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from proofreading_proto.proofreading_methods import Proofreader as Proofreader
 
 __all__ = [
     "Proofreader",
 ]
 
-SERVICES: Final[dict[str, tuple[str, ...]]] = {
+_Homes = _builtins.tuple[_builtins.str, ...]
+_SERVICES: _typing.Final[_builtins.dict[_builtins.str, _Homes]] = {
     "Proofreader": ("proofreading_proto.proofreading_methods.Proofreader",),
 }
 """Where each service is; a name that occurs twice has several places."""
 
-def __getattr__(name: str) -> Any:
-    homes = SERVICES.get(name, ())
-    if len(homes) > 1:
-        raise AttributeError(f"{name} is the name of several services: import one of {', '.join(homes)}")
+def __getattr__(name: _builtins.str) -> _typing.Any:
+    homes = _SERVICES.get(name, ())
+    if homes[1:]:
+        text = f"{name} is the name of several services: import one of {', '.join(homes)}"
+        raise _builtins.AttributeError(text)
     if not homes:
-        raise AttributeError(f"module {__name__!r} has no service {name!r}")
+        raise _builtins.AttributeError(f"module {__name__!r} has no service {name!r}")
     module, _, service = homes[0].rpartition(".")
-    table = globals()[name] = getattr(importlib.import_module(module), service)
+    table = _builtins.globals()[name] = _builtins.getattr(_importlib.import_module(module), service)
     return table
 
 
-def __dir__() -> list[str]:
+def __dir__() -> _builtins.list[_builtins.str]:
     return __all__

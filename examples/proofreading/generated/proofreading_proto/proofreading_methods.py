@@ -4,25 +4,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import StreamMethod, UnaryMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from proofreading_proto import proofreading_pb2 as proofreading_pb2
+if _typing.TYPE_CHECKING:
+    from proofreading_proto import proofreading_pb2 as _proofreading_pb2
 
 
 class Proofreader:
     """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched."""
 
-    Correct: Final[UnaryMethod[proofreading_pb2.CorrectRequest, proofreading_pb2.CorrectResponse]] = UnaryMethod(
+    Correct: _typing.Final[_method.UnaryMethod[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]] = _method.UnaryMethod(
         "/example.proofreading.v1.Proofreader/Correct",
         request="proofreading_proto.proofreading_pb2:CorrectRequest",
         response="proofreading_proto.proofreading_pb2:CorrectResponse",
     )
     """Corrects a text, and answers once, when the whole text is corrected."""
 
-    CorrectStream: Final[StreamMethod[proofreading_pb2.CorrectRequest, proofreading_pb2.CorrectResponse]] = StreamMethod(
+    CorrectStream: _typing.Final[_method.StreamMethod[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse]] = _method.StreamMethod(
         "/example.proofreading.v1.Proofreader/CorrectStream",
         request="proofreading_proto.proofreading_pb2:CorrectRequest",
         response="proofreading_proto.proofreading_pb2:CorrectResponse",

@@ -11,4 +11,4 @@ DESCRIPTOR = _pool.add((
     b".example.proofreading.v1.CorrectResponse\x12d\n\rCorrectStream\x12'.exam"
     b'ple.proofreading.v1.CorrectRequest\x1a(.example.proofreading.v1.Cor'
     b'rectResponse0\x01b\x06proto3'
-), __name__, globals())
+), __name__)

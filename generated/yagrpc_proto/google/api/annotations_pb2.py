@@ -7,4 +7,4 @@ import yagrpc_proto.google.protobuf.descriptor_pb2
 from yagrpc_proto import _pool
 from google.api import annotations_pb2 as _installed
 
-DESCRIPTOR = _pool.add(_installed.DESCRIPTOR.serialized_pb, __name__, globals())
+DESCRIPTOR = _pool.add(_installed.DESCRIPTOR.serialized_pb, __name__)

@@ -5,4 +5,4 @@
 from yagrpc_proto import _pool
 from google.protobuf import descriptor_pb2 as _installed
 
-DESCRIPTOR = _pool.add(_installed.DESCRIPTOR.serialized_pb, __name__, globals())
+DESCRIPTOR = _pool.add(_installed.DESCRIPTOR.serialized_pb, __name__)

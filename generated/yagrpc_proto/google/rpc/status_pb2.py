@@ -6,4 +6,4 @@ import yagrpc_proto.google.protobuf.any_pb2
 from yagrpc_proto import _pool
 from google.rpc import status_pb2 as _installed
 
-DESCRIPTOR = _pool.add(_installed.DESCRIPTOR.serialized_pb, __name__, globals())
+DESCRIPTOR = _pool.add(_installed.DESCRIPTOR.serialized_pb, __name__)

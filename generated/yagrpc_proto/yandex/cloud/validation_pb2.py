@@ -19,4 +19,4 @@ DESCRIPTOR = _pool.add((
     b'apKeySpecR\x06mapKey:5\n\x05bytes\x12\x1d.google.protobuf.FieldOptions\x18\x87\x99\x06 \x01('
     b'\tR\x05bytesBJ\n\x10yandex.cloud.apiZ6github.com/yandex-cloud/go-genprot'
     b'o/yandex/cloud;cloudb\x06proto3'
-), __name__, globals())
+), __name__)

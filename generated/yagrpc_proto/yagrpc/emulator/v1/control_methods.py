@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import UnaryMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from yagrpc_proto.yagrpc.emulator.v1 import control_pb2 as control_pb2
+if _typing.TYPE_CHECKING:
+    from yagrpc_proto.yagrpc.emulator.v1 import control_pb2 as _control_pb2
 
 
 class ControlService:
@@ -17,49 +17,49 @@ class ControlService:
     emulator was started with `--control`, on loopback only. Its calls need no credential and are not counted.
     """
 
-    AddFaults: Final[UnaryMethod[control_pb2.AddFaultsRequest, control_pb2.AddFaultsResponse]] = UnaryMethod(
+    AddFaults: _typing.Final[_method.UnaryMethod[_control_pb2.AddFaultsRequest, _control_pb2.AddFaultsResponse]] = _method.UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/AddFaults",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:AddFaultsRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:AddFaultsResponse",
     )
     """Adds rules after the rules that exist. If one rule is wrong, the call ends with INVALID_ARGUMENT and adds none."""
 
-    ClearFaults: Final[UnaryMethod[control_pb2.ClearFaultsRequest, control_pb2.ClearFaultsResponse]] = UnaryMethod(
+    ClearFaults: _typing.Final[_method.UnaryMethod[_control_pb2.ClearFaultsRequest, _control_pb2.ClearFaultsResponse]] = _method.UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/ClearFaults",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ClearFaultsRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ClearFaultsResponse",
     )
     """Removes all rules."""
 
-    SetReplies: Final[UnaryMethod[control_pb2.SetRepliesRequest, control_pb2.SetRepliesResponse]] = UnaryMethod(
+    SetReplies: _typing.Final[_method.UnaryMethod[_control_pb2.SetRepliesRequest, _control_pb2.SetRepliesResponse]] = _method.UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/SetReplies",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:SetRepliesRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:SetRepliesResponse",
     )
     """Replaces all scripted replies. Operations that were submitted before keep the replies of that time."""
 
-    AdvanceTime: Final[UnaryMethod[control_pb2.AdvanceTimeRequest, control_pb2.AdvanceTimeResponse]] = UnaryMethod(
+    AdvanceTime: _typing.Final[_method.UnaryMethod[_control_pb2.AdvanceTimeRequest, _control_pb2.AdvanceTimeResponse]] = _method.UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/AdvanceTime",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:AdvanceTimeRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:AdvanceTimeResponse",
     )
     """Moves the emulator's clock: operations end, quota windows pass, tokens and results expire. It never moves back."""
 
-    ListOperations: Final[UnaryMethod[control_pb2.ListOperationsRequest, control_pb2.ListOperationsResponse]] = UnaryMethod(
+    ListOperations: _typing.Final[_method.UnaryMethod[_control_pb2.ListOperationsRequest, _control_pb2.ListOperationsResponse]] = _method.UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/ListOperations",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ListOperationsRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ListOperationsResponse",
     )
     """Lists all operations in the order of their submits, with their real state, whatever faults their callers have seen."""
 
-    ReadCounters: Final[UnaryMethod[control_pb2.ReadCountersRequest, control_pb2.ReadCountersResponse]] = UnaryMethod(
+    ReadCounters: _typing.Final[_method.UnaryMethod[_control_pb2.ReadCountersRequest, _control_pb2.ReadCountersResponse]] = _method.UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/ReadCounters",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ReadCountersRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ReadCountersResponse",
     )
     """Returns what has been counted since the start or the last reset."""
 
-    Reset: Final[UnaryMethod[control_pb2.ResetRequest, control_pb2.ResetResponse]] = UnaryMethod(
+    Reset: _typing.Final[_method.UnaryMethod[_control_pb2.ResetRequest, _control_pb2.ResetResponse]] = _method.UnaryMethod(
         "/yagrpc.emulator.v1.ControlService/Reset",
         request="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ResetRequest",
         response="yagrpc_proto.yagrpc.emulator.v1.control_pb2:ResetResponse",

@@ -63,4 +63,4 @@ DESCRIPTOR = _pool.add((
     b'agrpc.emulator.v1.ReadCountersRequest\x1a(.yagrpc.emulator.v1.ReadC'
     b'ountersResponse\x12L\n\x05Reset\x12 .yagrpc.emulator.v1.ResetRequest\x1a!.yag'
     b'rpc.emulator.v1.ResetResponseb\x06proto3'
-), __name__, globals())
+), __name__)

@@ -11,4 +11,4 @@ DESCRIPTOR = _pool.add((
     b'\x1a\n\x08response\x18\x02 \x01(\tR\x08response:[\n\toperation\x12\x1e.google.protobuf.Metho'
     b'dOptions\x18\xa6\xaa\x05 \x01(\x0b2\x1b.yandex.cloud.api.OperationR\toperationB:Z8gith'
     b'ub.com/yandex-cloud/go-genproto/yandex/cloud/api;apib\x06proto3'
-), __name__, globals())
+), __name__)

@@ -9,4 +9,4 @@ DESCRIPTOR = _pool.add((
     b't"7\n\x0bApiEndpoint\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n\x07address\x18\x02 \x01(\tR\x07addressB_\n\x19ya'
     b'ndex.cloud.api.endpointZBgithub.com/yandex-cloud/go-genproto/yan'
     b'dex/cloud/endpoint;endpointb\x06proto3'
-), __name__, globals())
+), __name__)

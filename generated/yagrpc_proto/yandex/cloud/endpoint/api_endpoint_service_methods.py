@@ -4,30 +4,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import HttpRule, UnaryMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from yagrpc_proto.yandex.cloud.endpoint import api_endpoint_pb2 as api_endpoint_pb2
-    from yagrpc_proto.yandex.cloud.endpoint import api_endpoint_service_pb2 as api_endpoint_service_pb2
+if _typing.TYPE_CHECKING:
+    from yagrpc_proto.yandex.cloud.endpoint import api_endpoint_pb2 as _api_endpoint_pb2
+    from yagrpc_proto.yandex.cloud.endpoint import api_endpoint_service_pb2 as _api_endpoint_service_pb2
 
 
 class ApiEndpointService:
     """Tells which host serves which part of the cloud. Needs no credentials."""
 
-    Get: Final[UnaryMethod[api_endpoint_service_pb2.GetApiEndpointRequest, api_endpoint_pb2.ApiEndpoint]] = UnaryMethod(
+    Get: _typing.Final[_method.UnaryMethod[_api_endpoint_service_pb2.GetApiEndpointRequest, _api_endpoint_pb2.ApiEndpoint]] = _method.UnaryMethod(
         "/yandex.cloud.endpoint.ApiEndpointService/Get",
         request="yagrpc_proto.yandex.cloud.endpoint.api_endpoint_service_pb2:GetApiEndpointRequest",
         response="yagrpc_proto.yandex.cloud.endpoint.api_endpoint_pb2:ApiEndpoint",
-        http=HttpRule("GET", "/endpoints/{api_endpoint_id}"),
+        http=_method.HttpRule("GET", "/endpoints/{api_endpoint_id}"),
     )
     """Returns one endpoint by its id."""
 
-    List: Final[UnaryMethod[api_endpoint_service_pb2.ListApiEndpointsRequest, api_endpoint_service_pb2.ListApiEndpointsResponse]] = UnaryMethod(
+    List: _typing.Final[_method.UnaryMethod[_api_endpoint_service_pb2.ListApiEndpointsRequest, _api_endpoint_service_pb2.ListApiEndpointsResponse]] = _method.UnaryMethod(
         "/yandex.cloud.endpoint.ApiEndpointService/List",
         request="yagrpc_proto.yandex.cloud.endpoint.api_endpoint_service_pb2:ListApiEndpointsRequest",
         response="yagrpc_proto.yandex.cloud.endpoint.api_endpoint_service_pb2:ListApiEndpointsResponse",
-        http=HttpRule("GET", "/endpoints"),
+        http=_method.HttpRule("GET", "/endpoints"),
     )
     """Returns the endpoints of all services; an empty request is the usual one."""

@@ -20,4 +20,4 @@ DESCRIPTOR = _pool.add((
     b'equest\x1a/.yandex.cloud.endpoint.ListApiEndpointsResponse"\x12\x82\xd3\xe4\x93\x02\x0c\x12'
     b'\n/endpointsB_\n\x19yandex.cloud.api.endpointZBgithub.com/yandex-clou'
     b'd/go-genproto/yandex/cloud/endpoint;endpointb\x06proto3'
-), __name__, globals())
+), __name__)

@@ -19,4 +19,4 @@ DESCRIPTOR = _pool.add((
     b'uf.AnyH\x00R\x08responseB\x08\n\x06resultBb\n\x1ayandex.cloud.api.operationZDgith'
     b'ub.com/yandex-cloud/go-genproto/yandex/cloud/operation;operation'
     b'b\x06proto3'
-), __name__, globals())
+), __name__)

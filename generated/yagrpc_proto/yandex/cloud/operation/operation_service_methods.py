@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import HttpRule, UnaryMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from yagrpc_proto.yandex.cloud.operation import operation_pb2 as operation_pb2
-    from yagrpc_proto.yandex.cloud.operation import operation_service_pb2 as operation_service_pb2
+if _typing.TYPE_CHECKING:
+    from yagrpc_proto.yandex.cloud.operation import operation_pb2 as _operation_pb2
+    from yagrpc_proto.yandex.cloud.operation import operation_service_pb2 as _operation_service_pb2
 
 
 class OperationService:
@@ -18,21 +18,21 @@ class OperationService:
     list, not the host of the service that made the operation.
     """
 
-    Get: Final[UnaryMethod[operation_service_pb2.GetOperationRequest, operation_pb2.Operation]] = UnaryMethod(
+    Get: _typing.Final[_method.UnaryMethod[_operation_service_pb2.GetOperationRequest, _operation_pb2.Operation]] = _method.UnaryMethod(
         "/yandex.cloud.operation.OperationService/Get",
         request="yagrpc_proto.yandex.cloud.operation.operation_service_pb2:GetOperationRequest",
         response="yagrpc_proto.yandex.cloud.operation.operation_pb2:Operation",
-        http=HttpRule("GET", "/operations/{operation_id}"),
+        http=_method.HttpRule("GET", "/operations/{operation_id}"),
     )
     """Returns the current state at once, without waiting for a change. Safe to repeat. For generation results the
     default quota is 50 calls a second, shared by everything that polls.
     """
 
-    Cancel: Final[UnaryMethod[operation_service_pb2.CancelOperationRequest, operation_pb2.Operation]] = UnaryMethod(
+    Cancel: _typing.Final[_method.UnaryMethod[_operation_service_pb2.CancelOperationRequest, _operation_pb2.Operation]] = _method.UnaryMethod(
         "/yandex.cloud.operation.OperationService/Cancel",
         request="yagrpc_proto.yandex.cloud.operation.operation_service_pb2:CancelOperationRequest",
         response="yagrpc_proto.yandex.cloud.operation.operation_pb2:Operation",
-        http=HttpRule("GET", "/operations/{operation_id}:cancel"),
+        http=_method.HttpRule("GET", "/operations/{operation_id}:cancel"),
     )
     """Asks to stop an operation and returns its current state. Best effort: not every operation can be cancelled, and
     nothing promises that cancelled work is free.

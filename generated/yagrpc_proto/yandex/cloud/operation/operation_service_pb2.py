@@ -19,4 +19,4 @@ DESCRIPTOR = _pool.add((
     b'ndex.cloud.operation.Operation")\x82\xd3\xe4\x93\x02#\x12!/operations/{operation_i'
     b'd}:cancelBb\n\x1ayandex.cloud.api.operationZDgithub.com/yandex-cloud'
     b'/go-genproto/yandex/cloud/operation;operationb\x06proto3'
-), __name__, globals())
+), __name__)

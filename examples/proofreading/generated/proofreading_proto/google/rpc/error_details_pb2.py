@@ -6,4 +6,4 @@ import proofreading_proto.google.protobuf.duration_pb2
 from proofreading_proto import _pool
 from google.rpc import error_details_pb2 as _installed
 
-DESCRIPTOR = _pool.add(_installed.DESCRIPTOR.serialized_pb, __name__, globals())
+DESCRIPTOR = _pool.add(_installed.DESCRIPTOR.serialized_pb, __name__)

@@ -4,37 +4,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import HttpRule, UnaryMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from yagrpc_proto.yandex.cloud.iam.v1 import iam_token_service_pb2 as iam_token_service_pb2
+if _typing.TYPE_CHECKING:
+    from yagrpc_proto.yandex.cloud.iam.v1 import iam_token_service_pb2 as _iam_token_service_pb2
 
 
 class IamTokenService:
     """Exchanges long-lived credentials for IAM tokens, which the other services take as `authorization: Bearer <token>`."""
 
-    Create: Final[UnaryMethod[iam_token_service_pb2.CreateIamTokenRequest, iam_token_service_pb2.CreateIamTokenResponse]] = UnaryMethod(
+    Create: _typing.Final[_method.UnaryMethod[_iam_token_service_pb2.CreateIamTokenRequest, _iam_token_service_pb2.CreateIamTokenResponse]] = _method.UnaryMethod(
         "/yandex.cloud.iam.v1.IamTokenService/Create",
         request="yagrpc_proto.yandex.cloud.iam.v1.iam_token_service_pb2:CreateIamTokenRequest",
         response="yagrpc_proto.yandex.cloud.iam.v1.iam_token_service_pb2:CreateIamTokenResponse",
-        http=HttpRule("POST", "/iam/v1/tokens", "*"),
+        http=_method.HttpRule("POST", "/iam/v1/tokens", "*"),
     )
     """Issues a token for an OAuth token or a signed JWT. Called without credentials: the request carries them."""
 
-    CreateForServiceAccount: Final[UnaryMethod[iam_token_service_pb2.CreateIamTokenForServiceAccountRequest, iam_token_service_pb2.CreateIamTokenResponse]] = UnaryMethod(
+    CreateForServiceAccount: _typing.Final[_method.UnaryMethod[_iam_token_service_pb2.CreateIamTokenForServiceAccountRequest, _iam_token_service_pb2.CreateIamTokenResponse]] = _method.UnaryMethod(
         "/yandex.cloud.iam.v1.IamTokenService/CreateForServiceAccount",
         request="yagrpc_proto.yandex.cloud.iam.v1.iam_token_service_pb2:CreateIamTokenForServiceAccountRequest",
         response="yagrpc_proto.yandex.cloud.iam.v1.iam_token_service_pb2:CreateIamTokenResponse",
-        http=HttpRule("POST", "/iam/v1/tokens:createForServiceAccount", "*"),
+        http=_method.HttpRule("POST", "/iam/v1/tokens:createForServiceAccount", "*"),
     )
     """Issues a token for a service account on behalf of a caller who has rights to it."""
 
-    Revoke: Final[UnaryMethod[iam_token_service_pb2.RevokeIamTokenRequest, iam_token_service_pb2.RevokeIamTokenResponse]] = UnaryMethod(
+    Revoke: _typing.Final[_method.UnaryMethod[_iam_token_service_pb2.RevokeIamTokenRequest, _iam_token_service_pb2.RevokeIamTokenResponse]] = _method.UnaryMethod(
         "/yandex.cloud.iam.v1.IamTokenService/Revoke",
         request="yagrpc_proto.yandex.cloud.iam.v1.iam_token_service_pb2:RevokeIamTokenRequest",
         response="yagrpc_proto.yandex.cloud.iam.v1.iam_token_service_pb2:RevokeIamTokenResponse",
-        http=HttpRule("POST", "/iam/v1/tokens:revoke", "*"),
+        http=_method.HttpRule("POST", "/iam/v1/tokens:revoke", "*"),
     )
     """Makes a token invalid before its time."""

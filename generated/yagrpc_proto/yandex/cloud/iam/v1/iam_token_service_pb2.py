@@ -28,4 +28,4 @@ DESCRIPTOR = _pool.add((
     b' \x82\xd3\xe4\x93\x02\x1a"\x15/iam/v1/tokens:revoke:\x01*BV\n\x17yandex.cloud.api.iam.v1Z;gi'
     b'thub.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1;iamb\x06proto'
     b'3'
-), __name__, globals())
+), __name__)

@@ -12,4 +12,4 @@ DESCRIPTOR = _pool.add((
     b'\n\x08CANCELED\x10\x06B\x86\x01\n(yandex.cloud.api.ai.foundation_models.v1ZZgithu'
     b'b.com/yandex-cloud/go-genproto/yandex/cloud/ai/foundation_models'
     b'/v1;foundation_modelsb\x06proto3'
-), __name__, globals())
+), __name__)

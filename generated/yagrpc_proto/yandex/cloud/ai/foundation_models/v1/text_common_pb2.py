@@ -55,4 +55,4 @@ DESCRIPTOR = _pool.add((
     b'lChoiceB\x86\x01\n(yandex.cloud.api.ai.foundation_models.v1ZZgithub.com'
     b'/yandex-cloud/go-genproto/yandex/cloud/ai/foundation_models/v1;f'
     b'oundation_modelsb\x06proto3'
-), __name__, globals())
+), __name__)

@@ -4,21 +4,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import HttpRule, UnaryMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.embedding import embedding_service_pb2 as embedding_service_pb2
+if _typing.TYPE_CHECKING:
+    from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.embedding import embedding_service_pb2 as _embedding_service_pb2
 
 
 class EmbeddingsService:
     """Turns texts into vectors that lie close together when their meanings do. Default quota: 10 calls a second."""
 
-    TextEmbedding: Final[UnaryMethod[embedding_service_pb2.TextEmbeddingRequest, embedding_service_pb2.TextEmbeddingResponse]] = UnaryMethod(
+    TextEmbedding: _typing.Final[_method.UnaryMethod[_embedding_service_pb2.TextEmbeddingRequest, _embedding_service_pb2.TextEmbeddingResponse]] = _method.UnaryMethod(
         "/yandex.cloud.ai.foundation_models.v1.EmbeddingsService/TextEmbedding",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.embedding.embedding_service_pb2:TextEmbeddingRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.embedding.embedding_service_pb2:TextEmbeddingResponse",
-        http=HttpRule("POST", "/foundationModels/v1/textEmbedding", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/textEmbedding", "*"),
     )
     """Returns the vector of one text. Safe to repeat."""

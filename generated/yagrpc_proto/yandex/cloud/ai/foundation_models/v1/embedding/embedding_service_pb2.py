@@ -20,4 +20,4 @@ DESCRIPTOR = _pool.add((
     b'.api.ai.foundation_models.v1Zdgithub.com/yandex-cloud/go-genprot'
     b'o/yandex/cloud/ai/foundation_models/v1/embedding;foundation_mode'
     b'lsb\x06proto3'
-), __name__, globals())
+), __name__)

@@ -15,4 +15,4 @@ DESCRIPTOR = _pool.add((
     b'ioB\xa7\x01\n9yandex.cloud.api.ai.foundation_models.v1.image_generation'
     b'Zjgithub.com/yandex-cloud/go-genproto/yandex/cloud/ai/foundation'
     b'_models/v1/image_generation;image_generationb\x06proto3'
-), __name__, globals())
+), __name__)

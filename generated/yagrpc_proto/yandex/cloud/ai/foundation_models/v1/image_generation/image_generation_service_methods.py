@@ -4,23 +4,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import HttpRule, OperationMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.image_generation import image_generation_service_pb2 as image_generation_service_pb2
+if _typing.TYPE_CHECKING:
+    from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.image_generation import image_generation_service_pb2 as _image_generation_service_pb2
 
 
 class ImageGenerationAsyncService:
     """Draws pictures; asynchronous only. Default quota: 500 requests a minute and 5,000 a day."""
 
-    Generate: Final[OperationMethod[image_generation_service_pb2.ImageGenerationRequest, image_generation_service_pb2.ImageGenerationResponse, None]] = OperationMethod(
+    Generate: _typing.Final[_method.OperationMethod[_image_generation_service_pb2.ImageGenerationRequest, _image_generation_service_pb2.ImageGenerationResponse, None]] = _method.OperationMethod(
         "/yandex.cloud.ai.foundation_models.v1.image_generation.ImageGenerationAsyncService/Generate",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.image_generation.image_generation_service_pb2:ImageGenerationRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.image_generation.image_generation_service_pb2:ImageGenerationResponse",
         operation="yagrpc_proto.yandex.cloud.operation.operation_pb2:Operation",
-        http=HttpRule("POST", "/foundationModels/v1/imageGenerationAsync", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/imageGenerationAsync", "*"),
     )
     """Starts drawing. The operation's response is an `ImageGenerationResponse`, stored for 3 days. Sending a request
     twice starts and bills two operations.

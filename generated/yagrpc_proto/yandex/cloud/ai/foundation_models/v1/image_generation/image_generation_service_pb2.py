@@ -27,4 +27,4 @@ DESCRIPTOR = _pool.add((
     b'_models.v1.image_generationZjgithub.com/yandex-cloud/go-genproto'
     b'/yandex/cloud/ai/foundation_models/v1/image_generation;image_gen'
     b'erationb\x06proto3'
-), __name__, globals())
+), __name__)

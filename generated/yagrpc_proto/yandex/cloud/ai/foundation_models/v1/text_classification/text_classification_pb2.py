@@ -13,4 +13,4 @@ DESCRIPTOR = _pool.add((
     b'_models.v1.text_classificationZpgithub.com/yandex-cloud/go-genpr'
     b'oto/yandex/cloud/ai/foundation_models/v1/text_classification;tex'
     b't_classificationb\x06proto3'
-), __name__, globals())
+), __name__)

@@ -4,29 +4,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import HttpRule, UnaryMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_classification import text_classification_service_pb2 as text_classification_service_pb2
+if _typing.TYPE_CHECKING:
+    from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_classification import text_classification_service_pb2 as _text_classification_service_pb2
 
 
 class TextClassificationService:
     """Sorts texts into classes. Default quota: 1 call a second."""
 
-    Classify: Final[UnaryMethod[text_classification_service_pb2.TextClassificationRequest, text_classification_service_pb2.TextClassificationResponse]] = UnaryMethod(
+    Classify: _typing.Final[_method.UnaryMethod[_text_classification_service_pb2.TextClassificationRequest, _text_classification_service_pb2.TextClassificationResponse]] = _method.UnaryMethod(
         "/yandex.cloud.ai.foundation_models.v1.text_classification.TextClassificationService/Classify",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_classification.text_classification_service_pb2:TextClassificationRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_classification.text_classification_service_pb2:TextClassificationResponse",
-        http=HttpRule("POST", "/foundationModels/v1/textClassification", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/textClassification", "*"),
     )
     """Classifies with a tuned classifier. Safe to repeat."""
 
-    FewShotClassify: Final[UnaryMethod[text_classification_service_pb2.FewShotTextClassificationRequest, text_classification_service_pb2.FewShotTextClassificationResponse]] = UnaryMethod(
+    FewShotClassify: _typing.Final[_method.UnaryMethod[_text_classification_service_pb2.FewShotTextClassificationRequest, _text_classification_service_pb2.FewShotTextClassificationResponse]] = _method.UnaryMethod(
         "/yandex.cloud.ai.foundation_models.v1.text_classification.TextClassificationService/FewShotClassify",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_classification.text_classification_service_pb2:FewShotTextClassificationRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_classification.text_classification_service_pb2:FewShotTextClassificationResponse",
-        http=HttpRule("POST", "/foundationModels/v1/fewShotTextClassification", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/fewShotTextClassification", "*"),
     )
     """Classifies by a description and, optionally, examples. Safe to repeat."""

@@ -35,4 +35,4 @@ DESCRIPTOR = _pool.add((
     b'ation_models.v1.text_classificationZpgithub.com/yandex-cloud/go-'
     b'genproto/yandex/cloud/ai/foundation_models/v1/text_classificatio'
     b'n;text_classificationb\x06proto3'
-), __name__, globals())
+), __name__)

@@ -4,22 +4,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import typing as _typing
 
-from yagrpc.method import HttpRule, OperationMethod, StreamMethod, UnaryMethod
+from yagrpc import method as _method
 
-if TYPE_CHECKING:
-    from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2 as text_generation_service_pb2
+if _typing.TYPE_CHECKING:
+    from yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2 as _text_generation_service_pb2
 
 
 class TextGenerationService:
     """Answers prompts while the caller waits. Default quota: 10 calls at a time."""
 
-    Completion: Final[StreamMethod[text_generation_service_pb2.CompletionRequest, text_generation_service_pb2.CompletionResponse]] = StreamMethod(
+    Completion: _typing.Final[_method.StreamMethod[_text_generation_service_pb2.CompletionRequest, _text_generation_service_pb2.CompletionResponse]] = _method.StreamMethod(
         "/yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:CompletionRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:CompletionResponse",
-        http=HttpRule("POST", "/foundationModels/v1/completion", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/completion", "*"),
     )
     """Generates a text. Always a stream on the wire: one message if `stream` is false; otherwise several, each with
     the whole text so far, of which only the last has a final status.
@@ -29,12 +29,12 @@ class TextGenerationService:
 class TextGenerationAsyncService:
     """Answers prompts later, at half the price. Default quota: 10 requests a second and 5,000 an hour."""
 
-    Completion: Final[OperationMethod[text_generation_service_pb2.CompletionRequest, text_generation_service_pb2.CompletionResponse, None]] = OperationMethod(
+    Completion: _typing.Final[_method.OperationMethod[_text_generation_service_pb2.CompletionRequest, _text_generation_service_pb2.CompletionResponse, None]] = _method.OperationMethod(
         "/yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:CompletionRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:CompletionResponse",
         operation="yagrpc_proto.yandex.cloud.operation.operation_pb2:Operation",
-        http=HttpRule("POST", "/foundationModels/v1/completionAsync", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/completionAsync", "*"),
     )
     """Starts generating a text. The operation's response is a `CompletionResponse`, stored for 3 days. Sending a
     request twice starts and bills two operations: the service knows no idempotency keys.
@@ -44,13 +44,13 @@ class TextGenerationAsyncService:
 class TextGenerationBatchService:
     """Answers whole datasets of prompts. Default quota: 10 runs an hour and 100 a day."""
 
-    Completion: Final[OperationMethod[text_generation_service_pb2.BatchCompletionRequest, text_generation_service_pb2.BatchCompletionResponse, text_generation_service_pb2.BatchCompletionMetadata]] = OperationMethod(
+    Completion: _typing.Final[_method.OperationMethod[_text_generation_service_pb2.BatchCompletionRequest, _text_generation_service_pb2.BatchCompletionResponse, _text_generation_service_pb2.BatchCompletionMetadata]] = _method.OperationMethod(
         "/yandex.cloud.ai.foundation_models.v1.TextGenerationBatchService/Completion",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:BatchCompletionRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:BatchCompletionResponse",
         operation="yagrpc_proto.yandex.cloud.operation.operation_pb2:Operation",
         metadata="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:BatchCompletionMetadata",
-        http=HttpRule("POST", "/foundationModels/v1/completionBatch", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/completionBatch", "*"),
     )
     """Starts a run over a dataset, which takes minutes to days."""
 
@@ -58,19 +58,19 @@ class TextGenerationBatchService:
 class TokenizerService:
     """Counts tokens, free of charge. Default quota: 50 calls a second."""
 
-    Tokenize: Final[UnaryMethod[text_generation_service_pb2.TokenizeRequest, text_generation_service_pb2.TokenizeResponse]] = UnaryMethod(
+    Tokenize: _typing.Final[_method.UnaryMethod[_text_generation_service_pb2.TokenizeRequest, _text_generation_service_pb2.TokenizeResponse]] = _method.UnaryMethod(
         "/yandex.cloud.ai.foundation_models.v1.TokenizerService/Tokenize",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:TokenizeRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:TokenizeResponse",
-        http=HttpRule("POST", "/foundationModels/v1/tokenize", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/tokenize", "*"),
     )
     """Cuts a text into tokens."""
 
-    TokenizeCompletion: Final[UnaryMethod[text_generation_service_pb2.CompletionRequest, text_generation_service_pb2.TokenizeResponse]] = UnaryMethod(
+    TokenizeCompletion: _typing.Final[_method.UnaryMethod[_text_generation_service_pb2.CompletionRequest, _text_generation_service_pb2.TokenizeResponse]] = _method.UnaryMethod(
         "/yandex.cloud.ai.foundation_models.v1.TokenizerService/TokenizeCompletion",
         request="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:CompletionRequest",
         response="yagrpc_proto.yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2:TokenizeResponse",
-        http=HttpRule("POST", "/foundationModels/v1/tokenizeCompletion", "*"),
+        http=_method.HttpRule("POST", "/foundationModels/v1/tokenizeCompletion", "*"),
     )
     """Cuts a completion request into the tokens that it would be billed for, the chat template included. Nothing is
     generated.

@@ -64,4 +64,4 @@ DESCRIPTOR = _pool.add((
     b'izeCompletion:\x01*B\x96\x01\n(yandex.cloud.api.ai.foundation_models.v1Zjg'
     b'ithub.com/yandex-cloud/go-genproto/yandex/cloud/ai/foundation_mo'
     b'dels/v1/text_generation;foundation_modelsb\x06proto3'
-), __name__, globals())
+), __name__)

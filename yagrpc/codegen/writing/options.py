@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+
+from yagrpc.codegen.errors import GenerateError
 
 __all__ = ["OptionReader"]
 
@@ -21,12 +23,18 @@ class OptionReader:
 
     Args:
         files: Every compiled file, in an order in which imports come first.
+
+    Raises:
+        GenerateError: protobuf does not take a file: a descriptor set can hold what protoc would refuse.
     """
 
     def __init__(self, files: Iterable[descriptor_pb2.FileDescriptorProto]) -> None:
         self._pool = descriptor_pool.DescriptorPool()
         for file in files:
-            self._pool.AddSerializedFile(file.SerializeToString())
+            try:
+                self._pool.AddSerializedFile(file.SerializeToString())
+            except (TypeError, ValueError) as error:
+                raise GenerateError(f"{file.name}: protobuf does not take this file: {error}") from error
 
     def of_method(self, method: descriptor_pb2.MethodDescriptorProto, name: str) -> Message | None:
         """A custom option of an rpc, or `None` where it is not set."""
@@ -53,4 +61,9 @@ class OptionReader:
             descriptor = self._pool.FindMessageTypeByName(message.DESCRIPTOR.full_name)
         except KeyError:  # nothing imports descriptor.proto, so there are no custom options
             return message
-        return message_factory.GetMessageClass(descriptor).FromString(message.SerializeToString())
+        try:
+            return message_factory.GetMessageClass(descriptor).FromString(message.SerializeToString())
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise GenerateError(
+                f"an option can't be read as its type, {message.DESCRIPTOR.full_name}: {error}"
+            ) from error

@@ -8,14 +8,20 @@ can't import a name as it is, `-` becomes `_`, and a word of Python's own gets a
 from __future__ import annotations
 
 import functools
-import keyword
 from collections.abc import Iterable, Iterator
 
 from google.protobuf import descriptor_pb2
 
 from yagrpc.codegen.errors import GenerateError
+from yagrpc.codegen.names import stem
 
 __all__ = ["Layout"]
+
+_SUFFIXES = ("_pb2", "_pb2_grpc", "_methods")
+_OF_THE_PACKAGE = ("_pool", "methods")
+"""The modules that every generated package has."""
+
+_stem = functools.cache(stem)
 
 
 class Layout:
@@ -33,6 +39,7 @@ class Layout:
         self.package = package
         self._types: dict[str, tuple[str, str]] = {}
         taken: dict[str, str] = {}
+        files = list(files)
         for file in files:
             other = taken.setdefault(_stem(file.name), file.name)
             if other != file.name:
@@ -40,6 +47,14 @@ class Layout:
             for nested in _nested_names(file.message_type):
                 full_name = f"{file.package}.{nested}" if file.package else nested
                 self._types[full_name] = (file.name, nested)
+        modules = {path + suffix for path in taken for suffix in _SUFFIXES} | {*_OF_THE_PACKAGE}
+        for path, name in taken.items():
+            for folder in _folders(path):
+                if folder in modules:
+                    module = folder.replace("/", ".")
+                    raise GenerateError(
+                        f"{name}: its folder {folder}/ would hide the module {package}.{module}; rename it"
+                    )
 
     def module(self, proto: str, suffix: str = "_pb2") -> str:
         """Dotted module of a proto file, e.g. `yagrpc_proto.google.rpc.status_pb2`."""
@@ -70,14 +85,9 @@ class Layout:
         return None
 
 
-@functools.cache
-def _stem(proto: str) -> str:
-    """A proto file's path as that of a module, without a suffix."""
-    parts = proto.removesuffix(".proto").replace("-", "_").split("/")
-    if not all(part.isidentifier() for part in parts):
-        raise GenerateError(f"{proto} can't be a Python module: the parts of its path have to be identifiers")
-    # The last part gets a suffix, which makes it another word.
-    return "/".join([*(f"{part}_" if keyword.iskeyword(part) else part for part in parts[:-1]), parts[-1]])
+def _folders(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    yield from ("/".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
 def _nested_names(messages: Iterable[descriptor_pb2.DescriptorProto], prefix: str = "") -> Iterator[str]:

@@ -13,8 +13,8 @@ import textwrap
 
 from google.protobuf import descriptor_pb2
 
-from yagrpc.codegen.layout import Layout
-from yagrpc.codegen.options import OptionReader
+from yagrpc.codegen.writing.layout import Layout
+from yagrpc.codegen.writing.options import OptionReader
 
 __all__ = ["messages_module", "pool_module"]
 
@@ -25,7 +25,7 @@ _POOL = '''\
 
 from __future__ import annotations
 
-from typing import Any
+import sys
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -34,8 +34,9 @@ from google.protobuf.internal import builder
 POOL = DescriptorPool()
 
 
-def add(serialized: bytes, module: str, namespace: dict[str, Any]) -> FileDescriptor:
-    """Register a serialized file and put its messages, enums and extensions into a module's namespace."""
+def add(serialized: bytes, module: str) -> FileDescriptor:
+    """Register a serialized file and put its messages, enums and extensions into the namespace of its module."""
+    namespace = vars(sys.modules[module])
     file: FileDescriptor = POOL.AddSerializedFile(serialized)  # type: ignore[func-returns-value,unused-ignore]
     builder.BuildMessageAndEnumDescriptors(file, namespace)
     builder.BuildTopDescriptorsAndMessages(file, module, namespace)
@@ -64,7 +65,7 @@ def messages_module(
         source = "_installed.DESCRIPTOR.serialized_pb"
     else:
         source = _bytes_literal(options.canonical(file))
-    lines.append(f"\nDESCRIPTOR = _pool.add({source}, __name__, globals())\n")
+    lines.append(f"\nDESCRIPTOR = _pool.add({source}, __name__)\n")
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
 """Writes `_methods.py`: one typed object per rpc, with its path, types, REST binding and documentation.
 
 Rules: a table imports only `yagrpc.method` when it is loaded; message modules are imported for the type checker
-alone. The result of a long-running rpc comes from its `(yandex.cloud.api.operation)` option, whose names are
-resolved as protobuf resolves a relative name.
+alone. Every imported name begins with an underscore, which no service and no rpc does (`names.py`). The result of a
+long-running rpc comes from its `(yandex.cloud.api.operation)` option, whose names are resolved as protobuf resolves a
+relative name.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any, NamedTuple
 from google.protobuf import descriptor_pb2
 
 from yagrpc.codegen.errors import GenerateError
-from yagrpc.codegen.layout import Layout
-from yagrpc.codegen.options import OptionReader
+from yagrpc.codegen.writing.layout import Layout
+from yagrpc.codegen.writing.options import OptionReader
 
 __all__ = ["MethodTables"]
 
@@ -58,25 +59,22 @@ class MethodTables:
         comments = _comments(file)
         modules = _Imports()
         body: list[str] = []
-        kinds = {"HttpRule"}
         for number, service in enumerate(file.service):
             full_name = f"{file.package}.{service.name}" if file.package else service.name
             summary = comments.get((6, number), f"Methods of {full_name}.")
             body += ["", "", f"class {service.name}:", *_docstring(summary, "    ")]
             for place, method in enumerate(service.method):
                 types = self._types(file, full_name, method)
-                kinds.add(types.kind)
                 body += ["", *self._entry(full_name, method, types, modules)]
                 if comment := comments.get((6, number, 2, place)):
                     body += _docstring(comment, "    ")
-        names = ", ".join(sorted(kinds if any("HttpRule(" in line for line in body) else kinds - {"HttpRule"}))
         return "\n".join(
             [
                 f'{header}"""Methods of {file.name}."""\n',
                 "from __future__ import annotations\n",
-                "from typing import TYPE_CHECKING, Final\n",
-                f"from yagrpc.method import {names}\n",
-                "if TYPE_CHECKING:",
+                "import typing as _typing\n",
+                "from yagrpc import method as _method\n",
+                *(["if _typing.TYPE_CHECKING:"] if modules.lines() else []),
                 *(f"    {line}" for line in modules.lines()),
                 *body,
                 "",
@@ -121,7 +119,8 @@ class MethodTables:
             if types.metadata:
                 full_names["metadata"] = types.metadata
         annotation = ", ".join(modules.name(self._layout.locate(name)) if name else "None" for name in parameters)
-        lines = [f"    {method.name}: Final[{types.kind}[{annotation}]] = {types.kind}("]
+        kind = f"_method.{types.kind}"
+        lines = [f"    {method.name}: _typing.Final[{kind}[{annotation}]] = {kind}("]
         lines.append(f'        "/{service}/{method.name}",')
         for role, name in full_names.items():
             lines.append(f'        {role}="{":".join(self._layout.locate(name))}",')
@@ -139,7 +138,7 @@ class _Imports:
     def name(self, located: tuple[str, str]) -> str:
         module, nested = located
         if module not in self._aliases:
-            alias = short = module.rpartition(".")[2]
+            alias = short = f"_{module.rpartition('.')[2]}"
             count = 1
             while alias in self._aliases.values():
                 count += 1
@@ -161,11 +160,13 @@ def _http(rule: Any) -> str:
         verb, path = path.kind, path.path
     further = [_http(binding) for binding in rule.additional_bindings]
     arguments = [verb.upper(), path, *([rule.body] if rule.body or further else [])]
-    return f"HttpRule({', '.join([*map(_quoted, arguments), *further])})"
+    return f"_method.HttpRule({', '.join([*map(_quoted, arguments), *further])})"
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A literal in double quotes; what can't be printed is escaped."""
+    escapes = {"\\": "\\\\", '"': '\\"'}
+    return '"' + "".join(escapes.get(each, each) if each.isprintable() else ascii(each)[1:-1] for each in text) + '"'
 
 
 def _comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], str]:
@@ -178,7 +179,7 @@ def _comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...],
 
 
 def _docstring(comment: str, indent: str) -> list[str]:
-    text = comment.replace("\\", "\\\\").replace('"""', "'''")
+    text = comment.replace("\\", "\\\\")  # its triple quotes are gone already
     if text.endswith('"'):
         text += " "
     lines = text.splitlines()

@@ -1,0 +1,1 @@
+"""What the generator reads: proto files and descriptor sets, which may be anybody's, and their comments."""

@@ -1,0 +1,1 @@
+"""What the generator writes: the texts of a package's modules."""

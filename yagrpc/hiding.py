@@ -1,0 +1,223 @@
+"""What holds a secret without showing it, and what is shown of a value that may be one.
+
+A secret is shown by reprs: in an error, in a log, and among the variables of each frame that a crash reporter prints.
+So the first function that gets one puts it into one of these classes, in its first line.
+
+Rules: standard library only; nothing here raises, for any value. Whatever an error, a log or a repr shows of a setting
+or an argument goes through `shown`: also a value that is expected to be no secret, since it may be given by mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NoReturn, TypeVar, overload
+
+SelfT = TypeVar("SelfT", bound="Secret")
+ValueT = TypeVar("ValueT")
+
+API_KEY: Final = re.compile(r"AQVN")
+IAM_TOKEN: Final = re.compile(r"t\d\.")
+OAUTH_TOKEN: Final = re.compile(r"y[0-3]_[-\w]")
+"""How secrets begin (documented)."""
+
+_SHOWN: Final = 80
+"""Characters of a value that are shown at most."""
+
+_SHOWN_PATH: Final = 1000
+"""Characters of a path that are shown at most: its end says most."""
+
+_SEARCHED: Final = 2000
+"""Characters of a value in which a secret is searched: more than are shown."""
+
+_OPAQUE: Final = 40
+"""Characters of a random text: keys and tokens are this long, words and ids are shorter."""
+
+_ESCAPE: Final = r"(?<=\\[abfnrtv'\"])|(?<=\\[0-7]{3})|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4})"
+"""The end of an escape in a repr, such as `\\n`: a word begins there, although a letter stands before it."""
+_SECRET_LIKE: Final = re.compile(rf"(AQVN|(\b|{_ESCAPE})(t\d\.|y[0-3]_|eyJ))[-\w.=]+")
+_PEM: Final = re.compile(r"-----BEGIN.*", re.DOTALL)
+_USER: Final = re.compile(r"[^\s/@'\"]+:[^\s/@'\"]+@")
+_RANDOM: Final = re.compile(rf"[A-Za-z0-9+_=-]{{{_OPAQUE},}}")
+_NAMED: Final = re.compile(
+    r"""["'][\w-]*(private_?key|secret|passw|token(?!s)|api_?key|authorization|credential)[\w-]*\\?["']\s*:""",
+    re.IGNORECASE,
+)
+"""The name of a secret in JSON, or in the repr of a dict."""
+
+
+class Secret:
+    """Something that holds a secret: not shown by a repr, not pickled, and copied as itself."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"{name} can't be pickled, it may hold a secret: create it in the process that uses it")
+
+    def __copy__(self: SelfT) -> SelfT:
+        return self
+
+    def __deepcopy__(self: SelfT, memo: Any) -> SelfT:
+        return self
+
+
+class SecretText(str):
+    """A text that is sent as any other, and not shown by a repr: neither in metadata nor among a frame's variables."""
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __getitem__(self, index: Any) -> SecretText:
+        # Tools that cut long texts show the repr of a slice.
+        return SecretText(super().__getitem__(index))
+
+
+class SecretBytes(bytes):
+    """Bytes that are not shown by a repr. gRPC sends no subclass of `bytes`: `bytes(value)` before it gets them."""
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+    def __getitem__(self, index: Any) -> Any:
+        part = super().__getitem__(index)
+        return SecretBytes(part) if isinstance(part, bytes) else part
+
+
+class SecretMapping(Mapping[str, Any]):
+    """A view of a mapping, such as the environment, that a repr does not show.
+
+    Args:
+        content: The mapping; what changes in it is seen here.
+    """
+
+    def __init__(self, content: Mapping[Any, Any]) -> None:
+        self._content = content
+
+    def __getitem__(self, key: str) -> Any:
+        return self._content[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __repr__(self) -> str:
+        return "{...}"
+
+
+class Unusable:
+    """Stands for a value that was given as a secret and can't be one; only its type is kept.
+
+    Args:
+        kind: The name of the type.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}>"
+
+
+@overload
+def hidden(value: str) -> SecretText: ...
+@overload
+def hidden(value: object) -> Any: ...
+def hidden(value: object) -> Any:
+    """What was given as a secret, as something whose repr does not show it.
+
+    Returns:
+        A text as a `SecretText`, bytes as `SecretBytes`, a mapping as a `SecretMapping`, and anything else that may
+        show itself as an `Unusable`; `None` and what is a `Secret` are returned as they are.
+    """
+    if value is None or isinstance(value, (Secret, SecretText, SecretBytes, SecretMapping, Unusable)):
+        return value
+    if isinstance(value, str):
+        return SecretText(str.__str__(value))
+    if isinstance(value, bytes):
+        return SecretBytes(value)
+    if isinstance(value, Mapping):
+        return SecretMapping(value)
+    return Unusable(type(value).__name__)
+
+
+def kind_of(value: object) -> str:
+    """The name of the type of a value, as it was given to `hidden`."""
+    if isinstance(value, Unusable):
+        return value.kind
+    if isinstance(value, SecretMapping):
+        return type(value._content).__name__
+    if isinstance(value, (SecretText, SecretBytes)):
+        return "str" if isinstance(value, str) else "bytes"
+    return type(value).__name__
+
+
+def hidden_metadata(given: object) -> Any:
+    """Metadata that a caller gave, as pairs whose values are hidden; what is no pair is hidden whole."""
+    if given is None or isinstance(given, (str, bytes, Unusable)):
+        return hidden(given)
+    try:
+        pairs: Iterable[Any] = given.items() if isinstance(given, Mapping) else iter(given)  # type: ignore[call-overload]
+        return tuple(_hidden_pair(pair) for pair in pairs)
+    except Exception:  # an iterable is anybody's code
+        return hidden(object())
+
+
+def has_form_of_secret(text: str) -> bool:
+    """Whether a text begins as an API key, a token or a private key does."""
+    return _SECRET_LIKE.match(text) is not None or _PEM.match(text) is not None
+
+
+def without_secrets(text: str) -> str:
+    """A text from outside, on one line, with everything that has the form of a secret replaced."""
+    return " ".join(_SECRET_LIKE.sub("***", _PEM.sub("***", text)).split())
+
+
+def shown_path(path: object) -> str:
+    """The path of a file, as `shown`; a long one is not cut."""
+    return shown(path, _SHOWN_PATH)
+
+
+def shown(value: object, limit: int = _SHOWN) -> str:
+    """A value as errors, logs and reprs show it: its repr in one line, cut, without what may be a secret.
+
+    Args:
+        value: The value.
+        limit: Characters that are shown at most.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # a repr is foreign code; even an int has none where its digits are too many
+        return f"a {type(value).__name__} that can't be shown"
+    return _shown(text, type(value).__name__, limit)
+
+
+def shown_name(name: str) -> str:
+    """The name of a file as `shown_path`, without quotes."""
+    return _shown(name, "name", _SHOWN_PATH)
+
+
+def _shown(text: str, kind: str, limit: int) -> str:
+    text = " ".join(text.splitlines())
+    if _NAMED.search(text):
+        return f"a {kind} that may hold a secret, and is not shown"
+    text = _RANDOM.sub(_masked, _USER.sub("***@", _PEM.sub("***", _SECRET_LIKE.sub("***", text[:_SEARCHED]))))
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _masked(found: re.Match[str]) -> str:
+    """A long run of letters and digits, hidden where it is mixed as random texts are."""
+    run = found[0]
+    random = any(map(str.isupper, run)) and any(map(str.islower, run)) and any(map(str.isdigit, run))
+    return "***" if random else run
+
+
+def _hidden_pair(pair: Any) -> Any:
+    if isinstance(pair, Unusable):
+        return pair
+    if isinstance(pair, (tuple, list)) and len(pair) == 2:
+        return pair[0], hidden(pair[1])
+    return Unusable(type(pair).__name__)
