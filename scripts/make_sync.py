@@ -39,7 +39,6 @@ HAND_WRITTEN: Final = frozenset(
         "channels.py",
         "poller.py",
         "primitives.py",
-        "signals.py",
         "submits.py",
         "transport.py",
         "uploads.py",

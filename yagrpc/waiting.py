@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.listening import Listening, distinct
 from yagrpc._core.operation.view import OperationView
+from yagrpc._grpc.signals import SignalsHeld, next_item
 from yagrpc.errors import OperationTimeoutError, RequestError
 
 if TYPE_CHECKING:
@@ -91,15 +92,22 @@ class Completions(Generic[OperationT]):
             raise TypeError("these are operations of an AsyncClient: iterate with 'async for', or await them")
         ended: queue.SimpleQueue[OperationT] = queue.SimpleQueue()
         waiting = dict.fromkeys(self.operations)
-        with contextlib.closing(Listening(self.operations, ended.put)):
+        listening: Listening[OperationT] | None = None
+        try:
+            with SignalsHeld():  # what an exception of a signal interrupts would be polled on and on
+                listening = Listening(self.operations, ended.put)
             while waiting:
                 try:
-                    operation = ended.get(timeout=self.left())
+                    operation = next_item(ended, self.left())
                 except queue.Empty:
                     error = self.late(waiting)
                     raise error from error.__cause__
                 del waiting[operation]
                 yield operation
+        finally:
+            if listening is not None:
+                with SignalsHeld():
+                    listening.close()
 
     async def asynchronous(self) -> AsyncGenerator[OperationT, None]:
         """The operations, in an event loop."""

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from tests.cli.conftest import LIMIT_SECONDS, one_line
 from yagrpc import Client, InvalidArgumentError, NoCredentials
 from yagrpc.cli.program import cli
 from yagrpc.emulator import Emulator, paths
@@ -203,3 +205,51 @@ def test_a_full_disk_does_not_lose_the_id(programs: Programs, slow: Emulator) ->
     assert err.count("\n") == 1
     operation_id = err.removeprefix("yagrpc: the output of operation ").split()[0]
     assert programs("operation", "get", operation_id).code == 0
+
+
+CONNECTING = [
+    ["completion", "hi", "--timeout", "3600"],
+    ["stream", "hi", "--timeout", "3600"],
+    ["submit", "hi", "--timeout", "3600"],
+    ["submit", "hi", "--wait", "--timeout", "3600"],
+    ["operation", "get", "d7q", "--timeout", "3600"],
+    ["operation", "wait", "d7q"],
+    ["operation", "cancel", "d7q", "--timeout", "3600"],
+    ["tokenize", "hi", "--timeout", "3600"],
+    ["embed", "hi", "--timeout", "3600"],
+    ["call", "TokenizerService/Tokenize", "--timeout", "3600"],
+    ["doctor", "--timeout", "3600"],
+]
+"""Every command that connects; of those, only the signal ends it."""
+
+
+ONE_ATTEMPT = ["operation", "get"]
+"""A command that ends by itself where it is refused."""
+
+
+@pytest.mark.parametrize(
+    ("refuses", "arguments"),
+    [
+        pytest.param(refuses, arguments, id=f"{' '.join(arguments[:2])}, {'closed port' if refuses else 'black hole'}")
+        for refuses in (False, True)
+        for arguments in CONNECTING
+        if not refuses or arguments[:2] != ONE_ATTEMPT
+    ],
+)
+def test_ctrl_c_ends_a_command_that_connects(
+    refuses: bool, arguments: list[str], programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes the connection and says nothing; or it is gone, and the port is closed from then on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT_SECONDS)
+        monkeypatch.setenv("YAGRPC_EMULATOR_HOST", f"127.0.0.1:{server.getsockname()[1]}")
+        command = programs.start(*arguments)
+        taken, _ = server.accept()
+        if refuses:
+            server.close()
+            taken.close()
+        command.send_signal(signal.SIGINT)
+        out, err = command.communicate(timeout=LIMIT_SECONDS)
+        taken.close()
+    assert (command.returncode, out) == (130, "")
+    assert one_line(err).startswith("interrupted")

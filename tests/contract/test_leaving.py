@@ -332,9 +332,14 @@ def test_an_interrupt_while_a_slot_is_waited_for_sends_nothing(
 
 @exceptions
 def test_an_exception_between_any_two_steps_of_a_submit_loses_no_id(
-    kind: type[BaseException], settings: dict[str, Any], service: Service, journal: Journal, records: Records
+    kind: type[BaseException],
+    settings: dict[str, Any],
+    service: Service,
+    journal: Journal,
+    records: Records,
+    interrupt: Any,
 ) -> None:
-    """The exception comes once before each line that the main thread runs, as that of a signal can.
+    """A signal comes once before each line that the main thread runs.
 
     One does not: the end of a `with`, which leaves a lock (CPython handles signals before or after that).
     """
@@ -352,7 +357,7 @@ def test_an_exception_between_any_two_steps_of_a_submit_loses_no_id(
             if event == "line" and not linecache.getline(file, frame.f_lineno).lstrip().startswith("with "):
                 if not left:
                     left = -1
-                    raise kind
+                    interrupt(kind)
                 left -= 1
             return tracer
 
@@ -379,9 +384,9 @@ def test_an_exception_between_any_two_steps_of_a_submit_loses_no_id(
 
 
 def test_an_exception_between_any_two_steps_of_closing_hangs_nothing(
-    settings: dict[str, Any], service: Service
+    settings: dict[str, Any], service: Service, interrupt: Any
 ) -> None:
-    """The exception also comes when a lock of Python's own has just been taken: closing once more ends all the same."""
+    """A signal also comes when a lock of Python's own has just been taken: closing once more ends all the same."""
     service.go.set()
     for number in itertools.count():
         client = yagrpc.Client(**settings)
@@ -398,7 +403,7 @@ def test_an_exception_between_any_two_steps_of_closing_hangs_nothing(
             if took or (event == "line" and "yagrpc/_" in file and not line.startswith("with ")):
                 if not left:
                     left = -1
-                    raise KeyboardInterrupt
+                    interrupt(KeyboardInterrupt)
                 left -= 1
             return tracer
 

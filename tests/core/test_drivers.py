@@ -400,9 +400,13 @@ def slot_of(core: ClientCore, entered: threading.Event | None = None) -> Flow[Ad
 
 WAITING: dict[str, Callable[[ClientCore, threading.Event], Flow[Any]]] = {
     "sleep": lambda core, release: sleep(3600.0),
+    "wait": lambda core, release: wait(Waiter(), None),
+    "block": lambda core, release: block(lambda: release.wait(LONG)),
     "slot": lambda core, release: slot_of(core),
     "connect": lambda core, release: connect(call_of(), None),
     "shared sleep": lambda core, release: share("key", lambda: sleep(3600.0)),
+    "shared wait": lambda core, release: share("key", lambda: wait(Waiter(), None)),
+    "shared connect": lambda core, release: share("key", lambda: connect(call_of(), None)),
     "shared slot": lambda core, release: share("key", lambda: slot_of(core)),
     "shared block": lambda core, release: share("key", lambda: block(lambda: release.wait(LONG))),
 }
@@ -433,8 +437,8 @@ def test_closing_ends_a_flow_that_waits(shell_of: Make, nobody: str, waiting: st
         kept.release()
 
 
-def test_closing_ends_an_asyncio_flow_that_blocks(nobody: str) -> None:
-    shell, release, started = AsyncShell(core_of(nobody)), threading.Event(), threading.Event()
+def test_what_a_flow_blocked_for_fails_after_closing(shell_of: Make, nobody: str) -> None:
+    shell, release, started = shell_of(core_of(nobody)), threading.Event(), threading.Event()
 
     def blocked() -> None:
         started.set()
@@ -446,7 +450,48 @@ def test_closing_ends_an_asyncio_flow_that_blocks(nobody: str) -> None:
     shell.close()
     assert isinstance(outcome.exception(LONG), ClientClosedError)
     release.set()
-    shell.end()
+
+
+class Wrapped:
+    """A host's own kind of channel: nothing shows which channel of gRPC's is in it."""
+
+    def __init__(self, address: str) -> None:
+        self.inner = grpc.insecure_channel(address)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "watch_connectivity_state":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("kind", ["main thread", "thread"])
+def test_closing_ends_the_wait_for_a_channel_that_is_not_grpcs_own(nobody: str, kind: str) -> None:
+    channel = Wrapped(nobody)
+    shell = Shell(core_of(nobody), channel)
+    if kind == "thread":
+        outcome = shell.start(connect(call_of(), None))
+        shell.close()
+        assert isinstance(outcome.exception(LONG), ClientClosedError)
+    else:
+        closing = threading.Timer(0.05, shell.close)
+        closing.start()
+        with pytest.raises(ClientClosedError):
+            shell.run(connect(call_of(), None))
+        closing.join()
+    channel.close()
+
+
+def test_a_channel_that_is_not_grpcs_own_connects(service: Service, nobody: str) -> None:
+    channel = Wrapped(service.address)
+    shell = Shell(core_of(service.address), channel)
+    assert shell.run(connect(call_of(), LONG)) is True
+    shell.close()
+    channel.close()
+    channel = Wrapped(nobody)
+    shell = Shell(core_of(nobody), channel)
+    assert shell.run(connect(call_of(), 0.05)) is False
+    shell.close()
+    channel.close()
 
 
 def test_closing_ends_an_rpc_that_runs(shell_of: Make, service: Service) -> None:

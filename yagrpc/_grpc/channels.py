@@ -17,6 +17,7 @@ from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.greenlets import check_greenlets
 from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.probing import Diagnosis
 from yagrpc._grpc.status import multicallable
 from yagrpc.errors import ClientClosedError, ConfigError, YagrpcError
 from yagrpc.method import AnyMethod
@@ -102,6 +103,16 @@ class Channels(abc.ABC):
                     raise refusal
                 channel = self._channels[key] = self._dial(endpoint) if given is None else self._intercept(given)
             return channel
+
+    def diagnosis(self, method: AnyMethod, timeout: float | None) -> Diagnosis:
+        """What will be known of the failures of a wait for the connection of a method's channel.
+
+        Args:
+            method: Which method.
+            timeout: Seconds for the wait; `None` for no limit.
+        """
+        own = self.given[self._core.channel_of(method)] is None
+        return Diagnosis(timeout, self._core.endpoint_of(method) if own and self._core.endpoints.plaintext else "")
 
     def refused(self, error: BaseException, effect: Effect) -> BaseException:
         """What an exception of an effect stands for: a channel that its host, or the client, has closed; or itself."""

@@ -1,12 +1,16 @@
 """Channels of the blocking client, and the wait for their connection.
 
 Rules: a channel that is connected costs one check of its state, no thread. The wait for a connection ends within 0.2 s
-of the client's closing, and at once with the exception of a signal.
+of the client's closing, and at once with the exception of a signal. What gRPC does with its locks is done with signals
+held, or in another thread.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,14 +20,19 @@ import grpc
 
 from yagrpc import config
 from yagrpc._core.client import ClientCore
+from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.channels import Channels
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._sync.background import outcome_in_thread
+from yagrpc._grpc.probing import Diagnosis, probe
+from yagrpc._grpc.signals import SLICE, SignalsHeld
+from yagrpc._grpc.threads import finish, outcome_in_thread
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import AnyMethod
 
 _CHECK: Final = 0.2
 """Seconds between two checks whether the client was closed, while a connection is waited for."""
+
+_STATES: Final = {state.value[0]: state for state in grpc.ChannelConnectivity}
 
 _READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
 
@@ -56,8 +65,8 @@ class BlockingChannels(Channels):
         super().__init__(core, options, channel, operation_channel)
         self._interceptors = config.check_interceptors(interceptors, grpc)
 
-    def connect(self, method: AnyMethod, timeout: float | None) -> bool:
-        """Wait until the channel of a method is connected; gives whether it is, within some seconds.
+    def connect(self, method: AnyMethod, timeout: float | None) -> RpcStatus | bool:
+        """Wait until the channel of a method is connected, for some seconds at most; gives the outcome of `Connect`.
 
         Raises:
             ClientClosedError: The client was closed meanwhile.
@@ -65,38 +74,65 @@ class BlockingChannels(Channels):
         channel = self.channel(method)
         watched = _watched(channel)
         if watched is None:
-            return _connected_by_thread(channel, timeout)
-        if watched.check_connectivity_state(True) == _READY_STATE:
-            return True
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        left: list[bool] = []
+            return self._connected_by_thread(channel, math.inf if timeout is None else time.monotonic() + timeout)
+        with SignalsHeld():
+            if watched.check_connectivity_state(True) == _READY_STATE:
+                return True
+        diagnosis, left = self.diagnosis(method, timeout), list[bool]()
         if threading.current_thread() is not threading.main_thread():
-            return self._watch(watched, deadline, left)
+            return self._watch(channel, watched, diagnosis, left)
         try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
-            return bool(outcome_in_thread(lambda: self._watch(watched, deadline, left), "yagrpc-connect"))
+            watch = functools.partial(self._watch, channel, watched, diagnosis, left)
+            outcome: RpcStatus | bool = outcome_in_thread(watch, "yagrpc-connect")
+            return outcome
         finally:
             left.append(True)
 
-    def _watch(self, watched: Any, deadline: float, left: list[bool]) -> bool:
-        """Watch a channel until it is connected; gives whether it is, by the deadline or until its caller has left."""
+    def _watch(self, channel: Any, watched: Any, diagnosis: Diagnosis, left: list[bool]) -> RpcStatus | bool:
+        """Watch a channel until it is connected, the time is over, waiting does not help, or its caller has left."""
         while (state := watched.check_connectivity_state(True)) != _READY_STATE:
             if self.closed:
                 raise ClientClosedError
-            seconds = deadline - time.monotonic()
-            if seconds <= 0 or left:
-                return False
-            watched.watch_connectivity_state(state, time.time() + min(seconds, _CHECK))
+            if diagnosis.due(_STATES[state]):
+                diagnosis.learn(probe(channel, diagnosis.plaintext))
+            if diagnosis.left() <= 0 or left or diagnosis.hopeless:
+                return diagnosis.outcome
+            watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
         return True
 
+    def _connected_by_thread(self, channel: grpc.Channel, deadline: float) -> bool:
+        """The public way to wait for a connection, for a channel that is not gRPC's own: gRPC polls it in a thread."""
+        arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with SignalsHeld() as signals:
+            ready = grpc.channel_ready_future(channel)
+            try:
+                ready.add_done_callback(arrived.put)
+                while (left := deadline - time.monotonic()) > 0:
+                    with contextlib.suppress(queue.Empty):
+                        signals.next_item(arrived, min(left, SLICE))
+                        return True
+                    if self.closed:
+                        raise ClientClosedError
+                return False
+            finally:
+                ready.cancel()
+
+    def shut(self) -> None:
+        """Forget all channels, and close those that were opened here: gRPC waits for their calls to end."""
+        with SignalsHeld() as signals:
+            opened = self.forget()
+            finish(lambda: [channel.close() for channel in opened], "yagrpc-close", signals)
+
     def _dial(self, endpoint: str) -> Any:
-        if self._core.endpoints.plaintext:
-            options = self._options.for_plaintext
-            channel = grpc.insecure_channel(endpoint, options)
-        else:
-            options = self._options.for_tls
-            credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
-            channel = grpc.secure_channel(endpoint, credentials, options)
-        return self._intercept(self._opened_here(channel))
+        with SignalsHeld():  # a channel that is not recorded would never be closed
+            if self._core.endpoints.plaintext:
+                options = self._options.for_plaintext
+                channel = grpc.insecure_channel(endpoint, options)
+            else:
+                options = self._options.for_tls
+                credentials = grpc.ssl_channel_credentials(self._core.root_certificates)
+                channel = grpc.secure_channel(endpoint, credentials, options)
+            return self._intercept(self._opened_here(channel))
 
     def _intercept(self, given: Any) -> Any:
         return grpc.intercept_channel(given, *self._interceptors) if self._interceptors else given
@@ -108,7 +144,8 @@ class BlockingChannels(Channels):
     def _is_shut(self, channel: Any) -> bool:
         watched = _watched(channel)
         if watched is not None:
-            watched.check_connectivity_state(False)  # raises where it is closed
+            with SignalsHeld():
+                watched.check_connectivity_state(False)  # raises where it is closed
         return False
 
 
@@ -122,15 +159,3 @@ def _watched(channel: grpc.Channel) -> Any:
     while layer is not None and not hasattr(layer, "watch_connectivity_state"):
         layer = getattr(layer, "_channel", None)
     return layer
-
-
-def _connected_by_thread(channel: grpc.Channel, timeout: float | None) -> bool:
-    """The public way to wait for a connection, for a channel that is not gRPC's own."""
-    future = grpc.channel_ready_future(channel)
-    try:
-        future.result(timeout=timeout)
-    except grpc.FutureTimeoutError:
-        return False
-    finally:
-        future.cancel()
-    return True

@@ -4,6 +4,9 @@ Rules: the waiters drive. One of the waiters leads: it sends the Gets that are d
 another waiter leads. Only a listener without any waiter starts a thread, one per client, which ends with the last
 listener. No code of users runs under the lock. Answers come through one thread of gRPC's, which must not wait:
 callbacks have another thread, which ends with the last of them.
+
+The exception of a signal comes while a waiter sleeps, and at no other time: signals are held, so that each lock is
+released, each waiter leaves, and each Get that was taken is sent or put back.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
+from yagrpc._grpc.signals import SignalsHeld
+from yagrpc._grpc.threads import Waiter, in_thread
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
@@ -44,13 +49,14 @@ class Poller:
         self._transport = transport
         self._scheduler = Scheduler(core.quota, core.polling, core.runtime)
         self._lock = threading.Lock()
-        self._waiting: dict[threading.Condition, None] = {}
-        self._leader: threading.Condition | None = None
+        self._waiting: dict[Waiter, None] = {}
+        self._leader: Waiter | None = None
         self._leader_until = math.inf
         self._listened = 0
         self._thread: threading.Thread | None = None
         self._callbacks: deque[Callable[[], object]] = deque()
         self._calling = False
+        self._closing: int | None = None
         self._notifying: set[int] = set()
         self._closed = False
 
@@ -64,13 +70,15 @@ class Poller:
         Raises:
             YagrpcError: It failed, or did not come back in time.
         """
-        with self._lock:
-            watch = self._join(operation)
-            seen = watch.polls
+        with SignalsHeld() as signals:
+            with self._lock:
+                watch = self._join(operation)
+                seen = watch.polls
             try:
-                self._poll_once(watch, self._deadline(timeout))
+                self._poll_once(watch, self._deadline(timeout), signals)
             finally:
-                self._scheduler.release(watch)
+                with self._lock:
+                    self._scheduler.release(watch)
             return watch.polled(seen, timeout)
 
     def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
@@ -79,13 +87,16 @@ class Poller:
         Raises:
             YagrpcError: It can't be waited for, or is not done in time.
         """
-        with self._lock:
-            watch = self._join(operation)
+        with SignalsHeld() as signals:
+            with self._lock:
+                watch = self._join(operation)
             try:
-                if not self._wait(lambda: watch.ended, self._deadline(timeout), watch):
-                    self._poll_once(watch, self._deadline(config.GET_TIMEOUT if timeout == 0 else FINAL_POLL))
+                if not self._wait(lambda: watch.ended, self._deadline(timeout), watch, signals):
+                    last = config.GET_TIMEOUT if timeout == 0 else FINAL_POLL
+                    self._poll_once(watch, self._deadline(last), signals)
             finally:
-                self._scheduler.release(watch)
+                with self._lock:
+                    self._scheduler.release(watch)
             return watch.waited(timeout)
 
     def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
@@ -93,21 +104,21 @@ class Poller:
 
         Where nobody waits, a thread of the client polls it.
         """
-        with self._lock:
-            if self._thread is None and not self._closed:
-                thread = threading.Thread(target=self._serve_listeners, name="yagrpc-poller", daemon=True)
-                thread.start()  # before the watch depends on it: the start of a thread may fail
-                self._thread = thread
-            watch = self._join(operation)
-            self._listened += not watch.listeners
-            watch.listeners += (listener,)
-        if watch.ended:  # the waiters were notified, but have not released it yet
-            self._notify(watch)
-        return watch
+        with SignalsHeld():
+            with self._lock:
+                if self._thread is None and not self._closed:
+                    # Before the watch depends on it: the start of a thread may fail.
+                    self._thread = in_thread(self._serve_listeners, "yagrpc-poller")
+                watch = self._join(operation)
+                self._listened += not watch.listeners
+                watch.listeners += (listener,)
+            if watch.ended:  # the waiters were notified, but have not released it yet
+                self._notify(watch)
+            return watch
 
     def unlisten(self, watch: Watch, listener: Listener) -> None:
         """Forget a listener."""
-        with self._lock:
+        with SignalsHeld(), self._lock:
             if listener in watch.listeners:
                 watch.listeners = tuple(other for other in watch.listeners if other is not listener)
                 self._listened -= not watch.listeners
@@ -116,40 +127,59 @@ class Poller:
 
     def call_back(self, callback: Callable[[], object]) -> None:
         """Call what a user gave, and what may wait; in turn, and here only once the client is closed."""
-        with self._lock:
-            direct = self._closed
-            if not direct:
-                self._callbacks.append(callback)
-                if self._calling:
-                    return
-                self._calling = True
+        starts = False
+        with SignalsHeld():
+            with self._lock:
+                closes = self._closing == threading.get_ident()
+                direct = self._closed and not closes
+                if not direct:
+                    self._callbacks.append(callback)
+                    starts = not (self._calling or closes)
+                    self._calling = self._calling or starts
+            if starts:
+                try:
+                    in_thread(self._call_back, "yagrpc-callbacks")
+                    starts = False
+                except RuntimeError:  # the system starts no more threads, or the interpreter ends
+                    pass
         if direct:
             callback()
-            return
-        try:
-            threading.Thread(target=self._call_back, name="yagrpc-callbacks", daemon=True).start()
-        except RuntimeError:  # the system starts no more threads, or the interpreter ends
+        elif starts:
             self._call_back()
 
     def gets(self) -> tuple[float | None, int, int | None, int]:
         """The quota of Gets: its limit, what is used and left, and how many wait."""
-        with self._lock:
+        with SignalsHeld(), self._lock:
             return self._scheduler.gets(self._clock())
 
     def close(self) -> None:
         """End every wait with `ClientClosedError`, and the thread."""
-        with self._lock:
-            self._closed = True
-            ended = self._scheduler.watches()
+        try:
+            self._close()
+        finally:
+            with SignalsHeld(), self._lock:
+                calls = bool(self._callbacks) and not self._calling
+                self._calling = self._calling or calls
+            if calls:
+                self._call_back()
+
+    def _close(self) -> None:
+        with SignalsHeld() as signals:
+            with self._lock:
+                self._closed = True
+                self._closing = threading.get_ident()  # what users are called back with may wait: not here
+                ended = self._scheduler.watches()
+                for watch in ended:
+                    watch.failure = watch.failure or ClientClosedError(watch.operation_id)
+                for waiter in self._waiting:
+                    waiter.wake()
+                thread = self._thread
             for watch in ended:
-                watch.failure = watch.failure or ClientClosedError(watch.operation_id)
-            for condition in self._waiting:
-                condition.notify()
-            thread = self._thread
-        for watch in ended:
-            self._notify(watch)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+                self._notify(watch)
+            with self._lock:
+                self._closing = None
+            if thread is not None and thread is not threading.current_thread():
+                signals.join(thread, None)
 
     def forked(self) -> None:
         """In a forked child: the waiters are the parent's threads, and one of them may have had the lock."""
@@ -169,47 +199,61 @@ class Poller:
     def _deadline(self, timeout: float | None) -> float:
         return math.inf if timeout is None else self._clock() + timeout
 
-    def _poll_once(self, watch: Watch, deadline: float) -> None:
-        seen = watch.polls
-        self._scheduler.hurry(watch, self._clock())
-        self._wake_leader()
-        self._wait(lambda: watch.polls > seen or watch.ended, deadline, watch)
+    def _poll_once(self, watch: Watch, deadline: float, signals: SignalsHeld) -> None:
+        with self._lock:
+            seen = watch.polls
+            self._scheduler.hurry(watch, self._clock())
+            self._wake_leader()
+        self._wait(lambda: watch.polls > seen or watch.ended, deadline, watch, signals)
 
-    def _wait(self, over: Callable[[], bool], deadline: float, watch: Watch | None) -> bool:
-        """Wait, with the lock held, until something is over or the deadline comes; lead while no other waiter does."""
-        mine = threading.Condition(self._lock)
-        wake = mine.notify
-        self._waiting[mine] = None
-        if watch is not None:
-            watch.wakers += (wake,)
+    def _wait(self, over: Callable[[], bool], deadline: float, watch: Watch | None, signals: SignalsHeld) -> bool:
+        """Wait until something is over or the deadline comes; lead while no other waiter does."""
+        mine = Waiter()
+        wake = mine.wake
         try:
-            while not over():
-                if self._clock() >= deadline:
-                    return False
-                if self._leader is None:
-                    self._leader = mine
-                until = deadline
-                if self._leader is mine:
-                    self._send_due(over)
+            with self._lock:
+                self._waiting[mine] = None
+                if watch is not None:
+                    watch.wakers += (wake,)
+            while True:
+                with self._lock:
+                    mine.woken = False
+                    now = self._clock()
                     if over():
-                        break
-                    due = self._scheduler.next_time(self._clock())
-                    until = self._leader_until = deadline if due is None else min(deadline, due)
+                        return True
+                    if now >= deadline:
+                        return False
+                    due, until = self._lead(mine, now, deadline)
+                if due is not None:
+                    self._send_due(due)
+                    continue
                 if threading.get_ident() in self._notifying:
                     raise RuntimeError("a future's callback can't wait for an operation: add_done_callback's can")
-                mine.wait(None if until == math.inf else max(0.0, until - self._clock()))
-            return True
+                mine.sleep(until - self._clock(), signals.next_item)
         finally:
-            del self._waiting[mine]
-            if watch is not None:
-                watch.wakers = tuple(other for other in watch.wakers if other is not wake)
-            if self._leader is mine:
-                self._leader = next(iter(self._waiting), None)
-                self._wake_leader()
+            with self._lock:
+                self._waiting.pop(mine, None)
+                if watch is not None:
+                    watch.wakers = tuple(other for other in watch.wakers if other is not wake)
+                if self._leader is mine:
+                    self._leader = next(iter(self._waiting), None)
+                    self._wake_leader()
+
+    def _lead(self, mine: Waiter, now: float, deadline: float) -> tuple[Watch | None, float]:
+        """What a waiter does next: the Get that it has to send, or until when it sleeps."""
+        if self._leader is None:
+            self._leader = mine
+        if self._leader is not mine:
+            return None, deadline
+        if (watch := self._scheduler.take(now)) is not None:
+            return watch, now
+        due = self._scheduler.next_time(now)
+        self._leader_until = deadline if due is None else min(deadline, due)
+        return None, self._leader_until
 
     def _wake_leader(self) -> None:
         if self._leader is not None:
-            self._leader.notify()
+            self._leader.wake()
 
     def _wake_leader_if_due(self) -> None:
         """Wake the leader where it would sleep too long: once for every Get would be often."""
@@ -217,18 +261,17 @@ class Poller:
         if due is not None and due < self._leader_until:
             self._wake_leader()
 
-    def _send_due(self, over: Callable[[], bool]) -> None:
-        """Send every Get that is due, until something is over; the lock is released meanwhile: gRPC may call back."""
-        while not over() and (watch := self._scheduler.take(self._clock())) is not None:
-            self._lock.release()
-            sent = False
-            try:
-                self._send(watch)
-                sent = True
-            finally:
-                self._lock.acquire()
-                if not sent:  # Ctrl-C: others may wait for the same operation
-                    self._scheduler.put_back(watch, self._clock())
+    def _send_due(self, watch: Watch) -> None:
+        """Send a Get that is due; the lock is not held: gRPC may call back."""
+        try:
+            self._send(watch)
+        except BaseException as error:  # a user's own, in an event
+            if threading.current_thread() is self._thread:  # no caller would get it
+                self._came_back(watch, error)
+                return
+            with self._lock:  # others may wait for the same operation
+                self._scheduler.put_back(watch, self._clock())
+            raise
 
     def _send(self, watch: Watch) -> None:
         try:
@@ -268,7 +311,7 @@ class Poller:
             for listener in listeners:
                 try:
                     listener(watch)
-                except Exception:
+                except BaseException:  # those after it are called all the same, and gRPC's thread goes on
                     log.exception("a callback of operation %s failed", watch.operation_id)
         finally:
             self._notifying.discard(threading.get_ident())
@@ -286,8 +329,12 @@ class Poller:
                 log.exception("a callback raised an exception that is not an Exception")
 
     def _serve_listeners(self) -> None:
-        with self._lock:
-            try:
-                self._wait(lambda: self._closed or not self._listened, math.inf, None)
-            finally:
-                self._thread = None
+        with SignalsHeld() as signals:
+            self._wait(self._nobody_listens, math.inf, None, signals)
+
+    def _nobody_listens(self) -> bool:
+        """Whether the thread ends; from then on the next who listens starts another."""
+        if self._listened and not self._closed:
+            return False
+        self._thread = None
+        return True

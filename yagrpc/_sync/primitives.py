@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._grpc import fork as forking
+from yagrpc._grpc.signals import next_item
 from yagrpc._sync.poller import Poller
 from yagrpc.errors import ClientClosedError
 
@@ -67,7 +68,7 @@ def run_each(transport: Transport, jobs: Jobs[ResultT], most: int) -> list[Resul
 
     def done(index: int, outcome: Any) -> None:
         outcomes.put((index, outcome))
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             cancel()  # the one that waits for its slot, above all
 
     def cancel() -> None:
@@ -75,9 +76,9 @@ def run_each(transport: Transport, jobs: Jobs[ResultT], most: int) -> list[Resul
             call.cancel()
 
     def take() -> None:
-        index, outcome = outcomes.get()
+        index, outcome = next_item(outcomes, None)
         del running[index]
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise outcome
         results[index] = outcome
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import Reporter, Send
-from yagrpc._sync.background import in_thread, next_item
+from yagrpc._grpc.signals import SignalsHeld, next_item
+from yagrpc._grpc.threads import in_thread
 from yagrpc.errors import Code, YagrpcError
 
 _CLOSED: Final = RpcStatus(Code.CANCELLED, "the client was closed", closed=True)
@@ -45,9 +46,10 @@ class Submits:
     def wait(self, seconds: float) -> None:
         """Wait for the submits that are under way, for some seconds at most."""
         until = time.monotonic() + seconds
-        for thread in list(self._running):
-            if thread is not threading.current_thread():  # as where a user's code closes the client
-                thread.join(max(0.0, until - time.monotonic()))
+        with SignalsHeld() as signals:
+            for thread in list(self._running):
+                if thread is not threading.current_thread():  # as where a user's code closes the client
+                    signals.join(thread, until - time.monotonic())
 
     def close(self) -> None:
         """End the waits of the callers."""

@@ -1,12 +1,12 @@
 """The driver of the blocking client: it runs flows, and performs what they ask for.
 
 Rules: an rpc is sent and answered in the thread that runs the flow, a submit in its own. No wait here uses a lock of
-Python's: an exception of a signal may leave it held. Closing ends every wait.
+Python's: an exception of a signal may leave it held. What gRPC does with its locks is done with signals held. Closing
+ends every wait.
 """
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 import queue
@@ -23,13 +23,14 @@ from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, S
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.rpcs import end_of, given, may_have_run
+from yagrpc._grpc.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
 from yagrpc._grpc.status import status_of
-from yagrpc._sync.background import Sharing, in_thread, next_item
+from yagrpc._grpc.threads import Waiter, in_thread, outcome_in_thread
+from yagrpc._sync.background import Sharing
 from yagrpc._sync.channels import BlockingChannels
-from yagrpc._sync.signals import SignalsHeld
 from yagrpc._sync.submits import Submits
 from yagrpc.errors import ClientClosedError, Code
-from yagrpc.method import AnyMethod, BidiStreamMethod, StreamMethod
+from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
 
@@ -61,7 +62,7 @@ class Transport:
     ) -> None:
         self.channels = BlockingChannels(core, options, channel, operation_channel, interceptors)
         self._core = core
-        self._sleeping: set[queue.SimpleQueue[None]] = set()
+        self._waiting: set[Waiter] = set()
         self._submits = Submits(self._answer_submit)
         self._sharing = Sharing(self.run)
         complete_at_exit(self)
@@ -100,17 +101,18 @@ class Transport:
         Submits get a moment to complete, whether their callers wait or have left.
         """
         self.channels.closed = True
-        for sleeping in list(self._sleeping):
-            sleeping.put(None)
+        for waiter in list(self._waiting):
+            waiter.wake()
         self._core.gates.close()
         self._sharing.close()
         try:
             self._submits.wait(CLOSE_GRACE)
         finally:
-            for channel in self.channels.forget():
-                channel.close()
-            self._submits.wait(REPORT_GRACE)
-            self._submits.close()  # those on a channel of the host's, or whose report takes long
+            try:
+                self.channels.shut()
+            finally:
+                self._submits.wait(REPORT_GRACE)
+                self._submits.close()  # those on a channel of the host's, or whose report takes long
 
     def process_ends(self) -> None:
         """Complete the submits that are under way, or report them."""
@@ -183,22 +185,23 @@ class Transport:
     def _start(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         """Start an effect; what follows runs in the context of now, in the thread that the outcome comes through."""
         context = contextvars.copy_context()  # of its own: the outcome may come before this thread has left the other
-        if type(effect) is Send and effect.reporter is None and (rpc := self._future(effect)) is not None:
-            answered = functools.partial(self._answered, flow, effect.call, done, rpc)
-            if hasattr(rpc, "add_done_callback"):
-                rpc.add_done_callback(lambda _: context.run(answered))  # given is perhaps an inner interceptor's rpc
-            else:
-                in_thread(lambda: context.run(answered), "yagrpc-flow")
-        else:
+        started = False
+        if type(effect) is Send and effect.reporter is None and not _streams(effect.call.method):
+            answered = functools.partial(self._answered, flow, effect.call, done)
+            started = self._future(effect, lambda rpc: context.run(answered, rpc))
+        if not started:
             in_thread(lambda: context.run(self._finish, flow, effect, done), "yagrpc-flow")
 
     def _answered(self, flow: Flow[Any], call: Call[Any, Any], done: Callable[[Any], None], rpc: Any) -> None:
-        resume: Callable[[], Effect]
         try:
-            resume = functools.partial(flow.send, self._outcome(rpc, call))
-        except Exception as error:  # an interceptor's
-            resume = functools.partial(flow.throw, error)
-        self._step(flow, resume, done)
+            resume: Callable[[], Effect]
+            try:
+                resume = functools.partial(flow.send, self._outcome(rpc, call))
+            except Exception as error:  # an interceptor's
+                resume = functools.partial(flow.throw, error)
+            self._step(flow, resume, done)
+        except BaseException as error:  # a user's, in an event: it would end gRPC's thread, and no caller would get it
+            done(error)
 
     def _finish(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         try:
@@ -228,29 +231,51 @@ class Transport:
         call = effect.call
         sender: Any = self.channels.callables.get(call.method) or self.channels.callable(call.method)
         try:
-            if not call.wants_ids:
-                return sender(call.request, timeout=timeout, metadata=effect.metadata)
             if _streams(call.method):
                 return self._open(sender, effect)
-            with_call = getattr(sender, "with_call", None)
-            if with_call is None:  # on a host's channel that is not gRPC's own
-                return sender(call.request, timeout=timeout, metadata=effect.metadata)
-            answer, rpc = with_call(call.request, timeout=timeout, metadata=effect.metadata)
+            if isinstance(call.method, ClientStreamMethod):
+                return self._upload(sender, effect)
+            with SignalsDelayed():
+                with_call = getattr(sender, "with_call", None)  # a host's channel may not be gRPC's own
+                if with_call is None or not call.wants_ids:
+                    return sender(call.request, timeout=timeout, metadata=effect.metadata)
+                answer, rpc = with_call(call.request, timeout=timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
             return status_of(error, closed=self.channels.closed)
         _keep_ids(rpc, call)
         return answer
 
-    def _future(self, effect: Send) -> Any:
-        """Start a unary rpc; gives gRPC's future of it, or `None` where there can be none."""
+    def _future(self, effect: Send, answered: Callable[[Any], object]) -> bool:
+        """Start a unary rpc, and have a function called with gRPC's future of it, once that is done.
+
+        Returns:
+            Whether it was started: a host's channel that is not gRPC's own may have no futures.
+        """
         call = effect.call
-        future = None if _streams(call.method) else getattr(self.channels.callable(call.method), "future", None)
+        future = getattr(self.channels.callable(call.method), "future", None)
         if future is None:
-            return None
+            return False
         with SignalsHeld():
             rpc = future(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(end_of(rpc, "cancel"))
-        return rpc
+            call.started(Cancelled(end_of(rpc, "cancel")))
+            if hasattr(rpc, "add_done_callback"):
+                rpc.add_done_callback(lambda _: answered(rpc))  # given is perhaps the rpc of an inner interceptor
+            else:
+                in_thread(lambda: answered(rpc), "yagrpc-flow")
+        return True
+
+    def _upload(self, sender: Any, effect: Send) -> Any:
+        """Send a stream of requests, and wait for its answer."""
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with SignalsHeld() as signals:
+            if not self._future(effect, ended.put):
+                return sender(effect.call.request, timeout=effect.timeout, metadata=effect.metadata)
+            try:
+                rpc = signals.next_item(ended, None)
+            except BaseException:  # of a signal
+                effect.call.cancel()
+                raise
+            return self._outcome(rpc, effect.call)
 
     def _outcome(self, rpc: Any, call: Call[Any, Any]) -> Any:
         """What a unary rpc that has ended gave."""
@@ -268,11 +293,12 @@ class Transport:
         call = effect.call
         with SignalsHeld():
             rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(end_of(rpc, "cancel", "close"))
+            call.started(Cancelled(end_of(rpc, "cancel", "close")))
         messages = iter(rpc)
         responses = Responses(self.channels, rpc, messages)
-        first = next(messages, END)
-        call.ids = request_ids(call.client_request_id, given(rpc, "initial_metadata"))
+        with interruptible(rpc):
+            first = next(messages, END)
+            call.ids = request_ids(call.client_request_id, given(rpc, "initial_metadata"))
         return Opened(responses, first)
 
     # Other effects
@@ -281,24 +307,35 @@ class Transport:
         if isinstance(effect, Connect):
             return self.channels.connect(effect.call.method, effect.timeout)
         if isinstance(effect, Wait):
-            return _wait(effect)
+            return self._wait(effect)
         if isinstance(effect, Share):
             return self._sharing.share(effect)
         if isinstance(effect, Block):
-            return effect.function()
+            function = functools.partial(contextvars.copy_context().run, effect.function)
+            return outcome_in_thread(function, "yagrpc-blocking", lambda: self.channels.closed)
         assert isinstance(effect, Sleep)
         return self._sleep(effect.seconds)
 
     def _sleep(self, seconds: float) -> None:
-        """Let some seconds pass. No lock of Python's: an exception of a signal may leave it held."""
-        sleeping: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._sleeping.add(sleeping)
+        """Let some seconds pass."""
+        self._until(Waiter(), seconds, lambda: False)
+
+    def _wait(self, effect: Wait) -> None:
+        """Wait until something is woken, perhaps by a destructor."""
+        waiter = Waiter()
         try:
-            if not self.channels.closed:
-                with contextlib.suppress(queue.Empty):
-                    next_item(sleeping, seconds)
+            effect.waiter.wake = waiter.wake
+            self._until(waiter, effect.seconds, lambda: effect.waiter.woken)
         finally:
-            self._sleeping.discard(sleeping)
+            effect.waiter.wake = None
+
+    def _until(self, waiter: Waiter, seconds: float | None, woken: Callable[[], bool]) -> None:
+        try:
+            self._waiting.add(waiter)
+            if not self.channels.closed and not woken():
+                waiter.sleep(seconds)
+        finally:
+            self._waiting.discard(waiter)
         if self.channels.closed:
             raise ClientClosedError
 
@@ -322,12 +359,14 @@ class Responses:
     @property
     def ended(self) -> bool:
         """Whether no more messages come, after an exception: it ends a generator, which then raises nothing further."""
-        return given(self._rpc, "done") is not False
+        with SignalsHeld():
+            return given(self._rpc, "done") is not False
 
     def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with."""
         try:
-            return next(self._messages, END)
+            with interruptible(self._rpc):
+                return next(self._messages, END)
         except grpc.RpcError as error:
             return status_of(error, closed=self._channels.closed)
 
@@ -340,15 +379,3 @@ def _streams(method: AnyMethod) -> bool:
 def _keep_ids(rpc: Any, call: Call[Any, Any]) -> None:
     initial, trailing = given(rpc, "initial_metadata"), given(rpc, "trailing_metadata")
     call.ids = request_ids(call.client_request_id, initial, trailing)
-
-
-def _wait(effect: Wait) -> None:
-    """Wait until something is woken: by a queue, which a destructor may put into."""
-    woken: queue.SimpleQueue[None] = queue.SimpleQueue()
-    effect.waiter.wake = lambda: woken.put(None)
-    try:
-        if not effect.waiter.woken:
-            with contextlib.suppress(queue.Empty):
-                next_item(woken, effect.seconds)
-    finally:
-        effect.waiter.wake = None

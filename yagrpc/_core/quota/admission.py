@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.flow import Flow, wait
+from yagrpc._core.quota.windows import Slot
 from yagrpc.errors import ClientClosedError, QuotaWaitError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from yagrpc._core.deadline import Clock
     from yagrpc._core.events import Events
     from yagrpc._core.quota.gates import Gate
-    from yagrpc._core.quota.windows import Slot
     from yagrpc.errors import YagrpcError
 
 REPORTED_AFTER: Final = 5.0
@@ -48,7 +48,8 @@ class Admission:
         self._refusal = ""
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
-        if not ending():  # then modules have lost their names
+        # An exception may have come before there was anything, and at the end modules have lost their names.
+        if getattr(self, "_slot", None) is not None and not ending():
             self.release()
 
     def enter(self, call: Call[Any, Any], deadline: Deadline, failure: YagrpcError | None) -> Flow[Deadline]:
@@ -65,8 +66,9 @@ class Admission:
         """
         if self._slot is not None:
             return deadline
-        self._slot = slot = self._gate.join()
+        self._slot = slot = Slot()
         try:
+            self._gate.join(slot)
             if call.cancelled:  # before there was a place in the queue to give back
                 raise ClientClosedError(call.operation_id)
             yield from self._wait(call, slot, Deadline(None, self._clock) if call.queues else deadline, failure)
@@ -94,16 +96,23 @@ class Admission:
         Args:
             refusal: What the service said.
         """
-        slot, self._slot = self._slot, None
+        slot = self._slot
         self._refusal = refusal
         if slot is not None:
             self._gate.refused(slot, self._clock(), refusal)
+            self._forget(slot)
 
     def release(self) -> None:
         """The call has ended, or needs another slot for its next attempt."""
-        slot, self._slot = self._slot, None
+        slot = self._slot
         if slot is not None:
             self._gate.give_back(slot)
+            self._forget(slot)
+
+    def _forget(self, slot: Slot) -> None:
+        """It was given back: after that, so that it is given back by `__del__` where an exception comes before."""
+        if self._slot is slot:  # another thread may have released it, and the call have another by now
+            self._slot = None
 
     def _wait(self, call: Call[Any, Any], slot: Slot, deadline: Deadline, failure: YagrpcError | None) -> Flow[None]:
         started = now = self._clock()

@@ -4,10 +4,12 @@ A call that finds no slot queues at the gate of its method, first come, first se
 
 Rules: no I/O and no clock, `now` is given. A gate's lock is reentrant and what it guards is changed by single steps
 on sets and deques, since a slot may be given back by the garbage collector, in any thread and between any two steps.
+The exception of a signal may come between any two steps, too: a slot can be given back after each of them, and twice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections import deque
@@ -82,9 +84,13 @@ class Gate:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def join(self) -> Slot:
-        """A place at the end of the queue; take it to `take`, and back to `give_back` in the end."""
-        slot = Slot()
+    def join(self, slot: Slot | None = None) -> Slot:
+        """A place at the end of the queue; take it to `take`, and back to `give_back` in the end.
+
+        Args:
+            slot: A new one, which its caller keeps, so that it can be given back whatever happens here.
+        """
+        slot = Slot() if slot is None else slot
         self._queue.append(slot)
         return slot
 
@@ -109,8 +115,8 @@ class Gate:
                 return free_at - now
             for limit in self.limits:
                 limit.use(slot)
-            slot.queued = False
             self._queue.popleft()
+            slot.queued = False
             self._notify_head()
             return None
 
@@ -168,8 +174,9 @@ class Gate:
             for limit in self.limits:
                 limit.give_back(slot)
             if slot.queued:
+                with contextlib.suppress(ValueError):  # it had not come into the queue, or had left it
+                    self._queue.remove(slot)
                 slot.queued = False
-                self._queue.remove(slot)
                 slot.notify()
             elif self._counts:  # the service has a slot again
                 self._paused_until = -math.inf

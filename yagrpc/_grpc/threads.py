@@ -1,0 +1,116 @@
+"""Functions in their own threads, for who can wait for them without harm: an exception of a signal ends the wait alone.
+
+Rules: the threads are daemons, which hold up the end of no interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from yagrpc._grpc.signals import SLICE, SignalsHeld, next_item
+from yagrpc.errors import ClientClosedError
+
+
+def in_thread(function: Callable[[], object], name: str) -> threading.Thread:
+    """Call a function in its own daemon thread; gives the thread.
+
+    Raises:
+        RuntimeError: The system starts no more threads, or the interpreter ends.
+    """
+    thread = threading.Thread(target=function, name=name, daemon=True)
+    with SignalsHeld():  # the new thread takes a lock that this one waits with
+        thread.start()
+    return thread
+
+
+def outcome_in_thread(function: Callable[[], Any], name: str, closed: Callable[[], bool] = lambda: False) -> Any:
+    """What a function returns, or raises, that runs in its own thread; the wait for it can be interrupted.
+
+    Args:
+        function: The function.
+        name: The name of the thread.
+        closed: Whether the client is closed; the wait ends soon after that.
+
+    Raises:
+        ClientClosedError: The client was closed meanwhile.
+        RuntimeError: As `in_thread`.
+    """
+    outcomes: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcomes.put((function(), None))
+        except BaseException as error:  # the waiter gets it
+            outcomes.put((None, error))
+
+    in_thread(run, name)
+    while True:
+        try:
+            returned, failure = next_item(outcomes, SLICE)
+            break
+        except queue.Empty:
+            if closed():
+                raise ClientClosedError from None
+    if failure is None:
+        return returned
+    try:
+        raise failure
+    finally:
+        del failure  # it is a cycle, with this frame in its traceback
+
+
+def finish(function: Callable[[], object], name: str, signals: SignalsHeld) -> None:
+    """Call a function that has to come to its end: in the main thread, where a signal may end the wait, in another.
+
+    Args:
+        function: The function.
+        name: The name of the thread.
+        signals: The block in which this is called.
+    """
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            function()
+        finally:
+            ended.put(None)
+
+    if threading.current_thread() is not threading.main_thread():
+        function()
+        return
+    try:
+        in_thread(run, name)
+    except RuntimeError:  # the system starts no more threads, or the interpreter ends
+        run()
+    signals.next_item(ended, None)
+
+
+class Waiter:
+    """A thread that waits. What wakes it is called in one thread at a time, or is no news when it is called again."""
+
+    __slots__ = ("_wakings", "woken")
+
+    def __init__(self) -> None:
+        self._wakings: queue.SimpleQueue[None] = queue.SimpleQueue()  # its waits can be interrupted without harm
+        self.woken = False
+
+    def wake(self) -> None:
+        """Have it check again what it waits for."""
+        if not self.woken:
+            self.woken = True
+            self._wakings.put(None)
+
+    def sleep(self, seconds: float | None, next_item: Callable[..., None] = next_item) -> None:
+        """Wait until it is woken, for some seconds at most; the exceptions of signals are raised here.
+
+        Args:
+            seconds: How long; `None` or infinity for ever.
+            next_item: How the wait is done, where signals are held.
+        """
+        with contextlib.suppress(queue.Empty):
+            next_item(self._wakings, None if seconds is None or seconds == math.inf else max(0.0, seconds))
