@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncIterable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -73,7 +73,8 @@ class AsyncClient(Unpicklable, Methods):
             stopped it, or it was cut off. By default it is a result, with `filtered` or `truncated`.
 
     Raises:
-        ConfigError: Settings are missing or cannot work; nothing is sent before the first call.
+        ConfigError: Settings are missing or cannot work, or gRPC cannot work in this process (gevent); nothing is sent
+            before the first call.
 
     Where the environment has `YAGRPC_EMULATOR_HOST`, and no endpoint is given, everything goes there, in plaintext
     and without credentials.
@@ -238,9 +239,9 @@ class AsyncClient(Unpicklable, Methods):
         finally:
             await self._transport.close()
 
-    def __del__(self) -> None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:  # at the end, modules have lost `sys`
         # As an open file does; nothing can be awaited here, so the channels stay open.
-        if hasattr(self, "_pollers") and not sys.is_finalizing() and self._transport.leaked():
+        if hasattr(self, "_pollers") and not ending() and self._transport.leaked():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     async def __aenter__(self) -> AsyncClient:

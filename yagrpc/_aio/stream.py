@@ -59,7 +59,7 @@ class AsyncStream(Unpicklable, Generic[ItemT]):
             self._opening = True
         try:
             message = await (self._open() if self._responses is None else self._responses.read())
-            if not isinstance(message, RpcStatus) and message is not END:
+            if not self._closed and not isinstance(message, RpcStatus) and message is not END:
                 self.last = self._core.result(self._make, message, self._call)
                 return self.last
             if message is END and not self._closed:

@@ -50,6 +50,7 @@ class BlockingChannels(Channels):
     """
 
     misuse = ValueError
+    asynchronous = False
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -74,7 +74,8 @@ class Client(Unpicklable, Methods):
             stopped it, or it was cut off. By default it is a result, with `filtered` or `truncated`.
 
     Raises:
-        ConfigError: Settings are missing or cannot work; nothing is sent before the first call.
+        ConfigError: Settings are missing or cannot work, or gRPC cannot work in this process (gevent); nothing is sent
+            before the first call.
 
     Where the environment has `YAGRPC_EMULATOR_HOST`, and no endpoint is given, everything goes there, in plaintext
     and without credentials.
@@ -239,9 +240,9 @@ class Client(Unpicklable, Methods):
         finally:
             self._transport.close()
 
-    def __del__(self) -> None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:  # at the end, modules have lost `sys`
         # As an open file does; the channels would stay open as long as the process.
-        if hasattr(self, "_pollers") and not sys.is_finalizing() and self._transport.leaked():
+        if hasattr(self, "_pollers") and not ending() and self._transport.leaked():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> Client:

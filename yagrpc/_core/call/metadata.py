@@ -5,6 +5,7 @@ Rules: a value that may be a secret is never shown; gRPC's own refusal of metada
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,12 +65,13 @@ def pairs_of(metadata: Any) -> dict[str, str | bytes]:
 def request_ids(client_request_id: str, *metadata: Any) -> RequestIds:
     """The ids of a call by the metadata of its answer, initial and trailing: they may be in either."""
     request_id = server_trace_id = ""
-    for pairs in metadata:
-        for key, value in pairs or ():
-            if key == "x-request-id":
-                request_id = identifier(text_of(value))
-            elif key == "x-server-trace-id":
-                server_trace_id = identifier(text_of(value))
+    with contextlib.suppress(TypeError, ValueError):  # an interceptor's may be no pairs
+        for pairs in metadata:
+            for key, value in pairs or ():
+                if key == "x-request-id":
+                    request_id = identifier(text_of(value))
+                elif key == "x-server-trace-id":
+                    server_trace_id = identifier(text_of(value))
     return RequestIds(client_request_id, request_id, server_trace_id)
 
 

@@ -7,6 +7,8 @@ first slot, so that it is as long for the last of many calls as for the first.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.deadline import Deadline
@@ -46,8 +48,9 @@ class Admission:
         self._slot: Slot | None = None
         self._refusal = ""
 
-    def __del__(self) -> None:
-        if getattr(self, "_slot", None) is not None:  # an exception may have come before there was anything
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # An exception may have come before there was anything, and at the end modules have lost their names.
+        if getattr(self, "_slot", None) is not None and not ending():
             self.release()
 
     def enter(self, call: Call[Any, Any], deadline: Deadline, failure: YagrpcError | None) -> Flow[Deadline]:
