@@ -3,7 +3,7 @@
 pyproject.toml claims a range of versions; this script tests the claim, and `tests/packaging/test_ranges.py` compares
 the two. For each combination the script creates an environment (kept in `--cache`) and installs the wheel with its
 command. In the environment it runs, with warnings as errors: `use_wheel.py`, which makes calls over real gRPC, and the
-tests of the well-known types, which say what each version of protobuf accepts.
+contract, core and isolation tests. With `--quick` it runs a part of them, in one row, and prints what it left out.
 
 Rules: the standard library and pip only. Each combination has one row, also if it fails. The exit code is 1 if a row
 fails that is not expected to fail, or if no row passes.
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -52,7 +52,25 @@ EXPECTED: Final = {
 
 PASSED: Final = "passed"
 
-TESTS: Final = "tests/isolation/test_well_known.py"
+TESTS: Final = ("tests/contract", "tests/core", "tests/isolation")
+"""What each row runs, except the tests that are marked slow."""
+
+QUICK_TESTS: Final = (
+    "tests/isolation/test_well_known.py",
+    "tests/contract/test_bad_input.py",
+    "tests/contract/test_completion.py",
+    "tests/contract/test_methods.py",
+    "tests/core/test_grpc_status.py",
+    "tests/core/test_messages.py",
+    "tests/core/test_results.py",
+    "tests/core/test_status.py",
+)
+"""What `--quick` runs: about a minute. These are the tests that older versions of gRPC and protobuf have failed."""
+
+_PURE: Final = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+"""How protobuf's implementation in Python is chosen."""
+
+_TESTS_SECONDS: Final = 3600.0
 
 _DESCRIBE: Final = """
 import json, sys, sysconfig
@@ -77,6 +95,8 @@ class Combination:
     grpcio: str
     """A version specifier, as are the next."""
     protobuf: str
+    pure: bool = False
+    """Whether protobuf's implementation in Python is used, as where it has no wheel."""
 
     @property
     def lowest(self) -> bool:
@@ -95,7 +115,8 @@ class Combination:
     @property
     def folder(self) -> str:
         """The name of its environment."""
-        return f"python{self.python}-grpcio{self.grpcio}-protobuf{self.protobuf}".translate(str.maketrans("<*", "--"))
+        name = f"python{self.python}-grpcio{self.grpcio}-protobuf{self.protobuf}{'-pure' if self.pure else ''}"
+        return name.translate(str.maketrans("<*", "--"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +134,8 @@ class Row:
     def __str__(self) -> str:
         combination = self.combination
         versions = self.versions or (combination.python, combination.grpcio, combination.protobuf)
-        return f"| {' | '.join(versions)} | {self.result} | {self.seconds:.1f} |"
+        named = " | ".join(versions) + (" (pure Python)" if combination.pure else "")
+        return f"| {named} | {self.result} | {self.seconds:.1f} |"
 
 
 class _StepError(Exception):
@@ -126,13 +148,14 @@ class _StepError(Exception):
 
 
 def combinations(pythons: list[str]) -> list[Combination]:
-    """All rows: the cross on one interpreter, lowest and newest on the others.
+    """All rows: the cross on one interpreter, also with protobuf in Python; lowest and newest on the others.
 
     Args:
         pythons: The interpreters to have rows for, such as `3.12`.
     """
     lowest, newest = f"=={LOWEST['grpcio']}", f"<{ABOVE['grpcio']}"
     cross = [Combination(CROSS_PYTHON, grpcio, protobuf) for protobuf in PROTOBUF for grpcio in (lowest, newest)]
+    cross.append(Combination(CROSS_PYTHON, newest, PROTOBUF[-1], pure=True))
     others = [
         Combination(python, grpcio, protobuf)
         for python in pythons
@@ -168,7 +191,9 @@ def build(folder: Path) -> str:
     return str(wheel)
 
 
-def run(combination: Combination, interpreter: str | None, wheel: str, cache: Path) -> Row:
+def run(
+    combination: Combination, interpreter: str | None, wheel: str, cache: Path, tests: tuple[str, ...] = TESTS
+) -> Row:
     """Install and use one combination."""
     if interpreter is None:
         return Row(combination, "not run: no such interpreter here", good=True)
@@ -183,12 +208,15 @@ def run(combination: Combination, interpreter: str | None, wheel: str, cache: Pa
         return Row(combination, f"**not installable**: {error}", good=False, log=error.log)
     versions = tuple(_run([python, "-I", "-c", _VERSIONS], folder).split())
     start = time.perf_counter()
+    variables = _PURE if combination.pure else {}
     try:
-        log = _run([python, "-I", "-W", "error", str(ROOT / "scripts/use_wheel.py")], folder, quiet=True)
-        # A separate ini file: that of the project names plugins that are not installed here.
-        (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
-        tests = ["-c", "pytest.ini", "--rootdir", ".", "--noconftest", "-q", "--no-header", str(ROOT / TESTS)]
-        log += _run([python, "-W", "error", "-m", "pytest", "-W", "error", *tests], folder)
+        log = _run(
+            [python, "-I", "-W", "error", str(ROOT / "scripts/use_wheel.py")], folder, quiet=True, variables=variables
+        )
+        # pytest, not python -m pytest: the latter would import this folder, and hide what is missing in the wheel.
+        options = ["-q", "--no-header", "--no-cov", "-p", "no:cacheprovider", "-m", "not slow and not live", "-rfE"]
+        pytest = str(Path(python).with_name("pytest"))
+        log += _run([pytest, *options, *tests], ROOT, variables=variables, seconds=_TESTS_SECONDS)
     except _StepError as error:
         result, good, log = f"**failed**: {error}", False, error.log
     else:
@@ -210,26 +238,34 @@ def _install(python: str, wheel: str, requirements: list[str]) -> None:
     pip = [sys.executable, "-I", "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
     # Wheels only: if a version has no wheel for this interpreter, its row says so; compiling would take an hour.
     newest = ["--only-binary", ":all:", "--upgrade", "--upgrade-strategy", "eager"]
-    _run([*pip, *newest, f"{wheel}[cli]", "pytest", *requirements], ROOT)
+    group = ["--group", f"{ROOT / 'pyproject.toml'}:test"]
+    _run([*pip, *newest, *group, f"{wheel}[auth,cli,emulator]", *requirements], ROOT)
     # The wheel's contents change from run to run, and its version does not.
     _run([*pip, "--no-deps", "--force-reinstall", wheel], ROOT)
 
 
-def _run(command: list[str], folder: Path, quiet: bool = False) -> str:
+def _run(
+    command: list[str],
+    folder: Path,
+    quiet: bool = False,
+    variables: Mapping[str, str] | None = None,
+    seconds: float = 600.0,
+) -> str:
     """Run a command; returns its output.
 
     Raises:
-        _StepError: It failed, took over ten minutes, or printed to stderr although `quiet` forbids that.
+        _StepError: It failed, took too long, or printed to stderr although `quiet` forbids that.
     """
     # Python must find only installed packages, and settings of this machine must have no effect.
     dropped = ("YC_", "YAGRPC_", "PYTHON", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment.update(variables or {})
     # gRPC logs at INFO that a server ended before its client had closed: that is no complaint of ours.
     environment.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise _StepError(f"{' '.join(command)}\nnot done after {error.timeout:.0f} s") from error
@@ -242,10 +278,12 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _rows(chosen: list[Combination], found: dict[str, str], cache: Path, jobs: int) -> Iterator[Row]:
+def _rows(
+    chosen: list[Combination], found: dict[str, str], cache: Path, jobs: int, tests: tuple[str, ...]
+) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         wheel = build(Path(folder))
-        yield from pool.map(lambda one: run(one, found.get(one.python), wheel, cache), chosen)
+        yield from pool.map(lambda one: run(one, found.get(one.python), wheel, cache, tests), chosen)
 
 
 def main() -> int:
@@ -261,10 +299,14 @@ def main() -> int:
         chosen, found = [Combination(here, f"=={LOWEST['grpcio']}", PROTOBUF[0])], {here: sys.executable}
     else:
         chosen = combinations(sorted({*PYTHONS, *found}, key=_number))
+    tests = QUICK_TESTS if given.quick else TESTS
+    if given.quick:
+        left_out = len(combinations(sorted({*PYTHONS, *interpreters()}, key=_number))) - 1
+        print(f"not run here: {left_out} other rows, and all of {', '.join(TESTS)} but {', '.join(QUICK_TESTS)}\n")
     given.cache.mkdir(parents=True, exist_ok=True)
     print("| python | grpcio | protobuf | result | seconds |\n| --- | --- | --- | --- | ---: |", flush=True)
     rows = []
-    for row in _rows(chosen, found, given.cache.resolve(), given.jobs):
+    for row in _rows(chosen, found, given.cache.resolve(), given.jobs, tests):
         print(row, flush=True)
         rows.append(row)
     bad = [row for row in rows if not row.good]

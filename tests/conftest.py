@@ -35,7 +35,7 @@ def _path_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("live") is not None:
         return
-    ours = ("YC_", "YAGRPC_EMULATOR_", "GRPC_ADDRESS_HTTP_PROXY")
+    ours = ("YC_", "YAGRPC_EMULATOR_", "YAGRPC_FORBID_", "GRPC_ADDRESS_HTTP_PROXY")
     for name in [name for name in os.environ if name.startswith(ours) or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("YC_METADATA_ADDR", "127.0.0.1:1")  # nobody is there, and nobody elsewhere is asked

@@ -246,6 +246,41 @@ def resolve_endpoints(
     return Endpoints(endpoint or one, operation_endpoint or one, one, one, plaintext=True), False
 
 
+class Forbidding(NamedTuple):
+    """Whether a client may leave this machine: `YAGRPC_FORBID_SERVICE=1` forbids it, for tests.
+
+    Args:
+        forbids: Whether it does.
+        emulator: Whether calls go to the emulator that the environment names, which may be anywhere.
+    """
+
+    forbids: bool
+    emulator: bool
+
+    def check(self, address: str) -> None:
+        """Check where calls would go.
+
+        Raises:
+            ConfigError: They would leave this machine.
+        """
+        if self.forbids and not self.emulator and not is_loopback(address):
+            raise ConfigError(
+                f"calls to {address} are forbidden here (YAGRPC_FORBID_SERVICE=1, which yagrpc's pytest plugin sets in "
+                "tests that use its fixtures): give the client an emulator's endpoint; pytest allows such calls with "
+                "--yagrpc-forbid-service=nowhere"
+            )
+
+
+def forbids_service(*, emulator: bool, environment: Mapping[str, str] = os.environ) -> Forbidding:
+    """What `YAGRPC_FORBID_SERVICE` says.
+
+    Args:
+        emulator: Whether calls go to the emulator that the environment names.
+        environment: The environment variables.
+    """
+    return Forbidding(environment.get("YAGRPC_FORBID_SERVICE") == "1", emulator)
+
+
 def logs_texts(environment: Mapping[str, str] = ENVIRONMENT) -> bool:
     """Whether the logs show requests and answers whole: `YAGRPC_LOG_TEXTS=1`."""
     return environment.get("YAGRPC_LOG_TEXTS") == "1"

@@ -19,6 +19,7 @@ import grpc
 
 from yagrpc import _pb, config, methods
 from yagrpc._core.deadline import Deadline
+from yagrpc._core.failure.connection import CERTAIN
 from yagrpc._grpc.threads import outcome_in_thread
 from yagrpc._sync.client import Client
 from yagrpc._version import __version__
@@ -359,7 +360,7 @@ class _Checkup:
             self._client.call(method, request, timeout=self._timeout)
         except YagrpcError as error:
             if not (isinstance(error, CallError) and error.code in expected):
-                remedy = self._remedy(origin) if error.code in _NO_ANSWER else ""
+                remedy = self._remedy(origin, error.hint) if error.code in _NO_ANSWER else ""
                 text = f"{error}; the address {address} is {origin}"
                 return _Answer(Finding(name, "failed", text, remedy), error, authorized)
             failure: YagrpcError | None = error
@@ -370,8 +371,10 @@ class _Checkup:
         text = f"{address} answers ({security}, {seconds * 1000:.0f} ms); the address is {origin}"
         return _Answer(Finding(name, "ok", text), failure, authorized)
 
-    def _remedy(self, origin: str) -> str:
-        """What to do if an endpoint does not answer."""
+    def _remedy(self, origin: str, hint: str) -> str:
+        """What to do if an endpoint does not answer: what the error says, if it knows the one reason."""
+        if hint in CERTAIN:
+            return hint
         if self._core.emulated:
             return "start the emulator at that address: yagrpc emulator --port PORT; or unset YAGRPC_EMULATOR_HOST"
         checked = "" if origin == _OWN else f"the address {origin}, "

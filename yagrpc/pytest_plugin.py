@@ -4,6 +4,9 @@
     def test_it(yagrpc_client):
         assert yagrpc_client.completion("ping").text == "pong"
 
+`--yagrpc-forbid-service` and the setting `yagrpc_forbid_service` say where clients may not call the real service:
+`everywhere` in the run, in tests that use a fixture of the plugin (`fixtures`, the default), or `nowhere`.
+
 Fixtures: `yagrpc_emulator`, `yagrpc_client`, and, with pytest-asyncio, `yagrpc_async_client`. Each test has an emulator
 of its own on a free port, so that tests may run in parallel.
 
@@ -33,9 +36,31 @@ _MARKER = (
 )
 
 
+_FORBIDDEN = ("everywhere", "fixtures", "nowhere")
+"""Where clients may not call the real service."""
+
+_VARIABLE = "YAGRPC_FORBID_SERVICE"
+"""What forbids it: in this process and in those that it starts."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option, and the setting of the same meaning."""
+    text = (
+        "where clients of yagrpc may not call Yandex Cloud, whatever credentials are exported: everywhere in the run, "
+        "in tests that use a fixture of yagrpc's plugin (fixtures, the default), or nowhere"
+    )
+    group = parser.getgroup("yagrpc")
+    group.addoption("--yagrpc-forbid-service", choices=_FORBIDDEN, default=None, help=text)
+    parser.addini("yagrpc_forbid_service", text, default="fixtures")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and the asyncio fixture, which pytest-asyncio has to run."""
+    """Register the marker, and the asyncio fixture, which pytest-asyncio has to run; forbid the service if wanted."""
     config.addinivalue_line("markers", _MARKER)
+    if _forbidden(config) == "everywhere":
+        patch = pytest.MonkeyPatch()
+        patch.setenv(_VARIABLE, "1")
+        config.add_cleanup(patch.undo)
     config.pluginmanager.register(_asyncio_plugin(config.pluginmanager.hasplugin("asyncio")))
 
 
@@ -44,9 +69,12 @@ def yagrpc_emulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """An emulator that runs as long as the test. Its operations are done at once, unless the marker says otherwise.
 
     Clients that the code under test creates itself use it too (`YAGRPC_EMULATOR_HOST`), unless it listens with TLS.
+    They can't call the real service, whatever credentials are exported: `--yagrpc-forbid-service` changes that.
     """
     from yagrpc.emulator import Emulator
 
+    if _forbidden(request.config) != "nowhere":
+        monkeypatch.setenv(_VARIABLE, "1")
     with Emulator(**_options(request)) as emulator:
         if emulator.ca_file is None:
             monkeypatch.setenv("YAGRPC_EMULATOR_HOST", emulator.address)
@@ -68,6 +96,14 @@ async def _yagrpc_async_client(request: pytest.FixtureRequest, yagrpc_emulator: 
 
     async with AsyncClient(**_settings(request, yagrpc_emulator)) as client:
         yield client
+
+
+def _forbidden(config: pytest.Config) -> str:
+    """Where clients may not call the real service: the option, or else the setting."""
+    found: str = config.getoption("yagrpc_forbid_service") or config.getini("yagrpc_forbid_service")
+    if found not in _FORBIDDEN:
+        raise pytest.UsageError(f"yagrpc_forbid_service is {found!r}: it takes {', '.join(_FORBIDDEN)}")
+    return found
 
 
 def _no_async_client() -> None:

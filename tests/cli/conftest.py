@@ -156,8 +156,9 @@ class Terminal:
         return self._seen.decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Close both ends."""
-        self.rest()
+        """Close both ends; a program that hangs may still have the other one open."""
+        if self.device >= 0:
+            os.close(self.device)
         os.close(self._screen)
 
 

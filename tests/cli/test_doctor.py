@@ -176,6 +176,27 @@ def test_an_emulator_that_does_not_run_is_reported(programs: Programs, nowhere: 
     assert {remedy.partition(":")[0] for remedy in remedies.values()} == {"start the emulator at that address"}
 
 
+def test_a_certificate_that_is_not_trusted_is_reported_as_such(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YC_API_KEY", "AQVNx")
+    with Emulator(tls=True) as emulator:
+        endpoints = ("--endpoint", emulator.address, "--operation-endpoint", emulator.address)
+        code, found = check(*endpoints, "--folder-id", "b1g", "--timeout", "60")
+    assert code == 1
+    for name in ("model", "operation"):
+        assert "no connection: the certificate of the endpoint is not trusted" in found[name]["text"]
+        assert found[name]["remedy"].startswith("give its authority as --ca (a proxy that inspects TLS")
+
+
+def test_plaintext_to_a_server_with_tls_is_reported_as_such(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YC_API_KEY", "AQVNx")
+    with Emulator(tls=True) as emulator:
+        code, found = check(*at(emulator), "--timeout", "60")
+    assert code == 1
+    for name in ("discovery", "iam", "model", "operation"):
+        assert "the endpoint takes TLS only, and the client speaks plaintext" in found[name]["text"]
+        assert found[name]["remedy"].startswith("leave --plaintext out, and give --ca where")
+
+
 @pytest.fixture
 def dated() -> Iterator[Callable[[float | str], str]]:
     """Starts a service whose answers have a date so many seconds from now, or a text in its place."""

@@ -12,7 +12,7 @@ import pytest
 
 import yagrpc
 from yagrpc.cli import main
-from yagrpc.cli.io.failures import report, reporting_id, submitting
+from yagrpc.cli.io.failures import report, reporting_ids, submitting
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.errors import Code
 
@@ -55,7 +55,7 @@ def test_a_bug_is_not_hidden() -> None:
 
 
 def test_an_interrupt_reports_the_id_or_the_possible_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Exception, match="d7q") as caught, reporting_id("d7q"):
+    with pytest.raises(Exception, match="d7q") as caught, reporting_ids(["d7q"]):
         raise KeyboardInterrupt
     assert report(caught.value) == 130
     expected = "yagrpc: interrupted; operation d7q is still running; get its result with: yagrpc operation wait d7q\n"
@@ -66,14 +66,14 @@ def test_an_interrupt_reports_the_id_or_the_possible_cost(capsys: pytest.Capture
 
 
 def test_an_error_that_has_the_id_is_not_changed() -> None:
-    with pytest.raises(yagrpc.OperationTimeoutError), reporting_id("d7q"):
+    with pytest.raises(yagrpc.OperationTimeoutError), reporting_ids(["d7q"]):
         raise yagrpc.OperationTimeoutError("d7q", "not done")
 
 
 def test_lost_output_reports_the_id(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", None)
-        with pytest.raises(Exception, match="d7q") as caught, reporting_id("d7q"):
+        with pytest.raises(Exception, match="d7q") as caught, reporting_ids(["d7q"]):
             print_json({})
         assert report(caught.value) == 1
     assert "operation d7q could not be written: [Errno 9] standard output is closed" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import yagrpc
+from yagrpc._core.failure.connection import ROWS
 from yagrpc.cli.io.wording import PHRASES, in_options
 from yagrpc.emulator import Emulator
 
@@ -65,3 +66,8 @@ def test_a_message_that_is_too_large_names_no_argument() -> None:
 def test_what_the_service_says_is_left_as_it_is() -> None:
     text = "INVALID_ARGUMENT: model is 'x': endpoint=https://a, timeout=5 and ApiKey(...)"
     assert in_options(text) == text
+
+
+@pytest.mark.parametrize("remedy", [row.remedy for row in ROWS])
+def test_what_to_do_about_a_connection_names_options(remedy: str) -> None:
+    assert not PYTHON.findall(in_options(remedy))

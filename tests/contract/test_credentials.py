@@ -702,3 +702,33 @@ def test_refusal_is_reported_with_its_likely_cause(
     assert reported in caught.value.hint
     assert str(caught.value).startswith(f"{code.name}: {message}; {caught.value.hint} (method ")
     assert len(served.calls) == 1
+
+
+def test_a_client_that_may_not_leave_this_machine_calls_loopback_only(
+    subject: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each endpoint is checked: the model service's when the client is created, the others when they are called."""
+    monkeypatch.setenv("YAGRPC_FORBID_SERVICE", "1")
+    with pytest.raises(yagrpc.ConfigError, match=r"calls to llm\.api\.cloud\.yandex\.net:443 are forbidden here"):
+        subject.client()
+    with Emulator(tls=True) as emulator:
+        roots = Path(str(emulator.ca_file)).read_bytes()
+        settings: dict[str, Any] = {"endpoint": emulator.address, "root_certificates": roots}
+        client = subject.client(**settings)
+        assert len(subject(client.tokenize("ping"))) == 1
+        with pytest.raises(yagrpc.ConfigError, match=r"calls to operation\.api\.cloud\.yandex\.net:443 are forbidden"):
+            subject(client.operation("d7q").refresh())
+        client = subject.client(**settings, credentials=yagrpc.OAuthToken("y0_x", warn=False))
+        with pytest.raises(yagrpc.ConfigError, match=r"calls to iam\.api\.cloud\.yandex\.net:443 are forbidden"):
+            subject(client.tokenize("ping"))
+        channel = subject.in_loop(lambda: host_channel(subject, emulator.address, roots))
+        client = subject.client(channel=channel)
+        assert len(subject(client.tokenize("ping"))) == 1
+        subject(client.close())
+        subject(subject.in_loop(channel.close))
+
+
+def host_channel(subject: Any, address: str, roots: bytes) -> Any:
+    """A channel of a host's own."""
+    api: Any = grpc if subject.kind == "sync" else grpc.aio
+    return api.secure_channel(address, grpc.ssl_channel_credentials(roots))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import queue
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc.emulator import Emulator, paths
+from yagrpc.emulator import Emulator, Fault, Hang, paths
 
 HOUR = 3600.0
 
@@ -533,3 +534,41 @@ def test_callbacks_are_called_where_there_is_no_room_for_a_thread(
         client.completion_async("hello").add_done_callback(lambda operation: called.set())
         emulator.advance(HOUR)
         assert called.wait(30)
+
+
+def embed_both(client: yagrpc.Client) -> None:
+    client.text_embedding(["hello", "there"], timeout=None)
+
+
+def wait_for_both(client: yagrpc.Client) -> None:
+    list(yagrpc.as_completed([client.operation("d7qone"), client.operation("d7qtwo")]))
+
+
+@pytest.mark.parametrize("wait", [embed_both, wait_for_both])
+def test_an_exception_of_a_moment_before_ends_a_wait(wait: Any) -> None:
+    """As that of a signal which comes when a wait in C is about to begin: Python raises it when C returns."""
+    waiting, ended = threading.Event(), threading.Event()
+    hang = Fault(Hang())
+    settings: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+
+    def run() -> None:
+        try:
+            waiting.set()
+            wait(client)
+        except Interrupted:
+            ended.set()
+
+    with Emulator(faults=[hang]) as emulator, yagrpc.Client(endpoint=emulator.address, **settings) as client:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        assert waiting.wait(60)
+        while not emulator.calls:  # its calls are sent: from now on it waits, or is about to
+            thread.join(0.01)
+        assert ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted)
+        )
+        assert ended.wait(60)
+
+
+class Interrupted(BaseException):
+    """What a handler of a signal raises."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import yagrpc
 from yagrpc import _pb
-from yagrpc.emulator import EmulatorQuota, paths
+from yagrpc.emulator import EmulatorQuota, parse_quota, paths
 from yagrpc.emulator.cloud.quotas import Quotas
 from yagrpc.emulator.cloud.windows import (
     QUOTA_MODELS,
@@ -259,3 +259,31 @@ def test_quotas_have_the_names_that_the_client_gives_them() -> None:
 def test_a_negative_quota_is_refused() -> None:
     with pytest.raises(ValueError, match="get_per_second"):
         EmulatorQuota(get_per_second=-1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", EmulatorQuota()),
+        ("submit_per_second=2", EmulatorQuota(submit_per_second=2)),
+        (" submit_per_hour = none , get_per_second=0,", EmulatorQuota(submit_per_hour=None, get_per_second=0)),
+    ],
+)
+def test_a_quota_is_read_from_a_text(text: str, expected: EmulatorQuota) -> None:
+    assert parse_quota(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("submits=2", "a quota is written NAME=NUMBER, with one of the names get_per_second, .*; got 'submits=2'"),
+        ("5", "a quota is written NAME=NUMBER"),
+        ("submit_per_second", "submit_per_second is a number of calls, 0 or more, or none for no limit; got ''"),
+        ("submit_per_second=-1", "got '-1'"),
+        ("submit_per_second=1.5", "got '1.5'"),
+        ("submit_per_second=1,submit_per_second=2", "the quota submit_per_second is given twice"),
+    ],
+)
+def test_a_text_that_is_no_quota_is_refused(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        parse_quota(text)

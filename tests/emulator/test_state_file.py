@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,45 @@ def test_what_has_expired_is_forgotten(emulate: Emulate, ask: Ask, path: Path) -
     file.close()
 
 
+def test_the_clock_does_not_go_back_with_the_real_one(
+    emulate: Emulate, ask: Ask, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    first = emulate(state=path, duration=60.0)
+    old = first.text_async.Completion(ask("old"))
+    first.emulator.advance(100)
+    newer = first.text_async.Completion(ask("newer"))
+    first.emulator.advance(30)
+    cancelled = first.cancel(newer.id)
+    at = {record.id: record.created for record in first.emulator.operations}
+    first.emulator.stop()
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+
+    second = emulate(state=path, duration=60.0)
+    now = second.emulator.now()
+    assert now >= at[newer.id] + 30, "the cancellation is not in the future"
+    assert second.get(old.id).done
+    assert second.get(newer.id) == cancelled
+    added = second.text_async.Completion(ask("added"))
+    assert added.created_at.seconds >= newer.created_at.seconds + 30
+    assert [record.number for record in second.emulator.operations] == [1, 2, 3]
+    second.emulator.advance(60)
+    assert second.get(added.id).done
+    second.emulator.stop()
+    # Nor does it stay behind where only a submit shows the time: nothing was moved or cancelled.
+    third = path.with_name("third.db")
+    monkeypatch.setattr(time, "time", real)
+    emulator = emulate(state=third, duration=60.0)
+    submitted = emulator.text_async.Completion(ask("submitted"))
+    emulator.emulator.stop()
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)
+    emulator = emulate(state=third, duration=60.0)
+    assert emulator.emulator.now() >= submitted.created_at.seconds
+    assert not emulator.get(submitted.id).done
+    emulator.emulator.advance(60)
+    assert emulator.get(submitted.id).done
+
+
 def test_a_crash_reads_the_file_again(emulate: Emulate, ask: Ask, refused: Refused, path: Path) -> None:
     from tests.emulator.test_faults import on_a_new_connection
     from yagrpc.emulator import Crash, Fault
@@ -246,3 +286,97 @@ def test_the_clock_of_a_closed_file_moves_on(path: Path) -> None:
     again: Any = StateFile(path)
     assert again.ahead == 5
     again.close()
+
+
+def refusal(path: Path) -> str:
+    """Why a path is no state file."""
+    with pytest.raises(StateFileError) as caught:
+        StateFile(path)
+    return str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has modes, links and pipes of another kind")
+class TestAPathThatIsNoFileOfAnEmulator:
+    """It is refused, and left as it was."""
+
+    def test_another_program_s_file_keeps_its_bytes_and_its_mode(self, path: Path) -> None:
+        with sqlite3.connect(path) as foreign:
+            foreign.execute("PRAGMA application_id = 77")
+            foreign.execute("PRAGMA journal_mode = WAL")
+            foreign.execute("CREATE TABLE t (x)")
+            foreign.commit()
+            path.chmod(0o644)
+            before = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+            assert "another program" in refusal(path)
+            assert (path.read_bytes(), Path(f"{path}-wal").read_bytes()) == before
+        foreign.close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+    @pytest.mark.parametrize("content", [b"", b"no database" * 100], ids=["empty", "text"])
+    def test_a_link_is_not_followed(self, path: Path, content: bytes) -> None:
+        target = path.with_name("target")
+        target.write_bytes(content)
+        target.chmod(0o644)
+        path.symlink_to(target)
+        assert "is a link" in refusal(path)
+        assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (content, 0o644)
+
+    def test_a_link_to_nothing_creates_nothing(self, path: Path) -> None:
+        path.symlink_to(path.with_name("target"))
+        assert "is a link" in refusal(path)
+        assert not path.with_name("target").exists()
+
+    @pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+    def test_a_link_beside_it_is_not_followed(self, path: Path, ending: str) -> None:
+        target = path.with_name("target")
+        target.write_bytes(b"precious")
+        Path(f"{path}{ending}").symlink_to(target)
+        assert "is a link" in refusal(path)
+        assert target.read_bytes() == b"precious"
+        assert not path.exists()
+
+    def test_a_second_name_is_refused(self, path: Path) -> None:
+        target = path.with_name("target")
+        target.touch(0o644)
+        path.hardlink_to(target)
+        assert "other names" in refusal(path)
+        assert stat.S_IMODE(target.stat().st_mode) == 0o644
+
+    def test_text_keeps_its_mode(self, path: Path) -> None:
+        path.write_text("precious " * 100)
+        path.chmod(0o640)
+        assert "none of an emulator" in refusal(path)
+        assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("precious " * 100, 0o640)
+
+    def test_a_pipe_is_refused_at_once(self, path: Path) -> None:
+        os.mkfifo(path, 0o644)
+        assert "no regular file" in refusal(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+    def test_a_device_stays_as_it_is(self) -> None:
+        before = os.stat("/dev/null")
+        assert "no regular file" in refusal(Path("/dev/null"))
+        assert os.stat("/dev/null").st_mode == before.st_mode
+
+    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
+        assert "no regular file" in refusal(tmp_path)
+
+
+def test_a_file_of_this_process_stays_locked_when_it_is_opened_again(path: Path) -> None:
+    first = StateFile(path)
+    try:
+        assert "another emulator has it" in refusal(path)
+        # Another process: a lock that this process has would not stop this process itself.
+        script = "import sys, sqlite3; sqlite3.connect(sys.argv[1], timeout=0).execute('SELECT * FROM clock')"
+        done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+        assert "locked" in done.stderr
+    finally:
+        first.close()
+    StateFile(path).close()
+
+
+def test_an_own_file_that_others_could_read_becomes_private(path: Path) -> None:
+    StateFile(path).close()
+    path.chmod(0o644)
+    StateFile(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == (0o600 if sys.platform != "win32" else 0o666)

@@ -54,7 +54,6 @@ def refusing() -> Iterator[tuple[str, list[str]]]:
         ({}, ""),
         ({"grpc_proxy": "http://{}"}, "grpc_proxy"),
         ({"https_proxy": "http://user:secret@{}/", "http_proxy": "http://elsewhere:1"}, "https_proxy"),
-        ({"http_proxy": "HTTP://{}"}, "http_proxy"),
         ({"grpc_proxy": "", "http_proxy": "http://{}"}, ""),
         ({"https_proxy": "https://{}"}, ""),
         ({"https_proxy": "{}"}, ""),

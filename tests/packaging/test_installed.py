@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from importlib.metadata import files, metadata, version
+from importlib.metadata import distribution, files, metadata, version
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,18 @@ def test_the_distribution_holds_two_packages_and_nothing_else() -> None:
     }
     names = {path.as_posix() for path in held}
     assert {"yagrpc/py.typed", "yagrpc_proto/py.typed"} <= names
+    ours = {path.relative_to(ROOT / "proto").as_posix() for path in (ROOT / "proto").rglob("*.proto")}
+    assert ours == {
+        name.removeprefix("yagrpc/codegen/protos/") for name in names if name.startswith("yagrpc/codegen/protos/")
+    }
+
+
+def test_both_programs_are_installed() -> None:
+    programs = {
+        each.name: each.load() for each in distribution("yagrpc").entry_points if each.group == "console_scripts"
+    }
+    assert set(programs) == {"yagrpc", "protoc-gen-yagrpc"}
+    assert all(map(callable, programs.values()))
 
 
 def test_what_it_needs_is_little() -> None:

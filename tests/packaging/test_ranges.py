@@ -55,6 +55,7 @@ def test_every_python_has_rows_with_the_lowest_and_the_newest(matrix: Any) -> No
         own = [row for row in rows if row.python == python]
         assert any(row.lowest for row in own)
         assert any((row.grpcio, row.protobuf) == ("<2", matrix.PROTOBUF[-1]) for row in own)
+    assert [row.protobuf for row in rows if row.pure] == [matrix.PROTOBUF[-1]]
     cross = {(row.grpcio, row.protobuf) for row in rows if row.python == matrix.CROSS_PYTHON}
     assert cross == {(grpcio, protobuf) for grpcio in ("==1.68.1", "<2") for protobuf in matrix.PROTOBUF}
 
@@ -73,7 +74,9 @@ def test_the_check_of_the_wheel_uses_the_lowest_versions_too(matrix: Any) -> Non
 
 
 def test_what_the_matrix_runs_is_there(matrix: Any) -> None:
-    assert (ROOT / matrix.TESTS).is_file()
+    assert set(matrix.TESTS) == {"tests/contract", "tests/core", "tests/isolation"}
+    assert all((ROOT / folder).is_dir() for folder in matrix.TESTS)
+    assert all((ROOT / file).is_file() for file in matrix.QUICK_TESTS)
 
 
 def test_a_row_that_can_not_be_run_says_so(matrix: Any, tmp_path: Path) -> None:

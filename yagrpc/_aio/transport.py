@@ -27,6 +27,7 @@ from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, S
 from yagrpc._grpc import fork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.probing import probe_async
 from yagrpc._grpc.status import status_of
 from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
@@ -216,18 +217,30 @@ class AsyncTransport:
         finally:
             returned.cancel()  # without a waiter, what it returns or raises is dropped
 
-    async def _connect(self, effect: Connect) -> bool:
+    async def _connect(self, effect: Connect) -> RpcStatus | bool:
         channel = self.channels.channel(effect.call.method)
         if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
             return True
+        diagnosis = self.channels.diagnosis(effect.call.method, effect.timeout)
         ready = asyncio.ensure_future(channel.channel_ready())
         try:
-            if not await self._until(ready, effect.timeout):
-                return False
+            while not await self._until(ready, diagnosis.pause()):
+                if diagnosis.due(channel.get_state()):
+                    diagnosis.learn(await self._probed(channel, diagnosis.plaintext))
+                if diagnosis.left() <= 0 or diagnosis.hopeless:
+                    return diagnosis.outcome
             ready.result()  # its host may have closed the channel meanwhile
             return True
         finally:
             ready.cancel()
+
+    async def _probed(self, channel: grpc.aio.Channel, plaintext: str) -> RpcStatus | None:
+        probe = asyncio.ensure_future(probe_async(channel, plaintext))
+        try:
+            await self._until(probe, None)
+            return None if probe.cancelled() else probe.result()
+        finally:
+            probe.cancel()
 
     async def _wait(self, effect: Wait) -> None:
         """Wait until something is woken, perhaps by a destructor in another thread."""

@@ -72,7 +72,10 @@ class _BidiCall:
 
 
 class _Ending:
-    """Remembers the first status of a call, which a failed write may replace."""
+    """Remembers the service's status of a call, which a failed write may replace.
+
+    gRPC up to 1.83 calls back for each status in turn, and newer versions for the first one only.
+    """
 
     def __init__(self, call: Any) -> None:
         self._call = call
@@ -80,6 +83,8 @@ class _Ending:
         call.add_done_callback(self._note)
 
     def _note(self, call: Any) -> None:
+        if self._first is not None and not _of_a_write(self._first):
+            return
         # The status is there, so that there is nothing to wait for: one step gives it, before another replaces it.
         status = _status(call)
         try:

@@ -97,6 +97,10 @@ class ClientCore:
         quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging, strict)
         self.endpoints, emulator = config.resolve_endpoints(endpoint, operation_endpoint, plaintext=plaintext)
         self.emulated = emulator
+        self._forbidding = config.forbids_service(emulator=emulator)
+        self._host_channels = frozenset(host_channels)
+        if "model" not in self._host_channels:
+            self._forbidding.check(self.endpoints.model)
         given = {"folder_id": folder_id, "credentials": credentials, "endpoint": endpoint}
         given["operation_endpoint"] = operation_endpoint
         self.given = frozenset(name for name, value in given.items() if value is not None)
@@ -123,7 +127,6 @@ class ClientCore:
         self.routes: dict[AnyMethod, Route] = {}
         self._policies: dict[AnyMethod, Policy] = {}
         self._send_limit = send_limit
-        self._host_channels = frozenset(host_channels)
         self._proxy_of = proxy_of
         self._fixed_pairs: tuple[tuple[str, str], ...] = ()
         self.authorizer: Authorizer | None = None
@@ -297,7 +300,7 @@ class ClientCore:
         """Where the calls of a method go, kept for the next; endpoint discovery is asked where that is not known.
 
         Raises:
-            ConfigError: No endpoint is known.
+            ConfigError: No endpoint is known, or `YAGRPC_FORBID_SERVICE` forbids it.
             CallError: The discovery itself failed.
         """
         method = call.method
@@ -310,6 +313,8 @@ class ClientCore:
         own = self.channel_of(method) not in self._host_channels
         limit = self._send_limit if own else -1
         endpoint = self.endpoint_of(method)
+        if own:
+            self._forbidding.check(endpoint)
         proxy = self._proxy_of(endpoint) if own and not self.endpoints.plaintext else ""
         route = Route(endpoint, limit, self.gates.of(call.policy.quotas), proxy)
         self.routes[method] = route

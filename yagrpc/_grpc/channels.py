@@ -16,6 +16,7 @@ from yagrpc._core.flow import Connect, Effect, Send
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.options import ChannelOptions
+from yagrpc._grpc.probing import Diagnosis
 from yagrpc._grpc.status import multicallable
 from yagrpc.errors import ClientClosedError, ConfigError, YagrpcError
 from yagrpc.method import AnyMethod
@@ -95,6 +96,16 @@ class Channels(abc.ABC):
                 channel = self._channels[key] = self._dial(endpoint) if given is None else self._intercept(given)
             return channel
 
+    def diagnosis(self, method: AnyMethod, timeout: float | None) -> Diagnosis:
+        """What will be known of the failures of a wait for the connection of a method's channel.
+
+        Args:
+            method: Which method.
+            timeout: Seconds for the wait; `None` for no limit.
+        """
+        own = self.given[self._core.channel_of(method)] is None
+        return Diagnosis(timeout, self._core.endpoint_of(method) if own and self._core.endpoints.plaintext else "")
+
     def refused(self, error: BaseException, effect: Effect) -> BaseException:
         """What an exception of an effect stands for: a channel that its host, or the client, has closed; or itself."""
         if not isinstance(error, self.misuse) or isinstance(error, YagrpcError):
@@ -150,15 +161,3 @@ class Channels(abc.ABC):
     @abc.abstractmethod
     def _is_shut(self, channel: Any) -> bool:
         """Whether a channel was closed; it may raise what `misuse` names instead."""
-
-
-def watched_part(channel: Any) -> Any:
-    """What of a blocking channel can be watched in the caller's thread; `None` where it can't be found.
-
-    gRPC's public way to learn a blocking channel's state starts a thread that polls, and that `close` then waits for.
-    The state itself is an attribute away, in the object that the public channel, or an intercepted one, stands for.
-    """
-    layer: Any = channel
-    while layer is not None and not hasattr(layer, "watch_connectivity_state"):
-        layer = getattr(layer, "_channel", None)
-    return layer

@@ -7,29 +7,25 @@ held, or in another thread.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
 from yagrpc import config
 from yagrpc._core.client import ClientCore
-from yagrpc._grpc.channels import Channels, watched_part
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._grpc.channels import Channels
+from yagrpc._grpc.connecting import await_ready, is_ready, watch, watched_part
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.signals import SignalsHeld
 from yagrpc._grpc.threads import finish, outcome_in_thread
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import AnyMethod
-
-_CHECK: Final = 0.2
-"""Seconds between two checks whether the client was closed, while a connection is waited for."""
-
-_READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
 
 
 class BlockingChannels(Channels):
@@ -59,8 +55,8 @@ class BlockingChannels(Channels):
         super().__init__(core, options, channel, operation_channel)
         self._interceptors = config.check_interceptors(interceptors, grpc)
 
-    def connect(self, method: AnyMethod, timeout: float | None) -> bool:
-        """Wait until the channel of a method is connected; gives whether it is, within some seconds.
+    def connect(self, method: AnyMethod, timeout: float | None) -> RpcStatus | bool:
+        """Wait until the channel of a method is connected, for some seconds at most; gives the outcome of `Connect`.
 
         Raises:
             ClientClosedError: The client was closed meanwhile.
@@ -68,42 +64,27 @@ class BlockingChannels(Channels):
         channel = self.channel(method)
         watched = watched_part(channel)
         with SignalsHeld():
-            if watched is not None and watched.check_connectivity_state(True) == _READY_STATE:
+            if watched is not None and is_ready(watched):
                 return True
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
         left: list[bool] = []
-        wait = functools.partial(self._ready, channel) if watched is None else functools.partial(self._watch, watched)
-        if threading.current_thread() is not threading.main_thread():
-            return wait(deadline, left)
-        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
-            return bool(outcome_in_thread(lambda: wait(deadline, left), "yagrpc-connect"))
-        finally:
-            left.append(True)
+        wait: Callable[[], RpcStatus | bool]
 
-    def _watch(self, watched: Any, deadline: float, left: list[bool]) -> bool:
-        """Watch a channel until it is connected; gives whether it is, by the deadline or until its caller has left."""
-        while (state := watched.check_connectivity_state(True)) != _READY_STATE:
+        def given_up() -> bool:
             if self.closed:
                 raise ClientClosedError
-            seconds = deadline - time.monotonic()
-            if seconds <= 0 or left:
-                return False
-            watched.watch_connectivity_state(state, time.time() + min(seconds, _CHECK))
-        return True
+            return bool(left)
 
-    def _ready(self, channel: grpc.Channel, deadline: float, left: list[bool]) -> bool:
-        """The same of a channel that is not gRPC's own, in the public way: gRPC polls it in a thread."""
-        future = grpc.channel_ready_future(channel)
-        try:
-            while (seconds := deadline - time.monotonic()) > 0 and not left:
-                with contextlib.suppress(grpc.FutureTimeoutError):
-                    future.result(timeout=min(seconds, _CHECK))
-                    return True
-                if self.closed:
-                    raise ClientClosedError
-            return False
+        if watched is None:
+            deadline = math.inf if timeout is None else time.monotonic() + timeout
+            wait = functools.partial(await_ready, channel, deadline, given_up)
+        else:
+            wait = functools.partial(watch, channel, watched, self.diagnosis(method, timeout), given_up)
+        if threading.current_thread() is not threading.main_thread():
+            return wait()
+        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
+            return outcome_in_thread(wait, "yagrpc-connect")
         finally:
-            future.cancel()
+            left.append(True)
 
     def shut(self) -> None:
         """Forget all channels, and close those that were opened here: gRPC waits for their calls to end."""

@@ -11,7 +11,8 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from yagrpc.cli.io.failures import InterruptedByUser, report
+from yagrpc.cli.io.failures import FAILED, InterruptedByUser, report
+from yagrpc.cli.io.output import lost_messages, note, settled
 
 __all__ = ["NAME", "CommandModules", "Group", "Program"]
 
@@ -58,22 +59,31 @@ class Group(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the group's own arguments; if there are none, show the help and end."""
         if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help(), err=True)
+            note(ctx.get_help())
             ctx.exit(2)
         return super().parse_args(ctx, args)
 
 
 class Program(Group):
-    """The whole program: a failure of any command ends the process with one line and an exit code."""
+    """The whole program: a failure of any command ends the process with one line and an exit code.
+
+    If a message could not be written to stderr, a command that did everything else fails too.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"context_settings": {"help_option_names": ["-h", "--help"]}, **kwargs})
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the program; the arguments are those of `click.Command.main`."""
         kwargs["standalone_mode"] = False
         kwargs["prog_name"] = NAME
+        lost = lost_messages()
         try:
             code = super().main(*args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:
             code = report(error)
+        if (not settled(sys.stderr) or lost_messages() > lost) and not code:
+            code = FAILED
         sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -6,23 +6,36 @@ not checked here. There is no option for a credential: other users of a machine 
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from yagrpc.cli.io.inputs import read_bytes, read_json, read_text
+from yagrpc.cli.io.output import check_output
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from yagrpc import CallParameters, Client, CompletionParameters, ModelParameters
+
+    _ParamType = click.ParamType[str, Any]
+else:
+    _ParamType = click.ParamType  # generic since click 8.5
 
 __all__ = [
     "COMPLETION_TIMEOUT_HELP",
+    "EMBEDDING_MODELS",
+    "FILE",
     "Connection",
     "Generation",
     "Prompt",
+    "Text",
     "completion_parameters",
     "connection_options",
     "examples",
@@ -36,9 +49,62 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 COMPLETION_TIMEOUT_HELP: Final = "Seconds to wait for the whole answer.  [default: 180]"
 
+MODELS: Final = ("yandexgpt", "yandexgpt/rc", "yandexgpt-lite", "yandexgpt-lite/rc", "aliceai-llm")
+"""Models that the shell offers; the service has others, and they are taken too."""
+
+EMBEDDING_MODELS: Final = (
+    "text-embeddings-v2-doc",
+    "text-embeddings-v2-query",
+    "text-search-doc",
+    "text-search-query",
+)
+
 MAX_TIMEOUT: Final = 10_000_000.0
 """The longest timeout in seconds, 115 days: far above the three days for which results are kept, and far below what
 overflows a clock."""
+
+
+class Text(_ParamType):
+    """A text, which is UTF-8 whatever the locale says: its bytes are, in all but old terminals.
+
+    Bytes that are no UTF-8 are read as the locale says.
+    """
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text of an argument.
+
+        Raises:
+            click.BadParameter: The bytes are neither UTF-8 nor text in the locale's encoding.
+        """
+        if sys.getfilesystemencoding() != "utf-8":
+            with contextlib.suppress(UnicodeError):
+                value = os.fsencode(value).decode("utf-8")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            self.fail("it is not UTF-8.", param, ctx)
+        return value
+
+
+class OneOf(Text):
+    """A text for which the shell offers some values; any other is taken too.
+
+    Args:
+        offered: The values that the shell offers.
+    """
+
+    def __init__(self, offered: Sequence[str]) -> None:
+        self._offered = offered
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """The values that begin so."""
+        from click.shell_completion import CompletionItem  # only the shell needs it
+
+        return [CompletionItem(each) for each in self._offered if each.startswith(incomplete)]
+
+
+FILE: Final = click.Path(allow_dash=True)
+"""A path of a file, for which the shell offers names; what reads it says whether it can be read."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +198,12 @@ class Connection:
 
         Raises:
             click.ClickException: The file with the certificates can't be read.
+            ConfigError: The settings can't work.
+            OSError: stdout can't be written: nothing is sent then, since the answer may be billed, and would be lost.
         """
         from yagrpc import Client  # this loads gRPC, which is slow and which help does not need
+
+        check_output()
 
         return Client(
             folder_id=self.folder_id,
@@ -165,16 +235,23 @@ def completion_parameters(connection: Connection, prompt: Prompt, generation: Ge
 
 def prompt_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a prompt; the command takes them as `prompt`."""
-    return prompt_options_for("yandexgpt")(function)
+    return prompt_options_for("yandexgpt", MODELS)(function)
 
 
-def prompt_options_for(model: str) -> Decorator:
-    """The same, for a command that has a default model of its own."""
+def prompt_options_for(model: str, offered: Sequence[str]) -> Decorator:
+    """The same, for a command that has models of its own.
+
+    Args:
+        model: The default.
+        offered: The models that the shell offers.
+    """
     model_help = f"NAME, NAME/BRANCH, or a whole URI with '://'.  [default: {model}]"
     options = (
-        click.argument("words", metavar="[TEXT]...", nargs=-1),
-        click.option("--file", metavar="PATH", help="Read the prompt from a file (UTF-8); '-' is standard input."),
-        click.option("--model", metavar="NAME", help=model_help),
+        click.argument("words", metavar="[TEXT]...", nargs=-1, type=Text()),
+        click.option(
+            "--file", metavar="PATH", type=FILE, help="Read the prompt from a file (UTF-8); '-' is standard input."
+        ),
+        click.option("--model", metavar="NAME", type=OneOf(offered), help=model_help),
     )
     return lambda function: _as_one_object(function, "prompt", Prompt, *options)
 
@@ -185,7 +262,7 @@ def generation_options(function: Callable[..., None]) -> Callable[..., None]:
         function,
         "generation",
         Generation,
-        click.option("--system", metavar="TEXT", help="A system message, put before the prompt."),
+        click.option("--system", metavar="TEXT", type=Text(), help="A system message, put before the prompt."),
         click.option("--temperature", type=float, help="From 0 to 1.  [default: the service's, 0.3]"),
         click.option("--max-tokens", type=int, help="The maximum length of the answer, in tokens."),
         click.option(
@@ -197,7 +274,12 @@ def generation_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--json-object", is_flag=True, help="Make the answer a JSON object; ask for JSON in the prompt too."
         ),
-        click.option("--json-schema", metavar="PATH", help="A file with the JSON schema that the answer must follow."),
+        click.option(
+            "--json-schema",
+            metavar="PATH",
+            type=FILE,
+            help="A file with the JSON schema that the answer must follow.",
+        ),
     )
 
 
@@ -222,7 +304,7 @@ def connection_options(timeout_help: str, *, request_id: bool = True) -> Decorat
         click.option(
             "--ca",
             metavar="FILE",
-            type=click.Path(),
+            type=FILE,
             help="Certificates to trust (PEM), such as that of 'yagrpc emulator --tls'.  [default: gRPC's list]",
         ),
         click.option("--timeout", type=float, callback=_seconds, metavar="SECONDS", help=timeout_help),

@@ -8,7 +8,8 @@ What it writes, for every proto file that is asked for and all that they import:
     <package>/**/<file>_methods.py     the typed method table
     <package>/methods.py           all services by their short names, loaded when asked for
 
-Rules: nothing of yagrpc is imported here, so that the generator runs in an environment that holds only the
+Rules: the protos may be anybody's. Their names are checked before a program sees them, and their comments are cleaned.
+Nothing of yagrpc is imported here, so that the generator runs in an environment that holds only the
 compilers (`grpcio-tools` and `mypy-protobuf`). The same tool versions give the same bytes on any machine.
 """
 

@@ -73,7 +73,11 @@ def check_output(out: Path, folder: Path, *, force: bool) -> None:
             raise GenerateError(f"there is no permission to write to {parent}")
     if force:
         return
-    if (path := _foreign(folder)) is not None:
+    try:
+        path = _foreign(folder)
+    except OSError as error:
+        raise GenerateError(f"{error.filename} can't be read: {error.strerror}") from error
+    if path is not None:
         raise GenerateError(f"{path} was not written by this generator, and would be deleted: move it, or give --force")
 
 
@@ -81,7 +85,7 @@ def _foreign(path: Path) -> Path | None:
     """The first thing, in a folder or the folder itself, that the generator does not write; links are not followed."""
     try:
         mode = path.lstat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISREG(mode):
         compiled = path.parent.name == "__pycache__" and path.suffix == ".pyc"

@@ -1,6 +1,6 @@
 """The one error of the generator: one problem a line.
 
-Rules: what an error shows may come from anybody's tree of protos. So it is made printable, and its length is limited.
+Rules: what an error shows may come from anybody's tree of protos. So it is printable, and of limited length.
 """
 
 from __future__ import annotations

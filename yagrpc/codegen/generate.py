@@ -64,22 +64,17 @@ def generate(
     target = out.joinpath(*package.split("."))
     check_output(out, target, force=force)
     check_roots(roots)
-    if descriptor_set is not None:
-        if roots:
-            raise GenerateError("a descriptor set has all files, so that it takes no --proto")
-        given = _read(descriptor_set)
-    elif roots or files:
-        wanted = list(files) or protos_below(roots)
-    else:
+    if descriptor_set is not None and roots:
+        raise GenerateError("a descriptor set has all files, so that it takes no --proto")
+    if descriptor_set is None and not roots and not files:
         raise GenerateError("nothing to generate: give --proto DIR, --descriptor-set FILE or the files")
+    given = None if descriptor_set is None else _read(descriptor_set)
+    wanted = files if files or given is not None else protos_below(roots)
     tool_versions()  # that they are there is checked before anything is written
     try:
         out.mkdir(parents=True, exist_ok=True)
         with workspace(out) as work:
-            if descriptor_set is not None:
-                compiled = completed(given, files, work)
-            else:
-                compiled = _compiled([*wanted, *ALWAYS], roots, work)
+            compiled = _compiled([*wanted, *ALWAYS], roots, work) if given is None else completed(given, wanted, work)
             new = work / "new.d" / target.name
             for path, text in package_files(compiled, package, work).items():
                 place = new.joinpath(*path.split("/"))
@@ -196,6 +191,8 @@ def _renamed(compiled: descriptor_pb2.FileDescriptorSet, layout: Layout) -> desc
     """The same files with the package in front of their names: plugins derive every import from those names."""
     renamed = descriptor_pb2.FileDescriptorSet()
     renamed.CopyFrom(compiled)
+    # Custom options, which are unknown fields here: one plugin writes the texts of some of them as code.
+    renamed.DiscardUnknownFields()
     for file in renamed.file:
         file.name = layout.renamed(file.name)
         for index, dependency in enumerate(file.dependency):

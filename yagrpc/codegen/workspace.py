@@ -2,7 +2,8 @@
 
 Rules: every run holds a shared lock on the output folder, which ends with the process, however that ends. A run that
 gets it exclusively knows that no other run is there, so that each such folder is left over. A folder with anything in
-it that the generator does not write stays. The lock is never waited for: whoever holds it may wait for this run.
+it that the generator does not write stays. The lock is never waited for: the program that holds it may wait for this
+run.
 """
 
 from __future__ import annotations

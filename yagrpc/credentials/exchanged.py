@@ -33,6 +33,9 @@ JWT_SECONDS: Final = 3600
 CLOCK_ALLOWANCE: Final = 60
 """Seconds by which a JWT is dated back: one from the future is refused, and clocks differ."""
 
+_LONGEST: Final = 1024 * 1024
+"""Bytes that are read of a key file, which has 2,500: another file may have no end."""
+
 _PEM: Final = "-----BEGIN"
 
 
@@ -148,7 +151,7 @@ def _read(path: str) -> tuple[str, str, SecretText]:
     content, failure = hidden(b""), ""
     try:
         with open(path, "rb") as file:
-            content = hidden(file.read())
+            content = hidden(file.read(_LONGEST))
     except OSError as error:
         failure = error.strerror or type(error).__name__
     except ValueError:

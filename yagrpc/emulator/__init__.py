@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from yagrpc.emulator.clock import Clock as Clock
     from yagrpc.emulator.cloud.operations import OperationRecord as OperationRecord
     from yagrpc.emulator.cloud.quotas import EmulatorQuota as EmulatorQuota
+    from yagrpc.emulator.cloud.quotas import parse_quota as parse_quota
     from yagrpc.emulator.cloud.windows import QuotaModel as QuotaModel
     from yagrpc.emulator.control.remote import Control as Control
     from yagrpc.emulator.durations import Bimodal as Bimodal
@@ -81,6 +82,7 @@ _HOMES: Final = {
     "Lognormal": "durations",
     "Uniform": "durations",
     "parse_duration": "durations",
+    "parse_quota": "cloud.quotas",
     "Emulator": "emulator",
     "Crash": "faults.fault",
     "Delay": "faults.fault",

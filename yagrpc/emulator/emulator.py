@@ -60,7 +60,7 @@ class Emulator:
 
     @property
     def requests(self) -> list[Received]:
-        """The last 1000 requests with their path and metadata, oldest first; a copy."""
+        """The last requests with their path and metadata, oldest first; a copy. At most 1,000, and 64 MiB of them."""
         return self._state.received.requests
 
     @property

@@ -1,6 +1,7 @@
 """What has reached the emulator, for tests to read: counters, and the last requests.
 
-Rules: written by the server's thread, read by any thread; readers get copies, which do not change.
+Rules: written by the server's thread, read by any thread; readers get copies, which do not change. Everything that
+a peer can make grow has a limit here. A request is kept as its bytes: as a message it may take 50 times as much.
 """
 
 from __future__ import annotations
@@ -13,10 +14,24 @@ from typing import Final, NamedTuple
 import grpc
 from google.protobuf.message import Message
 
-__all__ = ["CURRENT", "KEPT", "Received", "ReceivedLog"]
+from yagrpc.emulator import paths
+
+__all__ = ["CURRENT", "KEPT", "KEPT_BYTES", "MOST_UNSERVED", "OTHER_PATHS", "Received", "ReceivedLog"]
 
 KEPT: Final = 1000
-"""How many of the last requests are kept."""
+"""How many of the last requests are kept, at most."""
+
+KEPT_BYTES: Final = 64 * 1024 * 1024
+"""How many bytes of them are kept, at most, with their metadata; the last request is always kept."""
+
+MOST_UNSERVED: Final = 1000
+"""How many paths that are not served are counted one by one."""
+
+OTHER_PATHS: Final = f"{paths.CLOUD}(other paths)"
+"""The path under which all further ones are counted."""
+
+MOST_DELIVERIES: Final = 1_000_000
+"""Of how many operations the deliveries are counted, at most: of the last ones."""
 
 
 class Received(NamedTuple):
@@ -39,6 +54,20 @@ CURRENT: Final[ContextVar[Received]] = ContextVar("yagrpc_emulator_call")
 """The call that the running task serves: its delays count from its arrival."""
 
 
+class _Kept(NamedTuple):
+    """A request as it is kept."""
+
+    path: str
+    metadata: dict[str, str | bytes]
+    kind: type[Message]
+    body: bytes
+    at: float
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + sum(len(key) + len(value) for key, value in self.metadata.items())
+
+
 class ReceivedLog:
     """Counts calls and their results, and keeps the last requests."""
 
@@ -51,7 +80,9 @@ class ReceivedLog:
         with self._lock:
             self._calls: Counter[str] = Counter()
             self._refusals: Counter[tuple[str, grpc.StatusCode]] = Counter()
-            self._requests: deque[Received] = deque(maxlen=KEPT)
+            self._requests: deque[_Kept] = deque()
+            self._bytes = 0
+            self._unserved: set[str] = set()
             self._generations: Counter[str] = Counter()
             self._deliveries: Counter[str] = Counter()
             self._last_second: dict[str, deque[float]] = {}
@@ -71,8 +102,24 @@ class ReceivedLog:
                 self._busiest[path] = len(second)
 
     def keep(self, received: Received) -> None:
-        """Keep a request that has been read."""
-        self._requests.append(received)  # atomic by itself
+        """Keep a request that has been read, and as many of those before it as the limits allow."""
+        request = received.request
+        kept = _Kept(received.path, received.metadata, type(request), request.SerializeToString(), received.at)
+        with self._lock:
+            self._requests.append(kept)
+            self._bytes += kept.size
+            while len(self._requests) > KEPT or (self._bytes > KEPT_BYTES and len(self._requests) > 1):
+                self._bytes -= self._requests.popleft().size
+
+    def count_unserved(self, path: str, now: float) -> None:
+        """Count a call of a path that is not served, and its refusal; further paths are counted together."""
+        with self._lock:
+            if path not in self._unserved and len(self._unserved) >= MOST_UNSERVED:
+                path = OTHER_PATHS
+            else:
+                self._unserved.add(path)
+        self.count(path, now)
+        self.refuse(path, grpc.StatusCode.UNIMPLEMENTED)
 
     def refuse(self, path: str, code: grpc.StatusCode) -> None:
         """Count a call that is about to be refused."""
@@ -88,6 +135,8 @@ class ReceivedLog:
         """Count an answer that is about to deliver the end of an operation."""
         with self._lock:
             self._deliveries[operation_id] += 1
+            if len(self._deliveries) > MOST_DELIVERIES:
+                del self._deliveries[next(iter(self._deliveries))]
 
     @property
     def calls(self) -> Counter[str]:
@@ -103,8 +152,10 @@ class ReceivedLog:
 
     @property
     def requests(self) -> list[Received]:
-        """The last `KEPT` requests, oldest first."""
-        return list(self._requests)
+        """The last `KEPT` requests, or fewer if they have more than `KEPT_BYTES`, oldest first."""
+        with self._lock:
+            kept = list(self._requests)
+        return [Received(one.path, one.metadata, one.kind.FromString(one.body), one.at) for one in kept]
 
     @property
     def generations(self) -> Counter[str]:

@@ -8,7 +8,7 @@ import errno
 import signal
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import grpc.aio
 
@@ -19,6 +19,7 @@ from yagrpc.emulator.options import EmulatorOptions
 from yagrpc.emulator.rpc.pipeline import Pipeline
 from yagrpc.emulator.rpc.playback import Playback
 from yagrpc.emulator.rpc.tools import add_tools
+from yagrpc.emulator.rpc.unpacking import OPTIONS, UnpackingServer
 from yagrpc.emulator.services.registration import add_services
 from yagrpc.emulator.state import State
 from yagrpc.emulator.tls import Certificates
@@ -27,9 +28,6 @@ __all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
 
 GRACE_SECONDS: Final = 1.0
 """How long running calls may take to end when a served emulator stops; seconds."""
-
-_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""The largest request: above any limit of a client's own that a test may check."""
 
 _PENDING_CALLS: Final = 1_000_000
 
@@ -82,7 +80,7 @@ class EmulatorServer:
     async def _listen(self) -> grpc.aio.Server:
         server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+                *OPTIONS,
                 # gRPC's refusal to send a large answer has the status of a quota's refusal, though the request has run.
                 ("grpc.max_send_message_length", -1),
                 # Otherwise a second emulator on the same port would start, and accept every second connection.
@@ -97,7 +95,7 @@ class EmulatorServer:
         if self._playback is not None:
             self._playback.take_over(pipeline)
         if self.state.options.control:
-            add_control(server, self.state)
+            add_control(cast("grpc.aio.Server", UnpackingServer(server)), self.state)
         await add_tools(server, control=self.state.options.control)
         server.add_generic_rpc_handlers((pipeline,))
         host = self.state.options.host

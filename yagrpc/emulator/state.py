@@ -131,7 +131,8 @@ class State:
 
     def _restore_clock(self, file: StateFile) -> None:
         """Move the clock to where it was: finished operations stay finished, and none is created in the future."""
-        newest = max((record.created for record in self.operations.records(0)), default=0.0)
+        # The real clock may have gone back since: then the last thing that happened is the earliest possible time.
+        newest = self.operations.last_moment()
         # Moved by the difference, not set: the clock runs during this calculation.
         self.clock.advance(max(0.0, max(time.time() + file.ahead, newest) - self.clock.now()))
 

@@ -3,13 +3,15 @@
 Rules: the row of an operation is written before its reply is sent, in a transaction of its own: SIGKILL loses no
 accepted operation. The disk is not waited for (WAL, `synchronous=NORMAL`): a power cut may lose the last ones. One
 emulator at a time uses the file. Only its owner may read it, because it contains prompts. A file that is not understood
-completely is refused, and not changed.
+completely is refused, and not changed: neither its bytes nor its mode. Links are never followed: a link, a device, a
+pipe or a file with a second name is refused before it is opened.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,11 @@ FORMAT: Final = 1
 _APPLICATION: Final = 0x79616745
 """`yagE`: marks the files of emulators among SQLite's."""
 
+_FOREIGN: Final = "state file {}: it belongs to another program; name a file of its own"
+
+_NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""How a path is opened that may have become a link or a pipe since it was checked; Windows has neither flag."""
+
 _TABLES: Final = """
 CREATE TABLE operation (
     number INTEGER PRIMARY KEY,
@@ -43,6 +50,18 @@ CREATE INDEX operation_created ON operation (created);
 CREATE TABLE clock (ahead REAL NOT NULL);
 INSERT INTO clock VALUES (0);
 """
+
+
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_APPLICATION_AT: Final = slice(68, 72)
+"""Where SQLite's header has the application's id (https://sqlite.org/fileformat.html)."""
+
+_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+"""What SQLite adds to the name of its file for files of its own."""
+
+_open: Final[set[tuple[int, int]]] = set()
+"""Device and inode of the files that this process has open: opening one again and closing it would release the lock."""
 
 
 class StateFileError(ValueError):
@@ -83,16 +102,15 @@ class StateFile:
         self._lock = threading.Lock()  # the clock is advanced in any thread
         self._closed = False
         try:
-            # Created here: SQLite would let other users read it.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            os.chmod(self.path, 0o600)
+            self._identity = self._create_or_check()
             self._connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise StateFileError(f"state file {self.path}: it can't be opened: {error}") from error
+        _open.add(self._identity)
         try:
             self._prepare()
         except BaseException as error:
-            self._connection.close()
+            self._close()
             if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                 raise StateFileError(f"state file {self.path}: another emulator has it") from error
             if isinstance(error, sqlite3.Error):
@@ -156,7 +174,70 @@ class StateFile:
         """Close the file."""
         with self._lock:
             self._closed = True
-            self._connection.close()
+            self._close()
+
+    def _close(self) -> None:
+        self._connection.close()
+        _open.discard(self._identity)
+
+    def _create_or_check(self) -> tuple[int, int]:
+        """Create the file, or check the file that is there without changing it; returns its device and inode.
+
+        Raises:
+            StateFileError: It is no file of an emulator.
+            OSError: It can't be created or read.
+        """
+        for ending in _SIDE_FILES:
+            self._check_kind(Path(f"{self.path}{ending}"))
+        here = self._check_kind(self.path)
+        if here is None:
+            # Created here: SQLite would let other users read it. Whoever else creates it at this moment is not trusted.
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+        elif _identity(here) in _open:
+            raise StateFileError(f"state file {self.path}: another emulator has it")
+        else:
+            file = os.open(self.path, os.O_RDWR | _NO_FOLLOW)
+        try:
+            header = os.read(file, _HEADER_BYTES)
+            application = int.from_bytes(header[_APPLICATION_AT], "big")
+            # Before SQLite opens it, which would change its log. An emulator that was killed has its mark there only.
+            if header.startswith(_MAGIC) and application not in (0, _APPLICATION):
+                raise StateFileError(_FOREIGN.format(self.path))
+            return _identity(os.fstat(file))
+        finally:
+            os.close(file)
+
+    def _check_kind(self, path: Path) -> os.stat_result | None:
+        """What is known of a path without opening it; `None` if there is nothing.
+
+        Raises:
+            StateFileError: It is not a regular file with one name.
+        """
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        if stat.S_ISLNK(found.st_mode):
+            raise StateFileError(f"state file {path}: it is a link, which is not followed; name the file itself")
+        if not stat.S_ISREG(found.st_mode):
+            raise StateFileError(f"state file {path}: it can't be opened: it is no regular file")
+        if found.st_nlink > 1:
+            raise StateFileError(
+                f"state file {path}: the file has other names too (hard links); name a file of its own"
+            )
+        return found
+
+    def _keep_private(self) -> None:
+        """Let only its owner read the file, which is known to be an emulator's by now.
+
+        Raises:
+            StateFileError: The path leads to another file than before.
+        """
+        found = self._check_kind(self.path)
+        if found is None or _identity(found) != self._identity:
+            raise StateFileError(f"state file {self.path}: it was replaced while it was opened")
+        if found.st_mode & 0o077:
+            os.chmod(self.path, 0o600)
 
     def _prepare(self) -> None:
         execute = self._connection.execute
@@ -167,12 +248,13 @@ class StateFile:
         (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
         fresh = application == version == tables == 0
         if not fresh and application != _APPLICATION:
-            raise StateFileError(f"state file {self.path}: it belongs to another program; name a file of its own")
+            raise StateFileError(_FOREIGN.format(self.path))
         if not fresh and version != FORMAT:
             raise StateFileError(
                 f"state file {self.path}: it is of version {version}, and this emulator reads version {FORMAT}; "
                 "use the emulator that wrote it, or move the file away"
             )
+        self._keep_private()
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")
         if fresh:
@@ -195,6 +277,10 @@ class StateFile:
         if found is None:
             raise StateFileError(f"state file {self.path}: broken: a message of unknown type {full_name!r}")
         return found.FromString(body)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _encode(scripted: str | Message | None) -> tuple[str, bytes]:

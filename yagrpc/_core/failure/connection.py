@@ -145,6 +145,9 @@ ROWS: Final = (
 )
 """The obstacles that are known; the first row that fits counts."""
 
+CERTAIN: Final = frozenset(row.remedy for row in ROWS if row.patience < math.inf)
+"""What to do where the reason is plain, and waiting does not help."""
+
 
 def obstacle(message: str, proxy: str = "") -> Obstacle | None:
     """Why there is no connection; `None` where a text is not about connecting, or is the other side's.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from yagrpc.cli.io.failures import reporting_id, submitting
+from yagrpc.cli.io.failures import reporting_ids, submitting
 from yagrpc.cli.io.inputs import parse_request
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.io.results import print_operation
-from yagrpc.cli.options import Connection, connection_options, examples
+from yagrpc.cli.options import FILE, Connection, Text, connection_options, examples
 from yagrpc.hiding import shown
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["call"]
 
 
+def _offered(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The methods that begin so, for the shell: by their paths after a slash."""
+    known = _methods()
+    names = [method.path for method in known.values()] if incomplete.startswith("/") else list(known)
+    return [name for name in names if name.startswith(incomplete)]
+
+
 @click.command(
     epilog=examples(
         "yagrpc call --list",
@@ -30,11 +37,12 @@ __all__ = ["call"]
         """echo '{"operationId": "d7q..."}' | yagrpc call OperationService/Get --request -""",
     )
 )
-@click.argument("method", required=False)
+@click.argument("method", required=False, type=Text(), shell_complete=_offered)
 @click.option(
     "--request",
     "source",
     metavar="PATH",
+    type=FILE,
     help="A file with the request in JSON, or '-' for standard input.  [default: {}]",
 )
 @click.option("--list", "listed", is_flag=True, help="List all methods with their paths, and call nothing.")
@@ -69,7 +77,7 @@ def _call(connection: Connection, method: Method, request: Any) -> None:
         elif isinstance(method, OperationMethod):
             with submitting():
                 operation = client.call(method, request, **connection.call_parameters())
-            with reporting_id(operation.id):
+            with reporting_ids([operation.id]):
                 print_operation(operation)
         else:
             print_json(to_json(client.call(method, request, **connection.call_parameters())))

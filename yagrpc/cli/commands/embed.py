@@ -9,7 +9,15 @@ import click
 
 from yagrpc.cli.io.output import print_json, print_text, waiting
 from yagrpc.cli.io.render import to_json
-from yagrpc.cli.options import Connection, Prompt, connection_options, examples, json_option, prompt_options_for
+from yagrpc.cli.options import (
+    EMBEDDING_MODELS,
+    Connection,
+    Prompt,
+    connection_options,
+    examples,
+    json_option,
+    prompt_options_for,
+)
 from yagrpc.errors import YagrpcError
 
 if TYPE_CHECKING:
@@ -27,7 +35,7 @@ _NUMBERED: Final = re.compile(r"^texts\[(\d+)\]")
         "yagrpc embed --lines --dim 768 --json --file passages.txt > vectors.jsonl",
     )
 )
-@prompt_options_for("text-embeddings-v2-doc")
+@prompt_options_for("text-embeddings-v2-doc", EMBEDDING_MODELS)
 @click.option("--dim", type=int, metavar="N", help="Numbers in a vector: 256 or 768; models v2 only.  [default: 256]")
 @click.option("--lines", is_flag=True, help="Embed each line of the text, in place of the whole text.")
 @json_option("Print the responses as JSON, as the REST API does; with --lines, one on each line.")

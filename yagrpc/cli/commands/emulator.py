@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from yagrpc.cli.io.output import print_text
+from yagrpc.cli.io.output import note, print_text
 from yagrpc.cli.options import examples
 from yagrpc.emulator.cloud.windows import QUOTA_MODELS
 from yagrpc.emulator.options import EmulatorOptions, describe
@@ -42,7 +42,7 @@ _FORMS: Final[Mapping[str, Mapping[str, Any]]] = {
         "metavar": "FILE",
         "help": "The file is a JSON list of {method, request, responses}.",
     },
-    "state": {"metavar": "FILE"},
+    "state": {"type": click.Path(dir_okay=False), "metavar": "FILE"},
     "auth": {
         "type": click.Choice(["off", "present"]),
         "default": None,
@@ -50,10 +50,10 @@ _FORMS: Final[Mapping[str, Mapping[str, Any]]] = {
         f"{ACCEPT} lists]",
     },
     "quota": {
-        "names": "--quota/--no-quota",
-        "default": False,
-        "show_default": True,
-        "help": "--quota enforces the documented quotas.",
+        "is_flag": False,
+        "flag_value": "",
+        "metavar": "[NAME=NUMBER,...]",
+        "help": "--quota alone enforces the documented quotas; with NAME=NUMBER others.",
     },
     "quota_model": {"type": click.Choice(QUOTA_MODELS)},
     "folder": {"metavar": "ID"},
@@ -64,7 +64,10 @@ _FORMS: Final[Mapping[str, Mapping[str, Any]]] = {
 the description, and `names` instead of the option's own name."""
 
 _SCRIPT: Final = click.option(
-    "--script", metavar="FILE", help="Scripted faults and replies, from a YAML file (needs the extra 'emulator')."
+    "--script",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Scripted faults and replies, from a YAML file (needs the extra 'emulator').",
 )
 
 
@@ -100,12 +103,12 @@ def _read(given: Mapping[str, Any]) -> EmulatorOptions:
     """
     from yagrpc.emulator import (
         Certificates,
-        EmulatorQuota,
         EmulatorScript,
         Recording,
         load_function,
         load_script,
         parse_duration,
+        parse_quota,
     )
 
     given = dict(given)
@@ -121,7 +124,7 @@ def _read(given: Mapping[str, Any]) -> EmulatorOptions:
         "replies": scripted.replies if replies is None else load_function(replies),
         "recording": None if recording is None else Recording.load(recording),
         "auth": _accepted() if given["auth"] is None else given["auth"],
-        "quota": EmulatorQuota() if given["quota"] else None,
+        "quota": None if given["quota"] is None else parse_quota(given["quota"]),
         "tls": tls,
     }
     return EmulatorOptions(**{**given, **values})
@@ -135,10 +138,11 @@ def _accepted() -> str | list[str]:
 def _print_address(address: str, ca_file: str | None) -> None:
     print_text(address)
     if ca_file is None:
-        click.echo(f"The emulator listens. To use it: export YAGRPC_EMULATOR_HOST={address}", err=True)
+        note(f"The emulator listens. To use it: export YAGRPC_EMULATOR_HOST={address}")
     else:
         print_text(ca_file)
-        click.echo("The emulator listens with TLS. To use it: give clients the address and the certificate.", err=True)
+        options = f"--folder-id demo --endpoint {address} --operation-endpoint {address} --ca {ca_file}"
+        note(f"The emulator listens with TLS. To use it: export YC_API_KEY=any; yagrpc completion hi {options}")
 
 
 def _emulator(**given: Any) -> None:
@@ -169,6 +173,7 @@ emulator = click.command(
         "yagrpc emulator --duration 10",
         "yagrpc emulator --duration lognormal:20,1 --state operations.db --script faults.yaml",
         "YAGRPC_EMULATOR_ACCEPT='Api-Key abc,Bearer t1.def' yagrpc emulator --port 50051 --quota",
+        "yagrpc emulator --quota submit_per_second=2,submit_per_hour=none",
         "yagrpc emulator --replies my_replies:answer",
         "yagrpc emulator --recording answers.json --tls",
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from yagrpc.cli.io.failures import ProblemsError
+from yagrpc.cli.io.output import note
 from yagrpc.cli.options import examples
 
 __all__ = ["generate"]
@@ -63,4 +64,4 @@ def generate(
         run(roots, out, package, files, force=force, descriptor_set=descriptor_set)
     except GenerateError as error:
         raise ProblemsError(error.problems) from error
-    click.echo(f"{package} is in {out}", err=True)
+    note(f"{package} is in {out}")

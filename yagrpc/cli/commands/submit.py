@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yagrpc.cli.io.failures import reporting_id, submitting
+from yagrpc.cli.io.failures import reporting_ids, submitting
 from yagrpc.cli.io.inputs import parse_request
-from yagrpc.cli.io.output import print_text, waiting
+from yagrpc.cli.io.output import note, print_text, waiting
 from yagrpc.cli.io.results import print_operation, wait_and_print
 from yagrpc.cli.options import (
+    FILE,
     Connection,
     Generation,
     Prompt,
@@ -42,6 +43,7 @@ __all__ = ["submit"]
     "--request",
     "source",
     metavar="PATH",
+    type=FILE,
     help="A file with the whole request, or '-': the JSON body of the service's REST guide. It replaces the prompt.",
 )
 @click.option("--id", "only_id", is_flag=True, help="Print only the operation's id.")
@@ -71,14 +73,14 @@ def submit(
     started = time.monotonic()
     with connection.client() as client:
         operation = _submit(client, connection, prompt, generation, source)
-        with reporting_id(operation.id):
+        with reporting_ids([operation.id]):
             if only_id:
                 print_text(operation.id)
             elif not wait:
                 print_operation(operation)
             else:
                 # Before the wait, since this process may be killed: nothing else keeps the id.
-                click.echo(f"yagrpc: operation {operation.id} accepted", err=True)
+                note(f"yagrpc: operation {operation.id} accepted")
                 remaining = connection.timeout
                 if remaining is not None:
                     remaining = max(0.0, remaining - (time.monotonic() - started))

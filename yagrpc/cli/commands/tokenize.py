@@ -8,7 +8,7 @@ import click
 
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import to_json
-from yagrpc.cli.options import Connection, Prompt, connection_options, examples, json_option, prompt_options
+from yagrpc.cli.options import Connection, Prompt, Text, connection_options, examples, json_option, prompt_options
 
 if TYPE_CHECKING:
     from yagrpc import ModelParameters
@@ -24,7 +24,9 @@ __all__ = ["tokenize"]
 )
 @prompt_options
 @click.option("--completion", "whole", is_flag=True, help="Count the whole input of a completion, as it is billed.")
-@click.option("--system", metavar="TEXT", help="With --completion: a system message, put before the prompt.")
+@click.option(
+    "--system", metavar="TEXT", type=Text(), help="With --completion: a system message, put before the prompt."
+)
 @json_option("Print the tokens as JSON, as the REST API does.")
 @connection_options("Seconds to wait.  [default: 60]")
 def tokenize(connection: Connection, prompt: Prompt, whole: bool, system: str | None, as_json: bool) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import click
 
+from yagrpc.cli.io.output import is_terminal, note, settled
 from yagrpc.cli.io.wording import in_options
 from yagrpc.errors import (
     ConfigError,
@@ -30,7 +30,7 @@ __all__ = [
     "InterruptedByUser",
     "ProblemsError",
     "report",
-    "reporting_id",
+    "reporting_ids",
     "submitting",
 ]
 
@@ -82,6 +82,8 @@ EXIT_CODES: Final[Mapping[type[BaseException], int]] = {
 def report(error: BaseException) -> int:
     """Write to stderr why the command failed: one line, or one for each of several problems.
 
+    A stderr that can't be written changes nothing else.
+
     Args:
         error: What the command raised.
 
@@ -94,21 +96,22 @@ def report(error: BaseException) -> int:
     code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), None)
     if code is None:
         raise error
-    if code == INTERRUPTED and sys.stderr is not None and sys.stderr.isatty():
-        click.echo(err=True)  # the terminal has written ^C
+    if code == INTERRUPTED and is_terminal(sys.stderr):
+        note("")  # the terminal has written ^C
     for message in error.problems if isinstance(error, ProblemsError) else [_message(error)]:
-        click.echo(f"yagrpc: {' '.join(message.split())}", err=True)
+        note(f"yagrpc: {' '.join(message.split())}")
     if isinstance(error, (OSError, OutputLostError)):
-        _discard_output()
+        settled(sys.stdout)
     return code
 
 
 @contextlib.contextmanager
-def reporting_id(operation_id: str) -> Iterator[None]:
-    """Report the operation's id if the block is interrupted or can't write its output: nothing else keeps the id.
+def reporting_ids(operation_ids: Collection[str]) -> Iterator[None]:
+    """Report operations' ids if the block is interrupted or can't write its output: nothing else keeps the ids.
 
     Args:
-        operation_id: The id of an operation that the service has accepted.
+        operation_ids: The ids of operations that the service has accepted; the block may remove those that it has
+            printed.
 
     Raises:
         InterruptedByUser: Ctrl-C was pressed in the block.
@@ -117,12 +120,15 @@ def reporting_id(operation_id: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        remedy = f"operation {operation_id} is still running; get its result with: yagrpc operation wait {operation_id}"
-        raise InterruptedByUser(f"interrupted; {remedy}") from None
+        which, ids = _named(operation_ids), " ".join(operation_ids)
+        remedy = (
+            "are still running; get their results" if len(operation_ids) > 1 else "is still running; get its result"
+        )
+        raise InterruptedByUser(f"interrupted; {which} {remedy} with: yagrpc operation wait {ids}") from None
     except YagrpcError:
         raise  # some are also OSError, and have the id in their own message
     except OSError as error:
-        raise OutputLostError(f"the output of operation {operation_id} could not be written: {error}") from error
+        raise OutputLostError(f"the output of {_named(operation_ids)} could not be written: {error}") from error
 
 
 @contextlib.contextmanager
@@ -139,6 +145,10 @@ def submitting() -> Iterator[None]:
         raise InterruptedByUser(text) from None
 
 
+def _named(operation_ids: Collection[str]) -> str:
+    return f"operation{'s' if len(operation_ids) > 1 else ''} {', '.join(operation_ids)}"
+
+
 def _message(error: BaseException) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{error.format_message().rstrip('.')} (see '{error.ctx.command_path} --help')"
@@ -147,15 +157,3 @@ def _message(error: BaseException) -> str:
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return "interrupted"
     return in_options(str(error)) if isinstance(error, YagrpcError) else str(error)
-
-
-def _discard_output() -> None:
-    """Discard what can't be written, so that the interpreter does not write it again, and fail, when it ends."""
-    if sys.stdout is None:  # Python starts so when stdout is closed
-        return
-    try:
-        sys.stdout.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)

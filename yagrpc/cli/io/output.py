@@ -1,7 +1,8 @@
-"""What a command writes to stdout, and the progress that a terminal shows while the command waits.
+"""What a command writes to stdout and stderr, and the progress that a terminal shows while the command waits.
 
 Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no control characters, since a
-model's text must not control it. Progress is shown on terminals only.
+model's text must not control it. Progress is shown on terminals only. A result that can't be written is an error; a
+message on stderr that can't be written stops nothing, and fails the command in the end (`lost_messages`).
 """
 
 from __future__ import annotations
@@ -9,14 +10,55 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import re
+import select
 import sys
 from collections.abc import Iterator
 from typing import Any, Final, TextIO
 
-__all__ = ["is_terminal", "print_json", "print_styled", "print_text", "waiting", "write"]
+import click
+
+__all__ = [
+    "check_output",
+    "is_terminal",
+    "lost_messages",
+    "note",
+    "print_json",
+    "print_styled",
+    "print_text",
+    "settled",
+    "waiting",
+    "write",
+]
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def check_output() -> None:
+    """Check that stdout can be written: called before anything is sent, since an answer that is lost may be billed.
+
+    That a disk is full is not found in this way.
+
+    Raises:
+        OSError: stdout is closed, can't be written, or has lost its reader.
+    """
+    if sys.stdout is None:  # Python starts so when stdout is closed
+        raise OSError(errno.EBADF, "standard output is closed")
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, AttributeError):
+        return  # an object in place of a file
+    try:
+        os.write(descriptor, b"")
+    except OSError as error:
+        if error.errno == errno.EBADF:  # it is open for reading only
+            raise
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            raise BrokenPipeError(errno.EPIPE, "nobody reads standard output")
 
 
 def write(text: str) -> None:
@@ -72,6 +114,43 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
     encoding = sys.stdout.encoding if sys.stdout is not None else None
     unicode = (encoding or "utf-8").lower().startswith("utf")
     print_text(json.dumps(value, ensure_ascii=not unicode, indent=None if one_line else 2))
+
+
+def note(text: str) -> None:
+    """Write a line to stderr; if it can't be written, it is counted."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _Lost.messages += 1
+
+
+def lost_messages() -> int:
+    """How many lines of `note` could not be written so far in this process."""
+    return _Lost.messages
+
+
+class _Lost:
+    messages = 0
+
+
+def settled(stream: TextIO | None) -> bool:
+    """Whether all that was written to stdout or stderr has reached it.
+
+    What has not is discarded, so that the interpreter does not write it again, and fail, when it ends.
+
+    Args:
+        stream: `sys.stdout` or `sys.stderr`.
+    """
+    if stream is None:  # Python starts so when it is closed
+        return True
+    try:
+        stream.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -35,6 +35,9 @@ PHRASES: Final[Mapping[str, str]] = {
         "--plaintext needs --endpoint 127.0.0.1:PORT: give it, or leave --plaintext out"
     ),
     "leave plaintext out to use TLS": "leave --plaintext out to use TLS",
+    "leave plaintext out, and give": "leave --plaintext out, and give",
+    "takes plaintext=True, or YAGRPC_EMULATOR_HOST": "takes --plaintext, or YAGRPC_EMULATOR_HOST",
+    "it takes the bytes of a file that has BEGIN CERTIFICATE in it": "it takes a file that has BEGIN CERTIFICATE in it",
     "leave it out, or plaintext": "leave it out, or --plaintext",
     "give folder_id or set YC_FOLDER_ID": "give --folder-id or set YC_FOLDER_ID",
     "give json_object or json_schema, not both": "give --json-object or --json-schema, not both",

@@ -17,7 +17,15 @@ from yagrpc.codegen.errors import GenerateError
 from yagrpc.codegen.names import name_problem, problems_of_identifiers
 from yagrpc.codegen.reading.comments import clean_comments
 
-__all__ = ["check_names_of", "check_texts", "missing_imports", "needed", "ordered", "read_descriptor_set"]
+__all__ = [
+    "check_names_of",
+    "check_texts",
+    "missing_imports",
+    "needed",
+    "ordered",
+    "read_descriptor_set",
+    "without_unknown_fields",
+]
 
 _WRITE = "buf build -o FILE.binpb, or protoc --include_imports --include_source_info --descriptor_set_out=FILE"
 
@@ -38,8 +46,26 @@ def read_descriptor_set(data: bytes, name: str) -> descriptor_pb2.FileDescriptor
         read = None
     if read is None or not any(file.name for file in read.file):
         raise GenerateError(f"{name} is not a descriptor set in binary form; to write one: {_WRITE}")
-    check_texts(read)
-    return read
+    known = without_unknown_fields(read.file)
+    check_texts(known)
+    return known
+
+
+def without_unknown_fields(
+    files: Iterable[descriptor_pb2.FileDescriptorProto],
+) -> descriptor_pb2.FileDescriptorSet:
+    """Files without what a compiler has added for itself, as buf does; custom options are kept."""
+    known = descriptor_pb2.FileDescriptorSet()
+    for file in files:
+        copy = known.file.add()
+        for field, value in file.ListFields():
+            if isinstance(value, Message):
+                getattr(copy, field.name).CopyFrom(value)
+            elif isinstance(value, (str, bytes, int)):
+                setattr(copy, field.name, value)
+            else:
+                getattr(copy, field.name).extend(value)
+    return known
 
 
 def check_texts(compiled: descriptor_pb2.FileDescriptorSet) -> None:

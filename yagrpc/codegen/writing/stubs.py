@@ -10,12 +10,18 @@ never a half-edited file.
 from __future__ import annotations
 
 import ast
+import builtins
+import re
 
 from yagrpc.codegen.errors import GenerateError
 
 __all__ = ["without_version_guard"]
 
 _GUARD_NAMES = {"GRPC_GENERATED_VERSION", "GRPC_VERSION", "_version_not_supported"}
+
+_BUILT_IN = frozenset(dir(builtins))
+
+_DEFINED = re.compile(r"^(?:class|    def) (\w+)", re.MULTILINE)
 
 _GUARD_STATEMENTS = {".py": 6, ".pyi": 2}
 """In a module: `import warnings`, three assignments, the comparison, the refusal. In a stub file: two names."""
@@ -30,21 +36,28 @@ def without_version_guard(source: str, suffix: str, name: str) -> str:
         name: The file's name, for the error.
 
     Raises:
-        GenerateError: The guard is not of the form that this generator knows, or the plugin's output is not Python.
+        GenerateError: The guard is not of the form that this generator knows, the plugin's output is not Python, or
+            a service or an rpc would hide a built-in name that the output uses.
     """
     lines = source.splitlines()
     try:
-        guard = [node for node in ast.parse(source).body if _is_guard(node)]
+        tree = ast.parse(source)
     except SyntaxError as error:
         raise GenerateError(
             f"{name}: a service, an rpc, or a message that one takes is named by a word of Python's own, and gRPC's "
             f"plugin can't write it: {(error.text or '').strip()}"
         ) from error
+    guard = [node for node in tree.body if _is_guard(node)]
     if len(guard) != _GUARD_STATEMENTS[suffix]:
         raise GenerateError(
             f"{name}: the gRPC plugin's version guard has {len(guard)} statements, not "
             f"{_GUARD_STATEMENTS[suffix]}; this generator does not know that grpcio-tools or mypy-protobuf"
         )
+    tree.body = [node for node in tree.body if node not in guard]
+    named = _BUILT_IN.intersection(_DEFINED.findall(source))
+    if hidden := named and named & _used(tree):
+        text = f"gRPC's plugin uses Python's own {min(hidden)}, which can't be the name of a service or an rpc"
+        raise GenerateError(f"{name}: {text}")
     for node in guard:
         first, last = node.lineno - 1, node.end_lineno or node.lineno
         lines[first:last] = [""] * (last - first)
@@ -53,6 +66,10 @@ def without_version_guard(source: str, suffix: str, name: str) -> str:
         if line or not kept or kept[-1]:
             kept.append(line)
     return "\n".join(kept).rstrip() + "\n"
+
+
+def _used(tree: ast.Module) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
 def _is_guard(node: ast.stmt) -> bool:

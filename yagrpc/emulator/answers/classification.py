@@ -36,32 +36,42 @@ def classify(request: _Tuned) -> _pb.text_classification_service_pb2.TextClassif
 
 def few_shot_classify(request: _FewShot) -> _pb.text_classification_service_pb2.FewShotTextClassificationResponse:
     """All labels in the request's order; their confidences add up to 1."""
-    scores = [math.exp(_likeness(request, label)) for label in request.labels]
+    scores = _scores(request)
+    total = sum(scores)
     texts = [request.task_description, *request.labels, request.text]
     texts += [part for sample in request.samples for part in (sample.text, sample.label)]
     response = _pb.text_classification_service_pb2.FewShotTextClassificationResponse(
         model_version=MODEL_VERSION, input_tokens=_STARTS + sum(len(tokens.pieces(text)) for text in texts)
     )
     for label, score in zip(request.labels, scores, strict=True):
-        response.predictions.add(label=label, confidence=score / sum(scores))
+        response.predictions.add(label=label, confidence=score / total)
     return response
 
 
-def _likeness(request: _FewShot, label: str) -> float:
-    """How well a label fits: its name in the text, words shared with its examples, and a small share of chance."""
+def _scores(request: _FewShot) -> list[float]:
+    """How well each label fits: its name in the text, words shared with its examples, and a small share of chance.
+
+    The text and each example are read once, however many labels there are.
+    """
     words = _words(request.text)
-    shared = [len(words & _words(sample.text)) / len(words) for sample in request.samples if sample.label == label]
-    named = 4.0 if _words(label) <= words else 0.0
-    return named + 3.0 * max(shared, default=0.0) + _share(f"{label}\n{request.text}")
+    shared: dict[str, float] = {}
+    for sample in request.samples:
+        likeness = len(words & _words(sample.text)) / len(words)
+        shared[sample.label] = max(likeness, shared.get(sample.label, 0.0))
+    start = zlib.crc32(request.text.encode())
+    return [
+        math.exp((4.0 if _words(label) <= words else 0.0) + 3.0 * shared.get(label, 0.0) + _share(label, start))
+        for label in request.labels
+    ]
 
 
 def _words(text: str) -> set[str]:
     return {piece.strip().casefold() for piece in tokens.pieces(text)}
 
 
-def _share(text: str) -> float:
-    """From 0 to 1, by the text."""
-    return zlib.crc32(text.encode()) % 1024 / 1024
+def _share(text: str, start: int = 0) -> float:
+    """From 0 to 1, by the text, and by the checksum of what stands before it."""
+    return zlib.crc32(text.encode(), start) % 1024 / 1024
 
 
 def _count(text: str) -> int:

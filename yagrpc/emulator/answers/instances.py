@@ -4,10 +4,15 @@ The keywords of common generators of schemas, such as pydantic, are known: `type
 `required`, `additionalProperties`, `items`, `prefixItems`, `uniqueItems`, local `$ref`, `allOf`, `anyOf`, `oneOf`,
 bounds, `multipleOf` and common formats. `pattern`, `not` and `if` are not known. A schema that has no instance gets a
 value nevertheless.
+
+Rules: a schema comes from a peer, and a small one can have an instance of any size: two required properties that refer
+to the schema itself double with each level. So all work for one instance has a budget, and what comes after its end is
+null.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
@@ -26,6 +31,10 @@ _DEEP: Final = 3
 
 _MOST: Final = 100_000
 """The most characters or items of a value, whatever the schema's bounds are."""
+
+_BUDGET: Final = 500_000
+"""The most work for one instance, all levels together: a unit for each value, each character, and each keyword of a
+schema that is read or merged."""
 
 _FORMATS: Final = {
     "date": "2024-01-01",
@@ -52,22 +61,24 @@ def minimal_instance(schema: _Schema, text: str) -> Json:
 
 
 class _Builder:
-    """What all levels share: the schema that `$ref` points into, and the text."""
+    """What all levels share: the schema that `$ref` points into, the text, and the budget."""
 
     def __init__(self, root: _Schema, text: str) -> None:
         self._root = root
         self._text = text
+        self._left = _BUDGET
 
     def build(self, schema: Json | _Schema, depth: int, number: int = 0) -> Json:
         """An instance; with different numbers, equal schemas get different instances, if they allow it."""
-        flat = self._flatten(schema, depth)
-        if flat is None or depth > _DEEPEST:
+        if not self._spend(1) or depth > _DEEPEST:
             return None
-        if "const" in flat:
-            return flat["const"]
-        choices = flat.get("enum")
-        if isinstance(choices, list) and choices:
-            return choices[number % len(choices)]
+        flat = self._flatten(schema, depth)
+        if flat is None:
+            return None
+        choices = [flat["const"]] if "const" in flat else _listed(flat, "enum")
+        if choices:  # such a value costs its size: many places may refer to it
+            value = choices[number % len(choices)]
+            return value if self._spend(len(json.dumps(value))) else None
         kind = flat.get("type")
         if isinstance(kind, list) and kind:
             kind = kind[0]
@@ -81,10 +92,15 @@ class _Builder:
             return bool(number % 2)
         return None if kind == "null" else self._string(flat, number)
 
+    def _spend(self, units: int) -> bool:
+        """Take from the budget; returns whether there was enough."""
+        self._left -= units
+        return self._left >= 0
+
     def _flatten(self, schema: Json | _Schema, depth: int) -> _Schema | None:
         """The schema with its references, parts and alternatives merged; `None` if it is no schema."""
         for _ in range(_DEEPEST):
-            if not isinstance(schema, Mapping):
+            if not isinstance(schema, Mapping) or not self._spend(_width(schema)):
                 return None
             if isinstance(schema.get("$ref"), str):
                 schema, target = _without(schema, "$ref"), self._resolve(str(schema["$ref"]))
@@ -94,7 +110,10 @@ class _Builder:
             elif _listed(schema, "allOf"):
                 schema, parts = _without(schema, "allOf"), _listed(schema, "allOf")
                 for part in parts:
-                    schema = _merge(schema, part) if isinstance(part, Mapping) else schema
+                    if isinstance(part, Mapping):
+                        schema = _merge(schema, part)
+                        if not self._spend(_width(schema)):
+                            return None
             elif key := next((key for key in ("anyOf", "oneOf") if _listed(schema, key)), None):
                 schema, choices = _without(schema, key), _listed(schema, key)
                 if depth >= _DEEP:
@@ -114,16 +133,23 @@ class _Builder:
     def _object(self, schema: _Schema, depth: int) -> Json:
         properties, others = schema.get("properties"), schema.get("additionalProperties")
         known = properties if isinstance(properties, dict) else {}
-        names = [name for name in _listed(schema, "required") if isinstance(name, str)]
-        return {name: self.build(known.get(name, others), depth + 1) for name in names}
+        names = dict.fromkeys(name for name in _listed(schema, "required") if isinstance(name, str))
+        instance = {}
+        for name in names:
+            if not self._spend(len(name)):
+                break
+            instance[name] = self.build(known.get(name, others), depth + 1)
+        return instance
 
     def _array(self, schema: _Schema, depth: int) -> Json:
         first, rest, unique = _listed(schema, "prefixItems"), schema.get("items"), schema.get("uniqueItems") is True
-        count = _length(schema, "minItems")
-        return [
-            self.build(first[index] if index < len(first) else rest, depth + 1, index if unique else 0)
-            for index in range(count)
-        ]
+        instance: list[Json] = []
+        for index in range(_length(schema, "minItems")):
+            if self._left <= 0:
+                break
+            kind = first[index] if index < len(first) else rest
+            instance.append(self.build(kind, depth + 1, index if unique else 0))
+        return instance
 
     def _string(self, schema: _Schema, number: int) -> str:
         known = _FORMATS.get(str(schema.get("format")))
@@ -132,7 +158,14 @@ class _Builder:
         ending = f" {number}" if number else ""
         longest = _length(schema, "maxLength", _MOST)
         text = self._text[: max(0, longest - len(ending))] + ending
-        return text[:longest].ljust(_length(schema, "minLength"), ".")
+        text = text[:longest].ljust(_length(schema, "minLength"), ".")
+        return text if self._spend(len(text)) else ""
+
+
+def _width(schema: _Schema) -> int:
+    """What it costs to read a schema, or to merge one into it: its keywords, and what merging copies."""
+    parts = (schema.get(key) for key in ("properties", "required"))
+    return len(schema) + sum(len(part) for part in parts if isinstance(part, (dict, list)))
 
 
 def _without(schema: _Schema, key: str) -> _Schema:

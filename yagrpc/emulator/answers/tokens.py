@@ -43,7 +43,8 @@ def pieces(text: str) -> list[str]:
 
 def text_pieces(text: str) -> Iterator[Piece]:
     """The tokens of a text; a line break is the special token `[NL]`."""
-    for piece in pieces(text):
+    for match in _PIECES.finditer(text):  # not all at once: a text may have 64 MiB
+        piece = match[0]
         yield Piece("[NL]", True) if piece == "\n" else Piece(piece)
 
 

@@ -9,7 +9,7 @@ import random
 import re
 import string
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -23,6 +23,9 @@ CREATED_BY: Final = "ajeyagrpcemulator000"
 
 TOKEN_SECONDS: Final = 12 * 3600.0
 """How long an issued IAM token is accepted. Source: Yandex Cloud documentation, "IAM token" (12 hours at most)."""
+
+MOST_TOKENS: Final = 10_000
+"""How many issued tokens, and how many revoked ones, are remembered. One that is forgotten is like any other token."""
 
 _WELL_FORMED: Final = re.compile(r"(Api-Key|Bearer) (\S+)")
 _TOKEN_CHARACTERS: Final = string.ascii_letters + string.digits + "_-"
@@ -59,7 +62,7 @@ class Guard:
         self._accepted = None if isinstance(auth, str) else frozenset(auth)
         self._random = rng
         self._issued: dict[str, tuple[str, float]] = {}
-        self._revoked: set[str] = set()
+        self._revoked: dict[str, None] = {}
 
     def check(self, authorization: str, now: float, request_id: str) -> None:
         """Check the credential of a call.
@@ -97,16 +100,24 @@ class Guard:
         token = f"t1.{self._draw(40)}.{self._draw(86)}"
         expires = now + TOKEN_SECONDS
         self._issued[token] = subject, expires
+        _limit(self._issued)
         return token, expires
 
     def revoke(self, token: str) -> str:
         """Revoke a token; returns its owner, which is `CREATED_BY` for a token that was not issued here."""
-        self._revoked.add(token)
+        self._revoked[token] = None
+        _limit(self._revoked)
         subject, _ = self._issued.get(token, (CREATED_BY, 0.0))
         return subject
 
     def _draw(self, length: int) -> str:
         return "".join(self._random.choices(_TOKEN_CHARACTERS, k=length))
+
+
+def _limit(tokens: dict[str, Any]) -> None:
+    """Forget the oldest token, if there are too many."""
+    if len(tokens) > MOST_TOKENS:
+        del tokens[next(iter(tokens))]
 
 
 def check_folder(model_uri: str, folder: str) -> None:

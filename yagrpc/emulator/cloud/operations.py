@@ -2,7 +2,7 @@
 
 Rules: no clock, `now` is given; no I/O but into the state file, if one is attached. An operation costs the bytes of its
 request while it runs, and the bytes of its answer once the answer has been read; no task runs for it. An operation that
-was read as done never changes.
+was read as done never changes. All operations together have a budget; none is removed before its time for it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,23 @@ from yagrpc.emulator.cloud.kinds import TEXT, Kind, kind_of
 from yagrpc.emulator.refusal import Refusal, make_status
 from yagrpc.emulator.statefile import Kept, StateFile
 
-__all__ = ["RETENTION_SECONDS", "OperationRecord", "Operations"]
+__all__ = ["KEPT_BYTES", "RETENTION_SECONDS", "OperationRecord", "Operations"]
 
 RETENTION_SECONDS: Final = 3 * 24 * 3600.0
 """How long a result can be fetched. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio". When the time
 begins is not documented; here it begins with the submit."""
+
+KEPT_BYTES: Final = 512 * 1024 * 1024
+"""How many bytes of requests and answers are kept, at most; a submit beyond this is refused. An answer beyond this is
+not kept: it is built again for each Get, from the request."""
+
+_OVERHEAD: Final = 500
+"""About how many bytes an operation takes besides its request and answer."""
+
+_FULL: Final = (
+    f"the emulator keeps at most {KEPT_BYTES >> 20} MiB of operations, and has no more room: reset it, advance "
+    "its clock past the three days that operations are kept, or start another"
+)
 
 _ID_CHARACTERS: Final = string.ascii_lowercase + string.digits
 
@@ -58,6 +70,11 @@ class _Stored:
     done: bytes | None = None
     """The serialized operation, after it was first read as done."""
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return len(self.request) + len(self.running) + len(self.done or b"") + _OVERHEAD
+
 
 class Operations:
     """Keeps operations in memory, and in a state file where one is attached.
@@ -69,6 +86,7 @@ class Operations:
     def __init__(self, rng: random.Random) -> None:
         self._random = rng
         self._stored: dict[str, _Stored] = {}
+        self._bytes = 0
         self._file: StateFile | None = None
         self._last_number = 0
 
@@ -91,6 +109,7 @@ class Operations:
             for kept in file.load()
         }
         self._stored, self._file = stored, file
+        self._bytes = sum(one.size for one in stored.values())
         self._last_number = max((one.number for one in stored.values()), default=0)
 
     def detach(self) -> None:
@@ -100,6 +119,7 @@ class Operations:
     def clear(self) -> None:
         """Remove all operations."""
         self._stored = {}
+        self._bytes = 0
         self._last_number = 0
         if self._file is not None:
             self._file.forget(math.inf)
@@ -115,6 +135,11 @@ class Operations:
             OperationRecord(name, one.number, one.created, one.ends, now >= one.ends)
             for name, one in self._stored.copy().items()
         ]
+
+    def last_moment(self) -> float:
+        """When the last operation was submitted or cancelled, in seconds since the epoch; 0 without any."""
+        moments = (one.created if one.done is None else max(one.created, one.ends) for one in self._stored.values())
+        return max(moments, default=0.0)
 
     def __len__(self) -> int:
         """How many operations are kept, in any state."""
@@ -137,14 +162,21 @@ class Operations:
             seconds: How long it runs; infinity for an operation that never ends.
             now: Seconds since the epoch.
             kind: The kind of its result.
+
+        Raises:
+            Refusal: FAILED_PRECONDITION: the budget of all operations is used up.
         """
         self._remove_expired(now)
         operation_id, number = self._new_id(kind), self._last_number + 1
+        running = _operation(operation_id, now, now).SerializeToString()
+        stored = _Stored(number, now, now + seconds, request.SerializeToString(), scripted, running)
+        if self._bytes + stored.size > KEPT_BYTES:
+            raise Refusal(make_status(grpc.StatusCode.FAILED_PRECONDITION, _FULL))
         if self._file is not None:
             self._file.add(Kept(number, operation_id, now, now + seconds, request, scripted, None))
         self._last_number = number
-        running = _operation(operation_id, now, now).SerializeToString()
-        self._stored[operation_id] = _Stored(number, now, now + seconds, request.SerializeToString(), scripted, running)
+        self._stored[operation_id] = stored
+        self._bytes += stored.size
         return self.get(operation_id, now)
 
     def get(self, operation_id: str, now: float) -> _pb.operation_pb2.Operation:
@@ -176,22 +208,27 @@ class Operations:
             return current
         stored = self._find(operation_id, now)
         stored.ends = now
-        ended = self._finish(
-            operation_id, stored, make_status(grpc.StatusCode.CANCELLED, "The operation was cancelled")
-        )
+        cancelled = make_status(grpc.StatusCode.CANCELLED, "The operation was cancelled")
+        ended = self._finish(operation_id, stored, cancelled, keep=True)
         if self._file is not None:
             self._file.end(operation_id, now, ended.SerializeToString())
         return ended
 
-    def _finish(self, operation_id: str, stored: _Stored, outcome: Message) -> _pb.operation_pb2.Operation:
+    def _finish(
+        self, operation_id: str, stored: _Stored, outcome: Message, *, keep: bool = False
+    ) -> _pb.operation_pb2.Operation:
+        """The operation with its outcome; kept if the budget allows it, or if it can't be built again."""
         operation = _operation(operation_id, stored.created, stored.ends)
         operation.done = True
         if isinstance(outcome, _pb.status_pb2.Status):
             operation.error.CopyFrom(outcome)
         else:
             operation.response.Pack(outcome)
-        stored.done = operation.SerializeToString()
-        stored.request, stored.scripted, stored.running = b"", None, b""
+        done = operation.SerializeToString()
+        if keep or self._bytes - stored.size + len(done) <= KEPT_BYTES:
+            self._bytes -= stored.size
+            stored.request, stored.scripted, stored.running, stored.done = b"", None, b"", done
+            self._bytes += stored.size
         return operation
 
     def _find(self, operation_id: str, now: float) -> _Stored:
@@ -204,7 +241,7 @@ class Operations:
         # The order of insertion is the order of creation, so only the first ones can have expired.
         before = len(self._stored)
         while self._stored and _expired(self._stored[oldest := next(iter(self._stored))], now):
-            del self._stored[oldest]
+            self._bytes -= self._stored.pop(oldest).size
         if self._file is not None and len(self._stored) < before:
             self._file.forget(now - RETENTION_SECONDS)
 

@@ -16,7 +16,7 @@ from yagrpc.emulator import paths
 from yagrpc.emulator.cloud.windows import QuotaModel, Window, make_window
 from yagrpc.emulator.refusal import Refusal, make_status
 
-__all__ = ["EmulatorQuota", "Quotas"]
+__all__ = ["EmulatorQuota", "Quotas", "parse_quota"]
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1.0, 60.0, 3600.0, 86_400.0
 
@@ -52,6 +52,26 @@ class EmulatorQuota:
             limit = getattr(self, field.name)
             if limit is not None and limit < 0:
                 raise ValueError(f"{field.name} is a number of calls, 0 or more, or None; got {limit!r}")
+
+
+def parse_quota(text: str) -> EmulatorQuota:
+    """Read a quota from a text, such as `submit_per_second=2,submit_per_hour=none`; the others keep their defaults.
+
+    Raises:
+        ValueError: A name is none of a quota, a number is none, or a quota is there twice.
+    """
+    names = [field.name for field in dataclasses.fields(EmulatorQuota)]
+    given: dict[str, int | None] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        if name not in names:
+            raise ValueError(f"a quota is written NAME=NUMBER, with one of the names {', '.join(names)}; got {part!r}")
+        if name in given:
+            raise ValueError(f"the quota {name} is given twice")
+        if number != "none" and not (number.isascii() and number.isdigit()):
+            raise ValueError(f"{name} is a number of calls, 0 or more, or none for no limit; got {number!r}")
+        given[name] = None if number == "none" else int(number)
+    return EmulatorQuota(**given)
 
 
 class _Limit(NamedTuple):

@@ -31,6 +31,9 @@ TAKES: Final[ContextVar[float | None]] = ContextVar("yagrpc_emulator_takes", def
 _PADDING_TAG: Final = b"\xfa\xff\xff\xff\x0f"
 """The tag of a length-delimited field with the highest possible number."""
 
+_MOST_CREDENTIALS: Final = 10_000
+"""Of how many credentials a fault remembers when each came first."""
+
 
 class Host(Protocol):
     """What faults need of the server."""
@@ -221,7 +224,10 @@ class Injected:
 
     def _check_age(self, rule: _Rule, seconds: float, request_id: str) -> None:
         credential, now = str(self._received.metadata.get("authorization", "")), self._received.at
-        if now >= rule.credentials.setdefault(credential, now) + seconds:
+        first = rule.credentials.setdefault(credential, now)
+        if len(rule.credentials) > _MOST_CREDENTIALS:
+            del rule.credentials[next(iter(rule.credentials))]
+        if now >= first + seconds:
             raise unauthenticated("The token is invalid", request_id)
 
     async def _drop(self, context: Any) -> None:

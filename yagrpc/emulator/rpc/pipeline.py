@@ -23,6 +23,7 @@ from yagrpc.emulator import paths
 from yagrpc.emulator.cloud.auth import check_folder
 from yagrpc.emulator.received import CURRENT, Received
 from yagrpc.emulator.refusal import Refusal
+from yagrpc.emulator.rpc.unpacking import MESSAGE_BYTES, TooLarge, unpacking
 from yagrpc.emulator.state import State
 
 __all__ = ["CLIENT_REQUEST_ID", "HEADERS_LAST", "REQUEST_ID", "SERVER_TRACE_ID", "Pipeline"]
@@ -75,13 +76,13 @@ class Pipeline(grpc.GenericRpcHandler):
             if handler.response_streaming:
                 self._handlers[path] = grpc.unary_stream_rpc_method_handler(
                     self._streaming(path, handler.unary_stream),
-                    handler.request_deserializer,
+                    unpacking(handler.request_deserializer),
                     _or_bytes(handler.response_serializer),
                 )
             else:
                 self._handlers[path] = grpc.unary_unary_rpc_method_handler(
                     self._unary(path, handler.unary_unary),
-                    handler.request_deserializer,
+                    unpacking(handler.request_deserializer),
                     _or_bytes(handler.response_serializer),
                 )
 
@@ -89,11 +90,11 @@ class Pipeline(grpc.GenericRpcHandler):
         """Count a call that has arrived; returns its handler to gRPC."""
         path = handler_call_details.method
         handler = self._handlers.get(path)
-        if handler is not None or path.startswith(paths.CLOUD):
+        if handler is not None:
             self._state.received.count(path, self._state.clock.now())
-            if handler is None:
-                self._state.received.refuse(path, grpc.StatusCode.UNIMPLEMENTED)
-                return grpc.stream_stream_rpc_method_handler(self._unknown)
+        elif path.startswith(paths.CLOUD):
+            self._state.received.count_unserved(path, self._state.clock.now())
+            return grpc.stream_stream_rpc_method_handler(self._unknown)
         return handler
 
     async def _unknown(self, requests: object, context: _Context) -> None:
@@ -101,10 +102,18 @@ class Pipeline(grpc.GenericRpcHandler):
         headers = ((REQUEST_ID, self._state.new_request_id()),)
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!", headers)
 
+    async def _too_large(self, path: str, context: _Context) -> None:
+        """Refuse a request whose size over the limit was hidden by its compression, as gRPC refuses the others."""
+        self._state.received.refuse(path, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        text = f"SERVER: Received message larger than max (unpacked, {MESSAGE_BYTES})"
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+
     def _unary(self, path: str, servicer: Any) -> Any:
         state, headers_last = self._state, path in HEADERS_LAST
 
-        async def call(request: Message, context: _Context) -> Any:
+        async def call(request: Message | TooLarge, context: _Context) -> Any:
+            if isinstance(request, TooLarge):
+                return await self._too_large(path, context)
             received, headers = self._record(path, request, context)
             headers_sent = False
             faults = state.faults.take(received)
@@ -133,7 +142,9 @@ class Pipeline(grpc.GenericRpcHandler):
 
         # With `write`, not as a generator: gRPC leaves the generator of a cancelled call to the garbage collector, and
         # the call's place under the quota of running completions would be released at some later time.
-        async def call(request: Message, context: _Context) -> None:
+        async def call(request: Message | TooLarge, context: _Context) -> None:
+            if isinstance(request, TooLarge):
+                return await self._too_large(path, context)
             received, headers = self._record(path, request, context)
             headers_sent = False
             faults = state.faults.take(received)

@@ -14,6 +14,7 @@ import grpc.aio
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
+from yagrpc.emulator.rpc.unpacking import UnpackingServer
 
 __all__ = ["SERVED", "add_tools"]
 
@@ -47,7 +48,7 @@ async def add_tools(server: grpc.aio.Server, *, control: bool) -> None:
         servicer = health.aio.HealthServicer()
         for name in ("", *served):
             await servicer.set(name, messages.HealthCheckResponse.SERVING)
-        stubs.add_HealthServicer_to_server(servicer, server)
+        stubs.add_HealthServicer_to_server(servicer, UnpackingServer(server))
         names.append(health.SERVICE_NAME)
         _describe(messages)
     if importlib.util.find_spec("grpc_reflection") is not None:

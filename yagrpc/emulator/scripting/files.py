@@ -37,6 +37,7 @@ from yagrpc import _pb
 from yagrpc.emulator.faults import schema
 from yagrpc.emulator.faults.fault import EarlyError, Fault
 from yagrpc.emulator.replies import Reply
+from yagrpc.emulator.scripting.reading import read_text
 from yagrpc.emulator.scripting.replies import Script, replies_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def load_script(path: str | Path) -> EmulatorScript:
         RuntimeError: PyYAML is not installed.
     """
     try:
-        text = Path(path).read_text("utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ScriptError(f"script {path}: it can't be read: {error}") from error
     return parse_script(text, str(path))

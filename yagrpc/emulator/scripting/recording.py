@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from google.protobuf import json_format, message_factory
@@ -20,6 +19,7 @@ from google.protobuf.message import Message
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
+from yagrpc.emulator.scripting.reading import read_text
 
 __all__ = ["Key", "Method", "Recording", "find_method", "key_of"]
 
@@ -66,7 +66,7 @@ class Recording:
             ValueError: The file cannot be read, is not JSON, or is no recording.
         """
         try:
-            calls = json.loads(Path(file).read_text("utf-8"))
+            calls = json.loads(read_text(file))
         except OSError as error:
             raise ValueError(f"{file}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:

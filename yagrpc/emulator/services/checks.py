@@ -8,6 +8,7 @@ Rules: pure functions; each returns nothing or raises `Refusal`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Final
 
@@ -19,6 +20,7 @@ __all__ = [
     "MAX_INPUT_TOKENS",
     "MAX_INPUT_TOKENS_ASYNC",
     "MAX_TEXT_LENGTH",
+    "MAX_TOKENIZED",
     "ROLES",
     "check_completion",
     "check_model_uri",
@@ -35,6 +37,10 @@ generation 4. Generation 5 accepts 32,000; the stricter limit shows which caller
 
 MAX_INPUT_TOKENS_ASYNC: Final = 32_000
 """Tokens of an asynchronous request. Source: Yandex Cloud documentation, "Quotas and limits in AI Studio"."""
+
+MAX_TOKENIZED: Final = 1_000_000
+"""Tokens of a request that is only tokenized. The service's limit is not known; this one is above the context of all
+models, and keeps the answer below 64 MiB."""
 
 MAX_TEXT_LENGTH: Final = 100_000
 """Characters of one text. Source: the message quoted in `check_text`."""
@@ -76,14 +82,12 @@ def check_text(text: str, where: str) -> None:
         raise invalid(f"{where}: text length is {len(text)}, which is outside the range (0, {MAX_TEXT_LENGTH}]")
 
 
-def check_completion(
-    request: _pb.text_generation_service_pb2.CompletionRequest, *, max_input_tokens: int | None
-) -> None:
+def check_completion(request: _pb.text_generation_service_pb2.CompletionRequest, *, max_input_tokens: int) -> None:
     """Check everything that does not depend on the mode. The message about tokens is quoted from the service.
 
     Args:
         request: The request.
-        max_input_tokens: How many tokens it may have, or `None` if it is only tokenized.
+        max_input_tokens: How many tokens it may have.
 
     Raises:
         Refusal: INVALID_ARGUMENT, for the first mistake.
@@ -95,8 +99,9 @@ def check_completion(
     for index, message in enumerate(request.messages):
         _check_message(message, f"messages[{index}]")
     _check_tool_choice(request)
-    if max_input_tokens is not None:
-        check_token_count(sum(1 for _ in tokens.prompt(request)), max_input_tokens)
+    # No more are counted than can be tokenized at all: the rest of the request may be 64 MiB.
+    counted = itertools.islice(tokens.prompt(request), MAX_TOKENIZED + 1)
+    check_token_count(sum(1 for _ in counted), max_input_tokens)
 
 
 def check_token_count(count: int, most: int) -> None:

@@ -71,7 +71,8 @@ def _check_few_shot(request: _FewShot) -> None:
     if not request.labels:
         raise invalid("labels: at least one label is required")
     checks.check_text(request.text, "text")
+    labels = frozenset(request.labels)  # both may be many: a peer decides
     for index, sample in enumerate(request.samples):
         checks.check_text(sample.text, f"samples[{index}].text")
-        if sample.label not in request.labels:
+        if sample.label not in labels:
             raise invalid(f"samples[{index}].label: '{sample.label}' is not among the labels")

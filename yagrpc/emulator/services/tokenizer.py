@@ -32,8 +32,8 @@ class _Tokenizer(_pb.text_generation_service_pb2_grpc.TokenizerServiceServicer):
     async def TokenizeCompletion(
         self, request: _pb.text_generation_service_pb2.CompletionRequest, context: Any
     ) -> _pb.text_generation_service_pb2.TokenizeResponse:
-        # No limit: callers ask this to learn whether a request is below the limit.
-        checks.check_completion(request, max_input_tokens=None)
+        # Not the limit of a completion: callers ask this to learn whether a request is below it.
+        checks.check_completion(request, max_input_tokens=checks.MAX_TOKENIZED)
         return _pb.text_generation_service_pb2.TokenizeResponse(
             tokens=map(tokens.to_token, tokens.prompt(request)), model_version=MODEL_VERSION
         )

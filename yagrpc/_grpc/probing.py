@@ -1,0 +1,148 @@
+"""Why a channel does not connect. gRPC says it only to an rpc that does not wait for the connection.
+
+So a probe is sent: a health check without credentials. It fails at once, with the reason; if the channel has connected
+meanwhile, the server answers it, which changes nothing. Interceptors of an asyncio channel see it.
+
+Rules: a probe is sent only while nothing else is, so what it learns is a text for people, and for how long it is worth
+waiting. A probe never raises, and nothing that it says proves anything of a call.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from yagrpc._core.failure.connection import TLS_ONLY, obstacle
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._grpc.options import DIRECT_OPTIONS
+from yagrpc._grpc.status import status_of
+from yagrpc.errors import Code
+
+PROBE: Final = "/grpc.health.v1.Health/Check"
+"""What a probe calls."""
+
+_ANSWER: Final = 5.0
+"""Seconds for a probe's answer; it usually takes less than a millisecond."""
+
+_SHORTEST, _LONGEST = 0.05, 1.0
+"""Seconds between two checks of a channel's state: at first, and at most."""
+
+_OFTEN: Final = 5.0
+"""Seconds between two probes at most; reasons may change."""
+
+_CUT: Final = re.compile(r"Socket closed|reset by peer|Expected SETTINGS|Failed parsing HTTP/2")
+"""What gRPC says of a plaintext channel to a server that takes TLS only, and of other servers as well."""
+
+_HANDSHAKE: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED|Hostname Verification|not in peer certificate|ALPN")
+"""What gRPC says of a channel with TLS whose server speaks TLS."""
+
+
+class Diagnosis:
+    """What is known of the failures of one wait for a connection.
+
+    Args:
+        timeout: Seconds for the wait; `None` for no limit.
+        plaintext: Where the channel goes, `host:port`, if it is one without TLS that was opened here; else empty.
+
+    Attributes:
+        plaintext: As it was given.
+        outcome: gRPC's status of the last probe; False while there is none.
+        hopeless: Whether waiting longer does not help.
+    """
+
+    def __init__(self, timeout: float | None, plaintext: str = "") -> None:
+        self.plaintext = plaintext
+        self.outcome: RpcStatus | bool = False
+        self.hopeless = False
+        self._since = time.monotonic()
+        self._timeout = timeout
+        self._pause = _SHORTEST
+        self._next, self._often = self._since, _SHORTEST
+
+    def left(self) -> float:
+        """Seconds that are left of the wait; infinity where nothing limits it."""
+        return float("inf") if self._timeout is None else self._timeout - (time.monotonic() - self._since)
+
+    def pause(self) -> float:
+        """Seconds until the next check of the channel's state; it doubles."""
+        pause, self._pause = self._pause, min(_LONGEST, self._pause * 2)
+        return max(0.0, min(pause, self.left()))
+
+    def due(self, state: grpc.ChannelConnectivity) -> bool:
+        """Whether a probe is to be sent, in a state of the channel."""
+        if state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE or time.monotonic() < self._next:
+            return False
+        self._next, self._often = time.monotonic() + self._often, min(_OFTEN, self._often * 2)
+        return True
+
+    def learn(self, status: RpcStatus | None) -> None:
+        """Keep what a probe has found."""
+        if status is None or status.code is not Code.UNAVAILABLE or status.trailing:
+            return
+        self.outcome = status
+        found = obstacle(status.message)
+        self.hopeless = found is not None and time.monotonic() - self._since >= found.patience
+
+
+def probe(channel: Any, plaintext: str) -> RpcStatus | None:
+    """Ask a blocking channel why it does not connect; `None` where it says nothing.
+
+    Args:
+        channel: The channel; interceptors around it do not see the probe.
+        plaintext: As of a `Diagnosis`.
+    """
+    while hasattr(channel, "_channel") and not hasattr(channel._channel, "watch_connectivity_state"):
+        channel = channel._channel
+    status = _asked(channel)
+    if plaintext and status is not None and _CUT.search(status.message):
+        with grpc.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
+            return _told_apart(status, _asked(secure))
+    return status
+
+
+async def probe_async(channel: grpc.aio.Channel, plaintext: str) -> RpcStatus | None:
+    """The same, for an asyncio channel."""
+    status = await _asked_async(channel)
+    if plaintext and status is not None and _CUT.search(status.message):
+        async with grpc.aio.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
+            return _told_apart(status, await _asked_async(secure))
+    return status
+
+
+def _asked(channel: Any) -> RpcStatus | None:
+    try:
+        channel.unary_unary(PROBE)(b"", timeout=_ANSWER, wait_for_ready=False)
+    except grpc.RpcError as error:
+        return status_of(error)
+    except Exception:  # a channel of any kind, perhaps closed meanwhile
+        return None
+    return RpcStatus(Code.OK)
+
+
+async def _asked_async(channel: grpc.aio.Channel) -> RpcStatus | None:
+    try:
+        call: Any = channel.unary_unary(PROBE)
+        await call(b"", timeout=_ANSWER, wait_for_ready=False)
+    except grpc.RpcError as error:
+        return status_of(error)
+    except Exception:  # an interceptor's, or a channel that was closed meanwhile
+        return None
+    return RpcStatus(Code.OK)
+
+
+def _told_apart(status: RpcStatus, secure: RpcStatus | None) -> RpcStatus:
+    """The status of a plaintext channel, which says so if its server takes TLS only.
+
+    Args:
+        status: What a probe without TLS said.
+        secure: What one with TLS said.
+    """
+    if secure is None or secure.code in (Code.DEADLINE_EXCEEDED, Code.CANCELLED):
+        return status
+    if secure.code is Code.UNAVAILABLE and not secure.trailing and not _HANDSHAKE.search(secure.message):
+        return status
+    return status._replace(message=f"{TLS_ONLY}: {status.message}")
