@@ -173,15 +173,3 @@ class Channels(abc.ABC):
     @abc.abstractmethod
     def _is_shut(self, channel: Any) -> bool:
         """Whether a channel was closed; it may raise what `misuse` names instead."""
-
-
-def watched_part(channel: Any) -> Any:
-    """What of a blocking channel can be watched in the caller's thread; `None` where it can't be found.
-
-    gRPC's public way to learn a blocking channel's state starts a thread that polls, and that `close` then waits for.
-    The state itself is an attribute away, in the object that the public channel, or an intercepted one, stands for.
-    """
-    layer: Any = channel
-    while layer is not None and not hasattr(layer, "watch_connectivity_state"):
-        layer = getattr(layer, "_channel", None)
-    return layer

@@ -10,10 +10,12 @@ import math
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from yagrpc._grpc.signals import SLICE, SignalsHeld, next_item
 from yagrpc.errors import ClientClosedError
+
+ResultT = TypeVar("ResultT")
 
 
 def in_thread(function: Callable[[], object], name: str) -> threading.Thread:
@@ -28,7 +30,9 @@ def in_thread(function: Callable[[], object], name: str) -> threading.Thread:
     return thread
 
 
-def outcome_in_thread(function: Callable[[], Any], name: str, closed: Callable[[], bool] = lambda: False) -> Any:
+def outcome_in_thread(
+    function: Callable[[], ResultT], name: str, closed: Callable[[], bool] = lambda: False
+) -> ResultT:
     """What a function returns, or raises, that runs in its own thread; the wait for it can be interrupted.
 
     Args:
@@ -57,7 +61,8 @@ def outcome_in_thread(function: Callable[[], Any], name: str, closed: Callable[[
             if closed():
                 raise ClientClosedError from None
     if failure is None:
-        return returned
+        result: ResultT = returned
+        return result
     try:
         raise failure
     finally:

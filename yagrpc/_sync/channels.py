@@ -7,32 +7,25 @@ held, or in another thread.
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
 from yagrpc import config
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
-from yagrpc._grpc.channels import Channels, watched_part
+from yagrpc._grpc.channels import Channels
+from yagrpc._grpc.connecting import await_ready, is_ready, watch, watched_part
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.probing import Diagnosis, probe
 from yagrpc._grpc.signals import SignalsHeld
 from yagrpc._grpc.threads import finish, outcome_in_thread
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import AnyMethod
-
-_CHECK: Final = 0.2
-"""Seconds between two checks whether the client was closed, while a connection is waited for."""
-
-_STATES: Final = {state.value[0]: state for state in grpc.ChannelConnectivity}
-
-_READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
 
 
 class BlockingChannels(Channels):
@@ -72,45 +65,27 @@ class BlockingChannels(Channels):
         channel = self.channel(method)
         watched = watched_part(channel)
         with SignalsHeld():
-            if watched is not None and watched.check_connectivity_state(True) == _READY_STATE:
+            if watched is not None and is_ready(watched):
                 return True
-        diagnosis, left = self.diagnosis(method, timeout), list[bool]()
-        wait: Callable[[Diagnosis, list[bool]], RpcStatus | bool] = functools.partial(self._ready, channel)
-        if watched is not None:
-            wait = functools.partial(self._watch, channel, watched)
-        if threading.current_thread() is not threading.main_thread():
-            return wait(diagnosis, left)
-        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
-            outcome: RpcStatus | bool = outcome_in_thread(lambda: wait(diagnosis, left), "yagrpc-connect")
-            return outcome
-        finally:
-            left.append(True)
+        left: list[bool] = []
+        wait: Callable[[], RpcStatus | bool]
 
-    def _watch(self, channel: Any, watched: Any, diagnosis: Diagnosis, left: list[bool]) -> RpcStatus | bool:
-        """Watch a channel until it is connected, the time is over, waiting does not help, or its caller has left."""
-        while (state := watched.check_connectivity_state(True)) != _READY_STATE:
+        def given_up() -> bool:
             if self.closed:
                 raise ClientClosedError
-            if diagnosis.due(_STATES[state]):
-                diagnosis.learn(probe(channel, diagnosis.plaintext))
-            if diagnosis.left() <= 0 or left or diagnosis.hopeless:
-                return diagnosis.outcome
-            watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
-        return True
+            return bool(left)
 
-    def _ready(self, channel: grpc.Channel, diagnosis: Diagnosis, left: list[bool]) -> bool:
-        """The same of a channel that is not gRPC's own, in the public way: gRPC polls it in a thread."""
-        future = grpc.channel_ready_future(channel)
-        try:
-            while (seconds := diagnosis.left()) > 0 and not left:
-                with contextlib.suppress(grpc.FutureTimeoutError):
-                    future.result(timeout=min(seconds, _CHECK))
-                    return True
-                if self.closed:
-                    raise ClientClosedError
-            return False
+        if watched is None:
+            deadline = math.inf if timeout is None else time.monotonic() + timeout
+            wait = functools.partial(await_ready, channel, deadline, given_up)
+        else:
+            wait = functools.partial(watch, channel, watched, self.diagnosis(method, timeout), given_up)
+        if threading.current_thread() is not threading.main_thread():
+            return wait()
+        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
+            return outcome_in_thread(wait, "yagrpc-connect")
         finally:
-            future.cancel()
+            left.append(True)
 
     def shut(self) -> None:
         """Forget all channels, and close those that were opened here: gRPC waits for their calls to end."""
