@@ -13,8 +13,12 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
+
+import grpc
+import grpc.aio
 
 import yagrpc
 from yagrpc import methods
@@ -140,6 +144,38 @@ async def use_async_client(address: str) -> list[object]:
         ]
 
 
+async def drop_stream() -> bool:
+    """Whether a stream that the asyncio client drops ends at the server: newer versions of gRPC keep it running."""
+    ended = asyncio.Event()
+
+    async def endless(request: object, context: object) -> AsyncIterator[object]:
+        try:
+            while True:
+                yield method.response_type()
+                await asyncio.sleep(0.05)
+        finally:
+            ended.set()
+
+    method = methods.TextGenerationService.Completion
+    codec = (method.request_type.FromString, method.response_type.SerializeToString)
+    handlers = {"Completion": grpc.unary_stream_rpc_method_handler(endless, *codec)}
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(method.path.split("/")[1], handlers),))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        async with yagrpc.AsyncClient(**settings(address)) as client:
+            stream = client.call(method, method.request_type())
+            await stream.__anext__()
+            del stream
+            await asyncio.wait_for(ended.wait(), 30)
+    except asyncio.TimeoutError:  # not the built-in one before Python 3.11
+        return False
+    finally:
+        await server.stop(None)
+    return True
+
+
 def use_command(address: str) -> str:
     """One completion from the shell."""
     done = subprocess.run(
@@ -176,6 +212,7 @@ def main() -> None:
             blocking, awaited = use_client(emulator.address), asyncio.run(use_async_client(emulator.address))
             printed = use_command(emulator.address)
             forked = use_fork(emulator.address) if hasattr(os, "fork") else "is not possible here"
+        assert asyncio.run(drop_stream()), "a stream that was dropped runs on at the server"
         text, streamed, deferred, *_ = blocking
         assert QUESTION in str(text), text
         assert text == streamed == deferred, blocking

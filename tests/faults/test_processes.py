@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import yagrpc
+from yagrpc.emulator import Emulator
 
 SETTINGS: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
 
@@ -63,6 +65,13 @@ client.close()
 """
 
 
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """An emulator in this process."""
+    with Emulator(duration=0.0) as running:
+        yield running
+
+
 def run(script: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
     """What a script prints, in a process of its own."""
     done = subprocess.run(
@@ -98,6 +107,117 @@ def test_a_child_in_which_grpc_cannot_work_says_so_at_its_first_call(service: An
     assert "after 1" in reported
 
 
+FORKED_ASYNCIO = """
+import asyncio, os, signal, sys, yagrpc
+settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+client, other = yagrpc.AsyncClient(**settings), yagrpc.AsyncClient(**settings)
+blocking = yagrpc.Client(**settings)
+
+async def use(used):
+    return len(await used.tokenize("a", timeout=20))
+
+async def use_and_close():
+    async with other:
+        return await use(other)
+
+before, after = sys.argv[2].split("-")
+if before == "used":
+    print("before", asyncio.run(use(client)), flush=True)
+elif before == "closed":
+    print("before", asyncio.run(use_and_close()), flush=True)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)
+    try:
+        if after == "blocking":
+            print("child", len(yagrpc.Client(**settings).tokenize("a", timeout=20)), flush=True)
+            print("child", len(blocking.tokenize("a", timeout=20)), flush=True)
+        else:
+            print("child", asyncio.run(use(yagrpc.AsyncClient(**settings) if after == "new" else client)), flush=True)
+    except yagrpc.ConfigError as error:
+        print("child says", error, flush=True)
+    os._exit(0)
+print("status", os.waitpid(pid, 0)[1], flush=True)
+print("after", asyncio.run(use(client)), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("when", ["fresh-same", "closed-same", "closed-new", "used-blocking"])
+def test_a_client_can_be_used_after_a_fork(service: Any, when: str) -> None:
+    reported = run(FORKED_ASYNCIO, f"127.0.0.1:{service.port}", when, environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
+    lines = reported.splitlines()
+    assert lines[-2:] == ["status 0", "after 1"], reported
+    assert "child 1" in lines, reported
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("when", ["used-same", "used-new"])
+def test_an_asyncio_client_after_a_fork_from_one_in_use_says_what_to_do(service: Any, when: str) -> None:
+    reported = run(FORKED_ASYNCIO, f"127.0.0.1:{service.port}", when, environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
+    assert "child says this process was forked while an AsyncClient was in use" in reported
+    assert reported.splitlines()[-2:] == ["status 0", "after 1"], reported
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_client_that_is_new_in_a_child_in_which_grpc_cannot_work_says_so(service: Any) -> None:
+    environment = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+    reported = run(FORKED_ASYNCIO, f"127.0.0.1:{service.port}", "used-blocking", environment=environment)
+    assert "child says this process was forked while gRPC's support for that is turned off" in reported
+    assert "status 0" in reported
+
+
+GREENLETS = """
+import sys
+from gevent import monkey
+monkey.patch_all()
+if sys.argv[2] == "prepared":
+    import grpc.experimental.gevent
+    grpc.experimental.gevent.init_gevent()
+import yagrpc
+settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+for kind in (yagrpc.AsyncClient, yagrpc.Client):
+    try:
+        client = kind(**settings)
+    except yagrpc.ConfigError as error:
+        print(error)
+    else:
+        print(len(list(client.completion_stream("hello", timeout=60))) > 0)
+        client.close()
+"""
+
+
+def test_threads_that_gevent_has_patched_are_refused_when_the_client_is_created(emulator: Emulator) -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    refused = run(GREENLETS, emulator.address, "unprepared").splitlines()
+    assert "AsyncClient can't work there: use Client" in refused[0]
+    assert "call grpc.experimental.gevent.init_gevent() after it" in refused[1]
+    assert run(GREENLETS, emulator.address, "prepared").splitlines()[1] == "True"
+
+
+PATCHED = """
+import sys, types
+gevent = types.ModuleType("gevent.monkey")  # the part of gevent that is asked
+gevent.is_module_patched = lambda name: name == sys.argv[1]
+sys.modules["gevent.monkey"] = gevent
+import yagrpc
+for kind in (yagrpc.AsyncClient, yagrpc.Client):
+    try:
+        kind(folder_id="f", credentials=yagrpc.NoCredentials())
+        print("created")
+    except yagrpc.ConfigError as error:
+        print(error)
+"""
+
+
+def test_only_patched_threads_are_refused() -> None:
+    asynchronous, blocking = run(PATCHED, "threading").splitlines()
+    assert "use Client" in asynchronous
+    assert "init_gevent()" in blocking
+    assert run(PATCHED, "socket") == "created\ncreated\n"
+
+
 INTERRUPTED = """
 import logging, sys, yagrpc
 client = yagrpc.Client(endpoint=sys.argv[1], folder_id="f", credentials=yagrpc.NoCredentials(), plaintext=True)
@@ -123,6 +243,94 @@ def test_an_interrupt_ends_a_wait_at_once_with_the_id(service: Any) -> None:
     process.send_signal(signal.SIGINT)
     _, reported = process.communicate(timeout=30)
     assert "KeyboardInterrupt: while waiting for operation op1, which is still running" in reported
+
+
+LOOPS_END = """
+import asyncio, logging, sys, yagrpc
+logging.basicConfig(stream=sys.stdout)
+settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+
+async def read(stream):
+    async for chunk in stream:
+        pass
+
+async def main(way):
+    async with yagrpc.AsyncClient(**settings) as client:
+        streams = [client.completion_stream("many words " * 20) for _ in range(8)]
+        if way == "tasks":
+            for task in [asyncio.ensure_future(read(stream)) for stream in streams]:
+                await asyncio.sleep(0)
+                task.cancel()
+            return
+        for stream in streams:
+            await anext(stream)
+        if way == "streams closed":
+            for stream in streams:
+                await stream.close()
+        elif way == "streams dropped":
+            del stream, streams
+
+for number in range(15):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main(sys.argv[2]))
+    loop.close()
+    asyncio.run(main(sys.argv[2]))
+print("over")
+"""
+
+
+@pytest.mark.parametrize("way", ["client closed", "streams closed", "streams dropped", "tasks"])
+def test_an_event_loop_that_ends_amid_cancelled_streams_says_nothing(emulator: Emulator, way: str) -> None:
+    """What gRPC learns of an rpc after its loop has ended, it logs in the next loop."""
+    assert run(LOOPS_END, emulator.address, way) == "over\n"
+
+
+LAST = """
+import asyncio, sys, yagrpc
+settings = {"endpoint": sys.argv[1], "plaintext": True, "folder_id": "f", "credentials": yagrpc.NoCredentials()}
+
+class Hook:
+    def __init__(self, kept):
+        self.kept = kept
+    def __call__(self, *raised):
+        pass
+
+def client():
+    client = yagrpc.Client(**settings)
+    client.tokenize("a")
+    return client
+
+async def async_client():
+    client = yagrpc.AsyncClient(**settings)
+    await client.tokenize("a")
+    return client
+
+async def async_stream():
+    client = await async_client()
+    stream = client.completion_stream("many words")
+    await anext(stream)
+    return client, stream
+
+kept = globals()[sys.argv[2]]
+sys.excepthook = Hook(asyncio.run(kept()) if "async" in sys.argv[2] else kept())
+del kept
+"""
+
+
+@pytest.mark.parametrize("kept", ["client", "async_client", "async_stream"])
+def test_what_outlives_the_modules_says_nothing(emulator: Emulator, kept: str) -> None:
+    """The hook is among what the interpreter clears last: by then modules have lost their names.
+
+    A blocking stream is left out: what gRPC's own destructor says of it can't be helped.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LAST, emulator.address, kept],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 ENDING = """

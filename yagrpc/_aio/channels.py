@@ -35,6 +35,7 @@ class AsyncChannels(Channels):
     """
 
     misuse = grpc.aio.UsageError
+    asynchronous = True
 
     def __init__(
         self,

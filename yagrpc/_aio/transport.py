@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -19,17 +19,18 @@ from yagrpc._aio.channels import AsyncChannels
 from yagrpc._aio.submits import Submits
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
-from yagrpc._core.call.policy import Kind
 from yagrpc._core.call.requests import request_error
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
+from yagrpc._grpc.loops import running_loop
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.probing import probe_async
+from yagrpc._grpc.probing import connect
+from yagrpc._grpc.rpcs import drain, drop, end_of, given, given_later, may_have_run
 from yagrpc._grpc.status import status_of
-from yagrpc.errors import ClientClosedError, Code, ConfigError, YagrpcError
+from yagrpc.errors import ClientClosedError, Code, ConfigError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
@@ -50,6 +51,7 @@ class AsyncTransport:
 
     Attributes:
         channels: The channels.
+        loop: The event loop that its calls run in.
         moves: How often it has come into another event loop.
     """
 
@@ -67,31 +69,31 @@ class AsyncTransport:
         self._waiting: set[asyncio.Future[Any]] = set()
         self._submits = Submits()
         self._sharing = AsyncSharing(self.run)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         complete_at_exit(self)
 
     def enter_loop(self) -> None:
         """Take note of the event loop that runs: connections of one that no longer runs are of no use in another.
 
         Raises:
-            ConfigError: The other one still runs.
+            ConfigError: The other one still runs, or none runs here.
         """
-        loop = asyncio.get_running_loop()
-        if loop is self._loop:
+        loop = running_loop()
+        if loop is self.loop:
             return
-        if self._loop is not None:
-            if self._loop.is_running():
+        if self.loop is not None:
+            if self.loop.is_running():
                 raise ConfigError("this AsyncClient is in use in another event loop that runs: make one for each loop")
             self._submits.lose()
             self.channels.abandon()
             self._abandon()
-        self._loop = loop
+        self.loop = loop
 
     def forked(self) -> None:
         """In a forked child: the connections, and the event loop, are the parent's."""
         self.channels.forked()
         self._abandon()
-        self._loop = None
+        self.loop = None
 
     def leaked(self) -> bool:
         """Whether channels are open that `close` would have closed."""
@@ -125,7 +127,9 @@ class AsyncTransport:
                 except grpc.aio.UsageError as error:
                     effect = flow.throw(self.channels.refused(error, effect))
                 except BaseException as error:  # of any kind: the flow decides
-                    effect = flow.send(raised(error)) if _may_have_run(effect, error) else flow.throw(error)
+                    if isinstance(error, GeneratorExit) and type(effect) is Send and effect.reporter is None:
+                        effect.call.cancel()  # nobody awaits it any more, and gRPC does not end it for that
+                    effect = flow.send(raised(error)) if may_have_run(effect, error) else flow.throw(error)
                 else:
                     effect = flow.send(outcome)
         except StopIteration as stop:
@@ -149,6 +153,7 @@ class AsyncTransport:
                 await channel.close()
             self._submits.cancel()  # those on a channel of the host's
             await self._submits.wait(REPORT_GRACE)
+            await drain()
 
     def process_ends(self) -> None:
         """Report the submits that are under way: their event loop runs no more."""
@@ -161,7 +166,7 @@ class AsyncTransport:
         call = effect.call
         timeout = effect.timeout if effect.reporter is None else with_linger(effect.timeout)
         rpc = self.channels.callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
-        call.started(rpc)
+        call.started(end_of(rpc, "cancel"))
         return rpc
 
     async def _answer(self, rpc: Any, call: Call[Any, Any]) -> Any:
@@ -175,10 +180,9 @@ class AsyncTransport:
             return ended
 
     async def _open(self, rpc: Any, call: Call[Any, Any]) -> Opened:
-        responses = Responses(self, rpc, call)
         first = await rpc.read()
-        call.ids = request_ids(call.client_request_id, await rpc.initial_metadata())
-        return Opened(responses, END if first is grpc.aio.EOF else first)
+        call.ids = request_ids(call.client_request_id, await given_later(rpc, "initial_metadata"))
+        return Opened(Responses(self, rpc, call), END if first is grpc.aio.EOF else first)
 
     def _ended(self, call: Call[Any, Any]) -> RpcStatus | None:
         """How an rpc ended that gRPC raised CancelledError for; `None` where the task itself is being cancelled.
@@ -199,7 +203,8 @@ class AsyncTransport:
 
     async def _perform(self, effect: Effect) -> Any:
         if isinstance(effect, Connect):
-            return await self._connect(effect)
+            diagnosis = self.channels.diagnosis(effect.call.method, effect.timeout)
+            return await connect(self.channels.channel(effect.call.method), diagnosis, self._until)
         if isinstance(effect, Wait):
             return await self._wait(effect)
         if isinstance(effect, Share):
@@ -216,31 +221,6 @@ class AsyncTransport:
             return returned.result()
         finally:
             returned.cancel()  # without a waiter, what it returns or raises is dropped
-
-    async def _connect(self, effect: Connect) -> RpcStatus | bool:
-        channel = self.channels.channel(effect.call.method)
-        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
-            return True
-        diagnosis = self.channels.diagnosis(effect.call.method, effect.timeout)
-        ready = asyncio.ensure_future(channel.channel_ready())
-        try:
-            while not await self._until(ready, diagnosis.pause()):
-                if diagnosis.due(channel.get_state()):
-                    diagnosis.learn(await self._probed(channel, diagnosis.plaintext))
-                if diagnosis.left() <= 0 or diagnosis.hopeless:
-                    return diagnosis.outcome
-            ready.result()  # its host may have closed the channel meanwhile
-            return True
-        finally:
-            ready.cancel()
-
-    async def _probed(self, channel: grpc.aio.Channel, plaintext: str) -> RpcStatus | None:
-        probe = asyncio.ensure_future(probe_async(channel, plaintext))
-        try:
-            await self._until(probe, None)
-            return None if probe.cancelled() else probe.result()
-        finally:
-            probe.cancel()
 
     async def _wait(self, effect: Wait) -> None:
         """Wait until something is woken, perhaps by a destructor in another thread."""
@@ -293,21 +273,35 @@ class Responses:
         call: Ours.
     """
 
-    __slots__ = ("_call", "_rpc", "_transport")
+    __slots__ = ("_call", "_loop", "_rpc", "_transport")
 
     def __init__(self, transport: AsyncTransport, rpc: Any, call: Call[Any, Any]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._rpc = rpc
         self._call = call
 
+    def __del__(self, drop: Callable[[Any, Any], None] = drop) -> None:  # at the end, the module has lost it
+        # A stream that is dropped: gRPC keeps its rpc alive from 1.83 on, and always one that streams requests.
+        if not self._call.cancelled and self._transport.loop is self._loop:  # in a forked child, it is the parent's
+            drop(self._rpc, self._loop)
+
     @property
     def ended(self) -> bool:
         """Whether no more messages come."""
-        return bool(self._rpc.done())
+        return given(self._rpc, "done") is not False
 
     async def read(self) -> Any:
-        """The next message, `END`, or the `RpcStatus` that the stream failed with."""
+        """The next message, `END`, or the `RpcStatus` that the stream failed with.
+
+        Raises:
+            ConfigError: Another event loop runs than the one that the stream was opened in.
+        """
         transport = self._transport
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigError(
+                "this stream was opened in another event loop: read it there, or make the call again here"
+            )
         try:
             message = await self._rpc.read()
         except grpc.RpcError as error:
@@ -319,16 +313,10 @@ class Responses:
         return END if message is grpc.aio.EOF else message
 
 
-def _may_have_run(effect: Effect, error: BaseException) -> bool:
-    """Whether an exception that is no status, such as an interceptor's, ended the attempt of a generation."""
-    generates = type(effect) is Send and effect.call.policy.kind is Kind.GENERATION
-    return generates and isinstance(error, Exception) and not isinstance(error, YagrpcError)
-
-
 async def _named(rpc: Any, call: Call[Any, Any]) -> Any:
     """The answer of a unary call, whose ids are kept in the call."""
     answer = await rpc
-    initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
+    initial, trailing = await given_later(rpc, "initial_metadata"), await given_later(rpc, "trailing_metadata")
     call.ids = request_ids(call.client_request_id, initial, trailing)
     return answer
 

@@ -91,6 +91,8 @@ class _Ending:
             status.send(None)
         except StopIteration as stop:
             self._first = stop.value
+        except Exception:  # an interceptor's call may know no status
+            return
         else:  # an interceptor's call may still have to wait
             status.close()
 
@@ -102,7 +104,10 @@ class _Ending:
             return self._first
         for _ in range(_CHECKS):
             await asyncio.sleep(_CHECK_PAUSE)
-            later = await _status(self._call)
+            try:
+                later = await _status(self._call)
+            except Exception:  # an interceptor's call may know no status
+                break
             if not _of_a_write(later):
                 return later
         return error

@@ -15,6 +15,7 @@ from yagrpc._core.client import ClientCore
 from yagrpc._core.flow import Connect, Effect, Send
 from yagrpc._grpc import fork
 from yagrpc._grpc.deserializers import deserializer
+from yagrpc._grpc.greenlets import check_greenlets
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.probing import Diagnosis
 from yagrpc._grpc.status import multicallable
@@ -31,16 +32,23 @@ class Channels(abc.ABC):
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
 
+    Raises:
+        ConfigError: gRPC can't work in this process.
+
     Attributes:
         closed: Whether the client is closed.
-        callables: The multicallables that were made, by method: two packages may have one path, and their own types.
+        callables: The multicallables that exist, by method: two packages may have one path, and their own types.
         given: The host's channels, by the endpoint that a method's policy names.
     """
 
     misuse: ClassVar[type[Exception]]
     """What gRPC raises where a channel is used that is closed."""
 
+    asynchronous: ClassVar[bool]
+    """Whether they are channels of gRPC's asyncio API."""
+
     def __init__(self, core: ClientCore, options: ChannelOptions, channel: Any, operation_channel: Any) -> None:
+        check_greenlets(asynchronous=self.asynchronous)
         self.closed = False
         self.callables: dict[AnyMethod, Callable[..., Any]] = {}
         self.given: dict[str, Any] = {"model": channel, "operation": operation_channel, "iam": None}
@@ -89,10 +97,10 @@ class Channels(abc.ABC):
         with self._lock:
             if self.closed:
                 raise ClientClosedError
-            if self._refusal is not None:
-                raise self._refusal
             channel = self._channels.get(key)
             if channel is None:
+                if (refusal := self._refusal or fork.refusal(asynchronous=self.asynchronous)) is not None:
+                    raise refusal
                 channel = self._channels[key] = self._dial(endpoint) if given is None else self._intercept(given)
             return channel
 
@@ -132,8 +140,12 @@ class Channels(abc.ABC):
 
     def forked(self) -> None:
         """In a forked child: the connections are the parent's, so that calls here open their own."""
+        used = self._channels or (self.asynchronous and any(one is not None for one in self.given.values()))
         self.abandon()
-        self._refusal = fork.refusal()
+        if used:
+            fork.lose(asynchronous=self.asynchronous)
+        elif fork.support_is_off():  # others may have used gRPC
+            self._refusal = ConfigError(fork.WITHOUT_SUPPORT)
 
     def _opened_here(self, channel: Any) -> Any:
         self._opened.append(channel)

@@ -1,8 +1,9 @@
 """Clients in a process that was forked: their connections, threads and locks are the parent's.
 
-gRPC works in a forked child only by what it does before and after the fork; where that was turned off
-(`GRPC_ENABLE_FORK_SUPPORT=0`), the first call in the child hangs, past any timeout (grpcio 1.68 to 1.85), so it is
-refused instead.
+gRPC's blocking API works in a forked child only by what it does before and after the fork; where that was turned off
+(`GRPC_ENABLE_FORK_SUPPORT=0`), the first call in the child hangs, past any timeout, so it is refused instead. The
+asyncio API never works in a child of a process in which one of its channels was open: it hangs, or ends the process
+(measured, as all here, with grpcio 1.68 to 1.85); there the calls of every `AsyncClient` are refused.
 
 Rules: the child never closes what it inherited: the parent still uses it, and closing may wait for a thread that the
 child does not have. It is kept, so that nothing else closes it either.
@@ -18,6 +19,13 @@ from yagrpc.errors import ConfigError
 
 _OFF: Final = frozenset({"0", "false", "no", "n", "f"})
 _inherited: Final[list[object]] = []
+_refusals: Final[dict[bool, str]] = {}
+
+WITHOUT_SUPPORT: Final = (
+    "this process was forked while gRPC's support for that is turned off: leave GRPC_ENABLE_FORK_SUPPORT out and fork"
+    " while no call runs, or start processes by spawn"
+)
+"""Why no call can be sent from a forked process."""
 
 
 class Forked(Protocol):
@@ -40,12 +48,28 @@ def keep(*inherited: object) -> None:
     _inherited.extend(inherited)
 
 
-def refusal() -> ConfigError | None:
-    """Why no call can be sent from this forked process; `None` where calls can be sent."""
-    if os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").strip().lower() not in _OFF:
-        return None
-    remedy = "leave GRPC_ENABLE_FORK_SUPPORT out or set it to 1 before grpc is imported, or start processes by spawn"
-    return ConfigError(f"this process was forked while gRPC's support for that is turned off: {remedy}")
+def lose(*, asynchronous: bool) -> None:
+    """Take note, in a forked child, that channels of one of gRPC's two APIs were open in the parent."""
+    if asynchronous:
+        _refusals[True] = (
+            "this process was forked while an AsyncClient was in use, and gRPC's asyncio API can't work in it: use the"
+            " AsyncClient after the fork only, or close it before (gunicorn: leave out --preload, or make the first"
+            " call in the worker), or start processes by spawn"
+        )
+    if support_is_off():
+        _refusals.setdefault(False, WITHOUT_SUPPORT)
+        _refusals.setdefault(True, WITHOUT_SUPPORT)
+
+
+def refusal(*, asynchronous: bool) -> ConfigError | None:
+    """Why one of gRPC's two APIs can't be used in this process; `None` where it can."""
+    reason = _refusals.get(asynchronous)
+    return None if reason is None else ConfigError(reason)
+
+
+def support_is_off() -> bool:
+    """Whether gRPC does nothing before and after forks."""
+    return os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").strip().lower() in _OFF
 
 
 def _in_child() -> None:

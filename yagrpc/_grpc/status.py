@@ -1,7 +1,7 @@
 """What gRPC raises, as a plain value for the decisions of `_core`.
 
 The errors of both of gRPC's APIs answer `code()`, `details()` and the two metadata without waiting, so one function
-serves both shells. An interceptor may raise an error of its own class: nothing but `code()` is taken for granted.
+serves both shells. An interceptor may raise an error of its own class: nothing is taken for granted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Final
 import grpc
 
 from yagrpc._core.failure.status import RpcStatus
+from yagrpc._grpc.rpcs import given, pairs
 from yagrpc.errors import Code
 from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
@@ -57,10 +58,11 @@ def status_of(error: grpc.RpcError, *, closed: bool = False) -> RpcStatus:
         error: What was raised.
         closed: Whether the client was closed, so that CANCELLED is the client's own doing.
     """
-    status = _given(error, "code")
+    status = given(error, "code")
     code = Code(status.value[0]) if isinstance(status, grpc.StatusCode) else Code.UNKNOWN
-    message = _given(error, "details") or ""
-    initial, trailing = _given(error, "initial_metadata"), _given(error, "trailing_metadata")
+    details = given(error, "details")
+    message = details if isinstance(details, str) else ""
+    initial, trailing = pairs(given(error, "initial_metadata")), pairs(given(error, "trailing_metadata"))
     proved = from_peer(code, message, trailing)
     return RpcStatus(code, message, initial, trailing, proved, error, closed and code is Code.CANCELLED)
 
@@ -88,9 +90,3 @@ def multicallable(channel: Any, method: AnyMethod, deserialize: Any) -> Any:
     return getattr(channel, MULTICALLABLES[type(method)])(
         method.path, request_serializer=method.request_type.SerializeToString, response_deserializer=deserialize
     )
-
-
-def _given(error: grpc.RpcError, name: str) -> Any:
-    """What an error says of itself; `None` where it does not know the question."""
-    method = getattr(error, name, None)
-    return method() if callable(method) else None

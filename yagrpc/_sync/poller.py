@@ -24,8 +24,8 @@ from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
-from yagrpc._grpc.signals import SignalsHeld
-from yagrpc._grpc.threads import Waiter, in_thread
+from yagrpc._grpc.waits.signals import SignalsHeld
+from yagrpc._grpc.waits.threads import Waiter, in_thread
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ class Poller:
             for listener in listeners:
                 try:
                     listener(watch)
-                except BaseException:  # those after it are called all the same, and gRPC's thread goes on
+                except BaseException:  # those after it are called all the same, and gRPC's thread continues
                     log.exception("a callback of operation %s failed", watch.operation_id)
         finally:
             self._notifying.discard(threading.get_ident())

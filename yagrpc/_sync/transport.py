@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -18,13 +18,14 @@ import grpc
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait, Wakeable
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
+from yagrpc._grpc.rpcs import end_of, given, may_have_run
 from yagrpc._grpc.status import status_of
-from yagrpc._grpc.threads import Waiter, in_thread, outcome_in_thread
+from yagrpc._grpc.waits.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
+from yagrpc._grpc.waits.threads import Waiter, in_thread, outcome_in_thread
 from yagrpc._sync.background import Sharing
 from yagrpc._sync.channels import BlockingChannels
 from yagrpc._sync.submits import Submits
@@ -157,7 +158,8 @@ class Transport:
         try:
             outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
         except BaseException as error:  # of any kind: the flow decides
-            return flow.throw(self.channels.refused(error, effect))
+            refused = self.channels.refused(error, effect)
+            return flow.send(raised(refused)) if may_have_run(effect, refused) else flow.throw(refused)
         return flow.send(outcome)
 
     def _step(self, flow: Flow[Any], resume: Callable[[], Effect], done: Callable[[Any], None]) -> None:
@@ -183,15 +185,21 @@ class Transport:
     def _start(self, flow: Flow[Any], effect: Effect, done: Callable[[Any], None]) -> None:
         """Start an effect; what follows runs in the context of now, in the thread that the outcome comes through."""
         context = contextvars.copy_context()  # of its own: the outcome may come before this thread has left the other
+        started = False
         if type(effect) is Send and effect.reporter is None and not _streams(effect.call.method):
             answered = functools.partial(self._answered, flow, effect.call, done)
-            self._future(effect, lambda rpc: context.run(answered, rpc))
-        else:
+            started = self._future(effect, lambda rpc: context.run(answered, rpc))
+        if not started:
             in_thread(lambda: context.run(self._finish, flow, effect, done), "yagrpc-flow")
 
     def _answered(self, flow: Flow[Any], call: Call[Any, Any], done: Callable[[Any], None], rpc: Any) -> None:
         try:
-            self._step(flow, lambda: flow.send(self._outcome(rpc, call)), done)
+            resume: Callable[[], Effect]
+            try:
+                resume = functools.partial(flow.send, self._outcome(rpc, call))
+            except Exception as error:  # an interceptor's
+                resume = functools.partial(flow.throw, error)
+            self._step(flow, resume, done)
         except BaseException as error:  # a user's, in an event: it would end gRPC's thread, and no caller would get it
             done(error)
 
@@ -226,30 +234,42 @@ class Transport:
             if _streams(call.method):
                 return self._open(sender, effect)
             if isinstance(call.method, ClientStreamMethod):
-                return self._upload(effect)
+                return self._upload(sender, effect)
             with SignalsDelayed():
-                if not call.wants_ids:
+                with_call = getattr(sender, "with_call", None)  # a host's channel may not be gRPC's own
+                if with_call is None or not call.wants_ids:
                     return sender(call.request, timeout=timeout, metadata=effect.metadata)
-                answer, rpc = sender.with_call(call.request, timeout=timeout, metadata=effect.metadata)
+                answer, rpc = with_call(call.request, timeout=timeout, metadata=effect.metadata)
         except grpc.RpcError as error:
             return status_of(error, closed=self.channels.closed)
         _keep_ids(rpc, call)
         return answer
 
-    def _future(self, effect: Send, answered: Callable[[Any], object]) -> None:
-        """Start a unary rpc, and have a function called with gRPC's future of it, once that is done."""
-        call = effect.call
-        sender: Any = self.channels.callable(call.method)
-        with SignalsHeld():
-            rpc = sender.future(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(Cancelled(rpc))
-            rpc.add_done_callback(answered)
+    def _future(self, effect: Send, answered: Callable[[Any], object]) -> bool:
+        """Start a unary rpc, and have a function called with gRPC's future of it, once that is done.
 
-    def _upload(self, effect: Send) -> Any:
+        Returns:
+            Whether it was started: a host's channel that is not gRPC's own may have no futures.
+        """
+        call = effect.call
+        future = getattr(self.channels.callable(call.method), "future", None)
+        if future is None:
+            return False
+        with SignalsHeld():
+            rpc = future(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            call.started(Cancelled(end_of(rpc, "cancel")))
+            if hasattr(rpc, "add_done_callback"):
+                rpc.add_done_callback(lambda _: answered(rpc))  # given is perhaps the rpc of an inner interceptor
+            else:
+                in_thread(lambda: answered(rpc), "yagrpc-flow")
+        return True
+
+    def _upload(self, sender: Any, effect: Send) -> Any:
         """Send a stream of requests, and wait for its answer."""
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with SignalsHeld() as signals:
-            self._future(effect, ended.put)
+            if not self._future(effect, ended.put):
+                return sender(effect.call.request, timeout=effect.timeout, metadata=effect.metadata)
             try:
                 rpc = signals.next_item(ended, None)
             except BaseException:  # of a signal
@@ -273,11 +293,12 @@ class Transport:
         call = effect.call
         with SignalsHeld():
             rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
-            call.started(Cancelled(rpc))
-        responses = Responses(self.channels, rpc)
+            call.started(Cancelled(end_of(rpc, "cancel", "close")))
+        messages = iter(rpc)
+        responses = Responses(self.channels, rpc, messages)
         with interruptible(rpc):
-            first = next(rpc, END)
-            call.ids = request_ids(call.client_request_id, rpc.initial_metadata())
+            first = next(messages, END)
+            call.ids = request_ids(call.client_request_id, given(rpc, "initial_metadata"))
         return Opened(responses, first)
 
     # Other effects
@@ -317,26 +338,28 @@ class Responses:
 
     Args:
         channels: The client's channels.
-        rpc: gRPC's call.
+        rpc: gRPC's call, or what an interceptor gave for it.
+        messages: The iterator over its messages.
     """
 
-    __slots__ = ("_channels", "_rpc")
+    __slots__ = ("_channels", "_messages", "_rpc")
 
-    def __init__(self, channels: BlockingChannels, rpc: Any) -> None:
+    def __init__(self, channels: BlockingChannels, rpc: Any, messages: Iterator[Any]) -> None:
         self._channels = channels
         self._rpc = rpc
+        self._messages = messages
 
     @property
     def ended(self) -> bool:
-        """Whether no more messages come."""
+        """Whether no more messages come, after an exception: it ends a generator, which then raises nothing further."""
         with SignalsHeld():
-            return bool(self._rpc.done())
+            return given(self._rpc, "done") is not False
 
     def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with."""
         try:
             with interruptible(self._rpc):
-                return next(self._rpc, END)
+                return next(self._messages, END)
         except grpc.RpcError as error:
             return status_of(error, closed=self._channels.closed)
 
@@ -347,4 +370,5 @@ def _streams(method: AnyMethod) -> bool:
 
 
 def _keep_ids(rpc: Any, call: Call[Any, Any]) -> None:
-    call.ids = request_ids(call.client_request_id, rpc.initial_metadata(), rpc.trailing_metadata())
+    initial, trailing = given(rpc, "initial_metadata"), given(rpc, "trailing_metadata")
+    call.ids = request_ids(call.client_request_id, initial, trailing)

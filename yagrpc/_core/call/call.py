@@ -5,6 +5,7 @@ Rules: what the caller gave never changes, the timeout least of all; what change
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -42,12 +43,13 @@ class Call(Generic[RequestT, ResponseT]):
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
         deadline: A deadline that it shares with other calls, instead of its own.
-        queues: Whether it waits for its first slot under a quota as long as that takes: its timeout starts after that.
+        queues: Whether it waits for its first slot under a quota as long as that takes. Its timeout, which its caller
+            did not give, starts after that.
         held: What releases its slot under a quota, where it has one.
     """
 
     __slots__ = (
-        "_rpc", "attempts", "cancelled", "client_request_id", "deadline", "held", "ids", "metadata", "method",
+        "_end", "attempts", "cancelled", "client_request_id", "deadline", "held", "ids", "metadata", "method",
         "needs_token", "operation_id", "policy", "queues", "request", "resubmit", "timeout", "wants_ids", "watched",
     )  # fmt: skip
 
@@ -82,20 +84,25 @@ class Call(Generic[RequestT, ResponseT]):
         self.deadline: Deadline | None = None
         self.queues = False
         self.held: Callable[[], object] | None = None
-        self._rpc: object = None
+        self._end: Callable[[], object] | None = None
 
-    def started(self, rpc: object) -> None:
-        """Keep the attempt that gRPC works on; the call may have been cancelled by another thread meanwhile."""
-        self._rpc = rpc
+    def started(self, end: Callable[[], object] | None) -> None:
+        """Keep what ends the attempt that gRPC works on, where anything does.
+
+        The call may have been cancelled by another thread meanwhile.
+        """
+        self._end = end
         if self.cancelled:
             self.cancel()
 
     def cancel(self) -> None:
         """End the attempt that is under way, and those that would follow."""
         self.cancelled = True
-        cancel = getattr(self._rpc, "cancel", None)  # an interceptor may give an iterator that has none
-        if cancel is not None:
-            cancel()
+        if self._end is not None:
+            # An interceptor's object may fail. Its generator does while another thread waits for its next message:
+            # then that thread ends it.
+            with contextlib.suppress(Exception):
+                self._end()
         self.release()
 
     def release(self) -> None:

@@ -1,11 +1,14 @@
 """One call under its quotas: the wait for a slot, and what the call holds until it ends.
 
 Rules: a call has its slot before it connects, so that nothing leaves in a burst once a connection is there. The wait
-counts into the call's timeout, unless the call `queues`: its timeout starts when it has its first slot.
+counts into a timeout that the caller gave. A call without one `queues`: its default timeout starts when it has its
+first slot, so that it is as long for the last of many calls as for the first.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.deadline import Deadline
@@ -45,8 +48,9 @@ class Admission:
         self._slot: Slot | None = None
         self._refusal = ""
 
-    def __del__(self) -> None:
-        if getattr(self, "_slot", None) is not None:  # an exception may have come before there was anything
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # An exception may have come before there was anything, and at the end modules have lost their names.
+        if getattr(self, "_slot", None) is not None and not ending():
             self.release()
 
     def enter(self, call: Call[Any, Any], deadline: Deadline, failure: YagrpcError | None) -> Flow[Deadline]:
@@ -63,7 +67,7 @@ class Admission:
         """
         if self._slot is not None:
             return deadline
-        self._slot = slot = Slot()
+        self._slot = slot = Slot(again=bool(self._refusal))
         try:
             self._gate.join(slot)
             if call.cancelled:  # before there was a place in the queue to give back

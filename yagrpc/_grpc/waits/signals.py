@@ -280,22 +280,22 @@ def _waits_in_c(frame: FrameType | None) -> bool:
 
 
 class Cancelled:
-    """An rpc as its call keeps it, to cancel it: that takes a lock of gRPC's.
+    """What ends an rpc, as its call keeps it: that takes a lock of gRPC's.
 
     Args:
-        rpc: gRPC's call; an interceptor may give an iterator that can't be cancelled.
+        end: Ends it; `None` where an interceptor gave an iterator that can't be ended.
     """
 
-    __slots__ = ("_rpc",)
+    __slots__ = ("_end",)
 
-    def __init__(self, rpc: Any) -> None:
-        self._rpc = rpc
+    def __init__(self, end: Callable[[], object] | None) -> None:
+        self._end = end
 
-    def cancel(self) -> None:
+    def __call__(self) -> None:
         """End it."""
-        if (cancel := getattr(self._rpc, "cancel", None)) is not None:
+        if self._end is not None:
             with SignalsHeld():
-                cancel()
+                self._end()
 
 
 def interruptible(rpc: Any) -> contextlib.AbstractContextManager[object]:
