@@ -20,7 +20,7 @@ import grpc
 from yagrpc import _pb, config, methods
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.failure.connection import CERTAIN
-from yagrpc._grpc.threads import outcome_in_thread
+from yagrpc._grpc.waits.threads import outcome_in_thread
 from yagrpc._sync.client import Client
 from yagrpc._version import __version__
 from yagrpc.config import ENVIRONMENT

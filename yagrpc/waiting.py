@@ -19,7 +19,7 @@ from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.listening import Listening, distinct
 from yagrpc._core.operation.view import OperationView
 from yagrpc._grpc.loops import running_loop
-from yagrpc._grpc.signals import SignalsHeld, next_item
+from yagrpc._grpc.waits.signals import SignalsHeld, next_item
 from yagrpc.errors import OperationTimeoutError, RequestError
 
 if TYPE_CHECKING:

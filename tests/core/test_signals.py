@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from yagrpc._grpc.signals import HELD, SignalsCancel, SignalsDelayed, SignalsHeld
-from yagrpc._grpc.threads import Waiter
+from yagrpc._grpc.waits.signals import HELD, SignalsCancel, SignalsDelayed, SignalsHeld
+from yagrpc._grpc.waits.threads import Waiter
 
 LONG = 30.0
 """Seconds after which a test has failed."""

@@ -17,8 +17,8 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from yagrpc._core.flow import Flow, Share
-from yagrpc._grpc.signals import SignalsHeld
-from yagrpc._grpc.threads import in_thread
+from yagrpc._grpc.waits.signals import SignalsHeld
+from yagrpc._grpc.waits.threads import in_thread
 from yagrpc.errors import ClientClosedError
 
 

@@ -8,9 +8,7 @@ held, or in another thread.
 from __future__ import annotations
 
 import functools
-import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,11 +18,10 @@ from yagrpc import config
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.channels import Channels
-from yagrpc._grpc.connecting import await_ready, is_ready, watch, watched_part
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.signals import SignalsHeld
-from yagrpc._grpc.threads import finish, outcome_in_thread
-from yagrpc.errors import ClientClosedError
+from yagrpc._grpc.waits.connecting import await_ready, is_ready, watch, watched_part
+from yagrpc._grpc.waits.signals import SignalsHeld
+from yagrpc._grpc.waits.threads import finish, outcome_in_thread
 from yagrpc.method import AnyMethod
 
 
@@ -67,19 +64,10 @@ class BlockingChannels(Channels):
         with SignalsHeld():
             if watched is not None and is_ready(watched):
                 return True
-        left: list[bool] = []
-        wait: Callable[[], RpcStatus | bool]
-
-        def given_up() -> bool:
-            if self.closed:
-                raise ClientClosedError
-            return bool(left)
-
-        if watched is None:
-            deadline = math.inf if timeout is None else time.monotonic() + timeout
-            wait = functools.partial(await_ready, channel, deadline, given_up)
-        else:
-            wait = functools.partial(watch, channel, watched, self.diagnosis(method, timeout), given_up)
+        diagnosis, left = self.diagnosis(method, timeout), list[bool]()
+        wait: Callable[[], RpcStatus | bool] = functools.partial(await_ready, channel, diagnosis, self, left)
+        if watched is not None:
+            wait = functools.partial(watch, channel, watched, diagnosis, self, left)
         if threading.current_thread() is not threading.main_thread():
             return wait()
         try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang

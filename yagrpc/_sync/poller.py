@@ -24,8 +24,8 @@ from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
 from yagrpc._core.polling.watch import Listener, Watch
-from yagrpc._grpc.signals import SignalsHeld
-from yagrpc._grpc.threads import Waiter, in_thread
+from yagrpc._grpc.waits.signals import SignalsHeld
+from yagrpc._grpc.waits.threads import Waiter, in_thread
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._grpc import fork as forking
-from yagrpc._grpc.signals import next_item
+from yagrpc._grpc.waits.signals import next_item
 from yagrpc._sync.poller import Poller
 from yagrpc.errors import ClientClosedError
 

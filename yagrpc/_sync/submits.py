@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import Reporter, Send
-from yagrpc._grpc.signals import SignalsHeld, next_item
-from yagrpc._grpc.threads import in_thread
+from yagrpc._grpc.waits.signals import SignalsHeld, next_item
+from yagrpc._grpc.waits.threads import in_thread
 from yagrpc.errors import Code, YagrpcError
 
 _CLOSED: Final = RpcStatus(Code.CANCELLED, "the client was closed", closed=True)

@@ -23,9 +23,9 @@ from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, S
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.rpcs import end_of, given, may_have_run
-from yagrpc._grpc.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
 from yagrpc._grpc.status import status_of
-from yagrpc._grpc.threads import Waiter, in_thread, outcome_in_thread
+from yagrpc._grpc.waits.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
+from yagrpc._grpc.waits.threads import Waiter, in_thread, outcome_in_thread
 from yagrpc._sync.background import Sharing
 from yagrpc._sync.channels import BlockingChannels
 from yagrpc._sync.submits import Submits

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from yagrpc._grpc.signals import SLICE, SignalsHeld, next_item
+from yagrpc._grpc.waits.signals import SLICE, SignalsHeld, next_item
 from yagrpc.errors import ClientClosedError
 
 ResultT = TypeVar("ResultT")

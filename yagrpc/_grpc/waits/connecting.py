@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
 
 from yagrpc._core.failure.status import RpcStatus
+from yagrpc._grpc.channels import Channels
 from yagrpc._grpc.probing import Diagnosis, probe
+from yagrpc.errors import ClientClosedError
 
 _CHECK: Final = 0.2
 """Seconds between two checks whether the client was closed, while a connection is waited for."""
@@ -41,33 +42,43 @@ def is_ready(watched: Any) -> bool:
     return bool(watched.check_connectivity_state(True) == _READY_STATE)
 
 
-def watch(channel: Any, watched: Any, diagnosis: Diagnosis, given_up: Callable[[], bool]) -> RpcStatus | bool:
+def watch(channel: Any, watched: Any, diagnosis: Diagnosis, client: Channels, left: list[bool]) -> RpcStatus | bool:
     """Watch a channel until it is connected, the time is over, waiting does not help, or its caller has left.
 
     Args:
         channel: The channel.
         watched: Its watched part.
         diagnosis: What is known of why it does not connect.
-        given_up: Whether its caller has left; asked often, and may raise.
+        client: The channels of its client, which may be closed.
+        left: Filled once its caller has left.
+
+    Raises:
+        ClientClosedError: The client was closed meanwhile.
     """
     while (state := watched.check_connectivity_state(True)) != _READY_STATE:
-        left = given_up()
+        gone = _given_up(client, left)
         if diagnosis.due(_STATES[state]):
             diagnosis.learn(probe(channel, diagnosis.plaintext))
-        if diagnosis.left() <= 0 or left or diagnosis.hopeless:
+        if diagnosis.left() <= 0 or gone or diagnosis.hopeless:
             return diagnosis.outcome
         watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
     return True
 
 
-def await_ready(channel: grpc.Channel, deadline: float, given_up: Callable[[], bool]) -> bool:
+def await_ready(channel: grpc.Channel, diagnosis: Diagnosis, client: Channels, left: list[bool]) -> bool:
     """The same of a channel that is not gRPC's own, in the public way: gRPC polls it in a thread."""
     future = grpc.channel_ready_future(channel)
     try:
-        while (seconds := deadline - time.monotonic()) > 0 and not given_up():
+        while (seconds := diagnosis.left()) > 0 and not _given_up(client, left):
             with contextlib.suppress(grpc.FutureTimeoutError):
                 future.result(timeout=min(seconds, _CHECK))
                 return True
         return False
     finally:
         future.cancel()
+
+
+def _given_up(client: Channels, left: list[bool]) -> bool:
+    if client.closed:
+        raise ClientClosedError
+    return bool(left)
