@@ -297,6 +297,7 @@ class Transport:
         responses = Responses(self.channels, rpc, messages)
         with interruptible(rpc):
             first = next(messages, END)
+        with SignalsHeld():
             call.ids = request_ids(call.client_request_id, given(rpc, "initial_metadata"))
         return Opened(responses, first)
 
@@ -376,5 +377,6 @@ def _streams(method: AnyMethod) -> bool:
 
 
 def _keep_ids(rpc: Any, call: Call[Any, Any]) -> None:
-    initial, trailing = given(rpc, "initial_metadata"), given(rpc, "trailing_metadata")
+    with SignalsHeld():  # a handler's exception is no interceptor's
+        initial, trailing = given(rpc, "initial_metadata"), given(rpc, "trailing_metadata")
     call.ids = request_ids(call.client_request_id, initial, trailing)
