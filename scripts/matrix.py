@@ -210,13 +210,11 @@ def run(
     start = time.perf_counter()
     variables = _PURE if combination.pure else {}
     try:
-        log = _run(
-            [python, "-I", "-W", "error", str(ROOT / "scripts/use_wheel.py")], folder, quiet=True, variables=variables
-        )
-        # pytest, not python -m pytest: the latter would import this folder, and hide what is missing in the wheel.
+        use = str(ROOT / "scripts/use_wheel.py")
+        log = _run([python, "-I", "-W", "error", use], folder, quiet=True, variables=variables)
+        # -I: this folder is not imported, which would hide what is missing in the wheel.
         options = ["-q", "--no-header", "--no-cov", "-p", "no:cacheprovider", "-m", "not slow and not live", "-rfE"]
-        pytest = str(Path(python).with_name("pytest"))
-        log += _run([pytest, *options, *tests], ROOT, variables=variables, seconds=_TESTS_SECONDS)
+        log += _run([python, "-I", "-m", "pytest", *options, *tests], ROOT, variables=variables, seconds=_TESTS_SECONDS)
     except _StepError as error:
         result, good, log = f"**failed**: {error}", False, error.log
     else:

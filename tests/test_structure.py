@@ -28,7 +28,7 @@ CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling 
 Action Call Events Outcome Verdict
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
 YcCli
-Message ToolCall ToolResult convert
+Message ToolCall ToolResult convert Number Seconds WholeNumber
 Alternative Chunk Completion CompletionStatus Embeddings RequestIds Token Tokens Usage
 BidiStreamMethod ClientStreamMethod HttpRule OperationMethod StreamMethod UnaryMethod
 AbortedError AlreadyExistsError AmbiguousSubmitError CallCancelledError CallError ClientClosedError Code ConfigError
@@ -45,10 +45,13 @@ LAYERS = [
     "_version.py",
     "method.py",
     "ids.py",
+    "quantities.py",
+    "foreign.py",
     "hiding.py",
     "_pb.py",
     "methods.py",
     "redaction.py",
+    "pasted.py",
     "errors/",
     "config.py",
     "credentials/",

@@ -101,6 +101,9 @@ if TYPE_CHECKING:
     from yagrpc.method import OperationMethod as OperationMethod
     from yagrpc.method import StreamMethod as StreamMethod
     from yagrpc.method import UnaryMethod as UnaryMethod
+    from yagrpc.quantities import Number as Number
+    from yagrpc.quantities import Seconds as Seconds
+    from yagrpc.quantities import WholeNumber as WholeNumber
     from yagrpc.results import Alternative as Alternative
     from yagrpc.results import Chunk as Chunk
     from yagrpc.results import Completion as Completion
@@ -197,6 +200,9 @@ _HOMES: Final = {
     "OperationMethod": "method",
     "StreamMethod": "method",
     "UnaryMethod": "method",
+    "Number": "quantities",
+    "Seconds": "quantities",
+    "WholeNumber": "quantities",
     "Alternative": "results",
     "Chunk": "results",
     "Completion": "results",

@@ -7,14 +7,15 @@ cannot work is a `ConfigError` here, before anything is sent.
 from __future__ import annotations
 
 import math
-import operator
 import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from yagrpc import quantities
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import SecretMapping, has_form_of_secret, shown
+from yagrpc.pasted import BOM, decoded, folder_mistake, mistake, pem_fault
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -122,6 +123,8 @@ def check_settings(
         raise _refused("endpoints", endpoints, "a dict of a service's name and host:port")
     if not isinstance(plaintext, bool):
         raise _refused("plaintext", plaintext, "True or False")
+    if wrong := mistake(model):
+        raise ConfigError(f"model is {shown(model)}: it {wrong}")
     if not (isinstance(model, str) and model):
         raise _refused("model", model, "a model's name, such as 'yandexgpt'")
     check_no_credential("model", model, "a model's name, such as 'yandexgpt'")
@@ -131,6 +134,52 @@ def check_settings(
         raise _refused("strict", strict, "True or False")
     checked = None if quota is None else Quota(**{name: _limit(name, limit) for name, limit in quota._asdict().items()})
     return checked, Polling(**{name: _interval(name, seconds) for name, seconds in polling._asdict().items()})
+
+
+def refuse_unknown(client: object, unknown: dict[str, Any]) -> None:
+    """Refuse arguments that no client takes. The dict is emptied, as a value may be a secret.
+
+    Args:
+        client: The client.
+        unknown: The arguments, by their names; usually none.
+
+    Raises:
+        TypeError: There are some.
+    """
+    if not unknown:
+        return
+    name, names = type(client).__name__, list(unknown)
+    unknown.clear()
+    remedy = _REMEDIES.get(names[0].lower())
+    if remedy is None:
+        import difflib  # only a mistake needs it
+        import inspect
+
+        near = difflib.get_close_matches(names[0], inspect.signature(type(client)).parameters, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else ""
+    text = f"{name}() got an unexpected keyword argument {names[0]!r}"
+    raise TypeError(f"{text}: {remedy}" if remedy else text)
+
+
+_API_KEY: Final = "write credentials=yagrpc.ApiKey('...'), or set YC_API_KEY"
+_TOKEN: Final = "write credentials=yagrpc.IamToken('...')"
+_KEY_FILE: Final = "write credentials=yagrpc.ServiceAccountKey('key.json')"
+_ENDPOINT: Final = "write endpoint='host:port'"
+_EACH_CALL: Final = "give it to each call"
+_REMEDIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("api_key", "apikey", "key", "secret", "api_token"), _API_KEY),
+    **dict.fromkeys(("token", "iam_token", "iam", "auth", "authorization"), _TOKEN),
+    **dict.fromkeys(
+        ("oauth", "oauth_token", "yandex_passport_oauth_token"), "write credentials=yagrpc.OAuthToken('...')"
+    ),
+    **dict.fromkeys(("service_account_key", "sa_key", "key_file", "service_account_key_file"), _KEY_FILE),
+    **dict.fromkeys(("folder", "folderid", "project", "organization"), "write folder_id='b1g...'"),
+    **dict.fromkeys(("base_url", "url", "host", "address", "target", "server"), _ENDPOINT),
+    **dict.fromkeys(("insecure", "secure", "tls", "ssl"), "write plaintext=True for a connection without TLS"),
+    **dict.fromkeys(("model_uri", "model_name"), "write model='yandexgpt'"),
+    **dict.fromkeys(("timeout", "temperature", "max_tokens", "system", "metadata", "request_id"), _EACH_CALL),
+}
+"""What to write in place of arguments that clients of other services have."""
 
 
 def check_interceptors(interceptors: Any, api: ModuleType) -> tuple[Any, ...]:
@@ -163,7 +212,7 @@ def _limit(name: str, limit: object) -> Any:
     if limit is None:
         return None
     counted = name == "concurrent_completions"
-    number = _number(limit, whole=counted)
+    number = quantities.number(limit, whole=counted)
     if number is None or not 0 < number <= _MOST_CALLS:
         takes = "a whole number of calls" if counted else f"calls per {name.rpartition('_')[2]}"
         raise _refused(f"quota.{name}", limit, f"{takes}, above 0 and up to a billion, or None for no limit")
@@ -172,7 +221,9 @@ def _limit(name: str, limit: object) -> Any:
 
 def _interval(name: str, seconds: object) -> float:
     """A field of the polling: seconds."""
-    number = _number(seconds)
+    number = quantities.seconds(seconds)
+    if number is not None and not _is_finite(number):
+        number = None
     if name == "first":  # the first Get may follow at once
         if number is None or number < 0:
             raise _refused("polling.first", seconds, "seconds, 0 or more")
@@ -181,15 +232,11 @@ def _interval(name: str, seconds: object) -> float:
     return number
 
 
-def _number(value: Any, *, whole: bool = False) -> int | float | None:
-    """A finite number as `int` or `float`, of whatever library it is; `None` for everything else."""
-    if isinstance(value, bool):
-        return None
+def _is_finite(number: float) -> bool:
     try:
-        number = operator.index(value) if whole or hasattr(value, "__index__") else float(value.__float__())
-        return number if math.isfinite(number) else None
-    except Exception:  # a number's conversion is anybody's code; an int may be larger than any float
-        return None
+        return math.isfinite(number)
+    except OverflowError:  # an int may be larger than any float
+        return False
 
 
 def _refused(name: str, value: object, takes: str) -> ConfigError:
@@ -297,18 +344,25 @@ def check_given_endpoint(name: str, address: str, *, plaintext: bool) -> None:
         _check_loopback(name, address, "leave plaintext out to use TLS")
 
 
-def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool) -> None:
+def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool) -> bytes | None:
     """Check the certificates that a caller trusts.
 
+    Returns:
+        The certificates in UTF-8, without a byte order mark: gRPC would not find the first one after it.
+
     Raises:
-        ConfigError: They are no PEM, or there is no TLS to use them.
+        ConfigError: They are no PEM, or cut short, or there is no TLS to use them.
     """
     if root_certificates is None:
-        return
-    if not (isinstance(root_certificates, bytes) and b"-----BEGIN CERTIFICATE-----" in root_certificates):
+        return None
+    text = decoded(root_certificates) if isinstance(root_certificates, bytes) else None
+    if text is None or "-----BEGIN CERTIFICATE-----" not in text:
         raise ConfigError("root_certificates is no PEM: it takes the bytes of a file that has BEGIN CERTIFICATE in it")
+    if fault := pem_fault(text):
+        raise ConfigError(f"root_certificates can't be read: {fault}; copy the whole file again")
     if plaintext:
         raise ConfigError("root_certificates is of no use without TLS: leave it out, or plaintext")
+    return text.removeprefix(BOM).encode()
 
 
 def check_no_credential(name: str, value: object, takes: str) -> None:
@@ -331,6 +385,9 @@ def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = ENVIR
     folder = folder_id if folder_id is not None else environment.get("YC_FOLDER_ID")
     if folder is None:
         return None
+    if wrong := folder_mistake(folder):
+        wrong = wrong.replace("the real value", "the folder's id, such as b1g8k3..., as the console shows it,")
+        raise ConfigError(f"{source} is {shown(folder)}: it {wrong}")
     if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
         raise ConfigError(f"{source} is {shown(folder)}: a folder id has letters, digits, '.', '-' and '_' only")
     check_no_credential(source, folder, "the folder's id, such as 'b1g...'")
@@ -339,6 +396,8 @@ def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = ENVIR
 
 def _check_address(name: str, address: str) -> None:
     found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if wrong := mistake(address):
+        raise ConfigError(f"{name} is {shown(address)}: it {wrong}")
     if found is None or not 0 < int(found["port"]) < 65536:
         raise ConfigError(f"{name} is {shown(address)}: an endpoint is host:port, without a scheme")
     if found[1].lower() in _SCHEMES:

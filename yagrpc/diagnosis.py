@@ -29,6 +29,8 @@ from yagrpc.credentials.base import ExchangedCredentials
 from yagrpc.credentials.choice import variable_used, variables_set
 from yagrpc.credentials.exchanged import OAUTH_IS_RETIRED, OAuthToken
 from yagrpc.errors import CallError, Code, ConfigError, YagrpcError
+from yagrpc.hiding import shown
+from yagrpc.quantities import Seconds, seconds
 
 __all__ = ["TIMEOUT", "Diagnosis", "Finding", "check", "doctor", "report"]
 
@@ -103,7 +105,7 @@ class Diagnosis(NamedTuple):
         return "\n".join("".join(text for text, _ in line) for line in report(self))
 
 
-def doctor(client: Client | None = None, *, timeout: float = TIMEOUT) -> Diagnosis:
+def doctor(client: Client | None = None, *, timeout: Seconds = TIMEOUT) -> Diagnosis:
     """Check what is set up, and whether it works; never raises because something does not.
 
         print(yagrpc.doctor())
@@ -122,9 +124,10 @@ def doctor(client: Client | None = None, *, timeout: float = TIMEOUT) -> Diagnos
     """
     if not (client is None or isinstance(client, Client)):
         raise ConfigError(f"client is a {type(client).__name__}: it takes a yagrpc.Client, or None for the environment")
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
-        raise ConfigError(f"timeout is {timeout!r}: it takes seconds, above 0")
-    return check(Client, timeout) if client is None else Diagnosis((*_Checkup(client, timeout).run(),), _versions())
+    given = seconds(timeout)
+    if given is None or not 0 < given < float("inf"):
+        raise ConfigError(f"timeout is {shown(timeout)}: it takes seconds, above 0")
+    return check(Client, given) if client is None else Diagnosis((*_Checkup(client, given).run(),), _versions())
 
 
 def check(make: Callable[[], Client], timeout: float) -> Diagnosis:

@@ -6,7 +6,7 @@ argument's name, its value and what is allowed. An argument that is not given is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -14,9 +14,10 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
-from yagrpc import _pb
+from yagrpc import _pb, quantities
 from yagrpc.errors import ConfigError, RequestError
 from yagrpc.hiding import has_form_of_secret, shown
+from yagrpc.quantities import Number, WholeNumber
 
 __all__ = ["Message", "MessageInput", "MessagesInput", "ToolCall", "ToolResult", "convert"]
 
@@ -76,7 +77,8 @@ class Message:
 
 
 MessageInput: TypeAlias = "str | Mapping[str, Any] | Message | ProtoMessage"
-"""One message: a user's text, a dict (`role`, `text`, or the API's JSON), a `Message`, or a proto."""
+"""One message: a user's text, a dict (`role` and `text`, or `role` and `content`, or the API's JSON), a `Message`, or a
+proto."""
 
 MessagesInput: TypeAlias = "MessageInput | Iterable[MessageInput]"
 """A message, or the messages of one dialogue in order, with their roles."""
@@ -93,6 +95,20 @@ def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
         RequestError: The message has another full name, or its bytes do not parse.
     """
     return _converted(target, message, "message")
+
+
+def parsed(target: type[ProtoT], value: Mapping[str, Any], field: str) -> ProtoT:
+    """A message of the API's JSON, as a dict; names of fields are taken in both of their forms.
+
+    Raises:
+        RequestError: It is not the JSON of such a message.
+    """
+    pool: Any = target.DESCRIPTOR.file.pool  # a generated package has its own
+    try:
+        return json_format.ParseDict(dict(value), target(), descriptor_pool=pool)
+    except _NOT_JSON as error:
+        allowed = f"it takes a {target.DESCRIPTOR.full_name}, or its JSON as a dict ({_one_line(error)})"
+        raise RequestError(field, dict(value), allowed) from error
 
 
 def model_uri(model: str, folder_id: str | None, scheme: str = "gpt") -> str:
@@ -161,8 +177,8 @@ def completion_request(
     folder_id: str | None,
     stream: bool = False,
     system: str | None = None,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
+    temperature: Number | None = None,
+    max_tokens: WholeNumber | None = None,
     reasoning_mode: ReasoningMode | None = None,
     tools: Iterable[Mapping[str, Any] | ProtoMessage] | None = None,
     tool_choice: str | None = None,
@@ -210,28 +226,28 @@ def tokenize_request(
     return _pb.text_generation_service_pb2.TokenizeRequest(model_uri=model_uri(model, folder_id), text=checked)
 
 
-def checked_temperature(temperature: float, field: str = "temperature") -> float:
+def checked_temperature(temperature: object, field: str = "temperature") -> float:
     """Check a temperature.
 
     Raises:
         RequestError: The value is not a number from 0 to 1.
     """
-    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
-    if not number or not 0 <= temperature <= 1:
+    number = quantities.number(temperature)
+    if number is None or not 0 <= number <= 1:
         raise RequestError(field, temperature, "it takes a number from 0 to 1")
-    return temperature
+    return number
 
 
-def checked_max_tokens(max_tokens: int, field: str = "max_tokens") -> int:
+def checked_max_tokens(max_tokens: object, field: str = "max_tokens") -> int:
     """Check the length of the longest answer, in tokens.
 
     Raises:
         RequestError: The value is not a whole number above 0.
     """
-    whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
-    if not whole or not 0 < max_tokens < 2**63:
+    number = quantities.number(max_tokens, whole=True)
+    if not isinstance(number, int) or not 0 < number < 2**63:
         raise RequestError(field, max_tokens, "it takes a whole number above 0, in tokens")
-    return max_tokens
+    return number
 
 
 def checked_text(text: object, field: str) -> str:
@@ -248,8 +264,8 @@ def checked_text(text: object, field: str) -> str:
 def _set_options(
     options: _pb.text_common_pb2.CompletionOptions,
     stream: bool,
-    temperature: float | None,
-    max_tokens: int | None,
+    temperature: Number | None,
+    max_tokens: WholeNumber | None,
     reasoning_mode: str | None,
 ) -> None:
     options.stream = stream
@@ -309,7 +325,30 @@ def _from_value(message: Message, field: str) -> _pb.text_common_pb2.Message:
     return proto
 
 
+def _from_content(message: Mapping[str, Any], field: str) -> _pb.text_common_pb2.Message:
+    """A message in the form of the OpenAI API: `role` and `content`, which is a text or a list of parts."""
+    further = sorted(name for name, value in message.items() if name not in ("role", "content") and value)
+    if further:
+        what = "tool calls are a Message(..., tool_calls=...)" if "tool_calls" in further else "leave it out"
+        raise RequestError(f"{field}.{further[0]}", message[further[0]], f"a message has role and text: {what}")
+    content = message["content"]
+    if isinstance(content, Iterable) and not isinstance(content, (str, bytes, bytearray, Mapping)):
+        content = "\n".join(_part(part, f"{field}.content[{index}]") for index, part in enumerate(content))
+    if not isinstance(content, str):
+        raise RequestError(f"{field}.content", content, "it takes a string, or a list of parts with a text")
+    return _text_message(message.get("role", "user"), content, field)
+
+
+def _part(part: object, field: str) -> str:
+    text = part.get("text") if isinstance(part, Mapping) else part
+    if not isinstance(text, str):
+        raise RequestError(field, part, "it takes a part with a text; images and sound can't be sent")
+    return text
+
+
 def _from_mapping(message: Mapping[str, Any], field: str) -> _pb.text_common_pb2.Message:
+    if "content" in message:
+        return _from_content(message, field)
     if message.keys() <= {"role", "text"}:
         return _text_message(message.get("role", "user"), message.get("text", ""), field)
     try:
@@ -377,7 +416,7 @@ def _converted(target: type[ProtoT], message: ProtoMessage, field: str) -> Proto
     wanted = target.DESCRIPTOR.full_name
     given = message.DESCRIPTOR.full_name if isinstance(message, ProtoMessage) else type(message).__name__
     if given != wanted:
-        raise RequestError(field, given, f"it takes a {wanted}")
+        raise RequestError(field, message if isinstance(message, Coroutine) else given, f"it takes a {wanted}")
     try:
         return target.FromString(message.SerializeToString())
     except (DecodeError, ValueError, RecursionError) as error:

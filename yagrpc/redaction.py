@@ -21,6 +21,7 @@ from collections.abc import Iterable, MutableMapping
 from typing import Any, Final
 
 from yagrpc import _pb
+from yagrpc.foreign import cleaned
 from yagrpc.hiding import without_secrets
 
 SECRET_PACKAGES: Final = (
@@ -64,7 +65,7 @@ def loggable(message: Any, service: str) -> str:
         copied = type(message)()
         copied.CopyFrom(message)
         _redact(copied, _DEEPEST)
-        return without_secrets(str(copied))
+        return cleaned(without_secrets(str(copied)))
     except Exception:  # a log is no reason for a call to fail
         return ""
 

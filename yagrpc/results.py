@@ -6,7 +6,6 @@ Rules: a value is a thin view of its proto, which is its attribute `.proto`; an 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,13 +18,14 @@ from yagrpc.errors import (
     IncompleteCompletionError,
     ResultError,
 )
+from yagrpc.errors.code import NamedNumber
 from yagrpc.ids import Answer
 from yagrpc.messages import Message, ToolCall, ToolResult
 
 __all__ = ["Alternative", "Chunk", "Completion", "CompletionStatus", "Token", "Tokens", "Usage"]
 
 
-class CompletionStatus(enum.IntEnum):
+class CompletionStatus(NamedNumber):
     """The state of an alternative (`Alternative.AlternativeStatus`)."""
 
     UNSPECIFIED = 0

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.listening import Listening, distinct
 from yagrpc._core.operation.view import OperationView
+from yagrpc._grpc.loops import running_loop
 from yagrpc._grpc.signals import SignalsHeld, next_item
 from yagrpc.errors import OperationTimeoutError, RequestError
 
 if TYPE_CHECKING:
     from yagrpc._aio.operation import AsyncOperation
     from yagrpc._sync.operation import Operation
+    from yagrpc.quantities import Seconds
 
 OperationT = TypeVar("OperationT", bound="OperationView[Any, Any]")
 ResultT = TypeVar("ResultT")
@@ -72,10 +74,10 @@ class Completions(Generic[OperationT]):
 
     Args:
         operations: Which; each is given once.
-        timeout: Seconds from now for all of them; `None` for ever.
+        timeout: Seconds from now for all of them, or a `timedelta`; `None` for ever.
     """
 
-    def __init__(self, operations: Iterable[OperationT], timeout: float | None) -> None:
+    def __init__(self, operations: Iterable[OperationT], timeout: Seconds | None) -> None:
         self.operations = distinct(operations)
         self._timeout = checked_timeout(timeout)
         self._deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -144,14 +146,15 @@ class Completions(Generic[OperationT]):
         return error
 
 
-def as_completed(operations: Iterable[OperationT], timeout: float | None = None) -> Completions[OperationT]:
+def as_completed(operations: Iterable[OperationT], timeout: Seconds | None = None) -> Completions[OperationT]:
     """Operations, each as soon as its outcome is known: `for operation in yagrpc.as_completed(operations)`.
 
     Iterate with `async for` where they are an `AsyncClient`'s. `operation.result()` then gives the outcome at once.
 
     Args:
         operations: Operations of one client or of several; each is given once.
-        timeout: Seconds from now for all of them; 0 gives those whose end is known, `None` waits for ever.
+        timeout: Seconds from now for all of them, or a `timedelta`; 0 gives those whose end is known, `None` waits for
+            ever.
 
     Raises:
         OperationTimeoutError: While iterating: not all are done in time. `operation_ids` has those that still run.
@@ -162,20 +165,20 @@ def as_completed(operations: Iterable[OperationT], timeout: float | None = None)
 
 @overload
 def wait(
-    operations: Iterable[Operation[ResultT, Any]], timeout: float | None = None, return_when: ReturnWhen = ...
+    operations: Iterable[Operation[ResultT, Any]], timeout: Seconds | None = None, return_when: ReturnWhen = ...
 ) -> Waited[Operation[ResultT, Any]]: ...
 @overload
 def wait(
-    operations: Iterable[AsyncOperation[ResultT, Any]], timeout: float | None = None, return_when: ReturnWhen = ...
+    operations: Iterable[AsyncOperation[ResultT, Any]], timeout: Seconds | None = None, return_when: ReturnWhen = ...
 ) -> Coroutine[Any, Any, Waited[AsyncOperation[ResultT, Any]]]: ...
 def wait(
-    operations: Iterable[Any], timeout: float | None = None, return_when: ReturnWhen = "ALL_COMPLETED"
+    operations: Iterable[Any], timeout: Seconds | None = None, return_when: ReturnWhen = "ALL_COMPLETED"
 ) -> Waited[Any] | Coroutine[Any, Any, Waited[Any]]:
     """Wait until all operations are done, or the first; await it where they are an `AsyncClient`'s.
 
     Args:
         operations: Operations of one client or of several.
-        timeout: Seconds; `None` for ever. It raises nothing: what is not done is in `not_done`.
+        timeout: Seconds, or a `timedelta`; `None` for ever. It raises nothing: what is not done is in `not_done`.
         return_when: `ALL_COMPLETED`, `FIRST_COMPLETED`, or `FIRST_EXCEPTION` for the first that failed.
 
     Returns:
@@ -200,26 +203,26 @@ def wait(
 
 @overload
 def gather(
-    *operations: Operation[ResultT, Any], timeout: float | None = None, return_exceptions: Literal[False] = False
+    *operations: Operation[ResultT, Any], timeout: Seconds | None = None, return_exceptions: Literal[False] = False
 ) -> list[ResultT]: ...
 @overload
 def gather(
-    *operations: Operation[ResultT, Any], timeout: float | None = None, return_exceptions: bool
+    *operations: Operation[ResultT, Any], timeout: Seconds | None = None, return_exceptions: bool
 ) -> list[ResultT | BaseException]: ...
 @overload
 def gather(
-    *operations: AsyncOperation[ResultT, Any], timeout: float | None = None, return_exceptions: Literal[False] = False
+    *operations: AsyncOperation[ResultT, Any], timeout: Seconds | None = None, return_exceptions: Literal[False] = False
 ) -> asyncio.Future[list[ResultT]]: ...
 @overload
 def gather(
-    *operations: AsyncOperation[ResultT, Any], timeout: float | None = None, return_exceptions: bool
+    *operations: AsyncOperation[ResultT, Any], timeout: Seconds | None = None, return_exceptions: bool
 ) -> asyncio.Future[list[ResultT | BaseException]]: ...
-def gather(*operations: Any, timeout: float | None = None, return_exceptions: bool = False) -> Any:
+def gather(*operations: Any, timeout: Seconds | None = None, return_exceptions: bool = False) -> Any:
     """The results of several operations, in the order of the arguments; await it where they are an `AsyncClient`'s.
 
     Args:
         *operations: Operations of one client or of several.
-        timeout: Seconds for all of them; `None` for ever.
+        timeout: Seconds for all of them, or a `timedelta`; `None` for ever.
         return_exceptions: Give failures instead of results, instead of raising the first.
 
     Raises:
@@ -333,7 +336,7 @@ def _sorted(operations: list[OperationT]) -> Waited[OperationT]:
 
 def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Future[list[Any]]:
     """A future of all results, without a task."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     future: asyncio.Future[list[Any]] = loop.create_future()
     waiting = dict.fromkeys(completions.operations)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 
+from tests.contract.raw import RawServer, refusing
 from yagrpc import Chunk, _pb
 from yagrpc.cli.io.failures import report
 from yagrpc.cli.io.growing import GrowingText
-from yagrpc.cli.io.output import print_text, waiting
+from yagrpc.cli.io.output import note, print_json, print_text, waiting
 from yagrpc.emulator import Emulator
+from yagrpc.errors import UnavailableError
+from yagrpc.foreign import UNSAFE
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command, Programs, Terminal
@@ -51,6 +58,127 @@ def test_a_text_can_not_command_the_terminal(terminal: Terminal) -> None:
     with terminal.as_output():
         print_text("a\x1b]0;title\x07b\x9b2Jc\rd\te")
     assert terminal.rest() == "a\ufffd]0;title\ufffdb\ufffd2Jc\ufffdd\te\r\n"
+
+
+HOSTILE = "a\x1b]0;title\x07b\x9b2J\rc\x08\u202edcba\u2066\u200b\ufeff\U000e0041\u2028end"
+"""Sets the title, clears the screen, writes over itself, and hides or turns what it says."""
+
+
+def test_a_text_hides_nothing_on_a_terminal(terminal: Terminal) -> None:
+    with terminal.as_output():
+        print_text("abc\u202efed\u2066\u200b\ufeff\U000e0041\u2028end")
+    assert terminal.rest() == "abc\ufffdfed" + 5 * "\ufffd" + "end\r\n"
+
+
+def test_json_writes_what_a_terminal_must_not_get_as_escapes(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = {HOSTILE: [HOSTILE, "привет", "\x7f"]}
+    print_json(value)
+    written = capsys.readouterr().out
+    with terminal.as_output():
+        print_json(value)
+    for text in (written, terminal.rest().replace("\r\n", "\n")):
+        assert UNSAFE.search(text) is None
+        assert "привет" in text
+        assert json.loads(text) == value
+
+
+def test_stderr_gets_single_safe_lines_wherever_it_leads(capsys: pytest.CaptureFixture[str]) -> None:
+    note(f"yagrpc: {HOSTILE}")
+    assert report(UnavailableError(f"{HOSTILE}\nyagrpc: forged")) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert not [line for line in lines if UNSAFE.search(line) or line.startswith("yagrpc: forged")]
+
+
+def test_the_progress_shows_nothing_of_what_it_waits_for_that_is_unsafe(terminal: Terminal) -> None:
+    with terminal.as_output(), waiting(f"waiting for {HOSTILE}"):
+        terminal.until("waiting for a")
+    shown = terminal.rest()
+    assert "\x07" not in shown
+    assert "title" not in re.findall(r"\x1b\][^\x07]*", shown)
+    assert not set("\x9b\u202e\u2066\u200b\ufeff\u2028") & set(shown)
+
+
+@pytest.mark.parametrize("hidden", ["\r", "\x1b", "\x08", "\u202e", "\u200b", "\x0b", "\u2028"])
+def test_a_revised_text_counts_the_rows_that_are_shown(terminal: Terminal, hidden: str) -> None:
+    """A text that seems shorter or longer than it is would have lines of others overwritten."""
+    with terminal.as_output():
+        shown(hidden * 41, "To sleep")
+    assert terminal.rest() == 41 * "\ufffd" + "\x1b[1A\r\x1b[JTo sleep\r\n"
+
+
+@pytest.fixture
+def raw(monkeypatch: pytest.MonkeyPatch) -> Iterator[RawServer]:
+    """A server that answers as hostile ones might; all calls go there."""
+    server = RawServer()
+    packed = _pb.any_pb2.Any(type_url=f"type.googleapis.com/{HOSTILE}", value=b"x")
+    failed = _pb.operation_pb2.Operation(id="d7qfailed", done=True, description=HOSTILE, metadata=packed)
+    failed.error.code, failed.error.message = 9, f"{HOSTILE}\nyagrpc: forged"
+    typed = _pb.operation_pb2.Operation(id="d7qtyped", done=True, description=HOSTILE, response=packed)
+    message = _pb.text_common_pb2.Message(role=HOSTILE, text=HOSTILE)
+    alternative = _pb.text_common_pb2.Alternative(message=message)
+    answer = _pb.text_generation_service_pb2.CompletionResponse(alternatives=[alternative], model_version=HOSTILE)
+    spoken = _pb.operation_pb2.Operation(id="d7qspoken", done=True, description=f"{HOSTILE}\nyagrpc: forged")
+    spoken.response.Pack(answer)
+    known = {each.id: each for each in (failed, typed, spoken)}
+
+    def get(request: bytes, context: grpc.ServicerContext) -> bytes:
+        wanted = _pb.operation_service_pb2.GetOperationRequest.FromString(request).operation_id
+        return known[wanted].SerializeToString()
+
+    def stream(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield answer.SerializeToString()
+
+    server.answers = {"Get": get, "Cancel": get, "Tokenize": refusing(grpc.StatusCode.UNKNOWN, f"{HOSTILE}\nforged")}
+    server.streams["Completion"] = stream
+    monkeypatch.setenv("YAGRPC_EMULATOR_HOST", server.address)
+    yield server
+    server.stop()
+
+
+PROGRAMS: list[tuple[tuple[str, ...], int]] = [
+    (("operation", "get", "d7qfailed"), 0),
+    (("operation", "get", "d7qspoken"), 0),
+    (("operation", "get", "d7qspoken", "--json"), 0),
+    (("operation", "wait", "d7qfailed"), 1),
+    (("operation", "wait", "d7qtyped"), 1),
+    (("operation", "wait", "d7qspoken"), 0),
+    (("operation", "wait", "d7qfailed", "--json"), 1),
+    (("operation", "cancel", "d7qfailed"), 0),
+    (("operation", "get", "d7q\x1b[2J\u202e"), 2),
+    (("completion", "hi"), 0),
+    (("completion", "hi", "--json"), 0),
+    (("stream", "hi"), 0),
+    (("tokenize", "hi"), 1),
+    (("call", "OperationService/Get", "--request", "\x1b[2J\u202enone"), 2),
+    (("call", "\x1b[2J\u202enone"), 2),
+    (("\x1b[2J\u202e",), 2),
+    (("tokenize", "hi", "--timeout", "\x1b[2J\u202e"), 2),
+    (("doctor", "--timeout", "5"), 1),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), PROGRAMS)
+def test_no_program_lets_a_text_command_the_terminal(
+    programs: Programs, raw: RawServer, terminal: Terminal, arguments: tuple[str, ...], code: int
+) -> None:
+    process: Any = programs.start(*arguments, stdout=terminal.device, stderr=terminal.device)
+    assert process.wait(timeout=60) == code
+    written = re.sub(r"\x1b\[(\?25[lh]|2K|1A|[0-9;]*m)", "", terminal.rest().replace("\r\n", "\n"))  # of the progress
+    assert UNSAFE.search(written.replace("\r", "")) is None, written
+    assert not [line for line in written.splitlines() if line.startswith(("yagrpc: forged", "forged"))]
+
+
+@pytest.mark.parametrize(("arguments", "code"), [program for program in PROGRAMS if program[1]])
+def test_no_program_forges_a_line_of_stderr(
+    programs: Programs, raw: RawServer, arguments: tuple[str, ...], code: int
+) -> None:
+    ran = programs(*arguments)
+    assert ran.code == code
+    assert UNSAFE.search(ran.err) is None
+    assert len(ran.err.splitlines()) == (0 if arguments[0] == "doctor" else 1)
 
 
 def test_a_pipe_gets_a_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ HELLO = "hello"
         ([HELLO, {"role": "robot", "text": "hi"}], {}, "messages[1].role"),
         ([HELLO, 5], {}, "messages[1]"),
         (None, {}, "messages"),
-        ({"role": "user", "content": "hi"}, {}, "messages[0]"),
+        ({"role": "user", "content": 5}, {}, "messages[0].content"),
         (HELLO, {"system": ""}, "system"),
         (HELLO, {"temperature": 2}, "temperature"),
         (HELLO, {"temperature": math.nan}, "temperature"),

@@ -6,8 +6,10 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent import futures
 from typing import Any
 
+import grpc
 import pytest
 
 import yagrpc
@@ -170,3 +172,26 @@ def _after(subject: Any, wait: Callable[[], object], close: Callable[[], Any]) -
         await closing
 
     return closed()
+
+
+def test_a_stream_whose_first_message_is_unreadable_ends_at_the_service(subject: Any) -> None:
+    gone = threading.Event()
+
+    def broken(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        context.add_callback(gone.set)
+        yield b"\xff\xff\xff"
+        gone.wait(SECONDS)
+
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    _, service, name = methods.TextGenerationService.Completion.path.split("/")
+    handlers: dict[str, Any] = {name: grpc.unary_stream_rpc_method_handler(broken)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    client = subject.client(endpoint=address, plaintext=True)
+    for call in ("completion", "completion_stream"):
+        gone.clear()
+        with pytest.raises(yagrpc.ResultError):
+            subject(CALLS[call](client))
+        assert gone.wait(SECONDS)
+    server.stop(None).wait()

@@ -33,8 +33,8 @@ MOST = 120
 """Steps of a call at which the signal comes: all of them, or as many at equal distances."""
 
 
-class Interrupted(Exception):
-    """What the handler of the signal raises."""
+class Interrupted(BaseException):
+    """What the handler of the signal raises; an Exception would be taken for one of what runs, where that is caught."""
 
 
 _NOT_TRACED = (os.path.dirname(logging.__file__), _weakrefset.__file__, __file__)
@@ -155,6 +155,7 @@ class Service:
     def __init__(self, served: Any) -> None:
         self.running: set[int] = set()
         self.changed = threading.Condition()
+        self.holds = threading.Event()
         self._numbers = itertools.count()
         self._gets: dict[str, int] = {}
         self.address: str = served.start(
@@ -177,6 +178,11 @@ class Service:
 
     def tokenize(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._runs(context)
+        if request.text == "for ever":
+            ended = threading.Event()
+            if context.add_callback(ended.set):
+                self.holds.set()
+                assert ended.wait(SECONDS)
         return _pb.text_generation_service_pb2.TokenizeResponse()
 
     def stream(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -332,6 +338,22 @@ def test_one_who_counts_tokens(client: Any, service: Service) -> None:
     each_step(lambda: client.tokenize("hello"), used_up(client, service), least=100)
 
 
+def test_an_unary_call_that_is_interrupted_ends_at_the_service(client: Any, service: Service) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        assert service.holds.wait(SECONDS)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(Interrupted):
+        client.tokenize("for ever", timeout=None)
+    thread.join()
+    used_up(client, service)(True)
+
+
 def test_one_who_submits(client: Any, service: Service) -> None:
     def check(interrupted: bool) -> None:
         assert client.limits.submit_per_second.waiting == 0
@@ -361,3 +383,42 @@ def test_one_who_closes_the_client(service: Service) -> None:
         assert client._transport.channels._opened == []
 
     each_step(lambda: clients[0].close(), closed, used, least=100)
+
+
+# What a user's own function raises in a thread of gRPC's, which answers come through
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_what_an_event_raises_in_grpcs_thread_ends_the_wait(error: type[BaseException], service: Service) -> None:
+    class Ends(yagrpc.Events):
+        raised = 0
+
+        def polled(self, operation_id: str, outcome: Any) -> None:
+            if operation_id == "mine":
+                self.raised += 1
+                raise error
+
+    with yagrpc.Client(
+        endpoint=service.address, plaintext=True, folder_id="f", credentials=yagrpc.NoCredentials(), events=Ends()
+    ) as client:
+        with pytest.raises(yagrpc.OperationError, match=r"mine.*" + error.__name__):
+            client.operation("mine").result(SECONDS)
+        future = client.operation("mine").future()
+        assert isinstance(future.exception(SECONDS), yagrpc.OperationError)
+        assert client.operation("another").result(SECONDS).text == "text"
+        nobody_waits(client)
+        assert client._poller._scheduler._in_flight == 0
+
+
+def test_what_a_callback_raises_in_grpcs_thread_keeps_nothing_from_others(client: Any) -> None:
+    def ends(future: Any) -> None:
+        raise SystemExit
+
+    first, second = (client.operation("mine") for _ in range(2))
+    called = threading.Event()
+    first.future().add_done_callback(ends)
+    future = second.future()
+    second.add_done_callback(lambda operation: called.set())
+    assert future.result(SECONDS).text == "text"
+    assert called.wait(SECONDS)
+    assert client.operation("another").result(SECONDS).text == "text"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -355,7 +356,7 @@ def test_a_channel_of_the_host_is_limited_too(subject: Any, emulator: Emulator) 
     client = subject.client(emulator, channel=given, quota=yagrpc.Quota(submit_per_hour=1))
     subject(client.completion_async("the only one"))
     with pytest.raises(yagrpc.QuotaWaitError):
-        subject(client.completion_async("one too many"))
+        subject(client.completion_async("one too many", timeout=60))
     subject(given.close())
 
 
@@ -383,3 +384,85 @@ def test_an_hour_that_is_used_up_by_others_is_said_to_be_that(subject: Any) -> N
             yagrpc.QuotaWaitError, match="nothing was sent: the service refused calls before it: .*Hour"
         ):
             subject(client.completion_async("one more", timeout=0.01))
+
+
+class Waits(yagrpc.Events):
+    """Counts the calls that wait for a slot for long."""
+
+    def __init__(self) -> None:
+        self.waiting = threading.Semaphore(0)
+
+    def waiting_for_quota(self, call: Any, quota: str, seconds: float | None) -> None:
+        """One of them does."""
+        self.waiting.release()
+
+
+def test_a_default_timeout_does_not_count_the_queue(subject: Any) -> None:
+    """A wait that is longer than the default timeout is no failure; one that the caller gave is over it."""
+    with Emulator(quota=EmulatorQuota()) as emulator:
+        waits, quota = Waits(), yagrpc.Quota(submit_per_hour=1, embeddings_per_second=0.01)
+        client = subject.client(emulator, quota=quota, events=waits)
+        subject(client.completion_async("the first"))
+        subject(client.text_embedding("the first"))
+        for late in (client.completion_async, client.text_embedding):
+            with pytest.raises(yagrpc.QuotaWaitError):
+                subject(late("it has 60 s", timeout=60))
+
+        async def wait_and_close() -> None:
+            await asyncio.get_running_loop().run_in_executor(None, lambda: [waits.waiting.acquire() for _ in range(2)])
+            await client.close()
+
+        def closing() -> Any:
+            if subject.kind == "aio":
+                return wait_and_close()
+            waits.waiting.acquire()
+            waits.waiting.acquire()
+            return client.close()
+
+        calls = [lambda: client.completion_async("the second"), lambda: client.text_embedding("the second"), closing]
+        outcomes = subject.together(calls)
+        assert [type(outcome) for outcome in outcomes[:2]] == [yagrpc.ClientClosedError] * 2
+
+
+@pytest.mark.parametrize("timeout", [0, 1e-9, 0.0049])
+def test_a_generation_without_time_is_not_sent(subject: Any, emulator: Emulator, timeout: float) -> None:
+    """Also on a connection that is there."""
+    client = subject.client(emulator)
+    subject(client.tokenize("so that it is connected"))
+    request = {"modelUri": "gpt://folder/yandexgpt", "messages": [{"role": "user", "text": "hi"}]}
+    asks: list[Callable[[], Any]] = [
+        lambda: client.completion("hi", timeout=timeout),
+        lambda: client.completion_stream("hi", timeout=timeout),
+        lambda: client.completion_async("hi", timeout=timeout),
+        lambda: client.call("TextGenerationService/Completion", request, timeout=timeout),
+        lambda: client.call("TextGenerationAsyncService/Completion", request, timeout=timeout),
+        lambda: client.call("ImageGenerationAsyncService/Generate", {}, timeout=timeout),
+    ]
+    for ask in asks:
+        with pytest.raises(yagrpc.DeadlineExceededError, match="is over, nothing was sent"):
+            subject(ask())
+    assert set(emulator.calls) == {paths.TOKENIZE}
+
+
+@pytest.mark.parametrize("timeout", [-1, -1e-9, -math.inf, math.nan])
+def test_a_negative_timeout_is_refused_by_every_method(subject: Any, emulator: Emulator, timeout: float) -> None:
+    client = subject.client(emulator)
+    operation = client.operation("d7q")
+    asks: list[Callable[[], Any]] = [
+        lambda: client.completion("hi", timeout=timeout),
+        lambda: client.completion_stream("hi", timeout=timeout),
+        lambda: client.completion_async("hi", timeout=timeout),
+        lambda: client.tokenize("hi", timeout=timeout),
+        lambda: client.tokenize_completion("hi", timeout=timeout),
+        lambda: client.text_embedding("hi", timeout=timeout),
+        lambda: client.text_embedding(["hi"], timeout=timeout),
+        lambda: client.call("TokenizerService/Tokenize", {"text": "hi"}, timeout=timeout),
+        lambda: operation.done(timeout),
+        lambda: operation.refresh(timeout),
+        lambda: operation.result(timeout),
+        lambda: operation.cancel(timeout=timeout),
+    ]
+    for ask in asks:
+        with pytest.raises(yagrpc.RequestError, match="timeout is "):
+            subject(ask())
+    assert not emulator.calls

@@ -55,7 +55,9 @@ MADE = {
     "failing": lambda: yagrpc.IamToken(lambda: {}["missing"]),
     "oauth": lambda: yagrpc.OAuthToken(secrets["oauth"]),
     "key": lambda: yagrpc.ServiceAccountKey(secrets["key"]),
-    "bad key": lambda: yagrpc.ServiceAccountKey({**secrets["key"], "private_key": "-----BEGIN x" + secrets["api"]}),
+    "bad key": lambda: yagrpc.ServiceAccountKey(
+        {**secrets["key"], "private_key": f"-----BEGIN X-----:{secrets['api']}-----END X-----"}
+    ),
     "key file": lambda: yagrpc.ServiceAccountKey(folder + "/key.json"),
     "key text": lambda: yagrpc.ServiceAccountKey(json.dumps(secrets["key"])),
     "no pyjwt": lambda: sys.modules.update(jwt=None) or yagrpc.ServiceAccountKey(secrets["key"]),

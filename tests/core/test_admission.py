@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from typing import Any
 
 import pytest
@@ -335,6 +336,44 @@ def test_refusals_until_the_timeout(run: Any, a_call: Any) -> None:
     assert str(caught.value).count("every attempt before failed") == 1
     assert isinstance(caught.value.__cause__, ResourceExhaustedError)
     assert caught.value.__cause__.__cause__ is refusal
+
+
+def test_a_default_timeout_starts_with_the_slot(run: Any, drive: Any, a_call: Any, accepted: Any) -> None:
+    """The last of 700 submits that were started at once has waited for longer than a call may take."""
+    gate, start = rate(10), drive.clock.now
+    others = deque(gate.join() for _ in range(699))
+
+    def others_leave(effect: Wait) -> None:
+        drive.clock.pass_(min(effect.seconds or 1.0, 1.0))
+        while others and gate.take(others[0], drive.clock.now) is None:
+            slot = others.popleft()
+            gate.sent(slot, drive.clock.now)
+            gate.answered(slot, drive.clock.now)
+
+    drive.waiting = others_leave
+    call = a_call(SUBMIT)
+    call.queues = True  # as of every call without a timeout of its caller's
+    assert run(call, [accepted], gate=gate) is accepted
+    assert drive.clock.now - start > 69
+    assert drive.figures("send") == [60.0]
+
+
+def test_a_call_that_was_refused_is_before_those_that_never_were_sent(run: Any, drive: Any, a_call: Any) -> None:
+    gate = rate(10)
+    waiting: list[Slot] = []
+
+    def refused(effect: Send) -> RpcStatus:
+        waiting.extend(gate.join() for _ in range(700))
+        return exhausted()
+
+    call = a_call(SUBMIT)
+    call.queues = True
+    with pytest.raises(InvalidArgumentError):  # and not a wait of 70 s, for which 60 are no time
+        run(call, [refused, said(Code.INVALID_ARGUMENT)], gate=gate)
+    assert drive.figures("wait") == [pytest.approx(1.0)]
+    first, second = gate.join(Slot(again=True)), gate.join(Slot(again=True))
+    gate.close()
+    assert list(gate._queue)[:2] == [first, second]
 
 
 HOURLY = "ai.textGenerationAsyncCompletionRequestsPerHour.rate rate quota limit exceed: allowed 5000 requests"

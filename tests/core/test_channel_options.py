@@ -21,12 +21,15 @@ def test_channel_options_that_are_none_are_refused(options: Any) -> None:
         ChannelOptions(options)
 
 
-def test_what_grpc_receives_is_measured_by_the_deserializers_alone() -> None:
+def test_what_grpc_receives_is_measured_by_the_deserializers_before_grpc_s_own_limit() -> None:
     options = ChannelOptions([(RECEIVE_OPTION, 7), ("grpc.keepalive_time_ms", 5)])
     assert options.receive_limit == 7
     assert options.send_limit == config.MESSAGE_LIMIT
     given = dict(options.for_tls)
-    assert given[RECEIVE_OPTION] == -1
+    assert given[RECEIVE_OPTION] == 7 + config.MESSAGE_LIMIT
+    assert dict(ChannelOptions([(RECEIVE_OPTION, -1)]).for_tls)[RECEIVE_OPTION] == -1
+    assert dict(ChannelOptions([(RECEIVE_OPTION, 2**31 - 1)]).for_tls)[RECEIVE_OPTION] == 2**31 - 1
+    assert given["grpc.per_message_decompression"] == 0
     assert given["grpc.keepalive_time_ms"] == 5
     assert given["grpc.enable_retries"] == 0
 

@@ -383,24 +383,24 @@ def test_a_call_shows_no_secret() -> None:
 
 def test_a_refusal_where_discovery_came_first_is_answered_once(drive: Any) -> None:
     kinds = f"{_pb.text_generation_service_pb2.__name__}:TokenizeRequest"
-    method = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kinds, response=kinds)
+    method = UnaryMethod[Any, Any]("/yandex.cloud.quantum.v1.Nets/Take", request=kinds, response=kinds)
     given = itertools.count()
     client = core(IamToken(lambda: f"t1.{next(given)}"))
     client.clock = drive.clock
     listing = _pb.api_endpoint_service_pb2.ListApiEndpointsResponse()
-    listing.endpoints.add(id="vpc", address="vpc.example:443")
+    listing.endpoints.add(id="quantum", address="quantum.api.cloud.yandex.net:443")
     refused = [RpcStatus(Code.UNAUTHENTICATED, from_peer=True) for _ in range(2)]
     call = client.call(method, _pb.text_generation_service_pb2.TokenizeRequest(), {"timeout": 10.0})
     with pytest.raises(yagrpc.UnauthenticatedError) as caught:
         drive(client.send(call), [listing, *refused], each=2.0)
-    assert drive.figures("send") == [10.0, 8.0, 6.0]  # the timeout is over all of it
+    assert drive.figures("send") == [5.0, 8.0, 6.0]  # the timeout is over all of it; a read leaves half
     assert caught.value.attempts == len(refused)
 
 
 def test_a_discovery_that_fails_names_the_timeout_of_its_caller(drive: Any) -> None:
     """Not what a token left of it."""
     kinds = f"{_pb.text_generation_service_pb2.__name__}:TokenizeRequest"
-    method = UnaryMethod[Any, Any]("/yandex.cloud.vpc.v1.Nets/Take", request=kinds, response=kinds)
+    method = UnaryMethod[Any, Any]("/yandex.cloud.unheard.v1.Nets/Take", request=kinds, response=kinds)
 
     def token() -> str:
         drive.clock.pass_(4.0)

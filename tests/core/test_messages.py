@@ -233,7 +233,7 @@ def test_a_message_that_is_none_is_refused_by_its_place(wrong: Any) -> None:
         ({"role": None, "text": "hi"}, "messages[0].role"),
         ({"role": ["user"], "text": "hi"}, "messages[0].role"),
         ({"role": "\ud800", "text": "hi"}, "messages[0].role"),
-        ({"role": "user", "content": "hi"}, "messages[0]"),
+        ({"role": "user", "content": 5}, "messages[0].content"),
         ({"role": "user", "text": "hi", "name": "x"}, "messages[0]"),
         ({1: 2}, "messages[0]"),
         ({"role": "user", "toolCallList": 5}, "messages[0]"),

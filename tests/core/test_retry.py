@@ -245,7 +245,9 @@ def test_only_an_attempt_of_a_read_has_a_limit_of_its_own(kind: Kind) -> None:
     policy = Policy(kind)
     limits = [attempt_timeout(policy, attempt, None) for attempt in range(1, 6)]
     assert limits == ([15.0, 30.0, 60.0, 120.0, None] if kind is READ else [None] * 5)
-    assert [attempt_timeout(policy, attempt, 7.0) for attempt in range(1, 6)] == [7.0] * 5
+    first = [attempt_timeout(policy, attempt, 7.0) for attempt in range(1, 6)]
+    assert first == ([3.5] * 4 + [7.0] if kind is READ else [7.0] * 5)
+    assert [attempt_timeout(policy, attempt, 7.0, hung=True) for attempt in range(1, 6)] == [7.0] * 5
     assert attempt_timeout(policy._replace(attempts=1), 1, 600.0) == 600.0
 
 

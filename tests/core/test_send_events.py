@@ -131,7 +131,7 @@ def test_every_attempt_is_reported(heard: Heard, run: Any, a_call: Any) -> None:
     assert heard.verdicts() == [Verdict(Action.RETRY, 0.2), None]
     assert [entry[1:] for entry in heard.heard if entry[0] == "sending"] == [
         (1, "llm.example:443", 15.0),
-        (2, "llm.example:443", 30.0),
+        (2, "llm.example:443", pytest.approx((60.0 - 2.2) / 2)),
     ]
 
 

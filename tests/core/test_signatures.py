@@ -79,8 +79,8 @@ def test_help_has_the_documentation_of_an_argument_with_all_its_lines() -> None:
 
 def test_a_signature_says_what_holds_where_nothing_is_given() -> None:
     shown = str(inspect.signature(yagrpc.Client.completion_async))
-    assert "temperature: 'float | None' = None, " in shown
-    assert "timeout: 'float | None' = ..., " in shown  # None is for ever
+    assert "temperature: 'Number | None' = None, " in shown
+    assert "timeout: 'Seconds | None' = ..., " in shown  # None is for ever
     assert "model: 'str' = ..., " in shown
     assert shown.endswith("data_logging: 'bool' = ...) -> 'Operation[Completion]'")
 
@@ -106,7 +106,7 @@ def test_an_argument_of_a_services_own_is_described_as_its_file_has_it() -> None
     assert text is not None
     assert "    dim: Numbers in a vector: of a v2 model 256" in text
     assert "    model: `text-embeddings-v2-doc` (the default) for texts" in text
-    assert "    timeout: Seconds over everything" in text
+    assert "    timeout: Seconds, or a `timedelta`, over everything" in text
 
 
 def test_types_and_calls_are_those_of_the_function_as_written() -> None:

@@ -63,3 +63,16 @@ def test_what_the_readme_names_is_there() -> None:
         assert (root / link).exists(), link
     for name in {*re.findall(r"yagrpc\.([A-Z]\w+)", README), "convert", "methods", "emulator"}:
         assert hasattr(yagrpc, name), name
+
+
+def test_nothing_is_installed_from_a_release_that_is_not_there() -> None:
+    assert "There is no release on PyPI yet" in README
+    for text in (README, *(each.read_text("utf-8") for each in DOCS)):
+        assert not re.findall(r"pip install '?yagrpc", text)
+
+
+def test_the_readme_names_every_logger() -> None:
+    sources = Path(yagrpc.__file__).parent.rglob("*.py")
+    names = {name for each in sources for name in re.findall(r'getLogger\("([\w.]+)"\)', each.read_text("utf-8"))}
+    assert names
+    assert not [name for name in names if f"| `{name}` |" not in README]

@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def test_a_with_block_is_its_life() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     emulator = Emulator()
     assert emulator.address == ""
     with emulator as entered:
@@ -47,7 +48,7 @@ def test_a_with_block_is_its_life() -> None:
             pass
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)))
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
     emulator.stop()
 
 
@@ -171,6 +172,8 @@ def test_a_process_that_runs_it_ends_cleanly() -> None:
             assert stub.List(_pb.api_endpoint_service_pb2.ListApiEndpointsRequest()).endpoints
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=20)
+    # asyncio's debug mode reports every step over 0.1 s, which a busy machine needs for any.
+    errors = re.sub(r"(?m)^Executing <.*> took [0-9.]+ seconds\n", "", errors)
     assert (process.returncode, output, errors) == (0, "ended\n", "")
 
 

@@ -13,8 +13,9 @@ from yagrpc._aio.methods import Methods
 from yagrpc._aio.primitives import Pollers
 from yagrpc._aio.transport import AsyncTransport
 from yagrpc._core.call.parameters import check_parameters
+from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.call.requests import AsyncRequestStream, check_operation_id
-from yagrpc._core.call.signatures import explicit_parameters
+from yagrpc._core.call.signatures import explicit_parameters, shown_settings
 from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, itself
 from yagrpc._grpc.environment import warn_of_trace
@@ -22,14 +23,14 @@ from yagrpc._grpc.fork import renew_after_fork
 from yagrpc._grpc.options import ChannelOptions, host_channels
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._services.text import completion_type
-from yagrpc.config import Polling, Quota
+from yagrpc.config import Polling, Quota, refuse_unknown
 from yagrpc.hiding import hidden
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
     import grpc.aio
     from google.protobuf.message import Message
-    from typing_extensions import Unpack
+    from typing_extensions import Never, Unpack
 
     from yagrpc._aio.operation import AsyncOperation
     from yagrpc._aio.stream import AsyncStream
@@ -44,7 +45,7 @@ ResponseT = TypeVar("ResponseT", bound="Message")
 MetadataT = TypeVar("MetadataT")
 
 
-class AsyncClient(Methods):
+class AsyncClient(Unpicklable, Methods):
     """A client of Yandex Cloud Foundation Models for asyncio; one event loop, any number of its tasks.
 
     Args:
@@ -79,6 +80,7 @@ class AsyncClient(Methods):
     and without credentials.
     """
 
+    @shown_settings
     def __init__(
         self,
         *,
@@ -99,8 +101,10 @@ class AsyncClient(Methods):
         data_logging: bool | None = None,
         events: Events | Iterable[Events] | None = None,
         strict: bool = False,
+        **unknown: Never,
     ) -> None:
         credentials = hidden(credentials)
+        refuse_unknown(self, unknown)
         options = ChannelOptions(channel_options)
         warn_of_trace()
         self._core = ClientCore(
@@ -154,30 +158,28 @@ class AsyncClient(Methods):
         """
         from yagrpc._aio.operation import AsyncOperation
 
-        proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
-        return AsyncOperation(
-            self, proto, completion_type(self._core.strict) if result is None else attached_type(result)
-        )
+        declared = completion_type(None, self._core) if result is None else attached_type(result)
+        return AsyncOperation(self, _pb.operation_pb2.Operation(id=check_operation_id(operation_id)), declared)
 
     @overload
     def call(
         self,
         method: UnaryMethod[RequestT, ResponseT],
-        request: RequestT,
+        request: RequestT | Mapping[str, Any],
         **parameters: Unpack[CallParameters],
     ) -> Coroutine[Any, Any, ResponseT]: ...
     @overload
     def call(
         self,
         method: StreamMethod[RequestT, ResponseT],
-        request: RequestT,
+        request: RequestT | Mapping[str, Any],
         **parameters: Unpack[CallParameters],
     ) -> AsyncStream[ResponseT]: ...
     @overload
     def call(
         self,
         method: OperationMethod[RequestT, ResponseT, MetadataT],
-        request: RequestT,
+        request: RequestT | Mapping[str, Any],
         **parameters: Unpack[CallParameters],
     ) -> Coroutine[Any, Any, AsyncOperation[ResponseT, MetadataT]]: ...
     @overload
@@ -194,24 +196,28 @@ class AsyncClient(Methods):
         request: Iterable[RequestT] | AsyncIterable[RequestT],
         **parameters: Unpack[CallParameters],
     ) -> AsyncStream[ResponseT]: ...
+    @overload
+    def call(self, method: str, request: Message | Mapping[str, Any], **parameters: Unpack[CallParameters]) -> Any: ...
     @explicit_parameters
     def call(self, method: Any, request: Any, **parameters: Unpack[CallParameters]) -> Any:
-        """Call any method of `yagrpc.methods` with a request message of its own; await what it gives, or iterate it.
+        """Call any method of `yagrpc.methods`, or by its name; await what it gives, or iterate it.
 
         Args:
-            method: The method. A long-running one gives an `AsyncOperation` of its response message, one that streams
-                its answer an `AsyncStream`, which is not awaited.
+            method: The method, or the name of one of `yagrpc.methods`, such as `"TokenizerService/Tokenize"`; type
+                checkers know no result of a name. A long-running method gives an `AsyncOperation` of its response
+                message, one that streams its answer an `AsyncStream`, which is not awaited.
             request: Its request, or an iterable of them where the method streams them, which may be asynchronous.
-                A message of the same full name from another package is taken too.
+                A message of the same full name from another package is taken too, and a dict as the API's JSON.
             **parameters: See `CallParameters`.
 
         Raises:
-            RequestError: The request is another message.
+            RequestError: There is no such method, or the request is another message.
             CallError: The service refused, or could not be reached.
             AmbiguousSubmitError: A long-running call failed after it may have reached the service.
         """
         if parameters:
             check_parameters("call", parameters)
+        method = self._core.method(method)
         if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
             request = AsyncRequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):

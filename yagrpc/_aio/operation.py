@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.operation.result import ResultType
     from yagrpc._core.polling.watch import Watch
+    from yagrpc.quantities import Seconds
 
 
 class Owner(Protocol):
@@ -63,22 +64,22 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
     def __await__(self) -> Generator[Any, None, ResultT]:
         return self.result().__await__()
 
-    async def done(self, timeout: float | None = config.GET_TIMEOUT) -> bool:
+    async def done(self, timeout: Seconds | None = config.GET_TIMEOUT) -> bool:
         """Whether it has ended; polls once, unless that is known.
 
         Args:
-            timeout: Seconds for the answer, the wait for a slot under the quota included.
+            timeout: Seconds, or a `timedelta`, for the answer, the wait for a slot under the quota included.
 
         Raises:
             YagrpcError: Asking failed.
         """
         return (await self.refresh(timeout)).proto.done
 
-    async def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> AsyncOperation[ResultT, MetadataT]:
+    async def refresh(self, timeout: Seconds | None = config.GET_TIMEOUT) -> AsyncOperation[ResultT, MetadataT]:
         """Poll once, unless its end is known; gives the operation itself.
 
         Args:
-            timeout: Seconds for the answer, the wait for a slot under the quota included.
+            timeout: Seconds, or a `timedelta`, for the answer, the wait for a slot under the quota included.
 
         Raises:
             OperationNotFoundError: The service does not know it.
@@ -92,11 +93,11 @@ class AsyncOperation(OperationView[ResultT, MetadataT]):
                 raise
         return self
 
-    async def result(self, timeout: float | None = None, *, strict: bool | None = None) -> ResultT:
+    async def result(self, timeout: Seconds | None = None, *, strict: bool | None = None) -> ResultT:
         """Wait until it is done, and give its result.
 
         Args:
-            timeout: Seconds to wait; 0 is one poll, `None` for ever. It never cancels the operation.
+            timeout: Seconds to wait, or a `timedelta`; 0 is one poll, `None` for ever. It never cancels the operation.
             strict: Whether a completion that the model did not finish is an error; `None` for what the submit was
                 given, or else the client.
 

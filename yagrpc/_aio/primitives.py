@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yagrpc._aio.poller import AsyncPoller
-from yagrpc._grpc import fork as forking
+from yagrpc._grpc import fork, loops
 
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport
@@ -55,7 +55,7 @@ class Pollers:
 
     def forked(self) -> None:
         """In a forked child: the tasks are the parent's. They are kept, since one that is collected is logged."""
-        forking.keep(self._poller)
+        fork.keep(self._poller)
 
 
 async def run_each(transport: AsyncTransport, jobs: Jobs[ResultT], most: int) -> list[ResultT]:
@@ -85,7 +85,7 @@ async def run_each(transport: AsyncTransport, jobs: Jobs[ResultT], most: int) ->
 
 def new_future() -> Future[Any]:
     """A future of the event loop that runs."""
-    return asyncio.get_running_loop().create_future()
+    return loops.running_loop().create_future()
 
 
 def claimed(future: Future[Any]) -> bool:

@@ -26,8 +26,9 @@ from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
+from yagrpc._grpc.loops import running_loop
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.probing import probe_async
+from yagrpc._grpc.probing import connect
 from yagrpc._grpc.rpcs import drain, drop, given, given_later, may_have_run
 from yagrpc._grpc.status import status_of
 from yagrpc.errors import ClientClosedError, Code, ConfigError
@@ -76,9 +77,9 @@ class AsyncTransport:
         """Take note of the event loop that runs: connections of one that no longer runs are of no use in another.
 
         Raises:
-            ConfigError: The other one still runs.
+            ConfigError: The other one still runs, or none runs here.
         """
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if loop is self.loop:
             return
         if self.loop is not None:
@@ -203,7 +204,8 @@ class AsyncTransport:
 
     async def _perform(self, effect: Effect) -> Any:
         if isinstance(effect, Connect):
-            return await self._connect(effect)
+            diagnosis = self.channels.diagnosis(effect.call.method, effect.timeout)
+            return await connect(self.channels.channel(effect.call.method), diagnosis, self._until)
         if isinstance(effect, Wait):
             return await self._wait(effect)
         if isinstance(effect, Share):
@@ -220,31 +222,6 @@ class AsyncTransport:
             return returned.result()
         finally:
             returned.cancel()  # without a waiter, what it returns or raises is dropped
-
-    async def _connect(self, effect: Connect) -> RpcStatus | bool:
-        channel = self.channels.channel(effect.call.method)
-        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
-            return True
-        diagnosis = self.channels.diagnosis(effect.call.method, effect.timeout)
-        ready = asyncio.ensure_future(channel.channel_ready())
-        try:
-            while not await self._until(ready, diagnosis.pause()):
-                if diagnosis.due(channel.get_state()):
-                    diagnosis.learn(await self._probed(channel, diagnosis.plaintext))
-                if diagnosis.left() <= 0 or diagnosis.hopeless:
-                    return diagnosis.outcome
-            ready.result()  # its host may have closed the channel meanwhile
-            return True
-        finally:
-            ready.cancel()
-
-    async def _probed(self, channel: grpc.aio.Channel, plaintext: str) -> RpcStatus | None:
-        probe = asyncio.ensure_future(probe_async(channel, plaintext))
-        try:
-            await self._until(probe, None)
-            return None if probe.cancelled() else probe.result()
-        finally:
-            probe.cancel()
 
     async def _wait(self, effect: Wait) -> None:
         """Wait until something is woken, perhaps by a destructor in another thread."""
@@ -300,10 +277,10 @@ class Responses:
     __slots__ = ("_call", "_loop", "_rpc", "_transport")
 
     def __init__(self, transport: AsyncTransport, rpc: Any, call: Call[Any, Any]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._rpc = rpc
         self._call = call
-        self._loop = asyncio.get_running_loop()
 
     def __del__(self, drop: Callable[[Any, Any], None] = drop) -> None:  # at the end, the module has lost it
         # A stream that is dropped: gRPC keeps its rpc alive from 1.83 on, and always one that streams requests.
@@ -316,8 +293,16 @@ class Responses:
         return given(self._rpc, "done") is not False
 
     async def read(self) -> Any:
-        """The next message, `END`, or the `RpcStatus` that the stream failed with."""
+        """The next message, `END`, or the `RpcStatus` that the stream failed with.
+
+        Raises:
+            ConfigError: Another event loop runs than the one that the stream was opened in.
+        """
         transport = self._transport
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigError(
+                "this stream was opened in another event loop: read it there, or make the call again here"
+            )
         try:
             message = await self._rpc.read()
         except grpc.RpcError as error:

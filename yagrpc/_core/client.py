@@ -16,7 +16,8 @@ from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
 from yagrpc._core.call.call import Call, Metadata
-from yagrpc._core.call.metadata import given_metadata
+from yagrpc._core.call.metadata import given_metadata, given_request_id
+from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import CallParameters, checked_timeout
 from yagrpc._core.call.policy import POLL, Policy, policy_of
 from yagrpc._core.call.requests import (
@@ -29,7 +30,7 @@ from yagrpc._core.call.requests import (
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.endpoints.directory import Directory
 from yagrpc._core.events import Events, hub_of
-from yagrpc._core.failure.final import broken_stream, no_result
+from yagrpc._core.failure.final import another_operation, broken_stream, no_result
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.polling.reading import poll_failure
@@ -37,7 +38,7 @@ from yagrpc._core.ports import Route
 from yagrpc._core.quota.gates import Gates, Limit, Limits
 from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
-from yagrpc.credentials import Credentials, NoCredentials, resolve_credentials
+from yagrpc.credentials import Credentials, NoCredentials, check_credentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
 from yagrpc.errors import ClientClosedError, ResultError, YagrpcError
 from yagrpc.hiding import hidden
@@ -104,8 +105,8 @@ class ClientCore:
         given = {"folder_id": folder_id, "credentials": credentials, "endpoint": endpoint}
         given["operation_endpoint"] = operation_endpoint
         self.given = frozenset(name for name, value in given.items() if value is not None)
-        config.check_root_certificates(root_certificates, plaintext=self.endpoints.plaintext)
-        self.root_certificates = root_certificates
+        plaintext = self.endpoints.plaintext
+        self.root_certificates = config.check_root_certificates(root_certificates, plaintext=plaintext)
         self.directory = Directory(self.endpoints, endpoints or {})
         self.folder_id = config.resolve_folder(folder_id)
         if emulator:
@@ -114,6 +115,7 @@ class ClientCore:
             self.folder_id = self.folder_id or "emulator"
         else:
             self.credentials = resolve_credentials(credentials)
+            check_credentials(self.credentials)
         self.runtime = runtime
         self.clock = runtime.clock
         self.wall = runtime.wall
@@ -173,14 +175,14 @@ class ClientCore:
         client_request_id, resubmit = "", False
         if parameters:
             timeout = checked_timeout(parameters.get("timeout", timeout))
-            client_request_id, resubmit = parameters.get("request_id", ""), bool(parameters.get("resubmit", False))
+            client_request_id, resubmit = given_request_id(parameters), bool(parameters.get("resubmit", False))
         client_request_id = client_request_id or new_request_id()
         metadata = self._metadata(policy, parameters, client_request_id)
         needs_token = self.authorizer is not None and policy.credential
         if needs_token and any(key == "authorization" for key, _ in metadata):
             needs_token = False
         watched = self.events.wants_attempts()
-        return Call(
+        call: Call[Any, Any] = Call(
             method,
             policy,
             request,
@@ -193,6 +195,16 @@ class ClientCore:
             wants_ids or watched,
             watched,
         )
+        call.queues = "timeout" not in parameters
+        return call
+
+    def method(self, method: AnyMethod | str) -> AnyMethod:
+        """A method that was given as an object or by its name.
+
+        Raises:
+            RequestError: It is neither.
+        """
+        return checked_method(method)
 
     def send(self, call: Call[Any, Any]) -> Flow[Any]:
         """The flow of a call; of a method that streams responses it opens the stream."""
@@ -209,7 +221,7 @@ class ClientCore:
         """One unary call for each request, created when it is asked for, with the flow that gives its result.
 
         A timeout that the caller gave is over all of them. The default one is each call's own, and starts when the
-        call has its slot under the quota: the more requests, the longer the last one waits.
+        call has its slot under the quota, as that of every call.
 
         Args:
             make: Makes the result of an answer.
@@ -226,7 +238,7 @@ class ClientCore:
 
         def job(index: int, request: Message) -> tuple[Call[Any, Any], Flow[ResultT]]:
             call = self.call(method, request, parameters)
-            call.deadline, call.queues = deadline, not given
+            call.deadline = deadline
             return call, self._one_of_several(make, call, "" if name is None else f"{name}[{index}]")
 
         return itertools.starmap(job, enumerate(requests))
@@ -238,6 +250,17 @@ class ClientCore:
         call.policy = POLL
         return call
 
+    def send_about(self, call: Call[Any, _pb.operation_pb2.Operation]) -> Flow[_pb.operation_pb2.Operation]:
+        """The flow of a call about one operation, which the answer has to be about too.
+
+        Raises:
+            OperationResultError: It is about another one.
+        """
+        operation: _pb.operation_pb2.Operation = yield from send_call(call, self)
+        if (refusal := another_operation(operation, call)) is not None:
+            raise refusal
+        return operation
+
     def poll(self, call: Call[Any, _pb.operation_pb2.Operation]) -> Flow[_pb.operation_pb2.Operation]:
         """The flow of one Get of the scheduler.
 
@@ -245,7 +268,7 @@ class ClientCore:
             YagrpcError: It failed; the waiters of the operation get the failure, of whatever kind.
         """
         try:
-            operation: _pb.operation_pb2.Operation = yield from send_call(call, self)
+            operation = yield from self.send_about(call)
         except Exception as error:
             failure = poll_failure(error, call.operation_id)
             if not isinstance(failure, ClientClosedError):
@@ -272,14 +295,17 @@ class ClientCore:
             result.ids = call.ids
         return result
 
-    def check(self, check: Callable[[ResultT], None], result: ResultT, call: Call[Any, Any]) -> None:
-        """Check a call's result, once it is whole.
+    def finish(self, make: Callable[[Any], ResultT], last: ResultT | None, call: Call[Any, Any]) -> None:
+        """Check the last result of a stream that has ended well, where what makes the results can.
 
         Raises:
             ResultError: It is refused; the error says of which call it is.
         """
+        finish = getattr(make, "finish", None)
+        if finish is None or last is None:
+            return
         try:
-            check(result)
+            finish(last)
         except ResultError as error:
             error.with_context(**call.context(self.endpoint_of(call.method)))
             raise

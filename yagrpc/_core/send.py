@@ -17,8 +17,8 @@ from yagrpc._core.call.requests import AsyncRequestStream, RequestStream, reques
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
 from yagrpc._core.failure.connection import Obstacle, no_connection
-from yagrpc._core.failure.final import NO_ID, ambiguous, no_result
-from yagrpc._core.failure.pauses import attempt_timeout
+from yagrpc._core.failure.final import ambiguous, without_id
+from yagrpc._core.failure.pauses import LEAST, attempt_timeout
 from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify, raised
@@ -133,13 +133,15 @@ class _Attempts:
         call = self.call
         if call.cancelled:
             raise ClientClosedError(call.operation_id)
+        left = self.deadline.left()
         if call.policy.kind is Kind.GENERATION:
-            if self.deadline.left() == 0.0:
+            if left is not None and left < LEAST:
                 self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
             if call.attempts == 0:
                 self.ports.events.submitting(call)
+                left = self.deadline.left()
         call.attempts += 1
-        timeout = attempt_timeout(call.policy, self.history.repeats + 1, self.deadline.left())
+        timeout = attempt_timeout(call.policy, self.history.repeats + 1, left, hung=self.history.hung)
         self.sent_at = self.ports.clock()
         if call.watched:
             self.ports.events.sending(call, call.attempts, self.route.endpoint, timeout)
@@ -179,8 +181,8 @@ class _Attempts:
             self.admission.answered()
         if not isinstance(response, Opened):
             self.call.release()
-            if self.submits and not response.id:
-                raise no_result(NO_ID, self.call)
+            if self.submits and (refusal := without_id(response, self.call)) is not None:
+                raise refusal
         if self.call.watched:
             self._report(response)
 
@@ -257,15 +259,17 @@ class _Attempts:
 
     def ended(self, outcome: Any) -> None:
         """Report the operation that the service accepted: from here on its id can be found again."""
-        if not isinstance(outcome, BaseException) and self.failure(outcome) is None and outcome.id:
+        if isinstance(outcome, BaseException) or self.failure(outcome) is not None:
+            return
+        if without_id(outcome, self.call) is None:
             self.ports.events.accepted(self.call, outcome)
 
     def left(self, outcome: Any) -> None:
         """Report a failure that no caller gets: an operation may run whose id is not known."""
         outcome = raised(outcome) if isinstance(outcome, BaseException) else outcome
         failure = self.failure(outcome)
-        if failure is None and not outcome.id:
-            failure = Failure(Cause.UNREADABLE, no_result(NO_ID, self.call))
+        if failure is None and (refusal := without_id(outcome, self.call)) is not None:
+            failure = Failure(Cause.UNREADABLE, refusal)
         if failure is not None:
             ran = failure.cause is Cause.UNREADABLE
             action = Action.AMBIGUOUS if ran else TABLE[failure.cause][self.call.policy.kind]

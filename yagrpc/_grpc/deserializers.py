@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.failure.sizes import Unreadable
+from yagrpc.foreign import cleaned
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def deserializer(method: AnyMethod, limit: int) -> Callable[[bytes], Any]:
         try:
             return parse(data)
         except Exception as error:  # protobuf's DecodeError, whose module is not loaded for this line
-            return Unreadable(len(data), None, " ".join(str(error).split()))
+            return Unreadable(len(data), None, cleaned(str(error)))
 
     return deserialize
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import re
 from collections.abc import Mapping
 from typing import Final
+
+from yagrpc.config import ENVIRONMENT
 
 log = logging.getLogger("yagrpc.credentials")
 
@@ -32,7 +33,7 @@ TRACE_SHOWS_SECRETS: Final = (
 )
 
 
-def proxy_of(endpoint: str, option: str | None = None, environment: Mapping[str, str] = os.environ) -> str:
+def proxy_of(endpoint: str, option: str | None = None, environment: Mapping[str, str] = ENVIRONMENT) -> str:
     """The proxy through which gRPC connects a channel with TLS, and what names it; empty where there is none.
 
     Args:
@@ -49,7 +50,7 @@ def proxy_of(endpoint: str, option: str | None = None, environment: Mapping[str,
     return f"{found['address']} ({source})"
 
 
-def warn_of_trace(environment: Mapping[str, str] = os.environ) -> None:
+def warn_of_trace(environment: Mapping[str, str] = ENVIRONMENT) -> None:
     """Log a warning, once in a process, where gRPC traces what it sends."""
     if environment.get("GRPC_TRACE"):
         _warn()

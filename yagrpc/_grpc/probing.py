@@ -9,9 +9,11 @@ waiting. A probe never raises, and nothing that it says proves anything of a cal
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
@@ -21,6 +23,8 @@ from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.options import DIRECT_OPTIONS
 from yagrpc._grpc.status import status_of
 from yagrpc.errors import Code
+
+Until: TypeAlias = Callable[["asyncio.Future[Any]", "float | None"], Awaitable[bool]]
 
 PROBE: Final = "/grpc.health.v1.Health/Check"
 """What a probe calls."""
@@ -100,7 +104,7 @@ def probe(channel: Any, plaintext: str) -> RpcStatus | None:
     status = _asked(channel)
     if plaintext and status is not None and _CUT.search(status.message):
         with grpc.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
-            return _told_apart(status, _asked(secure))
+            return _with_reason(status, _asked(secure))
     return status
 
 
@@ -109,8 +113,43 @@ async def probe_async(channel: grpc.aio.Channel, plaintext: str) -> RpcStatus | 
     status = await _asked_async(channel)
     if plaintext and status is not None and _CUT.search(status.message):
         async with grpc.aio.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
-            return _told_apart(status, await _asked_async(secure))
+            return _with_reason(status, await _asked_async(secure))
     return status
+
+
+async def connect(channel: grpc.aio.Channel, diagnosis: Diagnosis, until: Until) -> RpcStatus | bool:
+    """Wait until an asyncio channel is connected, the time is over, or waiting does not help.
+
+    Args:
+        channel: The channel.
+        diagnosis: Gets what is learned meanwhile.
+        until: Waits for a future, for some seconds at most, and gives whether it is done; it may raise.
+
+    Returns:
+        The outcome of `Connect`.
+    """
+    if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+        return True
+    ready = asyncio.ensure_future(channel.channel_ready())
+    try:
+        while not await until(ready, diagnosis.pause()):
+            if diagnosis.due(channel.get_state()):
+                diagnosis.learn(await _probed(channel, diagnosis.plaintext, until))
+            if diagnosis.left() <= 0 or diagnosis.hopeless:
+                return diagnosis.outcome
+        ready.result()  # its host may have closed the channel meanwhile
+        return True
+    finally:
+        ready.cancel()
+
+
+async def _probed(channel: grpc.aio.Channel, plaintext: str, until: Until) -> RpcStatus | None:
+    asked = asyncio.ensure_future(probe_async(channel, plaintext))
+    try:
+        await until(asked, None)
+        return None if asked.cancelled() else asked.result()
+    finally:
+        asked.cancel()
 
 
 def _asked(channel: Any) -> RpcStatus | None:
@@ -134,7 +173,7 @@ async def _asked_async(channel: grpc.aio.Channel) -> RpcStatus | None:
     return RpcStatus(Code.OK)
 
 
-def _told_apart(status: RpcStatus, secure: RpcStatus | None) -> RpcStatus:
+def _with_reason(status: RpcStatus, secure: RpcStatus | None) -> RpcStatus:
     """The status of a plaintext channel, which says so if its server takes TLS only.
 
     Args:

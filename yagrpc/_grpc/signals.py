@@ -66,12 +66,12 @@ class SignalsHeld:
     After a handler's exception in a wait, signals are held again: what the exception ends can be put in order.
     """
 
-    __slots__ = ("_came", "_handlers", "_waits")
+    __slots__ = ("_came", "_handlers", "_over", "_waits")
 
     def __enter__(self) -> SignalsHeld:
         self._came: list[tuple[int, FrameType | None]] = []
         self._handlers: dict[int, Any] = {}
-        self._waits = False
+        self._over = self._waits = False
         if threading.current_thread() is threading.main_thread():
             try:
                 for number in HELD:
@@ -86,8 +86,10 @@ class SignalsHeld:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._restore()
-        self.check()
+        try:
+            self._restore()
+        finally:
+            self.check()
 
     def check(self) -> None:
         """Call the handlers of the signals that came so far, each once; their exceptions are raised here."""
@@ -120,7 +122,13 @@ class SignalsHeld:
             self.check()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Stands in for a handler."""
+        """Stands in for a handler; a program may have found it here, and use it after the block."""
+        if self._over:
+            self._handlers[number](number, frame)
+        else:
+            self._hold(number, frame)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
         if not self._waits:
             self._came.append((number, frame))
             return
@@ -130,10 +138,15 @@ class SignalsHeld:
             self._waits = False
             raise
 
+    def _handles(self, number: int) -> bool:
+        """Whether a signal comes here; a handler may have set another in its place."""
+        return bool(_get(number) == self._handle)
+
     def _restore(self) -> None:
+        self._over = True
         try:
             for number, handler in self._handlers.items():
-                if _get(number) == self._handle:  # a handler may have set another meanwhile
+                if self._handles(number):
                     _set(number, handler)
         except BaseException:  # of a handler that is back already: the others have to be, too
             self._restore()
@@ -167,7 +180,7 @@ class SignalsCancel(SignalsHeld):
             finally:
                 del raised  # it is a cycle, with this frame in its traceback
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _hold(self, number: int, frame: FrameType | None) -> None:
         try:
             self._handlers[number](number, frame)
         except BaseException as error:
@@ -183,24 +196,24 @@ class SignalsDelayed(SignalsHeld):
     before and after that the exception is kept back, and the signal is repeated a moment later.
     """
 
-    __slots__ = ("_due", "_error", "_over", "_repeats")
+    __slots__ = ("_due", "_ending", "_error", "_repeats")
 
     def __init__(self) -> None:
         self._error: BaseException | None = None
         self._due: list[int] = []  # the signals that are repeated now
         self._repeats: list[queue.SimpleQueue[None]] = []  # each has an item once its signal was repeated
-        self._over = False
+        self._ending = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._over = True
+        self._ending = True
         for repeated in self._repeats:  # none of them may come later: the program's own handler would take it
-            repeated.get()
+            next_item(repeated, None)
         self._restore()
         self._raise()
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _hold(self, number: int, frame: FrameType | None) -> None:
         if number in self._due:
             self._due.remove(number)
         else:
@@ -208,9 +221,10 @@ class SignalsDelayed(SignalsHeld):
                 self._handlers[number](number, frame)
             except BaseException as error:
                 self._error = error
-        if self._error is None or self._over:
+        if self._error is None or self._ending:
             return
-        if _waits_in_c(frame) or len(self._repeats) == _REPEATS:
+        elsewhere = len(self._repeats) >= _REPEATS and not _in_grpc(frame)
+        if elsewhere or _waits_in_c(frame) or not self._handles(number):
             self._raise()
         repeated: queue.SimpleQueue[None] = queue.SimpleQueue()
         try:
@@ -221,8 +235,16 @@ class SignalsDelayed(SignalsHeld):
 
     def _repeat(self, number: int, repeated: queue.SimpleQueue[None]) -> None:
         time.sleep(_PAUSE)
+        if not self._handles(number):
+            repeated.put(None)
+            return
         self._due.append(number)
-        signal.raise_signal(number)
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(_main_thread(), number)  # it ends what the system does for that thread
+        else:  # on Windows
+            signal.raise_signal(number)
+        while number in self._due and self._handles(number):
+            time.sleep(_PAUSE / 20)
         repeated.put(None)
 
     def _raise(self) -> None:
@@ -236,7 +258,18 @@ class SignalsDelayed(SignalsHeld):
 
 _REPEATS: Final = 5
 _PAUSE: Final = 0.02
-"""How often a signal is repeated, and after how many seconds each time: an interceptor may wait elsewhere."""
+"""How often a signal is repeated where gRPC is not at work, and after how many seconds: an interceptor may wait."""
+
+
+def _main_thread() -> int:
+    return threading.main_thread().ident or 0
+
+
+def _in_grpc(frame: FrameType | None) -> bool:
+    """Whether a step of gRPC's was interrupted, or of a lock that it uses: these take no time."""
+    while frame is not None and frame.f_globals.get("__name__") == "threading":
+        frame = frame.f_back
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("grpc.")
 
 
 def _waits_in_c(frame: FrameType | None) -> bool:

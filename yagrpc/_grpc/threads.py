@@ -1,6 +1,6 @@
-"""Functions in their own threads, for who can wait for them without harm: an exception of a signal ends the wait alone.
+"""Functions in threads of their own, and waits that the exception of a signal ends without harm.
 
-Rules: the threads are daemons, which hold up the end of no interpreter.
+Rules: threads are daemons, which never hold up the end of the interpreter. A thread starts with signals held.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import math
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from yagrpc._grpc.signals import SLICE, SignalsHeld, next_item
 from yagrpc.errors import ClientClosedError
+
+ResultT = TypeVar("ResultT")
 
 
 def in_thread(function: Callable[[], object], name: str) -> threading.Thread:
@@ -28,7 +30,9 @@ def in_thread(function: Callable[[], object], name: str) -> threading.Thread:
     return thread
 
 
-def outcome_in_thread(function: Callable[[], Any], name: str, closed: Callable[[], bool] = lambda: False) -> Any:
+def outcome_in_thread(
+    function: Callable[[], ResultT], name: str, closed: Callable[[], bool] = lambda: False
+) -> ResultT:
     """What a function returns, or raises, that runs in its own thread; the wait for it can be interrupted.
 
     Args:
@@ -57,7 +61,8 @@ def outcome_in_thread(function: Callable[[], Any], name: str, closed: Callable[[
             if closed():
                 raise ClientClosedError from None
     if failure is None:
-        return returned
+        result: ResultT = returned
+        return result
     try:
         raise failure
     finally:
@@ -91,7 +96,7 @@ def finish(function: Callable[[], object], name: str, signals: SignalsHeld) -> N
 
 
 class Waiter:
-    """A thread that waits. What wakes it is called in one thread at a time, or is no news when it is called again."""
+    """Something that one thread waits for; any thread may wake it, a destructor too."""
 
     __slots__ = ("_wakings", "woken")
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
-from yagrpc import _pb
+from yagrpc import _pb, quantities
 from yagrpc._core.call.parameters import CallParameters, split_parameters
 from yagrpc.errors import RequestError, ResultError
 from yagrpc.ids import Answer, RequestIds
 
 if TYPE_CHECKING:
     from yagrpc._services.defaults import Defaults
+    from yagrpc.quantities import WholeNumber
     from yagrpc.results import Usage
 
 MODEL: Final = "text-embeddings-v2-doc"
@@ -35,7 +35,7 @@ class EmbeddingParameters(CallParameters, total=False):
     """`text-embeddings-v2-doc` (the default) for texts that are searched, `text-embeddings-v2-query` for the
     queries; `text-search-doc` and `text-search-query` of the first generation; NAME/BRANCH; or a whole URI such
     as `emb://FOLDER/text-search-doc/latest`. Vectors of different generations do not compare."""
-    dim: int | None
+    dim: WholeNumber | None
     """Numbers in a vector: of a v2 model 256 (the default) or 768, of a tuned model what it was tuned for.
     `text-search-doc` and `text-search-query` always have 256, and take none."""
 
@@ -211,10 +211,8 @@ def _checked_dim(dim: object, name: str) -> int | None:
         raise RequestError(
             "dim", dim, f"{name} always has 256 numbers: leave it out, or take {' or '.join(_CHOOSABLE)}"
         )
-    try:
-        number = 0 if isinstance(dim, bool) else operator.index(dim)  # type: ignore[arg-type]
-    except TypeError:
-        number = 0
+    whole = quantities.number(dim, whole=True)
+    number = whole if isinstance(whole, int) else 0
     if name in _CHOOSABLE:
         if number not in _DIMS:
             raise RequestError("dim", dim, f"{name} takes {' or '.join(map(str, _DIMS))}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from yagrpc import _pb
 from yagrpc._core.call.parameters import CallParameters, CompletionParameters, hide_metadata, split_parameters
@@ -46,43 +46,80 @@ def completion_request(
         raise RequestError("stream", given["stream"], "leave it out: only completion_stream() streams")
     shaping, calling = split_parameters(method, parameters, CompletionParameters)
     shaping.setdefault("model", defaults.model)
-    shaping.pop("strict", None)  # what is done with the answer: see `strictness`
+    shaping.pop("strict", None)  # it says what to do with the answer
     return completion_request(messages, folder_id=defaults.folder_id, stream=stream, **shaping), calling
 
 
-def strictness(parameters: CompletionParameters, default: bool) -> Callable[[Completion], None] | None:
-    """What checks an answer once it is whole; `None` where the caller takes any.
+class Strictness(Protocol):
+    """A client's setting for answers that the model did not finish."""
 
-    Args:
-        parameters: As they were given, and checked.
-        default: The client's setting.
-    """
-    from yagrpc.results import check_finished
-
-    return check_finished if parameters.get("strict", default) else None
+    @property
+    def strict(self) -> bool:
+        """Whether they are errors where a call does not say."""
+        ...
 
 
-def completion_type(strict: bool = False) -> ResultType[Completion]:
+def is_strict(parameters: CompletionParameters | None, client: Strictness | None) -> bool:
+    """Whether an unfinished answer is an error, as a call or else its client says."""
+    default = client is not None and client.strict
+    return default if parameters is None else parameters.get("strict", default)
+
+
+def completion_type(
+    parameters: CompletionParameters | None = None, client: Strictness | None = None
+) -> ResultType[Completion]:
     """What the operation of a text completion resolves to.
 
     Args:
-        strict: Whether an unfinished answer is an error, where a wait for it does not say.
+        parameters: What the submit was given.
+        client: Whether an unfinished answer is an error, where neither the submit nor a wait says.
     """
     from yagrpc._core.operation.result import ResultType
     from yagrpc.results import Completion, check_finished
 
     response = _pb.text_generation_service_pb2.CompletionResponse
-    return ResultType(response, Completion, check=check_finished, strict=strict)
+    return ResultType(response, Completion, check=check_finished, strict=is_strict(parameters, client))
 
 
-class ChunkReader:
+class CompletionReader:
+    """Makes the completion of a message, and checks the last one of a stream.
+
+    Args:
+        parameters: What the call was given.
+        client: Whether an unfinished answer is an error, where the call does not say.
+    """
+
+    __slots__ = ("_strict",)
+
+    def __init__(self, parameters: CompletionParameters | None = None, client: Strictness | None = None) -> None:
+        self._strict = is_strict(parameters, client)
+
+    def __call__(self, response: _pb.text_generation_service_pb2.CompletionResponse) -> Completion:
+        from yagrpc.results import Completion
+
+        return Completion(response)
+
+    def finish(self, last: Completion) -> None:
+        """Check the answer, once it is whole.
+
+        Raises:
+            IncompleteCompletionError: The model did not finish it, and that is an error.
+        """
+        if self._strict:
+            from yagrpc.results import check_finished
+
+            check_finished(last)
+
+
+class ChunkReader(CompletionReader):
     """Makes chunks of a streamed completion's messages; remembers the text, since each message repeats all of it."""
 
     __slots__ = ("_chunk", "_text")
 
-    def __init__(self) -> None:
+    def __init__(self, parameters: CompletionParameters | None = None, client: Strictness | None = None) -> None:
         from yagrpc.results import Chunk
 
+        super().__init__(parameters, client)
         self._chunk = Chunk
         self._text = ""
 

@@ -7,14 +7,12 @@ held, or in another thread.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
@@ -22,19 +20,12 @@ from yagrpc import config
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.channels import Channels
+from yagrpc._grpc.connecting import await_ready, is_ready, watch, watched_part
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.probing import Diagnosis, probe
-from yagrpc._grpc.signals import SLICE, SignalsHeld
+from yagrpc._grpc.signals import SignalsHeld
 from yagrpc._grpc.threads import finish, outcome_in_thread
 from yagrpc.errors import ClientClosedError
 from yagrpc.method import AnyMethod
-
-_CHECK: Final = 0.2
-"""Seconds between two checks whether the client was closed, while a connection is waited for."""
-
-_STATES: Final = {state.value[0]: state for state in grpc.ChannelConnectivity}
-
-_READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
 
 
 class BlockingChannels(Channels):
@@ -72,50 +63,29 @@ class BlockingChannels(Channels):
             ClientClosedError: The client was closed meanwhile.
         """
         channel = self.channel(method)
-        watched = _watched(channel)
-        if watched is None:
-            return self._connected_by_thread(channel, math.inf if timeout is None else time.monotonic() + timeout)
+        watched = watched_part(channel)
         with SignalsHeld():
-            if watched.check_connectivity_state(True) == _READY_STATE:
+            if watched is not None and is_ready(watched):
                 return True
-        diagnosis, left = self.diagnosis(method, timeout), list[bool]()
-        if threading.current_thread() is not threading.main_thread():
-            return self._watch(channel, watched, diagnosis, left)
-        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
-            watch = functools.partial(self._watch, channel, watched, diagnosis, left)
-            outcome: RpcStatus | bool = outcome_in_thread(watch, "yagrpc-connect")
-            return outcome
-        finally:
-            left.append(True)
+        left: list[bool] = []
+        wait: Callable[[], RpcStatus | bool]
 
-    def _watch(self, channel: Any, watched: Any, diagnosis: Diagnosis, left: list[bool]) -> RpcStatus | bool:
-        """Watch a channel until it is connected, the time is over, waiting does not help, or its caller has left."""
-        while (state := watched.check_connectivity_state(True)) != _READY_STATE:
+        def given_up() -> bool:
             if self.closed:
                 raise ClientClosedError
-            if diagnosis.due(_STATES[state]):
-                diagnosis.learn(probe(channel, diagnosis.plaintext))
-            if diagnosis.left() <= 0 or left or diagnosis.hopeless:
-                return diagnosis.outcome
-            watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
-        return True
+            return bool(left)
 
-    def _connected_by_thread(self, channel: grpc.Channel, deadline: float) -> bool:
-        """The public way to wait for a connection, for a channel that is not gRPC's own: gRPC polls it in a thread."""
-        arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with SignalsHeld() as signals:
-            ready = grpc.channel_ready_future(channel)
-            try:
-                ready.add_done_callback(arrived.put)
-                while (left := deadline - time.monotonic()) > 0:
-                    with contextlib.suppress(queue.Empty):
-                        signals.next_item(arrived, min(left, SLICE))
-                        return True
-                    if self.closed:
-                        raise ClientClosedError
-                return False
-            finally:
-                ready.cancel()
+        if watched is None:
+            deadline = math.inf if timeout is None else time.monotonic() + timeout
+            wait = functools.partial(await_ready, channel, deadline, given_up)
+        else:
+            wait = functools.partial(watch, channel, watched, self.diagnosis(method, timeout), given_up)
+        if threading.current_thread() is not threading.main_thread():
+            return wait()
+        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
+            return outcome_in_thread(wait, "yagrpc-connect")
+        finally:
+            left.append(True)
 
     def shut(self) -> None:
         """Forget all channels, and close those that were opened here: gRPC waits for their calls to end."""
@@ -142,20 +112,8 @@ class BlockingChannels(Channels):
         return adapted
 
     def _is_shut(self, channel: Any) -> bool:
-        watched = _watched(channel)
+        watched = watched_part(channel)
         if watched is not None:
             with SignalsHeld():
                 watched.check_connectivity_state(False)  # raises where it is closed
         return False
-
-
-def _watched(channel: grpc.Channel) -> Any:
-    """The object whose connectivity can be watched in this thread, or `None` where it can't be found.
-
-    gRPC's public way to learn a blocking channel's state starts a thread that polls, and that `close` then waits for.
-    The state itself is an attribute away, in the object that the public channel, or an intercepted one, stands for.
-    """
-    layer: Any = channel
-    while layer is not None and not hasattr(layer, "watch_connectivity_state"):
-        layer = getattr(layer, "_channel", None)
-    return layer

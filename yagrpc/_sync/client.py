@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb
 from yagrpc._core.call.parameters import check_parameters
+from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.call.requests import RequestStream, check_operation_id
-from yagrpc._core.call.signatures import explicit_parameters
+from yagrpc._core.call.signatures import explicit_parameters, shown_settings
 from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, itself
 from yagrpc._grpc.environment import warn_of_trace
@@ -23,14 +24,14 @@ from yagrpc._services.text import completion_type
 from yagrpc._sync.methods import Methods
 from yagrpc._sync.primitives import Pollers
 from yagrpc._sync.transport import Transport
-from yagrpc.config import Polling, Quota
+from yagrpc.config import Polling, Quota, refuse_unknown
 from yagrpc.hiding import hidden
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
-    from typing_extensions import Unpack
+    from typing_extensions import Never, Unpack
 
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.events import Events
@@ -45,7 +46,7 @@ ResponseT = TypeVar("ResponseT", bound="Message")
 MetadataT = TypeVar("MetadataT")
 
 
-class Client(Methods):
+class Client(Unpicklable, Methods):
     """A client of Yandex Cloud Foundation Models that blocks; safe to share between threads.
 
     Args:
@@ -80,6 +81,7 @@ class Client(Methods):
     and without credentials.
     """
 
+    @shown_settings
     def __init__(
         self,
         *,
@@ -100,8 +102,10 @@ class Client(Methods):
         data_logging: bool | None = None,
         events: Events | Iterable[Events] | None = None,
         strict: bool = False,
+        **unknown: Never,
     ) -> None:
         credentials = hidden(credentials)
+        refuse_unknown(self, unknown)
         options = ChannelOptions(channel_options)
         warn_of_trace()
         self._core = ClientCore(
@@ -155,28 +159,28 @@ class Client(Methods):
         """
         from yagrpc._sync.operation import Operation
 
-        proto = _pb.operation_pb2.Operation(id=check_operation_id(operation_id))
-        return Operation(self, proto, completion_type(self._core.strict) if result is None else attached_type(result))
+        declared = completion_type(None, self._core) if result is None else attached_type(result)
+        return Operation(self, _pb.operation_pb2.Operation(id=check_operation_id(operation_id)), declared)
 
     @overload
     def call(
         self,
         method: UnaryMethod[RequestT, ResponseT],
-        request: RequestT,
+        request: RequestT | Mapping[str, Any],
         **parameters: Unpack[CallParameters],
     ) -> ResponseT: ...
     @overload
     def call(
         self,
         method: StreamMethod[RequestT, ResponseT],
-        request: RequestT,
+        request: RequestT | Mapping[str, Any],
         **parameters: Unpack[CallParameters],
     ) -> Stream[ResponseT]: ...
     @overload
     def call(
         self,
         method: OperationMethod[RequestT, ResponseT, MetadataT],
-        request: RequestT,
+        request: RequestT | Mapping[str, Any],
         **parameters: Unpack[CallParameters],
     ) -> Operation[ResponseT, MetadataT]: ...
     @overload
@@ -193,24 +197,28 @@ class Client(Methods):
         request: Iterable[RequestT],
         **parameters: Unpack[CallParameters],
     ) -> Stream[ResponseT]: ...
+    @overload
+    def call(self, method: str, request: Message | Mapping[str, Any], **parameters: Unpack[CallParameters]) -> Any: ...
     @explicit_parameters
     def call(self, method: Any, request: Any, **parameters: Unpack[CallParameters]) -> Any:
-        """Call any method of `yagrpc.methods` with a request message of its own.
+        """Call any method of `yagrpc.methods`, or by its name.
 
         Args:
-            method: The method. A long-running one gives an `Operation` of its response message, one that streams
-                its answer a `Stream`.
+            method: The method, or the name of one of `yagrpc.methods`, such as `"TokenizerService/Tokenize"`; type
+                checkers know no result of a name. A long-running method gives an `Operation` of its response
+                message, one that streams its answer a `Stream`.
             request: Its request, or an iterable of them where the method streams them.
-                A message of the same full name from another package is taken too.
+                A message of the same full name from another package is taken too, and a dict as the API's JSON.
             **parameters: See `CallParameters`.
 
         Raises:
-            RequestError: The request is another message.
+            RequestError: There is no such method, or the request is another message.
             CallError: The service refused, or could not be reached.
             AmbiguousSubmitError: A long-running call failed after it may have reached the service.
         """
         if parameters:
             check_parameters("call", parameters)
+        method = self._core.method(method)
         if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
             request = RequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):

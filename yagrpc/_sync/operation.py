@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from yagrpc._core.operation.result import ResultType
     from yagrpc._core.polling.watch import Watch
     from yagrpc._sync.poller import Poller
+    from yagrpc.quantities import Seconds
 
 
 class Owner(Protocol):
@@ -56,22 +57,22 @@ class Operation(OperationView[ResultT, MetadataT]):
     ) -> None:
         super().__init__(client, proto, result_type, submitted, ids)
 
-    def done(self, timeout: float | None = config.GET_TIMEOUT) -> bool:
+    def done(self, timeout: Seconds | None = config.GET_TIMEOUT) -> bool:
         """Whether it has ended; polls once, unless that is known.
 
         Args:
-            timeout: Seconds for the answer, the wait for a slot under the quota included.
+            timeout: Seconds, or a `timedelta`, for the answer, the wait for a slot under the quota included.
 
         Raises:
             YagrpcError: Asking failed.
         """
         return self.refresh(timeout).proto.done
 
-    def refresh(self, timeout: float | None = config.GET_TIMEOUT) -> Operation[ResultT, MetadataT]:
+    def refresh(self, timeout: Seconds | None = config.GET_TIMEOUT) -> Operation[ResultT, MetadataT]:
         """Poll once, unless its end is known; gives the operation itself.
 
         Args:
-            timeout: Seconds for the answer, the wait for a slot under the quota included.
+            timeout: Seconds, or a `timedelta`, for the answer, the wait for a slot under the quota included.
 
         Raises:
             OperationNotFoundError: The service does not know it.
@@ -85,11 +86,11 @@ class Operation(OperationView[ResultT, MetadataT]):
                 raise
         return self
 
-    def result(self, timeout: float | None = None, *, strict: bool | None = None) -> ResultT:
+    def result(self, timeout: Seconds | None = None, *, strict: bool | None = None) -> ResultT:
         """Wait until it is done, and give its result.
 
         Args:
-            timeout: Seconds to wait; 0 is one poll, `None` for ever. It never cancels the operation.
+            timeout: Seconds to wait, or a `timedelta`; 0 is one poll, `None` for ever. It never cancels the operation.
             strict: Whether a completion that the model did not finish is an error; `None` for what the submit was
                 given, or else the client.
 

@@ -11,6 +11,7 @@ released, each waiter leaves, and each Get that was taken is sent or put back.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import math
@@ -127,21 +128,17 @@ class Poller:
 
     def call_back(self, callback: Callable[[], object]) -> None:
         """Call what a user gave, and what may wait; in turn, and here only once the client is closed."""
-        starts = False
         with SignalsHeld():
             with self._lock:
-                closes = self._closing == threading.get_ident()
-                direct = self._closed and not closes
+                direct = self._closed and self._closing != threading.get_ident()
+                starts = not (self._calling or self._closed)
+                self._calling = self._calling or starts
                 if not direct:
                     self._callbacks.append(callback)
-                    starts = not (self._calling or closes)
-                    self._calling = self._calling or starts
             if starts:
-                try:
+                with contextlib.suppress(RuntimeError):  # the system starts no more threads, or the interpreter ends
                     in_thread(self._call_back, "yagrpc-callbacks")
                     starts = False
-                except RuntimeError:  # the system starts no more threads, or the interpreter ends
-                    pass
         if direct:
             callback()
         elif starts:
@@ -154,32 +151,28 @@ class Poller:
 
     def close(self) -> None:
         """End every wait with `ClientClosedError`, and the thread."""
+        calls = False
         try:
-            self._close()
-        finally:
-            with SignalsHeld(), self._lock:
-                calls = bool(self._callbacks) and not self._calling
-                self._calling = self._calling or calls
-            if calls:
-                self._call_back()
-
-    def _close(self) -> None:
-        with SignalsHeld() as signals:
-            with self._lock:
-                self._closed = True
-                self._closing = threading.get_ident()  # what users are called back with may wait: not here
-                ended = self._scheduler.watches()
+            with SignalsHeld() as signals:
+                with self._lock:
+                    self._closed = True
+                    self._closing = threading.get_ident()
+                    ended, thread = self._scheduler.watches(), self._thread
+                    for watch in ended:
+                        watch.failure = watch.failure or ClientClosedError(watch.operation_id)
+                    for waiter in self._waiting:
+                        waiter.wake()
                 for watch in ended:
-                    watch.failure = watch.failure or ClientClosedError(watch.operation_id)
-                for waiter in self._waiting:
-                    waiter.wake()
-                thread = self._thread
-            for watch in ended:
-                self._notify(watch)
-            with self._lock:
-                self._closing = None
-            if thread is not None and thread is not threading.current_thread():
-                signals.join(thread, None)
+                    self._notify(watch)
+                with self._lock:
+                    self._closing = None
+                    calls = bool(self._callbacks) and not self._calling
+                    self._calling = self._calling or calls
+                if thread is not None and thread is not threading.current_thread():
+                    signals.join(thread, None)
+        finally:
+            if calls:  # here, where signals are not held: what users are called back with may wait
+                self._call_back()
 
     def forked(self) -> None:
         """In a forked child: the waiters are the parent's threads, and one of them may have had the lock."""
@@ -209,12 +202,11 @@ class Poller:
     def _wait(self, over: Callable[[], bool], deadline: float, watch: Watch | None, signals: SignalsHeld) -> bool:
         """Wait until something is over or the deadline comes; lead while no other waiter does."""
         mine = Waiter()
-        wake = mine.wake
         try:
             with self._lock:
                 self._waiting[mine] = None
                 if watch is not None:
-                    watch.wakers += (wake,)
+                    watch.wakers += (mine.wake,)
             while True:
                 with self._lock:
                     mine.woken = False
@@ -234,7 +226,7 @@ class Poller:
             with self._lock:
                 self._waiting.pop(mine, None)
                 if watch is not None:
-                    watch.wakers = tuple(other for other in watch.wakers if other is not wake)
+                    watch.wakers = tuple(other for other in watch.wakers if other != mine.wake)
                 if self._leader is mine:
                     self._leader = next(iter(self._waiting), None)
                     self._wake_leader()
@@ -311,7 +303,7 @@ class Poller:
             for listener in listeners:
                 try:
                     listener(watch)
-                except BaseException:  # those after it are called all the same, and gRPC's thread goes on
+                except BaseException:  # those after it are called all the same, and gRPC's thread continues
                     log.exception("a callback of operation %s failed", watch.operation_id)
         finally:
             self._notifying.discard(threading.get_ident())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 ItemT = TypeVar("ItemT")
 
 
-class Stream(Generic[ItemT]):
+class Stream(Unpicklable, Generic[ItemT]):
     """An iterator over the messages of one call; leaving the `with` block, or `close()`, ends the call.
 
     Nothing is sent before the first message is asked for. After an error the stream is over. `last` is the last
@@ -31,19 +32,13 @@ class Stream(Generic[ItemT]):
     """
 
     def __init__(
-        self,
-        core: ClientCore,
-        transport: Transport,
-        call: Call[Any, Any],
-        make: Callable[[Any], ItemT],
-        check: Callable[[ItemT], None] | None = None,
+        self, core: ClientCore, transport: Transport, call: Call[Any, Any], make: Callable[[Any], ItemT]
     ) -> None:
         self.last: ItemT | None = None
         self._core = core
         self._transport = transport
         self._call = call
         self._make = make
-        self._check = check
         self._opening = False
         self._responses: Responses | None = None
         self._closed = False
@@ -68,6 +63,8 @@ class Stream(Generic[ItemT]):
             if not self._closed and not isinstance(message, RpcStatus) and message is not END:
                 self.last = self._core.result(self._make, message, self._call)
                 return self.last
+            if message is END and not self._closed:
+                self._core.finish(self._make, self.last, self._call)
         except BaseException as error:
             if self._closed and isinstance(error, Exception):  # by another thread
                 raise StopIteration from None
@@ -75,10 +72,7 @@ class Stream(Generic[ItemT]):
                 self._end()
             raise
         if self._closed or not isinstance(message, RpcStatus):
-            whole = not self._closed
             self._end()
-            if whole and self._check is not None and self.last is not None:
-                self._core.check(self._check, self.last, self._call)
             raise StopIteration
         self._end()
         raise self._core.broken(message, self._call)

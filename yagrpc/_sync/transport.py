@@ -19,7 +19,7 @@ from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
-from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
+from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait, Wakeable
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.rpcs import end_of, given
@@ -307,34 +307,27 @@ class Transport:
         if isinstance(effect, Connect):
             return self.channels.connect(effect.call.method, effect.timeout)
         if isinstance(effect, Wait):
-            return self._wait(effect)
+            return self._wait(effect.seconds, effect.waiter)
         if isinstance(effect, Share):
             return self._sharing.share(effect)
         if isinstance(effect, Block):
             function = functools.partial(contextvars.copy_context().run, effect.function)
             return outcome_in_thread(function, "yagrpc-blocking", lambda: self.channels.closed)
         assert isinstance(effect, Sleep)
-        return self._sleep(effect.seconds)
+        return self._wait(effect.seconds)
 
-    def _sleep(self, seconds: float) -> None:
-        """Let some seconds pass."""
-        self._until(Waiter(), seconds, lambda: False)
-
-    def _wait(self, effect: Wait) -> None:
-        """Wait until something is woken, perhaps by a destructor."""
+    def _wait(self, seconds: float | None, wakeable: Wakeable | None = None) -> None:
+        """Let some seconds pass, or wait until something is woken, perhaps by a destructor."""
         waiter = Waiter()
         try:
-            effect.waiter.wake = waiter.wake
-            self._until(waiter, effect.seconds, lambda: effect.waiter.woken)
-        finally:
-            effect.waiter.wake = None
-
-    def _until(self, waiter: Waiter, seconds: float | None, woken: Callable[[], bool]) -> None:
-        try:
             self._waiting.add(waiter)
-            if not self.channels.closed and not woken():
+            if wakeable is not None:
+                wakeable.wake = waiter.wake
+            if not (self.channels.closed or (wakeable is not None and wakeable.woken)):
                 waiter.sleep(seconds)
         finally:
+            if wakeable is not None:
+                wakeable.wake = None
             self._waiting.discard(waiter)
         if self.channels.closed:
             raise ClientClosedError

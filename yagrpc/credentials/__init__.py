@@ -16,6 +16,7 @@ from yagrpc.credentials.base import ExchangedCredentials as ExchangedCredentials
 from yagrpc.credentials.base import FetchedCredentials as FetchedCredentials
 from yagrpc.credentials.base import ObtainedCredentials as ObtainedCredentials
 from yagrpc.credentials.choice import Automatic as Automatic
+from yagrpc.credentials.choice import check_credentials as check_credentials
 from yagrpc.credentials.choice import resolve_credentials as resolve_credentials
 from yagrpc.credentials.exchanged import OAuthToken as OAuthToken
 from yagrpc.credentials.exchanged import ServiceAccountKey as ServiceAccountKey

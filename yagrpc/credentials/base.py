@@ -13,6 +13,8 @@ from typing import Final
 
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import API_KEY, OAUTH_TOKEN, Secret, SecretText, hidden, kind_of
+from yagrpc.pasted import mistake
+from yagrpc.quantities import Seconds, seconds
 
 FETCH_TIMEOUT: Final = 20.0
 """Seconds for getting one token, unless the caller gives another limit."""
@@ -49,15 +51,17 @@ class AccessToken(Secret):
 
     Args:
         value: The token.
-        lifetime: Seconds until the token expires; `None` where that is not known.
+        lifetime: Seconds until the token expires, or a `timedelta`; `None` where that is not known.
 
     Raises:
-        ConfigError: The token can't be sent.
+        ConfigError: The token can't be sent, or its lifetime is no number.
     """
 
-    def __init__(self, value: str, lifetime: float | None = None) -> None:
+    def __init__(self, value: str, lifetime: Seconds | None = None) -> None:
         value = hidden(value)
-        self.lifetime = lifetime
+        self.lifetime = None if lifetime is None else seconds(lifetime)
+        if lifetime is not None and self.lifetime is None:
+            raise ConfigError(f"an access token's lifetime is a {type(lifetime).__name__}: it takes seconds, or None")
         self.value: str = checked_token(value)
 
     def __repr__(self) -> str:
@@ -151,6 +155,8 @@ def checked_text(what: str, value: object) -> SecretText:
         raise ConfigError(f"{what} begins or ends with white space (often a newline of its file): strip it")
     if value.startswith(("Api-Key ", "Bearer ")):
         raise ConfigError(f"{what} begins with its scheme: give the secret alone")
+    if wrong := mistake(value):
+        raise ConfigError(f"{what} {wrong}")
     if not _PRINTABLE.fullmatch(value):
         raise ConfigError(f"{what} holds white space or characters outside ASCII: it cannot be sent")
     return value

@@ -18,6 +18,7 @@ from yagrpc.credentials.metadata import MetadataService
 from yagrpc.credentials.yc import YcCli
 from yagrpc.errors import ConfigError, UnavailableError
 from yagrpc.hiding import API_KEY, IAM_TOKEN, OAUTH_TOKEN, SecretText, hidden, kind_of
+from yagrpc.pasted import mistake
 
 PROBE_SECONDS: Final = 0.1
 """Seconds for the metadata service to answer, where no setting names it (the official SDK's figure)."""
@@ -109,6 +110,16 @@ def resolve_credentials(
         raise ConfigError(f"{name}: {error}") from None
 
 
+def check_credentials(credentials: Credentials) -> None:
+    """Check, when a client is created, what nobody else has to be asked about.
+
+    Raises:
+        ConfigError: They can't work: a key's file can't be read, or has no whole key in it.
+    """
+    if isinstance(credentials, ServiceAccountKey):
+        credentials.check()
+
+
 def variables_set(environment: Mapping[str, str]) -> list[str]:
     """The variables that are set, of those that hold credentials: the first one is used."""
     return [name for name in (*_OF_VARIABLES, "YC_TOKEN") if environment.get(name)]
@@ -120,6 +131,8 @@ def variable_used(environment: Mapping[str, str]) -> str | None:
 
 
 def _by_shape(text: SecretText) -> Credentials:
+    if wrong := mistake(text):
+        raise ConfigError(f"credentials {wrong}")
     if API_KEY.match(text):
         return ApiKey(text)
     if IAM_TOKEN.match(text):

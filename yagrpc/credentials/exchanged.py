@@ -20,6 +20,7 @@ from yagrpc.hiding import (
     kind_of,
     shown_path,
 )
+from yagrpc.pasted import BOM, decoded, mistake, pem_fault, repaired_pem
 
 OAUTH_IS_RETIRED: Final = (
     "OAuth tokens are being retired: new ones are refused since 2026-06-01, earlier ones work until they expire; "
@@ -78,7 +79,7 @@ class ServiceAccountKey(ExchangedCredentials):
 
     Raises:
         ConfigError: It is a dict or a JSON text that lacks a part of a key, or a secret of another kind. An error in a
-            file is raised by the first call.
+            file is raised when a client is created with it, or by the first call if there is no file yet.
     """
 
     def __init__(self, key: str | os.PathLike[str] | Mapping[str, Any]) -> None:
@@ -92,6 +93,20 @@ class ServiceAccountKey(ExchangedCredentials):
             self._parts = _parts(_KEY, key)
         else:
             raise ConfigError(f"{_KEY} is a {kind_of(key)}: give its file's path, or a dict")
+
+    def check(self) -> None:
+        """Read the key, and check that it is whole; a client does that when it is created.
+
+        A file that does not exist may come later: the first call needs it.
+
+        Raises:
+            ConfigError: The file can't be read, or the key is not whole.
+        """
+        if self._path is not None and not os.path.exists(self._path):
+            return
+        _, _, private = self._parts if self._path is None else _read(self._path)
+        if fault := pem_fault(private):
+            raise ConfigError(f"{self._what} has a private_key that is no RSA key in PEM: {fault}; {_AGAIN}")
 
     def identity(self, audience: str, now: float) -> dict[str, str]:
         """A JWT that the key has signed.
@@ -113,9 +128,14 @@ class ServiceAccountKey(ExchangedCredentials):
         except Exception:
             token = None
         if token is None:
-            what = _KEY if self._path is None else f"the service account key file {shown_path(self._path)}"
-            raise ConfigError(f"{what} has a private_key that is no RSA key in PEM: create a new one")
+            fault = pem_fault(private)
+            remedy = f"{fault}; {_AGAIN}" if fault else "create a new one"
+            raise ConfigError(f"{self._what} has a private_key that is no RSA key in PEM: {remedy}")
         return {"jwt": token}
+
+    @property
+    def _what(self) -> str:
+        return _KEY if self._path is None else f"the service account key file {shown_path(self._path)}"
 
     def __repr__(self) -> str:
         return f"ServiceAccountKey({'...' if self._path is None else shown_path(self._path)})"
@@ -123,12 +143,15 @@ class ServiceAccountKey(ExchangedCredentials):
 
 _KEY: Final = "the service account key"
 _WRITTEN: Final = "it takes what 'yc iam key create' wrote"
+_AGAIN: Final = "copy the whole file that 'yc iam key create' wrote"
 
 
 def _checked_path(path: SecretText) -> str:
     """The path of a key's file, which errors may show: not what is plainly a secret, given in the place of a path."""
     if not path:
         raise ConfigError(f"{_KEY}'s file name is empty")
+    if wrong := mistake(path):
+        raise ConfigError(f"{_KEY}'s file name {wrong}")
     for form, kind, remedy in (
         (API_KEY, "an API key", "use ApiKey(...), or YC_API_KEY"),
         (IAM_TOKEN, "an IAM token", "use IamToken(...), or YC_IAM_TOKEN"),
@@ -165,7 +188,7 @@ def _parsed(what: str, text: SecretText | SecretBytes) -> SecretMapping:
     import json
 
     try:
-        content = hidden(json.loads(text if isinstance(text, str) else text.decode("utf-8")))
+        content = hidden(json.loads(text.removeprefix(BOM) if isinstance(text, str) else decoded(text) or ""))
     except (ValueError, RecursionError):  # without its context: that has the text
         content = None
     if not isinstance(content, SecretMapping):
@@ -190,4 +213,4 @@ def _parts(what: str, content: SecretMapping) -> tuple[str, str, SecretText]:
     start = private.find(_PEM)
     if start < 0:
         raise ConfigError(f"{what} has a private_key without a PEM block")
-    return str(key_id), str(account), private[start:]
+    return str(key_id), str(account), hidden(repaired_pem(private[start:]))

@@ -9,7 +9,9 @@ from typing import Final
 from yagrpc.config import check_no_credential
 from yagrpc.credentials.base import AccessToken, FetchedCredentials
 from yagrpc.errors import ConfigError, UnavailableError
+from yagrpc.foreign import cleaned
 from yagrpc.hiding import SecretBytes, hidden, shown, without_secrets
+from yagrpc.pasted import mistake
 
 ADDRESS: Final = "169.254.169.254"
 """The address of the metadata service on every machine of the cloud (documented)."""
@@ -41,6 +43,8 @@ class MetadataService(FetchedCredentials):
         self.address = address if address is not None else os.environ.get("YC_METADATA_ADDR") or ADDRESS
         check_no_credential(source, self.address, "host or host:port")
         found = _HOST.fullmatch(self.address) if isinstance(self.address, str) else None
+        if wrong := mistake(self.address):
+            raise ConfigError(f"{source} is {shown(self.address)}: it {wrong}")
         if found is None or int(found["port"] or 80) > 65535:
             raise ConfigError(f"{source} is {shown(self.address)}: it takes host or host:port, without a scheme")
 
@@ -90,5 +94,5 @@ class MetadataService(FetchedCredentials):
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
-            text = without_secrets(str(error)) or type(error).__name__
+            text = cleaned(without_secrets(str(error)))[:200] or type(error).__name__
         raise UnavailableError(f"{self._name} can't be reached: {text}", attempts=1)

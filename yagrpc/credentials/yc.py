@@ -7,6 +7,7 @@ import os
 from yagrpc.config import check_no_credential
 from yagrpc.credentials.base import AccessToken, FetchedCredentials
 from yagrpc.errors import ConfigError, UnavailableError
+from yagrpc.foreign import cleaned
 from yagrpc.hiding import SecretBytes, SecretText, hidden, shown, shown_path, without_secrets
 
 
@@ -42,7 +43,7 @@ class YcCli(FetchedCredentials):
         """
         code, printed, said = self._run(timeout)
         if code != 0:
-            reason = without_secrets(said)[-200:] or "it said nothing"
+            reason = cleaned(without_secrets(said)[-200:]) or "it said nothing"
             raise ConfigError(f"{self._name} failed with exit code {code}: {reason}")
         token = hidden(next(reversed(printed.decode("utf-8", "replace").split()), ""))
         if not token:

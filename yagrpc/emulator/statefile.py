@@ -191,7 +191,7 @@ class StateFile:
             self._check_kind(Path(f"{self.path}{ending}"))
         here = self._check_kind(self.path)
         if here is None:
-            # Created here: SQLite would let other users read it. Whoever else creates it at this moment is not trusted.
+            # Created here: SQLite would let other users read it. One that appears meanwhile is refused.
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
         elif _identity(here) in _open:
             raise StateFileError(f"state file {self.path}: another emulator has it")

@@ -7,10 +7,21 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["Code"]
+__all__ = ["Code", "NamedNumber"]
 
 
-class Code(enum.IntEnum):
+class NamedNumber(enum.IntEnum):
+    """Numbers of the API that print as their names: `Code.NOT_FOUND`, where `IntEnum` prints 5 (or not, by version)."""
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
+    def __format__(self, spec: str) -> str:
+        number = spec[-1:].isalpha() and not spec.endswith("s")
+        return format(int(self) if number else str(self), spec)
+
+
+class Code(NamedNumber):
     """Status codes of gRPC, which are those of `google.rpc.Code`."""
 
     OK = 0

@@ -5,6 +5,7 @@ Rules: each is raised before anything is sent.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from yagrpc.errors.base import YagrpcError
@@ -33,6 +34,8 @@ class RequestError(YagrpcError, ValueError):
     """
 
     def __init__(self, field: str, value: object, allowed: str, **context: Unpack[Context]) -> None:
+        if isinstance(value, Coroutine):
+            allowed = f"{allowed}; this is a coroutine: await it, and give its result"
         self.field = field
         self.value = shown(value)
         self.allowed = allowed

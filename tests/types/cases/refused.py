@@ -30,7 +30,9 @@ def blocking(client: yagrpc.Client, up: Up) -> None:
     client.call(methods.TokenizerService.Tokenize, TokenizeRequest()).token  # refused
     client.call(methods.TextGenerationAsyncService.Completion, CompletionRequest()).alternatives  # refused
     client.call(methods.TextGenerationBatchService.Completion, BatchCompletionRequest()).metadata.task_id  # refused
-    client.call("TokenizerService.Tokenize", TokenizeRequest())  # refused
+    client.call("TokenizerService/Tokenize", [TokenizeRequest()])  # refused
+    client.call(methods.TokenizerService, TokenizeRequest())  # refused
+    yagrpc.Client(api_key="secret")  # refused
     client.text_embedding([1, 2])  # refused
     client.text_embedding("a", dim="256")  # refused
     client.text_embedding("a", temperature=0.3)  # refused

@@ -42,7 +42,8 @@ class Call(Generic[RequestT, ResponseT]):
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
         deadline: A deadline that it shares with other calls, instead of its own.
-        queues: Whether it waits for its first slot under a quota as long as that takes: its timeout starts after that.
+        queues: Whether it waits for its first slot under a quota as long as that takes. Its timeout, which its caller
+            did not give, starts after that.
         held: What releases its slot under a quota, where it has one.
     """
 

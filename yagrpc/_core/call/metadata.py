@@ -10,8 +10,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc.errors import RequestError
+from yagrpc.foreign import identifier
 from yagrpc.hiding import SecretBytes, hidden_metadata
 from yagrpc.ids import RequestIds
+from yagrpc.quantities import request_id
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Metadata
@@ -21,15 +23,27 @@ _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]*")
 
 
+def given_request_id(parameters: CallParameters) -> str:
+    """The caller's own request id as text; empty where none was given.
+
+    Raises:
+        RequestError: It can't be sent.
+    """
+    given = parameters.get("request_id")
+    if not given:
+        return ""
+    text = given if isinstance(given, str) else request_id(given)
+    if not (isinstance(text, str) and _VALUE.fullmatch(text)):
+        raise RequestError("request_id", given, "it takes printable ASCII text, or a UUID")
+    return text
+
+
 def given_metadata(parameters: CallParameters) -> Metadata:
     """The caller's own metadata, checked.
 
     Raises:
         RequestError: A key or a value can't be sent.
     """
-    request_id: object = parameters.get("request_id")
-    if request_id and not (isinstance(request_id, str) and _VALUE.fullmatch(request_id)):
-        raise RequestError("request_id", request_id, "it takes printable ASCII text")
     given = hidden_metadata(parameters.get("metadata"))
     if not given:
         return ()
@@ -55,9 +69,9 @@ def request_ids(client_request_id: str, *metadata: Any) -> RequestIds:
         for pairs in metadata:
             for key, value in pairs or ():
                 if key == "x-request-id":
-                    request_id = text_of(value)
+                    request_id = identifier(text_of(value))
                 elif key == "x-server-trace-id":
-                    server_trace_id = text_of(value)
+                    server_trace_id = identifier(text_of(value))
     return RequestIds(client_request_id, request_id, server_trace_id)
 
 

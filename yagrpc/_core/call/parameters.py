@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 from yagrpc.errors import RequestError
 from yagrpc.hiding import hidden, hidden_metadata
+from yagrpc.quantities import seconds
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message as ProtoMessage
 
     from yagrpc.messages import ReasoningMode
+    from yagrpc.quantities import Number, RequestId, Seconds, WholeNumber
 
 
 class CallParameters(TypedDict, total=False):
     """What every call takes."""
 
-    timeout: float | None
-    """Seconds over everything: connecting and all attempts; `None` for no limit.
-    Default 60 (a completion: 180)."""
+    timeout: Seconds | None
+    """Seconds, or a `timedelta`, over everything: the wait for the quota, connecting and all attempts; `None` for no
+    limit. Default 60 (a completion: 180) from the moment at which the quota lets the call go."""
     metadata: Iterable[tuple[str, str | bytes]] | Mapping[str, str | bytes]
     """Further metadata; keys in lower case. A key that yagrpc would set is left as given."""
-    request_id: str
+    request_id: RequestId
     """Sent as `x-client-request-id`, and part of every error; a new UUID by default."""
     resubmit: bool
     """Whether a generation is sent again even after a failure that does not prove that nothing started: it
@@ -49,9 +51,9 @@ class CompletionParameters(ModelParameters, total=False):
 
     system: str | None
     """A system message, put before the others."""
-    temperature: float | None
+    temperature: Number | None
     """From 0 to 1; the service's default is 0.3."""
-    max_tokens: int | None
+    max_tokens: WholeNumber | None
     """The longest answer, in tokens; above 0."""
     reasoning_mode: ReasoningMode | None
     """`DISABLED`, or `ENABLED_HIDDEN` to let the model reason first, at the price of more tokens."""
@@ -148,14 +150,15 @@ LONGEST_TIMEOUT: Final = 10 * 365 * 24 * 3600.0
 """Seconds; what is longer overflows the clocks of gRPC and of threads, and this is taken instead."""
 
 
-def checked_timeout(timeout: float | None) -> float | None:
-    """A timeout, checked.
+def checked_timeout(timeout: Seconds | None) -> float | None:
+    """A timeout in seconds, checked.
 
     Raises:
-        RequestError: It is neither seconds nor `None`.
+        RequestError: It is neither a span of time nor `None`.
     """
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-        raise RequestError("timeout", timeout, "it takes seconds, 0 or more, or None for no limit")
-    return min(timeout, LONGEST_TIMEOUT)
+    found = seconds(timeout)
+    if found is None or found < 0:
+        raise RequestError("timeout", timeout, "it takes seconds, 0 or more, a timedelta, or None for no limit")
+    return min(found, LONGEST_TIMEOUT)

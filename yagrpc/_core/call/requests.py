@@ -6,10 +6,11 @@ reads a stream of requests, so the streams here remember it, for the call to rai
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from yagrpc.errors import RequestError
+from yagrpc.foreign import is_id
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -22,30 +23,36 @@ ASYNC_COMPLETION: Final = "/yandex.cloud.ai.foundation_models.v1.TextGenerationA
 """A method whose requests are checked for more than their class."""
 
 
-def checked_request(method: AnyMethod, request: Message) -> Message:
-    """A request as the method's own class.
+def checked_request(method: AnyMethod, request: Message | Mapping[str, Any]) -> Message:
+    """A request as the method's own class; a dict is its JSON.
 
     Raises:
         RequestError: It is another message, or one that the service is documented to refuse.
     """
-    if not isinstance(request, method.request_type):
+    message: Message
+    if isinstance(request, method.request_type):
+        message = cast("Message", request)
+    elif isinstance(request, Mapping):
+        from yagrpc.messages import parsed  # only a request in JSON needs it
+
+        message = parsed(method.request_type, request, "request")
+    else:
         from yagrpc.messages import convert  # only a message of another pool needs it
 
-        request = convert(method.request_type, request)
-    if method.path == ASYNC_COMPLETION and cast("Any", request).completion_options.stream:
+        message = convert(method.request_type, request)
+    if method.path == ASYNC_COMPLETION and cast("Any", message).completion_options.stream:
         remedy = "asynchronous mode has no stream: leave it out, or use completion_stream"
         raise RequestError("completion_options.stream", True, remedy)
-    return request
+    return message
 
 
 def check_operation_id(operation_id: str) -> str:
     """An operation's id, checked for what can be sent.
 
     Raises:
-        RequestError: It is empty or no printable text; the shape of ids is not documented, so nothing else is checked.
+        RequestError: It is empty, no printable text, or too long for an id.
     """
-    text = isinstance(operation_id, str) and operation_id.isprintable() and operation_id == operation_id.strip()
-    if not text or not operation_id:
+    if not isinstance(operation_id, str) or not is_id(operation_id):
         raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
     return operation_id
 
@@ -79,13 +86,12 @@ class RequestStream:
         requests: The messages.
     """
 
-    def __init__(self, method: AnyMethod, requests: Iterable[Message]) -> None:
+    def __init__(self, method: AnyMethod, requests: Iterable[Message | Mapping[str, Any]]) -> None:
         self.error: Exception | None = None
         self._method = method
-        try:
-            self._requests = iter(requests)
-        except TypeError:
-            raise RequestError("requests", requests, "it takes an iterable of messages") from None
+        if isinstance(requests, Mapping) or not isinstance(requests, Iterable):
+            raise RequestError("requests", requests, "the method streams its requests: it takes an iterable of them")
+        self._requests = iter(requests)
 
     def __iter__(self) -> Iterator[Message]:
         return self

@@ -55,6 +55,14 @@ def explicit_parameters(function: FunctionT) -> FunctionT:
     return function
 
 
+def shown_settings(function: FunctionT) -> FunctionT:
+    """Give a constructor a signature without its `**unknown`, which it takes only to refuse it."""
+    written = inspect.signature(function)
+    shown = [each for each in written.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    function.__signature__ = written.replace(parameters=shown)  # type: ignore[attr-defined]
+    return function
+
+
 @functools.cache
 def _shown(kind: Any) -> list[inspect.Parameter]:
     """The keyword arguments of a class: first what shapes the request, last what every call takes."""

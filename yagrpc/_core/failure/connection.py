@@ -13,6 +13,8 @@ import math
 import re
 from typing import Final, NamedTuple
 
+from yagrpc.foreign import cleaned
+
 TLS_ONLY: Final = "the server takes TLS only"
 """What `yagrpc._grpc.probing` puts before gRPC's text where it has found that out."""
 
@@ -172,7 +174,7 @@ def no_connection(message: str | None, proxy: str = "") -> Obstacle:
     if message is None:  # a guess: it belongs to the remedy
         found = _of(NO_ANSWER, proxy)
         return Obstacle("", f"{found.reason}: {found.remedy}")
-    return obstacle(message, proxy) or Obstacle(" ".join(message.split()), "")
+    return obstacle(message, proxy) or Obstacle(cleaned(message), "")
 
 
 def _of(row: Row, proxy: str) -> Obstacle:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from yagrpc import _pb
 from yagrpc._core.call.metadata import text_of
 from yagrpc.errors.base import Detail
+from yagrpc.foreign import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +78,7 @@ def parsed_details(serialized: object) -> tuple[Detail, ...]:
 
 def request_info(details: tuple[Detail, ...]) -> str:
     """The request id that the details name; empty where they name none."""
-    return " ".join(_first(details, REQUEST_INFO, "requestId").split())
+    return identifier(_first(details, REQUEST_INFO, "requestId"))
 
 
 def retry_after(pushback: object, details: tuple[Detail, ...]) -> float | None:

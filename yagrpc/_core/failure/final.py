@@ -13,15 +13,18 @@ from yagrpc.errors import (
     ClientClosedError,
     Code,
     MessageTooLargeError,
+    OperationResultError,
     ResultError,
     SubmitTimeoutError,
     YagrpcError,
 )
+from yagrpc.foreign import ID, identifier, is_id
 
 if TYPE_CHECKING:
+    from yagrpc import _pb
     from yagrpc._core.call.call import Call
 
-NO_ID: Final = "the service accepted the request and gave no operation id"
+_NO_ID: Final = "the service accepted the request and gave no operation id"
 
 FINAL_GET_FAILURES: Final = frozenset(
     {Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.UNAUTHENTICATED}
@@ -59,6 +62,25 @@ def ambiguous(failure: Exception, attempts: int) -> AmbiguousSubmitError:
 def no_result(text: str, call: Call[Any, Any]) -> ResultError:
     """The error of an answer without a result, with the ids of its call."""
     return ResultError(text, method=call.method.path, **call.ids._asdict())
+
+
+def without_id(operation: _pb.operation_pb2.Operation, call: Call[Any, Any]) -> ResultError | None:
+    """The error of a submit that was accepted without an id that can be kept, logged and sent; else `None`."""
+    if not operation.id:
+        return no_result(_NO_ID, call)
+    if not is_id(operation.id):
+        text = f"the service accepted the request and gave an operation id that is none: {ascii(operation.id)[:ID]}"
+        return no_result(text, call)
+    return None
+
+
+def another_operation(operation: _pb.operation_pb2.Operation, call: Call[Any, Any]) -> OperationResultError | None:
+    """The error of an answer about another operation than the call's; else `None`."""
+    if operation.id == call.operation_id:
+        return None
+    given = f"operation {identifier(operation.id)}" if operation.id else "an operation without an id"
+    ids = call.ids._asdict()
+    return OperationResultError(call.operation_id, f"the service answered with {given}", method=call.method.path, **ids)
 
 
 def ends_wait(error: YagrpcError) -> bool:

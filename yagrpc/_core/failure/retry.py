@@ -65,16 +65,19 @@ class History:
         renewed: Whether it was sent again with a new token.
         unsure: The first failure after which the call may have run. A later attempt does not change that.
         last: The failure of the last attempt.
+        hung: Whether an attempt had no answer in time.
     """
 
     repeats = 0
     renewed = False
     unsure: Failure | None = None
     last: Failure | None = None
+    hung = False
 
     def failed(self, failure: Failure, kind: Kind) -> None:
         """Take note of a failed attempt."""
         self.last = failure
+        self.hung = self.hung or failure.cause is Cause.HUNG
         if self.unsure is None and TABLE[failure.cause][kind] is Action.AMBIGUOUS:
             self.unsure = failure
 

@@ -21,6 +21,8 @@ from yagrpc._core.failure.details import parsed_details, request_info, retry_aft
 from yagrpc._core.failure.hints import hint
 from yagrpc._core.failure.sizes import too_large
 from yagrpc.errors import CALL_ERRORS, CallError, Code, YagrpcError
+from yagrpc.foreign import cleaned
+from yagrpc.hiding import without_secrets
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
@@ -130,7 +132,7 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     proved = status.from_peer or call.policy.kind is Kind.READ  # what starts nothing needs no proof
     if status.code in REFUSING and proved:
         if status.code is Code.RESOURCE_EXHAUSTED:
-            named = _QUOTA.search(status.message)
+            named = _QUOTA.search(error.message)
             return Failure(Cause.QUOTA, error, named["id"] or "unnamed" if named else "")
         return Failure(Cause.UNAUTHENTICATED if status.code is Code.UNAUTHENTICATED else Cause.REFUSED, error)
     return Failure(Cause.HUNG if status.code is Code.DEADLINE_EXCEEDED else Cause.MAY_HAVE_RUN, error)
@@ -148,7 +150,8 @@ def call_error(status: RpcStatus, call: Call[Any, Any], endpoint: str, found: Ob
     trailing = pairs_of(status.trailing)
     call.ids = request_ids(call.client_request_id, status.initial, status.trailing)
     details = parsed_details(trailing.get("grpc-status-details-bin"))
-    message = " ".join(status.message.split()) or "no message"
+    # A gateway may repeat what it was sent. An error keeps a limited part of its text.
+    message = without_secrets(cleaned(status.message)) or "no message"
     remedy = hint(status.code, message, call.request)
     if found is not None:
         message, remedy = f"no connection: {found.reason}", found.remedy

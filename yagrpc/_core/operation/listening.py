@@ -34,12 +34,17 @@ def distinct(operations: Iterable[OperationT]) -> list[OperationT]:
     Raises:
         RequestError: Something else is among them.
     """
-    if isinstance(operations, OperationView) or not isinstance(operations, Iterable):
-        raise RequestError("operations", operations, "it takes an iterable of operations")
+    if isinstance(operations, (OperationView, str)) or not isinstance(operations, Iterable):
+        raise RequestError("operations", operations, "it takes an iterable of operations: write [operation, ...]")
     given = list(operations)
     for operation in given:
         if not isinstance(operation, OperationView):
-            raise RequestError("operations", operation, "it takes operations, as completion_async and operation give")
+            allowed = "it takes operations, as completion_async and operation give"
+            if isinstance(operation, str):
+                allowed += ": write client.operation(id) for an id"
+            elif isinstance(operation, Iterable):
+                allowed += ", and not a sequence of them: write gather(*operations)"
+            raise RequestError("operations", operation, allowed)
     return list(dict.fromkeys(given))
 
 

@@ -19,6 +19,8 @@ from yagrpc.errors import (
     ResultError,
     YagrpcError,
 )
+from yagrpc.foreign import cleaned, identifier
+from yagrpc.hiding import without_secrets
 from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class ResultType(Generic[ResultT]):
         if outcome is None:
             raise OperationResultError(operation.id, "it is done, with neither a result nor an error")
         wanted = self.message.DESCRIPTOR.full_name
-        given = " ".join(operation.response.type_url.rpartition("/")[2].split())
+        given = identifier(operation.response.type_url.rpartition("/")[2])
         if given != wanted:
             raise OperationResultError(operation.id, f"its result is a {given or 'message of no type'}, not a {wanted}")
         try:
@@ -140,7 +142,7 @@ def itself(message: Any) -> Any:
 
 def _failure(operation: _pb.operation_pb2.Operation) -> YagrpcError:
     error = operation.error
-    message = " ".join(error.message.split()) or "no message"
+    message = without_secrets(cleaned(error.message)) or "no message"
     if error.code == Code.CANCELLED:
         return OperationCancelledError(operation.id, f"cancelled: {message}")
     details = status_details(error.details)

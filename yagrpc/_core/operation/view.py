@@ -13,13 +13,15 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
 from yagrpc import _pb
+from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.polling.watch import own_copy
 from yagrpc.errors import Code, OperationResultError, YagrpcError
+from yagrpc.foreign import identifier
 from yagrpc.ids import NO_IDS, Answer, RequestIds
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from typing_extensions import TypeVar
+    from typing_extensions import Self, TypeVar
 
     from yagrpc._core.operation.result import ResultType
     from yagrpc._core.polling.watch import Watch
@@ -56,7 +58,7 @@ class Settled(Protocol[ContraT]):
         """Settle it with an exception."""
 
 
-class OperationView(Generic[ResultT, MetadataT]):
+class OperationView(Unpicklable, Generic[ResultT, MetadataT]):
     """What is known of an operation without a Get: the part that both shells' operations share."""
 
     if not TYPE_CHECKING:
@@ -154,6 +156,17 @@ class OperationView(Generic[ResultT, MetadataT]):
         cancelled = self._proto.error.code == Code.CANCELLED
         return OperationStatus.CANCELLED if cancelled else OperationStatus.FAILED
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    @property
+    def _unpicklable(self) -> str:
+        remedy = "pickle operation.id, and write client.operation(id) where it is read"
+        return f"operation {self.id} can't be pickled, since it belongs to its client: {remedy}"
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.status.value}>"
 
@@ -238,4 +251,4 @@ def _unpacked(operation_id: str, packed: _pb.any_pb2.Any, expected: type[Message
     try:
         return found.FromString(packed.value)
     except Exception as error:  # protobuf's DecodeError; where protobuf is pure Python, others as well
-        raise OperationResultError(operation_id, f"its {name} does not parse: {error}") from error
+        raise OperationResultError(operation_id, f"its {identifier(name)} does not parse: {error}") from error

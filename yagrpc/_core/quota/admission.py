@@ -1,7 +1,8 @@
 """One call under its quotas: the wait for a slot, and what the call holds until it ends.
 
 Rules: a call has its slot before it connects, so that nothing leaves in a burst once a connection is there. The wait
-counts into the call's timeout, unless the call `queues`: its timeout starts when it has its first slot.
+counts into a timeout that the caller gave. A call without one `queues`: its default timeout starts when it has its
+first slot, so that it is as long for the last of many calls as for the first.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Admission:
         """
         if self._slot is not None:
             return deadline
-        self._slot = slot = Slot()
+        self._slot = slot = Slot(again=bool(self._refusal))
         try:
             self._gate.join(slot)
             if call.cancelled:  # before there was a place in the queue to give back

@@ -85,13 +85,20 @@ class Gate:
         return len(self._queue)
 
     def join(self, slot: Slot | None = None) -> Slot:
-        """A place at the end of the queue; take it to `take`, and back to `give_back` in the end.
+        """A place in the queue; take it to `take`, and back to `give_back` in the end.
+
+        A call that waits `again`, since the service refused it, goes before all that were never sent.
 
         Args:
             slot: A new one, which its caller keeps, so that it can be given back whatever happens here.
         """
         slot = Slot() if slot is None else slot
-        self._queue.append(slot)
+        if not slot.again:
+            self._queue.append(slot)
+            return slot
+        with self._lock:
+            before = next((index for index, other in enumerate(self._queue) if not other.again), len(self._queue))
+            self._queue.insert(before, slot)
         return slot
 
     def take(self, slot: Slot, now: float) -> float | None:

@@ -24,6 +24,7 @@ class Slot:
     """One call's place: in a gate's queue at first, then under its quotas.
 
     Attributes:
+        again: Whether the service refused the call before, so that it waits again.
         queued: Whether it is in the queue.
         sent: When the call left; until then its slot is held.
         answered: When its answer came.
@@ -31,9 +32,10 @@ class Slot:
         woken: Whether it was notified of something that it has not checked yet.
     """
 
-    __slots__ = ("answered", "queued", "sent", "wake", "woken")
+    __slots__ = ("again", "answered", "queued", "sent", "wake", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, *, again: bool = False) -> None:
+        self.again = again
         self.queued = True
         self.sent = math.inf
         self.answered = math.inf

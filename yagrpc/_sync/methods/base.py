@@ -50,13 +50,12 @@ class Calls:
         request: Any,
         calling: CallParameters,
         make: Callable[[Any], ItemT],
-        check: Callable[[ItemT], None] | None = None,
     ) -> Stream[ItemT]:
-        """The stream of a call that streams its answer; `check` refuses its last item."""
+        """The stream of a call that streams its answer."""
         from yagrpc._sync.stream import Stream
 
         call = self._core.call(method, request, calling)
-        return Stream(self._core, self._transport, call, make, check)
+        return Stream(self._core, self._transport, call, make)
 
     def _call(self, method: Any, request: Any, calling: CallParameters) -> Any:
         """The answer of any call that does not stream it: its message, or its operation."""
@@ -112,5 +111,5 @@ class Calls:
         """The operation after the service was asked to stop it."""
         request = _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id)
         call = self._core.call(methods.OperationService.Cancel, request, calling, operation_id=operation_id)
-        proto: _pb.operation_pb2.Operation = self._transport.run(self._core.send(call))
+        proto: _pb.operation_pb2.Operation = self._transport.run(self._core.send_about(call))
         return proto

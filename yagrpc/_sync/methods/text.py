@@ -40,11 +40,9 @@ class TextMethods(Calls):
             ResultError: The answer holds no alternative.
             IncompleteCompletionError: It is `strict`, and the content filter stopped the answer, or it was cut off.
         """
-        from yagrpc.results import Completion
-
         request, calling = service.completion_request("completion", messages, parameters, self._core)
-        method, check = methods.TextGenerationService.Completion, service.strictness(parameters, self._core.strict)
-        with self._stream(method, request, calling, Completion, check) as stream:
+        reader = service.CompletionReader(parameters, self._core)
+        with self._stream(methods.TextGenerationService.Completion, request, calling, reader) as stream:
             for _ in stream:
                 pass
         return stream.only()
@@ -66,8 +64,8 @@ class TextMethods(Calls):
         request, calling = service.completion_request(
             "completion_stream", messages, parameters, self._core, stream=True
         )
-        method, check = methods.TextGenerationService.Completion, service.strictness(parameters, self._core.strict)
-        return self._stream(method, request, calling, service.ChunkReader(), check)
+        reader = service.ChunkReader(parameters, self._core)
+        return self._stream(methods.TextGenerationService.Completion, request, calling, reader)
 
     @explicit_parameters
     def completion_async(
@@ -88,5 +86,4 @@ class TextMethods(Calls):
         """
         request, calling = service.completion_request("completion_async", messages, parameters, self._core)
         method = methods.TextGenerationAsyncService.Completion
-        strict = service.strictness(parameters, self._core.strict) is not None
-        return self._submit(method, request, calling, service.completion_type(strict))
+        return self._submit(method, request, calling, service.completion_type(parameters, self._core))

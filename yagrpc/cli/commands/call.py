@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -25,7 +24,9 @@ __all__ = ["call"]
 
 def _offered(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The methods that begin so, for the shell: by their paths after a slash."""
-    known = _methods()
+    from yagrpc._core.call.named import named_methods
+
+    known = named_methods()
     names = [method.path for method in known.values()] if incomplete.startswith("/") else list(known)
     return [name for name in names if name.startswith(incomplete)]
 
@@ -53,15 +54,17 @@ def call(connection: Connection, method: str | None, source: str | None, listed:
     The command prints the response as JSON: of a stream, one message on each line; of a long-running method, its
     operation.
     """
-    known = _methods()
     if listed:
+        from yagrpc._core.call.named import named_methods
+
+        known = named_methods()
         width = max(map(len, known))
         for name, each in known.items():
             print_text(f"{name:{width}}  {each.path}")
         return
     if method is None:
         raise click.ClickException("METHOD is missing: see 'yagrpc call --list'.")
-    found = _find(method, known)
+    found = _find(method)
     request = found.request_type() if source is None else parse_request(found.request_type, source)
     _call(connection, found, request)
 
@@ -83,27 +86,14 @@ def _call(connection: Connection, method: Method, request: Any) -> None:
             print_json(to_json(client.call(method, request, **connection.call_parameters())))
 
 
-def _methods() -> dict[str, Method]:
-    """All methods, by their short names `Service/Method`."""
-    from yagrpc import methods
+def _find(name: str) -> Method:
+    """Find a method by its short name or its path."""
+    from yagrpc._core.call.named import find_method, similar_names
     from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
 
-    kinds = (UnaryMethod, StreamMethod, OperationMethod)
-    return {
-        f"{service}/{name}": method
-        for service in dir(methods)
-        for name, method in vars(getattr(methods, service)).items()
-        if isinstance(method, kinds)
-    }
-
-
-def _find(name: str, known: dict[str, Method]) -> Method:
-    """Find a method by its short name or its path."""
-    full = {method.path.removeprefix("/"): method for method in known.values()}
-    wanted = name.removeprefix("/")
-    found = known.get(wanted) or full.get(wanted)
-    if found is not None:
+    found = find_method(name)
+    if isinstance(found, (UnaryMethod, StreamMethod, OperationMethod)):
         return found
-    close = difflib.get_close_matches(wanted, [*known, *full], n=3, cutoff=0.7)
+    close = similar_names(name)
     remedy = f"did you mean {' or '.join(close)}?" if close else "see 'yagrpc call --list'"
     raise click.ClickException(f"Unknown method {shown(name)}: {remedy}")

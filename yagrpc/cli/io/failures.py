@@ -20,6 +20,8 @@ from yagrpc.errors import (
     SubmitTimeoutError,
     YagrpcError,
 )
+from yagrpc.foreign import cleaned
+from yagrpc.hiding import without_secrets
 
 __all__ = [
     "EXIT_CODES",
@@ -99,7 +101,7 @@ def report(error: BaseException) -> int:
     if code == INTERRUPTED and is_terminal(sys.stderr):
         note("")  # the terminal has written ^C
     for message in error.problems if isinstance(error, ProblemsError) else [_message(error)]:
-        note(f"yagrpc: {' '.join(message.split())}")
+        note(f"yagrpc: {without_secrets(cleaned(message))}")
     if isinstance(error, (OSError, OutputLostError)):
         settled(sys.stdout)
     return code

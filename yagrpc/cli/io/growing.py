@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from yagrpc.cli.io.output import is_terminal, write
+from yagrpc.foreign import for_terminal
 
 if TYPE_CHECKING:
     from yagrpc.results import Chunk
@@ -43,7 +44,7 @@ class GrowingText:
     def _restart(self) -> None:
         if is_terminal(sys.stdout):
             columns, lines = shutil.get_terminal_size()
-            rows = _rows(self._shown, columns)
+            rows = _rows(for_terminal(self._shown), columns)
             if rows < lines:
                 up = f"\x1b[{rows}A" if rows else ""
                 sys.stdout.write(f"{up}\r\x1b[J")

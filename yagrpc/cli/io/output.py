@@ -1,8 +1,9 @@
-"""What a command writes to stdout and stderr, and the progress that a terminal shows while the command waits.
+"""The one writer of both streams, and the progress that a terminal shows while the command waits.
 
-Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no control characters, since a
-model's text must not control it. Progress is shown on terminals only. A result that can't be written is an error; a
-message on stderr that can't be written stops nothing, and fails the command in the end (`lost_messages`).
+Rules: results go to stdout exactly as they are. A terminal is the exception: it gets no character that may control it
+or hide a text, since a model's text must not. stderr gets no such character wherever it leads. Progress is shown on
+terminals only. A result that can't be written is an error; a message on stderr that can't be written stops nothing, and
+fails the command in the end (`lost_messages`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import re
 import select
 import sys
 from collections.abc import Iterator
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 import click
+
+from yagrpc.foreign import UNSAFE, cleaned, for_terminal
 
 __all__ = [
     "check_output",
@@ -31,8 +34,6 @@ __all__ = [
     "waiting",
     "write",
 ]
-
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def check_output() -> None:
@@ -113,13 +114,14 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
     """
     encoding = sys.stdout.encoding if sys.stdout is not None else None
     unicode = (encoding or "utf-8").lower().startswith("utf")
-    print_text(json.dumps(value, ensure_ascii=not unicode, indent=None if one_line else 2))
+    text = json.dumps(value, ensure_ascii=not unicode, indent=None if one_line else 2)
+    print_text(UNSAFE.sub(_escaped, text))
 
 
 def note(text: str) -> None:
     """Write a line to stderr; if it can't be written, it is counted."""
     try:
-        click.echo(text, err=True)
+        click.echo(for_terminal(text), err=True)
     except OSError:
         _Lost.messages += 1
 
@@ -165,7 +167,7 @@ def waiting(text: str) -> Iterator[None]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
-        progress.add_task(text, total=None)
+        progress.add_task(cleaned(text), total=None)
         yield
 
 
@@ -174,7 +176,13 @@ def _fitting(text: str) -> str:
     encoding = sys.stdout.encoding or "utf-8"
     # If the encoding lacks a character, an escape sequence is better than no answer.
     text = text.encode(encoding, "backslashreplace").decode(encoding)
-    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text) if is_terminal(sys.stdout) else text
+    return for_terminal(text) if is_terminal(sys.stdout) else text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A character in JSON's own way; outside of texts, JSON has none that is unsafe."""
+    character = found[0]
+    return f"\\u{ord(character):04x}" if character.isascii() else json.dumps(character)[1:-1]
 
 
 def is_terminal(stream: TextIO | None) -> bool:

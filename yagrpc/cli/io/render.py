@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc.errors import Code, OperationResultError, ResultError
+from yagrpc.foreign import cleaned
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from yagrpc import Operation, _pb
 
 __all__ = ["operation_json", "summary", "to_json"]
+
+_LONGEST: Final = 1000
+"""Characters of a description, or of a message, in the one line of an operation."""
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def summary(operation: Operation[Any]) -> str:
     if operation.proto.HasField("error"):
         code = Code.of(operation.proto.error.code)
         name = code.name if isinstance(code, Code) else str(code)
-        parts.append(f"{name}: {' '.join(operation.proto.error.message.split())}")
+        parts.append(f"{name}: {cleaned(operation.proto.error.message[:_LONGEST])}")
     elif operation.description:
-        parts.append(operation.description)
+        parts.append(cleaned(operation.description[:_LONGEST]))
     return "  ".join(parts)

@@ -1,0 +1,73 @@
+"""How a blocking channel connects: its state, as far as gRPC shows it, and the wait until it is connected.
+
+Rules: no wait is in the main thread, where the exception of a signal would break it inside gRPC, so that closing the
+channel would hang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+
+from yagrpc._core.failure.status import RpcStatus
+from yagrpc._grpc.probing import Diagnosis, probe
+
+_CHECK: Final = 0.2
+"""Seconds between two checks whether the client was closed, while a connection is waited for."""
+
+_STATES: Final = {state.value[0]: state for state in grpc.ChannelConnectivity}
+
+_READY_STATE: Final = grpc.ChannelConnectivity.READY.value[0]
+
+
+def watched_part(channel: Any) -> Any:
+    """What of a blocking channel can be watched in the caller's thread; `None` where it can't be found.
+
+    gRPC's public way to learn a blocking channel's state starts a thread that polls, and that `close` then waits for.
+    The state itself is an attribute away, in the object that the public channel, or an intercepted one, stands for.
+    """
+    layer: Any = channel
+    while layer is not None and not hasattr(layer, "watch_connectivity_state"):
+        layer = getattr(layer, "_channel", None)
+    return layer
+
+
+def is_ready(watched: Any) -> bool:
+    """Whether a channel is connected; it begins to connect where it is not. `watched` is its watched part."""
+    return bool(watched.check_connectivity_state(True) == _READY_STATE)
+
+
+def watch(channel: Any, watched: Any, diagnosis: Diagnosis, given_up: Callable[[], bool]) -> RpcStatus | bool:
+    """Watch a channel until it is connected, the time is over, waiting does not help, or its caller has left.
+
+    Args:
+        channel: The channel.
+        watched: Its watched part.
+        diagnosis: What is known of why it does not connect.
+        given_up: Whether its caller has left; asked often, and may raise.
+    """
+    while (state := watched.check_connectivity_state(True)) != _READY_STATE:
+        left = given_up()
+        if diagnosis.due(_STATES[state]):
+            diagnosis.learn(probe(channel, diagnosis.plaintext))
+        if diagnosis.left() <= 0 or left or diagnosis.hopeless:
+            return diagnosis.outcome
+        watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
+    return True
+
+
+def await_ready(channel: grpc.Channel, deadline: float, given_up: Callable[[], bool]) -> bool:
+    """The same of a channel that is not gRPC's own, in the public way: gRPC polls it in a thread."""
+    future = grpc.channel_ready_future(channel)
+    try:
+        while (seconds := deadline - time.monotonic()) > 0 and not given_up():
+            with contextlib.suppress(grpc.FutureTimeoutError):
+                future.result(timeout=min(seconds, _CHECK))
+                return True
+        return False
+    finally:
+        future.cancel()
