@@ -284,34 +284,6 @@ def test_cleaning_up_never_replaces_an_answer(subject: Any, server: Words) -> No
     ended(subject, server)
 
 
-class Failing(grpc.UnaryStreamClientInterceptor):
-    """Fails after the rpc was started."""
-
-    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        next(continuation(client_call_details, request))
-        raise AttributeError("a mistake of mine")
-
-
-class AsyncFailing(grpc.aio.UnaryStreamClientInterceptor):
-    """The same on asyncio."""
-
-    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        await (await continuation(client_call_details, request)).read()
-        raise AttributeError("a mistake of mine")
-
-
-def test_an_interceptor_that_fails_leaves_a_generation_ambiguous(subject: Any, emulator: Emulator) -> None:
-    interceptors: list[Any] = [Failing()] if subject.kind == "sync" else [AsyncFailing()]
-    client = subject.client(emulator, interceptors=interceptors)
-    with pytest.raises(yagrpc.YagrpcError) as caught:
-        subject(client.completion("hello"))
-    causes, error = [], caught.value.__cause__
-    while error is not None:
-        causes.append(str(error))
-        error = error.__cause__
-    assert "a mistake of mine" in causes, causes
-
-
 class Odd(grpc.UnaryUnaryClientInterceptor):
     """Gives a call whose metadata are no pairs."""
 

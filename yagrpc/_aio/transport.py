@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, wi
 from yagrpc._grpc.loops import running_loop
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.probing import connect
-from yagrpc._grpc.rpcs import drain, drop, end_of, given, given_later, may_have_run
+from yagrpc._grpc.rpcs import drain, drop, given, given_later, may_have_run
 from yagrpc._grpc.status import status_of
 from yagrpc.errors import ClientClosedError, Code, ConfigError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
@@ -166,7 +167,7 @@ class AsyncTransport:
         call = effect.call
         timeout = effect.timeout if effect.reporter is None else with_linger(effect.timeout)
         rpc = self.channels.callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
-        call.started(end_of(rpc, "cancel"))
+        call.started(functools.partial(given, rpc, "cancel"))
         return rpc
 
     async def _answer(self, rpc: Any, call: Call[Any, Any]) -> Any:

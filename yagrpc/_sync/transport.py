@@ -18,11 +18,11 @@ import grpc
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.status import RpcStatus, raised
+from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait, Wakeable
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.rpcs import end_of, given, may_have_run
+from yagrpc._grpc.rpcs import end_of, given
 from yagrpc._grpc.status import status_of
 from yagrpc._grpc.waits.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
 from yagrpc._grpc.waits.threads import Waiter, in_thread, outcome_in_thread
@@ -158,8 +158,7 @@ class Transport:
         try:
             outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
         except BaseException as error:  # of any kind: the flow decides
-            refused = self.channels.refused(error, effect)
-            return flow.send(raised(refused)) if may_have_run(effect, refused) else flow.throw(refused)
+            return flow.throw(self.channels.refused(error, effect))
         return flow.send(outcome)
 
     def _step(self, flow: Flow[Any], resume: Callable[[], Effect], done: Callable[[Any], None]) -> None:
@@ -298,6 +297,7 @@ class Transport:
         responses = Responses(self.channels, rpc, messages)
         with interruptible(rpc):
             first = next(messages, END)
+        with SignalsHeld():
             call.ids = request_ids(call.client_request_id, given(rpc, "initial_metadata"))
         return Opened(responses, first)
 
@@ -370,5 +370,6 @@ def _streams(method: AnyMethod) -> bool:
 
 
 def _keep_ids(rpc: Any, call: Call[Any, Any]) -> None:
-    initial, trailing = given(rpc, "initial_metadata"), given(rpc, "trailing_metadata")
+    with SignalsHeld():  # a handler's exception is no interceptor's
+        initial, trailing = given(rpc, "initial_metadata"), given(rpc, "trailing_metadata")
     call.ids = request_ids(call.client_request_id, initial, trailing)

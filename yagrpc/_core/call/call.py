@@ -5,7 +5,6 @@ Rules: what the caller gave never changes, the timeout least of all; what change
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -87,7 +86,7 @@ class Call(Generic[RequestT, ResponseT]):
         self._end: Callable[[], object] | None = None
 
     def started(self, end: Callable[[], object] | None) -> None:
-        """Keep what ends the attempt that gRPC works on, where anything does.
+        """Keep what ends the attempt that gRPC works on, where anything does; it raises nothing of an interceptor's.
 
         The call may have been cancelled by another thread meanwhile.
         """
@@ -99,10 +98,7 @@ class Call(Generic[RequestT, ResponseT]):
         """End the attempt that is under way, and those that would follow."""
         self.cancelled = True
         if self._end is not None:
-            # An interceptor's object may fail. Its generator does while another thread waits for its next message:
-            # then that thread ends it.
-            with contextlib.suppress(Exception):
-                self._end()
+            self._end()
         self.release()
 
     def release(self) -> None:

@@ -292,9 +292,13 @@ class Cancelled:
         self._end = end
 
     def __call__(self) -> None:
-        """End it."""
+        """End it.
+
+        An interceptor's object may fail. Its generator does while another thread waits for its next message: then that
+        thread ends it.
+        """
         if self._end is not None:
-            with SignalsHeld():
+            with SignalsHeld(), contextlib.suppress(Exception):
                 self._end()
 
 
