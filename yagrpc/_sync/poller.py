@@ -258,9 +258,8 @@ class Poller:
         try:
             self._send(watch)
         except BaseException as error:  # a user's own, in an event
-            if threading.current_thread() is self._thread:  # no caller would get it
-                self._came_back(watch, error)
-                return
+            if threading.current_thread() is self._thread:
+                return self._came_back(watch, error)  # no caller would get it
             with self._lock:  # others may wait for the same operation
                 self._scheduler.put_back(watch, self._clock())
             raise

@@ -18,7 +18,7 @@ from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import Reporter, Send
 from yagrpc._grpc.waits.signals import SignalsHeld, next_item
 from yagrpc._grpc.waits.threads import in_thread
-from yagrpc.errors import Code, YagrpcError
+from yagrpc.errors import Code, UnavailableError, YagrpcError
 
 _CLOSED: Final = RpcStatus(Code.CANCELLED, "the client was closed", closed=True)
 
@@ -91,7 +91,10 @@ class _Submit:
         """Send it and return its outcome, or the status of a caller that has left."""
         context = contextvars.copy_context()
         try:
-            in_thread(lambda: context.run(self._run), "yagrpc-submit")
+            try:
+                in_thread(lambda: context.run(self._run), "yagrpc-submit")
+            except RuntimeError as error:
+                raise UnavailableError(f"{error}, nothing was sent") from error
             outcome = self._wait(self._effect.timeout)
             if outcome is _CLOSED:
                 self._leave()
@@ -145,6 +148,5 @@ class _Submit:
         """Report an outcome that the caller does not take; the thread and the caller may both come here."""
         with contextlib.suppress(queue.Empty):
             while True:
-                outcome = self._outcomes.get_nowait()
-                if outcome is not _CLOSED:
+                if (outcome := self._outcomes.get_nowait()) is not _CLOSED:
                     self._reporter.left(outcome)
