@@ -78,8 +78,7 @@ class BlockingChannels(Channels):
     def shut(self) -> None:
         """Forget all channels, and close those that were opened here: gRPC waits for their calls to end."""
         with SignalsHeld() as signals:
-            opened = self.forget()
-            finish(lambda: [channel.close() for channel in opened], "yagrpc-close", signals)
+            finish([channel.close for channel in self.forget()], "yagrpc-close", signals)
 
     def _dial(self, endpoint: str) -> Any:
         with SignalsHeld():  # a channel that is not recorded would never be closed

@@ -239,8 +239,7 @@ class Poller:
             return None, deadline
         if (watch := self._scheduler.take(now)) is not None:
             return watch, now
-        due = self._scheduler.next_time(now)
-        self._leader_until = deadline if due is None else min(deadline, due)
+        self._leader_until = min(deadline, math.inf if (due := self._scheduler.next_time(now)) is None else due)
         return None, self._leader_until
 
     def _wake_leader(self) -> None:

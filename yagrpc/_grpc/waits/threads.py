@@ -69,11 +69,11 @@ def outcome_in_thread(
         del failure  # it is a cycle, with this frame in its traceback
 
 
-def finish(function: Callable[[], object], name: str, signals: SignalsHeld) -> None:
-    """Call a function that has to come to its end: in the main thread, where a signal may end the wait, in another.
+def finish(functions: list[Callable[[], object]], name: str, signals: SignalsHeld) -> None:
+    """Call functions that have to come to their end: in the main thread, where a signal may end the wait, in another.
 
     Args:
-        function: The function.
+        functions: The functions, one after the other.
         name: The name of the thread.
         signals: The block in which this is called.
     """
@@ -81,12 +81,13 @@ def finish(function: Callable[[], object], name: str, signals: SignalsHeld) -> N
 
     def run() -> None:
         try:
-            function()
+            for function in functions:
+                function()
         finally:
             ended.put(None)
 
-    if threading.current_thread() is not threading.main_thread():
-        function()
+    if not functions or threading.current_thread() is not threading.main_thread():
+        run()
         return
     try:
         in_thread(run, name)
