@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import pytest
 
@@ -23,6 +25,23 @@ CACHE = ROOT / ".cache" / "official"
 
 UNREACHABLE = "after connection broken by"
 """What pip prints with each retry of a connection, whatever broke it."""
+
+
+SLOW: Final = 1800
+"""Seconds after which a slow test that hangs fails."""
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as a program in the foreground does: shells have it ignored by what a script starts with `&`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests their limit."""
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            item.add_marker(pytest.mark.timeout(SLOW))
 
 
 @pytest.fixture(autouse=True)
