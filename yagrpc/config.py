@@ -355,13 +355,13 @@ def check_root_certificates(root_certificates: bytes | None, *, plaintext: bool)
     """
     if root_certificates is None:
         return None
+    if plaintext:
+        raise ConfigError("root_certificates is of no use without TLS: leave it out, or plaintext")
     text = decoded(root_certificates) if isinstance(root_certificates, bytes) else None
     if text is None or "-----BEGIN CERTIFICATE-----" not in text:
         raise ConfigError("root_certificates is no PEM: it takes the bytes of a file that has BEGIN CERTIFICATE in it")
     if fault := pem_fault(text):
         raise ConfigError(f"root_certificates can't be read: {fault}; copy the whole file again")
-    if plaintext:
-        raise ConfigError("root_certificates is of no use without TLS: leave it out, or plaintext")
     return text.removeprefix(BOM).encode()
 
 

@@ -41,7 +41,7 @@ def our_methods() -> dict[str, Any]:
     """Every rpc of our protos."""
     return {
         f"{name}.{rpc}": method
-        for name in _pb.methods.SERVICES.keys() - {"ControlService"}  # the emulator's, which no user calls
+        for name in _pb.methods._SERVICES.keys() - {"ControlService"}  # the emulator's, which no user calls
         for rpc, method in vars(getattr(methods, name)).items()
         if not rpc.startswith("_")
     }

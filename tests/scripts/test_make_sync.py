@@ -161,11 +161,11 @@ def test_the_blocking_client_is_what_the_asyncio_one_gives(tree: Path) -> None:
 def test_the_check_finds_an_edited_file_and_changes_nothing(tree: Path) -> None:
     pytest.importorskip("ruff")
     client = tree / "yagrpc/_sync/client.py"
-    replaced(client, "class Client(Methods):", "class Client(Methods, object):")
+    replaced(client, "class Client(Unpicklable, Methods):", "class Client(Unpicklable, Methods, object):")
     edited = client.read_text("utf-8")
     code, printed = run(tree, "--check")
     assert code == 1
-    assert "-class Client(Methods, object):\n+class Client(Methods):\n" in printed
+    assert "-class Client(Unpicklable, Methods, object):\n+class Client(Unpicklable, Methods):\n" in printed
     assert client.read_text("utf-8") == edited
     assert run(tree)[0] == 0
     assert client.read_text("utf-8") == (ROOT / "yagrpc/_sync/client.py").read_text("utf-8")
@@ -232,8 +232,8 @@ def test_the_check_finds_a_file_by_hand_that_looks_generated(tree: Path) -> None
         ("scripts/make_sync.py", "WORDS: Final = {\n", 'WORDS: Final = {\n    "said nowhere": "",\n', "'said nowhere'"),
         (
             "scripts/make_sync.py",
-            '"background.py", ',
-            '"background.py", "gone.py", ',
+            '"background.py",\n',
+            '"background.py",\n        "gone.py",\n',
             "names gone.py, which is nowhere",
         ),
     ],

@@ -25,7 +25,7 @@ class CallParameters(TypedDict, total=False):
     """What every call takes."""
 
     timeout: Seconds | None
-    """Seconds, or a `timedelta`, over everything: the wait for the quota, connecting and all attempts; `None` for no
+    """Seconds, or a `timedelta`, over everything: the wait for the quota, connecting, all attempts; `None` for no
     limit. Default 60 (a completion: 180) from the moment at which the quota lets the call go."""
     metadata: Iterable[tuple[str, str | bytes]] | Mapping[str, str | bytes]
     """Further metadata; keys in lower case. A key that yagrpc would set is left as given."""
