@@ -44,9 +44,7 @@ ROWS = {
     "CANCELLED by the service": Row(drop(S.CANCELLED), AMBIGUOUS, ANSWER, yagrpc.CallCancelledError),
     "connection reset after it ran": Row(cut, AMBIGUOUS, ANSWER, ANSWER, proxied=True),
     "connection closed after it ran": Row(close_half, AMBIGUOUS, ANSWER, ANSWER, proxied=True),
-    "no answer in time": Row(
-        hang, yagrpc.SubmitTimeoutError, yagrpc.OperationTimeoutError, ANSWER
-    ),
+    "no answer in time": Row(hang, yagrpc.SubmitTimeoutError, yagrpc.OperationTimeoutError, ANSWER),
     "UNAUTHENTICATED": Row(refuse(S.UNAUTHENTICATED), *(yagrpc.UnauthenticatedError,) * 3),
     "PERMISSION_DENIED": Row(refuse(S.PERMISSION_DENIED), *(yagrpc.PermissionDeniedError,) * 3),
     "INVALID_ARGUMENT": Row(refuse(S.INVALID_ARGUMENT), *(yagrpc.InvalidArgumentError,) * 3),
