@@ -14,6 +14,7 @@ import pytest
 
 import yagrpc
 from yagrpc import _pb, methods
+from yagrpc._grpc import probing
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod
 
 SECONDS = 20.0
@@ -127,8 +128,11 @@ ONE_ATTEMPT = {"refresh", "upload", "talk"}
         if not again or name not in ONE_ATTEMPT
     ],
 )
-def test_closing_ends_a_call_that_connects(name: str, again: bool, subject: Any, nowhere: Nowhere) -> None:
-    """For the first time, or again after its first attempt has failed."""
+def test_closing_ends_a_call_that_connects(
+    name: str, again: bool, subject: Any, nowhere: Nowhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the first time, or again after its first attempt has failed; nor does it wait for a probe's answer."""
+    monkeypatch.setattr(probing, "_ANSWER", 3600.0)
     client = subject.client(endpoint=nowhere.address, plaintext=True)
     wait = nowhere.reconnected if again else nowhere.connected
     error, closed = subject.together([lambda: CALLS[name](client), lambda: _after(subject, wait, client.close)])

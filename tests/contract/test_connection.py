@@ -165,7 +165,7 @@ def test_a_refused_connection_is_waited_for(subject: Any, refusing: str) -> None
 def test_an_endpoint_that_says_nothing_is_told_from_one_that_refuses(subject: Any, listen: Listen) -> None:
     client = subject.client(endpoint=listen(None), root_certificates=None)
     with pytest.raises(yagrpc.UnavailableError) as caught:
-        subject(client.completion_async("hi", timeout=5))
+        subject(client.completion_async("hi", timeout=2))
     assert caught.value.message == "no connection within 5 s, nothing was sent"
     assert caught.value.hint.startswith("the endpoint does not answer: a firewall may drop what is sent")
 

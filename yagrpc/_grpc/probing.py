@@ -10,6 +10,7 @@ waiting. A probe never raises, and nothing that it says proves anything of a cal
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,9 @@ PROBE: Final = "/grpc.health.v1.Health/Check"
 
 _ANSWER: Final = 5.0
 """Seconds for a probe's answer; it usually takes less than a millisecond."""
+
+_CHECK: Final = 0.2
+"""Seconds between two checks whether anybody still waits for a probe."""
 
 _SHORTEST, _LONGEST = 0.05, 1.0
 """Seconds between two checks of a channel's state: at first, and at most."""
@@ -92,19 +96,20 @@ class Diagnosis:
         self.hopeless = found is not None and time.monotonic() - self._since >= found.patience
 
 
-def probe(channel: Any, plaintext: str) -> RpcStatus | None:
+def probe(channel: Any, plaintext: str, over: Callable[[], bool]) -> RpcStatus | None:
     """Ask a blocking channel why it does not connect; `None` where it says nothing.
 
     Args:
         channel: The channel; interceptors around it do not see the probe.
         plaintext: As of a `Diagnosis`.
+        over: Whether nobody waits any longer; asked five times a second while there is no answer, and it may raise.
     """
     while hasattr(channel, "_channel") and not hasattr(channel._channel, "watch_connectivity_state"):
         channel = channel._channel
-    status = _asked(channel)
+    status = _asked(channel, over)
     if plaintext and status is not None and _CUT.search(status.message):
         with grpc.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
-            return _with_reason(status, _asked(secure))
+            return _with_reason(status, _asked(secure, over))
     return status
 
 
@@ -152,14 +157,24 @@ async def _probed(channel: grpc.aio.Channel, plaintext: str, until: Until) -> Rp
         asked.cancel()
 
 
-def _asked(channel: Any) -> RpcStatus | None:
+def _asked(channel: Any, over: Callable[[], bool]) -> RpcStatus | None:
     try:
-        channel.unary_unary(PROBE)(b"", timeout=_ANSWER, wait_for_ready=False)
-    except grpc.RpcError as error:
-        return status_of(error)
+        rpc = channel.unary_unary(PROBE).future(b"", timeout=_ANSWER, wait_for_ready=False)
     except Exception:  # a channel of any kind, perhaps closed meanwhile
         return None
-    return RpcStatus(Code.OK)
+    try:
+        while True:
+            with contextlib.suppress(grpc.FutureTimeoutError):
+                rpc.result(timeout=_CHECK)
+                return RpcStatus(Code.OK)
+            if over():
+                return None
+    except grpc.RpcError as error:
+        return status_of(error)
+    except grpc.FutureCancelledError:  # the channel was closed meanwhile
+        return None
+    finally:
+        rpc.cancel()
 
 
 async def _asked_async(channel: grpc.aio.Channel) -> RpcStatus | None:

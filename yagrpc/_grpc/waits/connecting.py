@@ -55,11 +55,14 @@ def watch(channel: Any, watched: Any, diagnosis: Diagnosis, client: Channels, le
     Raises:
         ClientClosedError: The client was closed meanwhile.
     """
+
+    def over() -> bool:
+        return _given_up(client, left) or diagnosis.left() <= 0
+
     while (state := watched.check_connectivity_state(True)) != _READY_STATE:
-        gone = _given_up(client, left)
         if diagnosis.due(_STATES[state]):
-            diagnosis.learn(probe(channel, diagnosis.plaintext))
-        if diagnosis.left() <= 0 or gone or diagnosis.hopeless:
+            diagnosis.learn(probe(channel, diagnosis.plaintext, over))
+        if over() or diagnosis.hopeless:
             return diagnosis.outcome
         watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
     return True
