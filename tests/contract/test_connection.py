@@ -156,8 +156,8 @@ def test_a_name_that_does_not_exist_is_said_after_a_while(subject: Any) -> None:
 
 def test_a_refused_connection_is_waited_for(subject: Any, refusing: str) -> None:
     """A server that restarts refuses, too."""
-    submit, read = failures(subject, 5, endpoint=refusing, plaintext=True)
-    assert submit.message == "no connection within 5 s, nothing was sent: the endpoint refuses the connection"
+    submit, read = failures(subject, 2, endpoint=refusing, plaintext=True)
+    assert submit.message == "no connection within 2 s, nothing was sent: the endpoint refuses the connection"
     assert said(read) == "the endpoint refuses the connection"
     assert submit.hint.startswith("nothing listens there, or a firewall refuses it")
 
@@ -166,7 +166,7 @@ def test_an_endpoint_that_says_nothing_is_told_from_one_that_refuses(subject: An
     client = subject.client(endpoint=listen(None), root_certificates=None)
     with pytest.raises(yagrpc.UnavailableError) as caught:
         subject(client.completion_async("hi", timeout=2))
-    assert caught.value.message == "no connection within 5 s, nothing was sent"
+    assert caught.value.message == "no connection within 2 s, nothing was sent"
     assert caught.value.hint.startswith("the endpoint does not answer: a firewall may drop what is sent")
 
 
