@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import os
 import signal
 import subprocess
@@ -35,6 +36,19 @@ def pytest_configure() -> None:
     """Take SIGINT as a program in the foreground does: shells have it ignored by what a script starts with `&`."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    logging.getLogger("asyncio").addFilter(_without_traceback)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Keep a record of asyncio's, and leave out its traceback.
+
+    A future whose exception nobody took is logged when it is collected, at any moment. Formatting a traceback parses
+    its lines, and where the collector has interrupted another parse, Python 3.11 fails with a SystemError.
+    """
+    if record.exc_info and record.exc_info[1] is not None:
+        kind, error, _ = record.exc_info
+        record.exc_info = (kind, error.with_traceback(None), None)
+    return True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
