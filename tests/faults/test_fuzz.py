@@ -28,7 +28,7 @@ from yagrpc._services.text import completion_request, completion_type
 from yagrpc._services.tokenizer import tokenize_request
 from yagrpc.results import Chunk, Completion, Tokens
 
-EXAMPLES = int(os.environ.get("YAGRPC_FUZZ", "1000"))
+EXAMPLES = int(os.environ.get("YAGRPC_FUZZ", "300"))
 examples = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 OURS = (yagrpc.YagrpcError,)
