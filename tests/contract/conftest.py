@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -160,3 +161,34 @@ def served() -> Iterator[Served]:
     bare = Served()
     yield bare
     bare.server.stop(None).wait()
+
+
+class Nowhere:
+    """A port where connections are taken, and nothing is ever said."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(20.0)  # seconds
+        self._taken: list[socket.socket] = []
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def connected(self) -> socket.socket:
+        """Wait for a connection."""
+        self._taken.append(self._socket.accept()[0])
+        return self._taken[-1]
+
+    def reconnected(self) -> None:
+        """Wait for a connection, break it, and wait for the next."""
+        self.connected().close()
+        self.connected()
+
+    def close(self) -> None:
+        for one in (*self._taken, self._socket):
+            one.close()
+
+
+@pytest.fixture
+def nowhere() -> Iterator[Nowhere]:
+    found = Nowhere()
+    yield found
+    found.close()

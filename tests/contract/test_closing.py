@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -17,6 +16,9 @@ from yagrpc import _pb, methods
 from yagrpc._grpc import probing
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod
 
+if TYPE_CHECKING:
+    from tests.contract.conftest import Nowhere
+
 SECONDS = 20.0
 """How long a test waits for what has to happen."""
 
@@ -25,37 +27,6 @@ KIND = f"{TEXTS.__name__}:TokenizeRequest"
 PATH = methods.TokenizerService.Tokenize.path.rpartition("/")[0]
 UPLOAD: Any = ClientStreamMethod[Any, Any](f"{PATH}/Upload", request=KIND, response=KIND)
 TALK: Any = BidiStreamMethod[Any, Any](f"{PATH}/Talk", request=KIND, response=KIND)
-
-
-class Nowhere:
-    """A port where connections are taken, and nothing is ever said."""
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.settimeout(SECONDS)
-        self._taken: list[socket.socket] = []
-        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def connected(self) -> socket.socket:
-        """Wait for a connection."""
-        self._taken.append(self._socket.accept()[0])
-        return self._taken[-1]
-
-    def reconnected(self) -> None:
-        """Wait for a connection, break it, and wait for the next."""
-        self.connected().close()
-        self.connected()
-
-    def close(self) -> None:
-        for one in (*self._taken, self._socket):
-            one.close()
-
-
-@pytest.fixture
-def nowhere() -> Iterator[Nowhere]:
-    found = Nowhere()
-    yield found
-    found.close()
 
 
 def _requests(client: Any) -> Any:

@@ -17,7 +17,6 @@ import logging
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -25,13 +24,16 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
 import yagrpc
 from yagrpc import _pb, methods
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Nowhere
 
 ACCEPTED, LOST = "accepted", "may have been accepted"
 SECONDS = 20.0
@@ -211,30 +213,6 @@ def all_is_recorded(service: Service, journal: Journal, records: Records) -> Non
     assert sorted(journal.accepted_ids) == accepted
     assert sorted(records.ids) == accepted
     assert records.lost == []
-
-
-class Nowhere:
-    """A port where connections are taken, and nothing is ever said."""
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._taken: list[socket.socket] = []
-        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def connected(self) -> None:
-        """Wait for a connection."""
-        self._taken.append(self._socket.accept()[0])
-
-    def close(self) -> None:
-        for one in (*self._taken, self._socket):
-            one.close()
-
-
-@pytest.fixture
-def nowhere() -> Iterator[Nowhere]:
-    found = Nowhere()
-    yield found
-    found.close()
 
 
 # Blocking, by the exception of a signal

@@ -33,8 +33,8 @@ PROBE: Final = "/grpc.health.v1.Health/Check"
 _ANSWER: Final = 5.0
 """Seconds for a probe's answer; it usually takes less than a millisecond."""
 
-_CHECK: Final = 0.2
-"""Seconds between two checks whether anybody still waits for a probe."""
+CHECK: Final = 0.2
+"""Seconds between two checks whether anybody still waits for a connection, or for a probe."""
 
 _SHORTEST, _LONGEST = 0.05, 1.0
 """Seconds between two checks of a channel's state: at first, and at most."""
@@ -165,7 +165,7 @@ def _asked(channel: Any, over: Callable[[], bool]) -> RpcStatus | None:
     try:
         while True:
             with contextlib.suppress(grpc.FutureTimeoutError):
-                rpc.result(timeout=_CHECK)
+                rpc.result(timeout=CHECK)
                 return RpcStatus(Code.OK)
             if over():
                 return None

@@ -14,11 +14,8 @@ import grpc
 
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.channels import Channels
-from yagrpc._grpc.probing import Diagnosis, probe
+from yagrpc._grpc.probing import CHECK, Diagnosis, probe
 from yagrpc.errors import ClientClosedError
-
-_CHECK: Final = 0.2
-"""Seconds between two checks whether the client was closed, while a connection is waited for."""
 
 _STATES: Final = {state.value[0]: state for state in grpc.ChannelConnectivity}
 
@@ -64,7 +61,7 @@ def watch(channel: Any, watched: Any, diagnosis: Diagnosis, client: Channels, le
             diagnosis.learn(probe(channel, diagnosis.plaintext, over))
         if over() or diagnosis.hopeless:
             return diagnosis.outcome
-        watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), _CHECK))
+        watched.watch_connectivity_state(state, time.time() + min(diagnosis.left(), CHECK))
     return True
 
 
@@ -74,7 +71,7 @@ def await_ready(channel: grpc.Channel, diagnosis: Diagnosis, client: Channels, l
     try:
         while (seconds := diagnosis.left()) > 0 and not _given_up(client, left):
             with contextlib.suppress(grpc.FutureTimeoutError):
-                future.result(timeout=min(seconds, _CHECK))
+                future.result(timeout=min(seconds, CHECK))
                 return True
         return False
     finally:
