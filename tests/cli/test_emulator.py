@@ -10,6 +10,7 @@ import click
 import pytest
 
 from yagrpc.cli.commands.emulator import _read, emulator
+from yagrpc.cli.program import cli
 from yagrpc.emulator import Control, EmulatorOptions, EmulatorQuota, Uniform
 from yagrpc.emulator.options import describe
 
@@ -79,9 +80,14 @@ def test_the_command_has_the_options_of_the_emulator() -> None:
             assert str(parameters[name].help).startswith(text.replace("`", "")), name
 
 
+def _context(*arguments: str) -> click.Context:
+    # Below the program's own context, as in use: click keeps the help option of a command's first context.
+    return emulator.make_context("emulator", list(arguments), parent=click.Context(cli, **cli.context_settings))
+
+
 def test_without_options_the_command_has_the_defaults_of_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YAGRPC_EMULATOR_ACCEPT", raising=False)
-    assert _read(emulator.make_context("emulator", []).params) == EmulatorOptions()
+    assert _read(_context().params) == EmulatorOptions()
 
 
 def test_options_become_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +95,7 @@ def test_options_become_values(monkeypatch: pytest.MonkeyPatch) -> None:
     line = (
         "--duration uniform:1,2 --completion-duration inf --quota --quota-model bucket --seed 7 --folder b1g --frozen"
     )
-    assert _read(emulator.make_context("emulator", [*line.split(), "--frozen"]).params) == EmulatorOptions(
+    assert _read(_context(*line.split(), "--frozen").params) == EmulatorOptions(
         duration=Uniform(1, 2),
         completion_duration=float("inf"),
         quota=EmulatorQuota(),
