@@ -43,13 +43,13 @@ MESSAGE_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of the largest message that is sent or taken; gRPC's own limit of 4 MiB is below some real answers."""
 
 
-_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+(%[\w.~-]+)?\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})", re.ASCII)
+_ADDRESS: Final = r"(?a)(\[[0-9A-Fa-f:.]+(%[\w.~-]+)?\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})"
 """A name, an IPv4 address or an IPv6 one in brackets, and a port."""
 
 _SCHEMES: Final = frozenset({"dns", "google-c2p", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"})
 """Hosts that gRPC can't have: `unix:443` is a socket's path for it."""
 
-_FOLDER: Final = re.compile(r"[A-Za-z0-9._-]+")
+_FOLDER: Final = r"[A-Za-z0-9._-]+"
 
 
 class Quota(NamedTuple):
@@ -388,14 +388,14 @@ def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = ENVIR
     if wrong := folder_mistake(folder):
         wrong = wrong.replace("the real value", "the folder's id, such as b1g8k3..., as the console shows it,")
         raise ConfigError(f"{source} is {shown(folder)}: it {wrong}")
-    if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
+    if not isinstance(folder, str) or not re.fullmatch(_FOLDER, folder):
         raise ConfigError(f"{source} is {shown(folder)}: a folder id has letters, digits, '.', '-' and '_' only")
     check_no_credential(source, folder, "the folder's id, such as 'b1g...'")
     return folder
 
 
 def _check_address(name: str, address: str) -> None:
-    found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    found = re.fullmatch(_ADDRESS, address) if isinstance(address, str) else None
     if wrong := mistake(address):
         raise ConfigError(f"{name} is {shown(address)}: it {wrong}")
     if found is None or not 0 < int(found["port"]) < 65536:

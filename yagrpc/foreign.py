@@ -20,7 +20,7 @@ ID: Final = 200
 SHOWN: Final = 500
 """Characters of an id, or of a name, that are kept at most, for what only names something."""
 
-UNSAFE: Final = re.compile(
+UNSAFE: Final = (
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters; not tab and newline
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # controls of bidirectional text
@@ -37,12 +37,12 @@ REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 def cleaned(text: str) -> str:
     """A text in one line, with a replacement for each character that may control a terminal or hide a text."""
-    return " ".join(UNSAFE.sub(_in_line, text).split())
+    return " ".join(re.sub(UNSAFE, _in_line, text).split())
 
 
 def for_terminal(text: str) -> str:
     """A text of any lines, with a replacement for each character that may control a terminal or hide a text."""
-    return UNSAFE.sub(REPLACEMENT, text)
+    return re.sub(UNSAFE, REPLACEMENT, text)
 
 
 def is_id(text: str) -> bool:

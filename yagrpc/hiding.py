@@ -16,9 +16,9 @@ from typing import Any, Final, NoReturn, TypeVar, overload
 SelfT = TypeVar("SelfT", bound="Secret")
 ValueT = TypeVar("ValueT")
 
-API_KEY: Final = re.compile(r"AQVN")
-IAM_TOKEN: Final = re.compile(r"t\d\.")
-OAUTH_TOKEN: Final = re.compile(r"y[0-3]_[-\w]")
+API_KEY: Final = r"AQVN"
+IAM_TOKEN: Final = r"t\d\."
+OAUTH_TOKEN: Final = r"y[0-3]_[-\w]"
 """How secrets begin (documented)."""
 
 _SHOWN: Final = 80
@@ -35,13 +35,12 @@ _OPAQUE: Final = 40
 
 _ESCAPE: Final = r"(?<=\\[abfnrtv'\"])|(?<=\\[0-7]{3})|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4})"
 """The end of an escape in a repr, such as `\\n`: a word begins there, although a letter stands before it."""
-_SECRET_LIKE: Final = re.compile(rf"(AQVN|(\b|{_ESCAPE})(t\d\.|y[0-3]_|eyJ))[-\w.=]+")
-_PEM: Final = re.compile(r"-----BEGIN.*", re.DOTALL)
-_USER: Final = re.compile(r"[^\s/@'\"]+:[^\s/@'\"]+@")
-_RANDOM: Final = re.compile(rf"[A-Za-z0-9+_=-]{{{_OPAQUE},}}")
-_NAMED: Final = re.compile(
-    r"""["'][\w-]*(private_?key|secret|passw|token(?!s)|api_?key|authorization|credential)[\w-]*\\?["']\s*:""",
-    re.IGNORECASE,
+_SECRET_LIKE: Final = rf"(AQVN|(\b|{_ESCAPE})(t\d\.|y[0-3]_|eyJ))[-\w.=]+"
+_PEM: Final = r"(?s)-----BEGIN.*"
+_USER: Final = r"[^\s/@'\"]+:[^\s/@'\"]+@"
+_RANDOM: Final = rf"[A-Za-z0-9+_=-]{{{_OPAQUE},}}"
+_NAMED: Final = (
+    r"""(?i)["'][\w-]*(private_?key|secret|passw|token(?!s)|api_?key|authorization|credential)[\w-]*\\?["']\s*:"""
 )
 """The name of a secret in JSON, or in the repr of a dict."""
 
@@ -168,12 +167,12 @@ def hidden_metadata(given: object) -> Any:
 
 def has_form_of_secret(text: str) -> bool:
     """Whether a text begins as an API key, a token or a private key does."""
-    return _SECRET_LIKE.match(text) is not None or _PEM.match(text) is not None
+    return re.match(_SECRET_LIKE, text) is not None or re.match(_PEM, text) is not None
 
 
 def without_secrets(text: str) -> str:
     """A text from outside, on one line, with everything that has the form of a secret replaced."""
-    return " ".join(_SECRET_LIKE.sub("***", _PEM.sub("***", text)).split())
+    return " ".join(re.sub(_SECRET_LIKE, "***", re.sub(_PEM, "***", text)).split())
 
 
 def shown_path(path: object) -> str:
@@ -202,9 +201,11 @@ def shown_name(name: str) -> str:
 
 def _shown(text: str, kind: str, limit: int) -> str:
     text = " ".join(text.splitlines())
-    if _NAMED.search(text):
+    if re.search(_NAMED, text):
         return f"a {kind} that may hold a secret, and is not shown"
-    text = _RANDOM.sub(_masked, _USER.sub("***@", _PEM.sub("***", _SECRET_LIKE.sub("***", text[:_SEARCHED]))))
+    text = re.sub(
+        _RANDOM, _masked, re.sub(_USER, "***@", re.sub(_PEM, "***", re.sub(_SECRET_LIKE, "***", text[:_SEARCHED])))
+    )
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 

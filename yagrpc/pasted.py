@@ -14,17 +14,15 @@ from typing import Final
 
 _QUOTES: Final = "\"'`«»“”„‘’"
 
-_PLACEHOLDER: Final = re.compile(r"<.*>|\{\{.*\}\}|\$\w+|\$\{.*\}|\$\(.*\)|%\w+%|\w{0,6}(\.{3}|…)", re.DOTALL)
+_PLACEHOLDER: Final = r"(?s)<.*>|\{\{.*\}\}|\$\w+|\$\{.*\}|\$\(.*\)|%\w+%|\w{0,6}(\.{3}|…)"
 """What examples have where a value belongs: `<folder_ID>`, `${YC_FOLDER_ID}`, `b1g...`."""
 
-_FOLDER: Final = re.compile(
-    r"(yc_)?(your_?|my_?|the_?)?(cloud_?)?(folder|catalog(ue)?)_?id|(ид|идентификатор)_?каталога", re.IGNORECASE
-)
+_FOLDER: Final = r"(?i)(yc_)?(your_?|my_?|the_?)?(cloud_?)?(folder|catalog(ue)?)_?id|(ид|идентификатор)_?каталога"
 
 BOM: Final = "\ufeff"
 """What some editors put before a text; it belongs to no value."""
 
-_BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_BLOCK: Final = r"(?s)-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----"
 
 
 def mistake(value: object) -> str:
@@ -33,14 +31,14 @@ def mistake(value: object) -> str:
         return ""
     if value[0] in _QUOTES or value[-1] in _QUOTES:
         return "is in quotes: leave them out (some readers of .env files keep them)"
-    if _PLACEHOLDER.fullmatch(value):
+    if re.fullmatch(_PLACEHOLDER, value):
         return "is a placeholder: put the real value in its place"
     return ""
 
 
 def folder_mistake(value: object) -> str:
     """The same, of the id of a folder: an example may have a word there."""
-    word = isinstance(value, str) and _FOLDER.fullmatch(value.replace("-", "_"))
+    word = isinstance(value, str) and re.fullmatch(_FOLDER, value.replace("-", "_"))
     return "is a placeholder: put the real value in its place" if word else mistake(value)
 
 
@@ -68,12 +66,12 @@ def repaired_pem(text: str) -> str:
             return found[0]
         return f"-----BEGIN {label}-----\n" + textwrap.fill("".join(body.split()), 64) + f"\n-----END {label}-----"
 
-    return _BLOCK.sub(lines, joined)
+    return re.sub(_BLOCK, lines, joined)
 
 
 def pem_fault(text: str) -> str:
     """What is wrong with PEM, as the end of a sentence about it; empty where each block is whole."""
-    blocks = _BLOCK.findall(text)
+    blocks = re.findall(_BLOCK, text)
     if len(blocks) < text.count("-----BEGIN"):
         return "it is cut short: a BEGIN line has no END line"
     for _, body in blocks:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import operator
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from uuid import UUID
 
 __all__ = ["Number", "Seconds", "WholeNumber"]
@@ -24,7 +24,7 @@ WholeNumber: TypeAlias = SupportsIndex
 Number: TypeAlias = SupportsFloat | SupportsIndex
 """A number, of any library."""
 
-Seconds: TypeAlias = SupportsFloat | SupportsIndex | timedelta
+Seconds: TypeAlias = "SupportsFloat | SupportsIndex | timedelta"
 """A span of time: a number of seconds, or a `timedelta`."""
 
 RequestId: TypeAlias = "str | UUID"
@@ -54,7 +54,12 @@ def number(value: Any, *, whole: bool = False) -> int | float | None:
 
 def seconds(value: Any) -> int | float | None:
     """A span of time in seconds, perhaps infinite; `None` for what is none."""
-    return value.total_seconds() if isinstance(value, timedelta) else number(value)
+    found = number(value)
+    if found is None:
+        from datetime import timedelta  # takes 1 ms, and most callers give numbers
+
+        return value.total_seconds() if isinstance(value, timedelta) else None
+    return found
 
 
 def request_id(value: Any) -> Any:

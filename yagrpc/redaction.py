@@ -49,7 +49,7 @@ HARMLESS: Final = frozenset({"page_token", "next_page_token"})
 _HIDDEN: Final = "***"
 _DEEPEST: Final = 100
 """How deeply messages are followed; protobuf itself reads no deeper ones, but for what an `Any` holds."""
-_WORD_STARTS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.\s]+")
+_WORD_STARTS: Final = r"(?<=[a-z0-9])(?=[A-Z])|[-.\s]+"
 
 
 def loggable(message: Any, service: str) -> str:
@@ -72,7 +72,7 @@ def loggable(message: Any, service: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether the name of a field, or a key of a map, says that its value is a secret."""
-    words = _WORD_STARTS.sub("_", name).lower().split("_")
+    words = re.sub(_WORD_STARTS, "_", name).lower().split("_")
     if "_".join(words) in HARMLESS:
         return False
     keys = any(after in ("key", "keys") and word in SECRET_KEYS for word, after in itertools.pairwise(words))

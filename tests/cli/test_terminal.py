@@ -79,7 +79,7 @@ def test_json_writes_what_a_terminal_must_not_get_as_escapes(
     with terminal.as_output():
         print_json(value)
     for text in (written, terminal.rest().replace("\r\n", "\n")):
-        assert UNSAFE.search(text) is None
+        assert re.search(UNSAFE, text) is None
         assert "привет" in text
         assert json.loads(text) == value
 
@@ -89,7 +89,7 @@ def test_stderr_gets_single_safe_lines_wherever_it_leads(capsys: pytest.CaptureF
     assert report(UnavailableError(f"{HOSTILE}\nyagrpc: forged")) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert not [line for line in lines if UNSAFE.search(line) or line.startswith("yagrpc: forged")]
+    assert not [line for line in lines if re.search(UNSAFE, line) or line.startswith("yagrpc: forged")]
 
 
 def test_the_progress_shows_nothing_of_what_it_waits_for_that_is_unsafe(terminal: Terminal) -> None:
@@ -167,7 +167,7 @@ def test_no_program_lets_a_text_command_the_terminal(
     process: Any = programs.start(*arguments, stdout=terminal.device, stderr=terminal.device)
     assert process.wait(timeout=60) == code
     written = re.sub(r"\x1b\[(\?25[lh]|2K|1A|[0-9;]*m)", "", terminal.rest().replace("\r\n", "\n"))  # of the progress
-    assert UNSAFE.search(written.replace("\r", "")) is None, written
+    assert re.search(UNSAFE, written.replace("\r", "")) is None, written
     assert not [line for line in written.splitlines() if line.startswith(("yagrpc: forged", "forged"))]
 
 
@@ -177,7 +177,7 @@ def test_no_program_forges_a_line_of_stderr(
 ) -> None:
     ran = programs(*arguments)
     assert ran.code == code
-    assert UNSAFE.search(ran.err) is None
+    assert re.search(UNSAFE, ran.err) is None
     assert len(ran.err.splitlines()) == (0 if arguments[0] == "doctor" else 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,7 +41,7 @@ def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def assert_safe(text: str, limit: int = 5000) -> None:
-    assert UNSAFE.search(text) is None, text
+    assert re.search(UNSAFE, text) is None, text
     assert len(text.splitlines()) <= 1
     assert len(text) <= limit
 

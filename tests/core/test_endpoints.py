@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from yagrpc import config
-from yagrpc._core.endpoints.directory import Directory, discovery_ids
-from yagrpc._core.endpoints.public import SERVICES, longest
+from yagrpc._core.endpoints.directory import Directory, discovery_ids, longest
+from yagrpc._core.endpoints.public import SERVICES
 from yagrpc.errors import ConfigError
 
 FACTS = "YAGRPC_DISCOVERY_FACTS"

@@ -12,7 +12,6 @@ import grpc
 import grpc.aio
 
 from yagrpc import config
-from yagrpc._aio.uploads import bidirectional, upload
 from yagrpc._core.client import ClientCore
 from yagrpc._grpc.channels import Channels
 from yagrpc._grpc.options import ChannelOptions
@@ -65,9 +64,11 @@ class AsyncChannels(Channels):
 
     def _adapt(self, sender: Any, method: AnyMethod) -> Callable[..., Any]:
         adapted: Callable[..., Any] = sender
-        if isinstance(method, ClientStreamMethod):
-            return upload(adapted)
-        return bidirectional(adapted) if isinstance(method, BidiStreamMethod) else adapted
+        if not isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
+            return adapted
+        from yagrpc._aio.uploads import bidirectional, upload  # no rpc of the client's own methods streams requests
+
+        return upload(adapted) if isinstance(method, ClientStreamMethod) else bidirectional(adapted)
 
     def _is_shut(self, channel: Any) -> bool:
         return bool(channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN)

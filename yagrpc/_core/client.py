@@ -6,14 +6,12 @@ when a client is created. What happens to a call is in `send`; what a shell adds
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from yagrpc import _pb, config, methods
 from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
-from yagrpc._core.auth.exchange import audience, exchange
 from yagrpc._core.auth.tokens import Tokens
 from yagrpc._core.call.call import Call, Metadata
 from yagrpc._core.call.metadata import given_metadata, given_request_id
@@ -41,6 +39,7 @@ from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, check_credentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
 from yagrpc.errors import ClientClosedError, ResultError, YagrpcError
+from yagrpc.errors.base import own_copy
 from yagrpc.hiding import hidden
 from yagrpc.ids import Answer, new_request_id
 
@@ -135,6 +134,8 @@ class ClientCore:
         if self.credentials.fixed:
             self._fixed_pairs = credential_pairs(self.credentials, asked(self.credentials), self.folder_id)
         else:
+            from yagrpc._core.auth.exchange import audience, exchange  # an API key is sent as it is
+
             tokens = Tokens(
                 self.credentials,
                 exchange=lambda identity: exchange(identity, self._send_identity, lambda: self.wall()),
@@ -401,6 +402,6 @@ class ClientCore:
 
 def located(error: ErrorT, place: str) -> ErrorT:
     """A copy of an error that says which of several requests failed; the error itself may be other callers', too."""
-    copied = copy.copy(error)
+    copied = own_copy(error)
     copied.message = f"{place}: {error.message}"
     return copied.with_traceback(error.__traceback__)

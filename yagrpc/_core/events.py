@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from yagrpc._core.failure.final import ends_wait
 from yagrpc._core.failure.retry import Action
 from yagrpc.errors import CallError, ConfigError, YagrpcError
-from yagrpc.redaction import loggable
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -277,6 +276,8 @@ class LogEvents(Events):
     def _text(self, call: Call[Any, Any], message: Any) -> str:
         if not self._texts() or not hasattr(message, "ByteSize"):
             return ""
+        from yagrpc.redaction import loggable  # texts are logged by few
+
         text = loggable(message, call.method.service)
         return f": {text}" if text else ""
 

@@ -16,7 +16,6 @@ from yagrpc._core.call.policy import Kind
 from yagrpc._core.call.requests import AsyncRequestStream, RequestStream, request_error
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
-from yagrpc._core.failure.connection import Obstacle, no_connection
 from yagrpc._core.failure.final import ambiguous, without_id
 from yagrpc._core.failure.pauses import LEAST, attempt_timeout
 from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
@@ -37,6 +36,7 @@ from yagrpc.method import OperationMethod
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call, Metadata
+    from yagrpc._core.failure.connection import Obstacle
     from yagrpc._core.ports import Ports
     from yagrpc._core.quota.gates import Gate
 
@@ -124,6 +124,8 @@ class _Attempts:
         outcome = yield from connect(self.call, self.deadline.left())
         if outcome is True:
             return
+        from yagrpc._core.failure.connection import no_connection
+
         found = no_connection(outcome.message if isinstance(outcome, RpcStatus) else None, self.route.proxy)
         within = f" within {self.deadline.seconds:g} s" if found.patience == math.inf else ""
         self._not_sent(UnavailableError, f"no connection{within}", found)

@@ -24,7 +24,7 @@ _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCEPT: Final = ("no_grpc_proxy", "no_proxy")
 """The variables that list hosts without a proxy; the first that is set counts."""
 
-_URL: Final = re.compile(r"http://([^@/?#]*@)?(?P<address>[^@/?#]+)([/?#].*)?", re.IGNORECASE)
+_URL: Final = r"(?i)http://([^@/?#]*@)?(?P<address>[^@/?#]+)([/?#].*)?"
 """A proxy's URL as gRPC takes it: another scheme means no proxy."""
 
 TRACE_SHOWS_SECRETS: Final = (
@@ -44,7 +44,7 @@ def proxy_of(endpoint: str, option: str | None = None, environment: Mapping[str,
     source, url = "grpc.http_proxy", option
     if url is None:
         source, url = _first(_PROXIES, environment)
-    found = _URL.fullmatch(url)
+    found = re.fullmatch(_URL, url)
     if found is None or _excepted(endpoint.rpartition(":")[0].strip("[]"), _first(_EXCEPT, environment)[1]):
         return ""
     return f"{found['address']} ({source})"

@@ -19,7 +19,6 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 
-from yagrpc._core.failure.connection import TLS_ONLY, obstacle
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.options import DIRECT_OPTIONS
 from yagrpc._grpc.status import status_of
@@ -42,10 +41,10 @@ _SHORTEST, _LONGEST = 0.05, 1.0
 _OFTEN: Final = 5.0
 """Seconds between two probes at most; reasons may change."""
 
-_CUT: Final = re.compile(r"Socket closed|reset by peer|Expected SETTINGS|Failed parsing HTTP/2")
+_CUT: Final = r"Socket closed|reset by peer|Expected SETTINGS|Failed parsing HTTP/2"
 """What gRPC says of a plaintext channel to a server that takes TLS only, and of other servers as well."""
 
-_HANDSHAKE: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED|Hostname Verification|not in peer certificate|ALPN")
+_HANDSHAKE: Final = r"CERTIFICATE_VERIFY_FAILED|Hostname Verification|not in peer certificate|ALPN"
 """What gRPC says of a channel with TLS whose server speaks TLS."""
 
 
@@ -91,6 +90,8 @@ class Diagnosis:
         """Keep what a probe has found."""
         if status is None or status.code is not Code.UNAVAILABLE or status.trailing:
             return
+        from yagrpc._core.failure.connection import obstacle
+
         self.outcome = status
         found = obstacle(status.message)
         self.hopeless = found is not None and time.monotonic() - self._since >= found.patience
@@ -107,7 +108,7 @@ def probe(channel: Any, plaintext: str, over: Callable[[], bool]) -> RpcStatus |
     while hasattr(channel, "_channel") and not hasattr(channel._channel, "watch_connectivity_state"):
         channel = channel._channel
     status = _asked(channel, over)
-    if plaintext and status is not None and _CUT.search(status.message):
+    if plaintext and status is not None and re.search(_CUT, status.message):
         with grpc.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
             return _with_reason(status, _asked(secure, over))
     return status
@@ -116,7 +117,7 @@ def probe(channel: Any, plaintext: str, over: Callable[[], bool]) -> RpcStatus |
 async def probe_async(channel: grpc.aio.Channel, plaintext: str) -> RpcStatus | None:
     """The same, for an asyncio channel."""
     status = await _asked_async(channel)
-    if plaintext and status is not None and _CUT.search(status.message):
+    if plaintext and status is not None and re.search(_CUT, status.message):
         async with grpc.aio.secure_channel(plaintext, grpc.ssl_channel_credentials(), DIRECT_OPTIONS) as secure:
             return _with_reason(status, await _asked_async(secure))
     return status
@@ -197,6 +198,8 @@ def _with_reason(status: RpcStatus, secure: RpcStatus | None) -> RpcStatus:
     """
     if secure is None or secure.code in (Code.DEADLINE_EXCEEDED, Code.CANCELLED):
         return status
-    if secure.code is Code.UNAVAILABLE and not secure.trailing and not _HANDSHAKE.search(secure.message):
+    if secure.code is Code.UNAVAILABLE and not secure.trailing and not re.search(_HANDSHAKE, secure.message):
         return status
+    from yagrpc._core.failure.connection import TLS_ONLY
+
     return status._replace(message=f"{TLS_ONLY}: {status.message}")

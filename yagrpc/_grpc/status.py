@@ -47,7 +47,7 @@ ALSO_FROM_GRPC: Final = frozenset(
 """Refusals that gRPC creates as well: of streams that were reset (HTTP/2 errors 11 and 12), of a gateway's answer
 without a gRPC status (HTTP 401, 403, 404), and of metadata or messages over a limit."""
 
-_SIZE: Final = re.compile(r"metadata size exceeds|larger than max|ardinality violation")
+_SIZE: Final = r"metadata size exceeds|larger than max|ardinality violation"
 """Wordings of a size over a limit, of metadata or of a message: the trailers that came before the limit are there."""
 
 
@@ -82,7 +82,7 @@ def from_peer(code: Code, message: str, trailing: Any) -> bool:
     """
     if trailing is None:
         return False
-    return code in NEVER_FROM_GRPC or (code in ALSO_FROM_GRPC and bool(trailing) and not _SIZE.search(message))
+    return code in NEVER_FROM_GRPC or (code in ALSO_FROM_GRPC and bool(trailing) and not re.search(_SIZE, message))
 
 
 def multicallable(channel: Any, method: AnyMethod, deserialize: Any) -> Any:

@@ -19,7 +19,7 @@ from yagrpc.quantities import Seconds, seconds
 FETCH_TIMEOUT: Final = 20.0
 """Seconds for getting one token, unless the caller gives another limit."""
 
-_PRINTABLE: Final = re.compile(r"[!-~]+")
+_PRINTABLE: Final = r"[!-~]+"
 
 
 class Credentials(Secret, abc.ABC):
@@ -133,9 +133,9 @@ def checked_token(token: object) -> SecretText:
     """
     token = hidden(token)
     text = checked_text("the IAM token", token)
-    if OAUTH_TOKEN.match(text):
+    if re.match(OAUTH_TOKEN, text):
         raise ConfigError("the IAM token has the form of an OAuth token: use OAuthToken(...)")
-    if API_KEY.match(text):
+    if re.match(API_KEY, text):
         raise ConfigError("the IAM token has the form of an API key: use ApiKey(...)")
     return text
 
@@ -157,7 +157,7 @@ def checked_text(what: str, value: object) -> SecretText:
         raise ConfigError(f"{what} begins with its scheme: give the secret alone")
     if wrong := mistake(value):
         raise ConfigError(f"{what} {wrong}")
-    if not _PRINTABLE.fullmatch(value):
+    if not re.fullmatch(_PRINTABLE, value):
         raise ConfigError(f"{what} holds white space or characters outside ASCII: it cannot be sent")
     return value
 

@@ -6,6 +6,7 @@ Rules: the choice itself does no I/O; the metadata service and `yc` are asked at
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -133,11 +134,11 @@ def variable_used(environment: Mapping[str, str]) -> str | None:
 def _by_shape(text: SecretText) -> Credentials:
     if wrong := mistake(text):
         raise ConfigError(f"credentials {wrong}")
-    if API_KEY.match(text):
+    if re.match(API_KEY, text):
         return ApiKey(text)
-    if IAM_TOKEN.match(text):
+    if re.match(IAM_TOKEN, text):
         return IamToken(text)
-    if OAUTH_TOKEN.match(text):
+    if re.match(OAUTH_TOKEN, text):
         return _oauth(text, "credentials")
     raise ConfigError(
         "credentials is a string of an unknown shape: an API key begins with AQVN, an IAM token with t1.; "

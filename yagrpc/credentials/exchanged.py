@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any, Final
@@ -58,9 +59,9 @@ class OAuthToken(ExchangedCredentials):
             warnings.warn(OAUTH_IS_RETIRED, DeprecationWarning, stacklevel=2)
         token = hidden(token)
         checked_text("the OAuth token", token)
-        if IAM_TOKEN.match(token):
+        if re.match(IAM_TOKEN, token):
             raise ConfigError("the OAuth token has the form of an IAM token: use IamToken(...)")
-        if API_KEY.match(token):
+        if re.match(API_KEY, token):
             raise ConfigError("the OAuth token has the form of an API key: use ApiKey(...)")
         self._token = token
 
@@ -156,7 +157,7 @@ def _checked_path(path: SecretText) -> str:
         (API_KEY, "an API key", "use ApiKey(...), or YC_API_KEY"),
         (IAM_TOKEN, "an IAM token", "use IamToken(...), or YC_IAM_TOKEN"),
     ):
-        if form.match(path) and has_form_of_secret(path):
+        if re.match(form, path) and has_form_of_secret(path):
             raise ConfigError(f"{_KEY} has the form of {kind}: {remedy}")
     if has_form_of_secret(path.lstrip()) or len(path) > _LONGEST_PATH or len(path.splitlines()) > 1:
         raise ConfigError(

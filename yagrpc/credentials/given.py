@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from yagrpc.credentials.base import Credentials, ForeignError, bearer, checked_text, checked_token
@@ -24,9 +25,9 @@ class ApiKey(Credentials):
     def __init__(self, key: str) -> None:
         key = hidden(key)
         checked_text("the API key", key)
-        if IAM_TOKEN.match(key):
+        if re.match(IAM_TOKEN, key):
             raise ConfigError("the API key has the form of an IAM token: use IamToken(...)")
-        if OAUTH_TOKEN.match(key):
+        if re.match(OAUTH_TOKEN, key):
             raise ConfigError("the API key has the form of an OAuth token: use OAuthToken(...)")
         self._authorization = SecretText(f"Api-Key {key}")
 

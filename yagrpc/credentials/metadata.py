@@ -24,7 +24,7 @@ ANSWER_SECONDS: Final = 1.0
 _LARGEST: Final = 64 * 1024
 """The most bytes of an answer that are read."""
 
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?", re.ASCII)
+_HOST: Final = r"(?a)(\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
 
 
 class MetadataService(FetchedCredentials):
@@ -42,7 +42,7 @@ class MetadataService(FetchedCredentials):
         source = "address" if address is not None else "YC_METADATA_ADDR"
         self.address = address if address is not None else os.environ.get("YC_METADATA_ADDR") or ADDRESS
         check_no_credential(source, self.address, "host or host:port")
-        found = _HOST.fullmatch(self.address) if isinstance(self.address, str) else None
+        found = re.fullmatch(_HOST, self.address) if isinstance(self.address, str) else None
         if wrong := mistake(self.address):
             raise ConfigError(f"{source} is {shown(self.address)}: it {wrong}")
         if found is None or int(found["port"] or 80) > 65535:

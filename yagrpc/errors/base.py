@@ -157,6 +157,14 @@ class YagrpcError(Exception):
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
+def own_copy(error: ErrorT) -> ErrorT:
+    """A copy of an error to raise: several callers may wait for the same, and each raise writes into the exception."""
+    rebuild, arguments = error.__reduce__()
+    mine: ErrorT = rebuild(*arguments)
+    mine.__cause__ = error.__cause__
+    return mine
+
+
 def code_name(code: Code | int | None) -> str:
     """A status as errors show it."""
     return code.name if isinstance(code, Code) else f"status {code}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from yagrpc._core.call.call import Call, Metadata
     from yagrpc._core.deadline import Deadline
 
-_SENT: Final = re.compile(r"[ -~]+")
+_SENT: Final = r"[ -~]+"
 
 
 class Authorizer:
@@ -98,7 +98,7 @@ def asked(credentials: Credentials) -> str | None:
     except Exception as error:
         failure = ForeignError.of(error)
     else:
-        if authorization is None or (isinstance(authorization, SecretText) and _SENT.fullmatch(authorization)):
+        if authorization is None or (isinstance(authorization, SecretText) and re.fullmatch(_SENT, authorization)):
             return authorization
     if failure is not None:
         raise ConfigError(f"{name}.authorization() failed with {failure.kind}") from failure

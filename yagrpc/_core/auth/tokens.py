@@ -10,7 +10,6 @@ nothing while the old token lives. Once for all callers: everything that obtains
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -27,6 +26,7 @@ from yagrpc.credentials import (
 )
 from yagrpc.credentials.base import FETCH_TIMEOUT, ForeignError, bearer
 from yagrpc.errors import ConfigError, UnavailableError, YagrpcError
+from yagrpc.errors.base import own_copy
 from yagrpc.hiding import hidden
 
 if TYPE_CHECKING:
@@ -232,6 +232,4 @@ def _token_error(error: Exception, credentials: Credentials) -> YagrpcError:
 
 def _about(failure: YagrpcError, call: Call[Any, Any]) -> YagrpcError:
     """A copy of a failure to raise: several callers may have waited for the token, and each raise writes into it."""
-    mine = copy.copy(failure)
-    mine.__cause__ = failure.__cause__
-    return mine.with_context(operation_id=call.operation_id)
+    return own_copy(failure).with_context(operation_id=call.operation_id)

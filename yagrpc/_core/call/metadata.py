@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from yagrpc._core.call.call import Metadata
     from yagrpc._core.call.parameters import CallParameters
 
-_KEY: Final = re.compile(r"[0-9a-z_.-]+")
-_VALUE: Final = re.compile(r"[ -~]*")
+_KEY: Final = r"[0-9a-z_.-]+"
+_VALUE: Final = r"[ -~]*"
 
 
 def given_request_id(parameters: CallParameters) -> str:
@@ -33,7 +33,7 @@ def given_request_id(parameters: CallParameters) -> str:
     if not given:
         return ""
     text = given if isinstance(given, str) else request_id(given)
-    if not (isinstance(text, str) and _VALUE.fullmatch(text)):
+    if not (isinstance(text, str) and re.fullmatch(_VALUE, text)):
         raise RequestError("request_id", given, "it takes printable ASCII text, or a UUID")
     return text
 
@@ -81,11 +81,11 @@ def text_of(value: object) -> str:
 
 
 def _check_pair(field: str, key: object, value: object) -> None:
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
+    if not isinstance(key, str) or not re.fullmatch(_KEY, key):
         raise RequestError(field, key, "a key has lower-case letters, digits, '.', '-' and '_'")
     if key.endswith("-bin"):
         if not isinstance(value, bytes):
             raise RequestError(field, key, "a key that ends in -bin takes bytes")
-    elif not isinstance(value, str) or not _VALUE.fullmatch(value):
+    elif not isinstance(value, str) or not re.fullmatch(_VALUE, value):
         # The value may be a secret, so it is not shown.
         raise RequestError(field, key, "its value has to be printable ASCII text")

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from yagrpc import config
-from yagrpc._core.endpoints.public import longest, public
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown
 
 if TYPE_CHECKING:
+    from yagrpc._core.endpoints.public import Served
     from yagrpc.config import Endpoints
+
+ValueT = TypeVar("ValueT")
 
 DISCOVERY: Final = "yandex.cloud.endpoint"
 """The package of endpoint discovery."""
@@ -34,7 +36,17 @@ ENDPOINTS: Final[Mapping[str, str]] = {
 """Which endpoint, of `config.Endpoints`, serves the packages that every client knows, by the beginning of a service's
 full name (the model endpoint: the first by its documentation, all four by the official SDK's map)."""
 
-_VERSION: Final = re.compile(r"v\d+\w*")
+_VERSION: Final = r"v\d+\w*"
+
+
+def longest(table: Mapping[str, ValueT], service: str) -> tuple[str, ValueT] | None:
+    """The row of a table whose name is the longest beginning of a service's full name, in whole parts; or `None`."""
+    name = service
+    while name:
+        if name in table:
+            return name, table[name]
+        name = name.rpartition(".")[0]
+    return None
 
 
 def served_by(service: str) -> str:
@@ -108,8 +120,7 @@ class Directory:
         known = longest(self._known, service)
         if known is not None:
             return known[1]
-        served = public(service)
-        if served is not None and self._public:
+        if self._public and (served := _public(service)) is not None:
             return served.address
         return next((self._believed(service, name) for name in discovery_ids(service) if name in self._found), None)
 
@@ -157,9 +168,17 @@ def discovery_ids(service: str) -> list[str]:
     The first is the one that the table names. Of other services an id is the package without its beginning and its
     version: `yandex.cloud.quantum.dots.v3.DotService` is searched as `quantum-dots`, `quantum` and `dots`.
     """
-    served = public(service)
+    served = _public(service)
     parts = [part.replace("_", "-") for part in service.removeprefix("yandex.cloud.").split(".")[:-1]]
-    parts = [part for part in parts if not _VERSION.fullmatch(part)]
+    parts = [part for part in parts if not re.fullmatch(_VERSION, part)]
     joined = ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
     named = [served.id] if served is not None and served.id else []
     return list(dict.fromkeys([*named, *joined, *parts[1:]]))
+
+
+def _public(service: str) -> Served | None:
+    """Where a service of the public cloud is served; `None` where the table does not know it."""
+    from yagrpc._core.endpoints.public import SERVICES  # large, and the services of every client are not sought there
+
+    found = longest(SERVICES, service)
+    return None if found is None else found[1]

@@ -1,8 +1,8 @@
 """Where the services of the public cloud are served: one table, by the beginning of a service's full name.
 
-Rules: data, and the search for the longest beginning. Endpoint discovery names ids, not services; its ids do not follow
-from the names, and it lacks some. So the table is what the client uses for the public cloud. In another installation it
-gives the id that discovery there lists the service under.
+Rules: data only, which is loaded where a service is asked for that not every client knows. Endpoint discovery names
+ids, not services; its ids do not follow from the names, and it lacks some. So the table is what the client uses for the
+public cloud. In another installation it gives the id that discovery there lists the service under.
 
 Sources: the hosts are those of the official Node SDK's map of services, the ids those that discovery listed in December
 2025; what only one of the official SDKs knows is from that one. A test compares all 347 services of that map.
@@ -11,11 +11,9 @@ Sources: the hosts are those of the official Node SDK's map of services, the ids
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from yagrpc import config
-
-ValueT = TypeVar("ValueT")
 
 
 class Served(NamedTuple):
@@ -28,22 +26,6 @@ class Served(NamedTuple):
 
     address: str
     id: str = ""
-
-
-def longest(table: Mapping[str, ValueT], service: str) -> tuple[str, ValueT] | None:
-    """The row of a table whose name is the longest beginning of a service's full name, in whole parts; or `None`."""
-    name = service
-    while name:
-        if name in table:
-            return name, table[name]
-        name = name.rpartition(".")[0]
-    return None
-
-
-def public(service: str) -> Served | None:
-    """Where a service of the public cloud is served; `None` where the table does not know it."""
-    found = longest(SERVICES, service)
-    return None if found is None else found[1]
 
 
 _API: Final = ".api.cloud.yandex.net:443"

@@ -21,7 +21,7 @@ TLS_ONLY: Final = "the server takes TLS only"
 NAME_PATIENCE: Final = 5.0
 """Seconds for which a name that does not exist is resolved again: it may just have been created."""
 
-_OURS: Final = re.compile(
+_OURS: Final = (
     f"{TLS_ONLY}|failed to connect to all addresses|connections to all backends failing|empty address list|"
     "errors resolving |DNS resolution failed"
 )
@@ -158,7 +158,7 @@ def obstacle(message: str, proxy: str = "") -> Obstacle | None:
         message: The text of a status UNAVAILABLE that came without metadata.
         proxy: The proxy that the connection goes through, and what names it; empty without one.
     """
-    if not _OURS.match(message):
+    if not re.match(_OURS, message):
         return None
     row = next((row for row in ROWS if re.search(row.pattern, message)), None)
     return None if row is None else _of(row, proxy)

@@ -31,8 +31,8 @@ DETAIL_BYTES: Final = 64 * 1024
 _TYPE_LENGTH: Final = 200
 """The most characters of a type's name where the detail itself is left out."""
 
-_MILLISECONDS: Final = re.compile(r"[0-9]{1,9}")
-_DELAY: Final = re.compile(r"[0-9]{1,12}(\.[0-9]+)?s")
+_MILLISECONDS: Final = r"[0-9]{1,9}"
+_DELAY: Final = r"[0-9]{1,12}(\.[0-9]+)?s"
 
 
 def status_details(details: Iterable[_pb.any_pb2.Any]) -> tuple[Detail, ...]:
@@ -91,10 +91,10 @@ def retry_after(pushback: object, details: tuple[Detail, ...]) -> float | None:
     if pushback is not None:
         text = text_of(pushback).strip()
         return (
-            int(text) / 1000 if _MILLISECONDS.fullmatch(text) else -1.0
+            int(text) / 1000 if re.fullmatch(_MILLISECONDS, text) else -1.0
         )  # a text that is not a number means never (gRFC A6)
     delay = _first(details, RETRY_INFO, "retryDelay")
-    return float(delay[:-1]) if _DELAY.fullmatch(delay) else None
+    return float(delay[:-1]) if re.fullmatch(_DELAY, delay) else None
 
 
 def _first(details: tuple[Detail, ...], kind: str, field: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RECEIVE_OPTION: Final = "grpc.max_receive_message_length"
 SEND_OPTION: Final = "grpc.max_send_message_length"
 
-_SIZES: Final = re.compile(
+_SIZES: Final = (
     r"(?P<sent>Sent)? message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)"
     r"|Decompressed message larger than max\b"
 )
@@ -62,7 +62,7 @@ def too_large(error: CallError, call: Call[Any, Any], send_limit: int) -> Messag
     size = call.request.ByteSize() if hasattr(call.request, "ByteSize") else 0
     if -1 < send_limit < size:
         return MessageTooLargeError(size, send_limit, SEND_OPTION, **context)
-    if (found := _SIZES.search(error.message)) and not error.message.startswith("SERVER"):
+    if (found := re.search(_SIZES, error.message)) and not error.message.startswith("SERVER"):
         option = SEND_OPTION if found["sent"] else RECEIVE_OPTION
         if not found["size"]:
             return MessageTooLargeError(None, None, option, **context)

@@ -6,6 +6,7 @@ gateway answers in HTTP. `RpcStatus.from_peer` distinguishes the two (see `yagrp
 is a proof, whatever its code and its text.
 
 Rules: no I/O. A text of the other side is read to say more, and to know which queue to wait in, never as a proof.
+What words a failure is imported where one is classified: most programs never see one.
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc._core.call.metadata import pairs_of, request_ids
 from yagrpc._core.call.policy import Kind
-from yagrpc._core.failure.connection import Obstacle, obstacle
-from yagrpc._core.failure.details import parsed_details, request_info, retry_after
-from yagrpc._core.failure.hints import hint
 from yagrpc._core.failure.sizes import too_large
 from yagrpc.errors import CALL_ERRORS, CallError, Code, YagrpcError
 from yagrpc.foreign import cleaned
@@ -26,6 +24,7 @@ from yagrpc.hiding import without_secrets
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
+    from yagrpc._core.failure.connection import Obstacle
 
 REFUSING: Final = frozenset(
     {
@@ -42,7 +41,7 @@ REFUSING: Final = frozenset(
 )
 """Statuses that refuse a request before the service does anything, where the service itself sent them."""
 
-_QUOTA: Final = re.compile(r"(?P<id>[\w.-]*) ?\b(rate|gauge) quota limit exceed")
+_QUOTA: Final = r"(?P<id>[\w.-]*) ?\b(rate|gauge) quota limit exceed"
 """How the service names the quota that refuses; such a refusal has no details."""
 
 
@@ -119,6 +118,8 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     """
     found = None
     if status.code is Code.UNAVAILABLE and call.policy.kind is Kind.READ and not status.trailing:
+        from yagrpc._core.failure.connection import obstacle
+
         found = obstacle(status.message, proxy)
     error = call_error(status, call, endpoint, found)
     error.__cause__ = status.error
@@ -132,7 +133,7 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     proved = status.from_peer or call.policy.kind is Kind.READ  # what starts nothing needs no proof
     if status.code in REFUSING and proved:
         if status.code is Code.RESOURCE_EXHAUSTED:
-            named = _QUOTA.search(error.message)
+            named = re.search(_QUOTA, error.message)
             return Failure(Cause.QUOTA, error, named["id"] or "unnamed" if named else "")
         return Failure(Cause.UNAUTHENTICATED if status.code is Code.UNAUTHENTICATED else Cause.REFUSED, error)
     return Failure(Cause.HUNG if status.code is Code.DEADLINE_EXCEEDED else Cause.MAY_HAVE_RUN, error)
@@ -147,6 +148,9 @@ def call_error(status: RpcStatus, call: Call[Any, Any], endpoint: str, found: Ob
         endpoint: Where it was sent, `host:port`.
         found: Why there was no connection, where that is why it failed.
     """
+    from yagrpc._core.failure.details import parsed_details, request_info, retry_after
+    from yagrpc._core.failure.hints import hint
+
     trailing = pairs_of(status.trailing)
     call.ids = request_ids(call.client_request_id, status.initial, status.trailing)
     details = parsed_details(trailing.get("grpc-status-details-bin"))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
 from yagrpc import _pb
 from yagrpc._core.call.pickling import Unpicklable
-from yagrpc._core.polling.watch import own_copy
 from yagrpc.errors import Code, OperationResultError, YagrpcError
+from yagrpc.errors.base import own_copy
 from yagrpc.foreign import identifier
 from yagrpc.ids import NO_IDS, Answer, RequestIds
 

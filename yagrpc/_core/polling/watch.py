@@ -5,12 +5,12 @@ Rules: no I/O, no clock and no lock of its own. An operation may have several wa
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from yagrpc.errors import OperationTimeoutError, YagrpcError
+from yagrpc.errors.base import own_copy
 
 if TYPE_CHECKING:
     from collections import OrderedDict
@@ -147,10 +147,3 @@ class Watch:
             text = f"not done within {timeout or 0:g} s{state} can be waited for again by its id"
             raise OperationTimeoutError(self.operation_id, text) from self.last_error
         return self.latest
-
-
-def own_copy(error: YagrpcError) -> YagrpcError:
-    """A copy of an error to raise: several callers may wait for the same, and each raise writes into the exception."""
-    mine = copy.copy(error)
-    mine.__cause__ = error.__cause__
-    return mine

@@ -26,7 +26,7 @@ LONGEST_PAUSE: Final = 60.0
 
 _FIRST_PAUSE: Final = 1.0
 
-_UNIT: Final = re.compile(r"Per(Second|Minute|Hour|Day)\b")
+_UNIT: Final = r"Per(Second|Minute|Hour|Day)\b"
 """How the service's ids of quotas end."""
 
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
@@ -141,7 +141,7 @@ class Gate:
 
     def refused_quota(self, refusal: str) -> str | None:
         """Which of the quotas a refusal of the service names, by its unit of time; `None` where that is not plain."""
-        unit = _UNIT.search(refusal)
+        unit = re.search(_UNIT, refusal)
         named = [limit.name for limit in self.limits if unit and limit.name.endswith(f"_per_{unit[1].lower()}")]
         return named[0] if len(named) == 1 else None
 

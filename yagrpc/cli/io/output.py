@@ -115,7 +115,7 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
     encoding = sys.stdout.encoding if sys.stdout is not None else None
     unicode = (encoding or "utf-8").lower().startswith("utf")
     text = json.dumps(value, ensure_ascii=not unicode, indent=None if one_line else 2)
-    print_text(UNSAFE.sub(_escaped, text))
+    print_text(re.sub(UNSAFE, _escaped, text))
 
 
 def note(text: str) -> None:
