@@ -30,7 +30,14 @@ from yagrpc._sync.background import Sharing
 from yagrpc._sync.channels import BlockingChannels
 from yagrpc._sync.submits import Submits
 from yagrpc.errors import ClientClosedError, Code
-from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, StreamMethod
+from yagrpc.method import (
+    AnyMethod,
+    BidiStreamMethod,
+    ClientStreamMethod,
+    OperationMethod,
+    StreamMethod,
+    UnaryMethod,
+)
 
 ResultT = TypeVar("ResultT")
 
@@ -230,13 +237,13 @@ class Transport:
         call = effect.call
         sender: Any = self.channels.callables.get(call.method) or self.channels.callable(call.method)
         try:
-            if _streams(call.method):
-                return self._open(sender, effect)
-            if isinstance(call.method, ClientStreamMethod):
-                return self._upload(sender, effect)
+            if not isinstance(call.method, (UnaryMethod, OperationMethod)):
+                opens = self._upload if isinstance(call.method, ClientStreamMethod) else self._open
+                return opens(sender, effect)
             with SignalsDelayed():
-                with_call = getattr(sender, "with_call", None)  # a host's channel may not be gRPC's own
-                if with_call is None or not call.wants_ids:
+                # A host's channel may not be gRPC's own.
+                with_call = getattr(sender, "with_call", None) if call.wants_ids else None
+                if with_call is None:
                     return sender(call.request, timeout=timeout, metadata=effect.metadata)
                 answer, rpc = with_call(call.request, timeout=timeout, metadata=effect.metadata)
         except grpc.RpcError as error:

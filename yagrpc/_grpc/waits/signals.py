@@ -73,11 +73,10 @@ class SignalsHeld:
         self._handlers: dict[int, Any] = {}
         self._over = self._waits = False
         if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: handler for number in HELD if callable(handler := _get(number))}
             try:
-                for number in HELD:
-                    if callable(handler := _get(number)):
-                        self._handlers[number] = handler
-                        _set(number, self._handle)
+                for number in self._handlers:
+                    _set(number, self._handle)
             except BaseException:  # of a handler whose turn had not come: the others must not stay replaced
                 self._restore()
                 raise
@@ -139,14 +138,14 @@ class SignalsHeld:
             raise
 
     def _handles(self, number: int) -> bool:
-        """Whether a signal comes here; a handler may have set another in its place."""
+        """Whether a signal comes here."""
         return bool(_get(number) == self._handle)
 
     def _restore(self) -> None:
         self._over = True
         try:
             for number, handler in self._handlers.items():
-                if self._handles(number):
+                if _get(number) == self._handle:  # a handler may have set another in its place
                     _set(number, handler)
         except BaseException:  # of a handler that is back already: the others have to be, too
             self._restore()
@@ -211,7 +210,8 @@ class SignalsDelayed(SignalsHeld):
         for repeated in self._repeats:  # none of them may come later: the program's own handler would take it
             next_item(repeated, None)
         self._restore()
-        self._raise()
+        if self._error is not None:
+            self._raise()
 
     def _hold(self, number: int, frame: FrameType | None) -> None:
         if number in self._due:
