@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from yagrpc._core.failure.details import status_details
 from yagrpc.errors import (
     Code,
     OperationCancelledError,
@@ -145,5 +144,7 @@ def _failure(operation: _pb.operation_pb2.Operation) -> YagrpcError:
     message = without_secrets(cleaned(error.message)) or "no message"
     if error.code == Code.CANCELLED:
         return OperationCancelledError(operation.id, f"cancelled: {message}")
+    from yagrpc._core.failure.details import status_details  # most operations succeed
+
     details = status_details(error.details)
     return OperationFailedError(operation.id, message, code=Code.of(error.code), details=details)
