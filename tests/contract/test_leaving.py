@@ -1135,5 +1135,15 @@ def test_closing_the_client_cancels_completions(name: str, first: bool, subject:
     assert generating.gone.wait(SECONDS)
 
 
+def test_closing_the_client_cancels_a_stream_that_was_read(subject: Any, served: Any) -> None:
+    generating = Generating(first=True)
+    client = subject.client(endpoint=served.start(completion=generating).address, plaintext=True)
+    stream = client.completion_stream("hello")
+    assert subject.first(stream).text == "first"
+    error, _ = subject.together([lambda: list(stream) if subject.kind == "sync" else _listed(stream), client.close])
+    assert isinstance(error, yagrpc.YagrpcError), error
+    assert generating.gone.wait(SECONDS)
+
+
 async def _listed(stream: Any) -> list[Any]:
     return [item async for item in stream]

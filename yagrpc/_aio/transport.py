@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -69,6 +70,7 @@ class AsyncTransport:
         self._core = core
         self._waiting: set[asyncio.Future[Any]] = set()
         self._submits = Submits()
+        self._streams: weakref.WeakSet[Responses] = weakref.WeakSet()
         self._sharing = AsyncSharing(self.run)
         self.loop: asyncio.AbstractEventLoop | None = None
         complete_at_exit(self)
@@ -150,6 +152,8 @@ class AsyncTransport:
         try:
             await self._submits.wait(CLOSE_GRACE)
         finally:
+            for stream in list(self._streams):
+                stream.cancel()
             for channel in self.channels.forget():
                 await channel.close()
             self._submits.cancel()  # those on a channel of the host's
@@ -181,9 +185,11 @@ class AsyncTransport:
             return ended
 
     async def _open(self, rpc: Any, call: Call[Any, Any]) -> Opened:
+        responses = Responses(self, rpc, call)
+        self._streams.add(responses)
         first = await rpc.read()
         call.ids = request_ids(call.client_request_id, await given_later(rpc, "initial_metadata"))
-        return Opened(Responses(self, rpc, call), END if first is grpc.aio.EOF else first)
+        return Opened(responses, END if first is grpc.aio.EOF else first)
 
     def _ended(self, call: Call[Any, Any]) -> RpcStatus | None:
         """How an rpc ended that gRPC raised CancelledError for; `None` where the task itself is being cancelled.
@@ -261,6 +267,7 @@ class AsyncTransport:
         """Forget what belongs to another process, or to an event loop that runs no more."""
         fork.keep(*self._submits.forget())
         self._waiting = set()
+        self._streams = weakref.WeakSet()
         self._sharing = AsyncSharing(self.run, closed=self.channels.closed)
         self.moves += 1
 
@@ -268,13 +275,16 @@ class AsyncTransport:
 class Responses:
     """The messages of a stream after its first.
 
+    Closing the client cancels it: grpcio 1.68 to 1.75, at least, ends with a channel only those streams whose headers
+    have not come.
+
     Args:
         transport: The transport that sent it.
         rpc: gRPC's call.
         call: Ours.
     """
 
-    __slots__ = ("_call", "_loop", "_rpc", "_transport")
+    __slots__ = ("__weakref__", "_call", "_loop", "_rpc", "_transport")
 
     def __init__(self, transport: AsyncTransport, rpc: Any, call: Call[Any, Any]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -291,6 +301,10 @@ class Responses:
     def ended(self) -> bool:
         """Whether no more messages come."""
         return given(self._rpc, "done") is not False
+
+    def cancel(self) -> None:
+        """End the rpc."""
+        given(self._rpc, "cancel")
 
     async def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with.
