@@ -376,3 +376,12 @@ def test_what_is_not_used_is_not_loaded() -> None:
 
 def test_an_import_compiles_no_regular_expression() -> None:
     loaded_by(f"import grpc, grpc.aio, re; del re.compile; import yagrpc; {TOUCHED}")
+
+
+def test_what_only_failures_load_evaluates_no_text() -> None:
+    """Failures are reported after Ctrl-C, too. Where a text is evaluated then, as for a NamedTuple, the exit code is 1:
+    Python has forgotten that the process ends by a signal.
+    """
+    failures = sorted(name for name in HEAVY if name.startswith("yagrpc._core.failure."))
+    hook = "def hook(event, args):\n    assert event != 'compile' or args[1] != '<string>', args"
+    loaded_by(f"import sys, re, yagrpc; {TOUCHED}\n{hook}\nsys.addaudithook(hook); import {', '.join(failures)}")

@@ -947,7 +947,7 @@ def test_ctrl_c_ends_a_program_and_loses_no_id(source: str, answered: bool, serv
             service.go.set()
         written = finished(process)
         assert time.monotonic() - interrupted < 3.0  # with the end of the interpreter, on a busy machine
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode == -signal.SIGINT, written
     if answered:
         assert "INFO yagrpc.operations operation operation-1 accepted" in written
         assert written.count("journal operation-1") == 1

@@ -4,14 +4,15 @@ gRPC has a status for it only where an rpc does not wait for the connection (see
 those of grpcio 1.68.1 to 1.85.3, measured on real sockets.
 
 Rules: the texts are gRPC's to change, so they decide what a person reads, and for how long it is worth waiting for a
-connection, while nothing was sent. They prove nothing: whether something may have run is not decided here.
+connection, while nothing was sent. They prove nothing: whether something may have run is not decided here. No NamedTuple
+is here, as in `hints.py`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from yagrpc.foreign import cleaned
 
@@ -28,7 +29,7 @@ _OURS: Final = (
 """How the texts begin that gRPC makes while it connects; a gateway may say the same of its own connections."""
 
 
-class Obstacle(NamedTuple):
+class Obstacle:
     """Why there is no connection.
 
     Args:
@@ -37,12 +38,15 @@ class Obstacle(NamedTuple):
         patience: Seconds for which waiting may help; 0 where it cannot change by itself.
     """
 
-    reason: str
-    remedy: str
-    patience: float = math.inf
+    __slots__ = ("patience", "reason", "remedy")
+
+    def __init__(self, reason: str, remedy: str, patience: float = math.inf) -> None:
+        self.reason = reason
+        self.remedy = remedy
+        self.patience = patience
 
 
-class Row(NamedTuple):
+class Row:
     """One obstacle, and how gRPC's text shows it.
 
     Args:
@@ -52,10 +56,13 @@ class Row(NamedTuple):
         patience: As of an `Obstacle`.
     """
 
-    pattern: str
-    reason: str
-    remedy: str
-    patience: float = math.inf
+    __slots__ = ("patience", "pattern", "reason", "remedy")
+
+    def __init__(self, pattern: str, reason: str, remedy: str, patience: float = math.inf) -> None:
+        self.pattern = pattern
+        self.reason = reason
+        self.remedy = remedy
+        self.patience = patience
 
 
 NO_ANSWER: Final = Row(

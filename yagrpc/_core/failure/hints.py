@@ -3,18 +3,19 @@
 Rules: a hint is part of a line, names arguments and variables by their names (`command` names options), and never
 repeats what the service said. It decides nothing: messages are the service's to change, so no retry hangs on them. The
 first row that fits holds; most are from the documentation's page of error codes or from what users report, as are the
-messages.
+messages. No NamedTuple is here: what may be loaded after Ctrl-C evaluates no text, else Python forgets by which signal
+the process ends.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from yagrpc.errors import Code
 
 
-class Row(NamedTuple):
+class Row:
     """One likely cause.
 
     Args:
@@ -26,11 +27,14 @@ class Row(NamedTuple):
             and classes; empty where it is the same.
     """
 
-    code: Code
-    pattern: str
-    hint: str
-    model_uri: str = ""
-    command: str = ""
+    __slots__ = ("code", "command", "hint", "model_uri", "pattern")
+
+    def __init__(self, code: Code, pattern: str, hint: str, model_uri: str = "", command: str = "") -> None:
+        self.code = code
+        self.pattern = pattern
+        self.hint = hint
+        self.model_uri = model_uri
+        self.command = command
 
 
 HINTS: Final = (
