@@ -948,7 +948,8 @@ def test_ctrl_c_ends_a_program_and_loses_no_id(source: str, answered: bool, serv
         written = finished(process)
         assert time.monotonic() - interrupted < 3.0  # with the end of the interpreter, on a busy machine
     assert process.returncode == -signal.SIGINT, written
-    if answered:
+    # Before Python 3.11, asyncio.run cancels gRPC's own tasks with all others.
+    if answered and (source is not ASYNCIO or sys.version_info >= (3, 11)):
         assert "INFO yagrpc.operations operation operation-1 accepted" in written
         assert written.count("journal operation-1") == 1
         assert LOST not in written

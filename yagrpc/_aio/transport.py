@@ -125,7 +125,9 @@ class AsyncTransport:
                 except grpc.RpcError as error:
                     effect = flow.send(status_of(error, closed=self.channels.closed))
                 except asyncio.CancelledError as error:
-                    ended = self._ended(effect.call) if type(effect) is Send else None
+                    ended = None
+                    if type(effect) is Send and effect.reporter is None:  # of a submit, it is the caller's task alone
+                        ended = self._ended(effect.call)
                     effect = flow.throw(error) if ended is None else flow.send(ended)
                 except grpc.aio.UsageError as error:
                     effect = flow.throw(self.channels.refused(error, effect))
