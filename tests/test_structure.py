@@ -379,8 +379,9 @@ def test_an_import_compiles_no_regular_expression() -> None:
 
 
 def test_what_only_failures_load_evaluates_no_text() -> None:
-    """Failures are reported after Ctrl-C, too. Where a text is evaluated then, as for a NamedTuple, the exit code is 1:
-    Python has forgotten that the process ends by a signal.
+    """They may be loaded after Ctrl-C: where a text is evaluated then, Python forgets that the signal ends the process.
+
+    A NamedTuple evaluates one. The process would end with the exit code 1.
     """
     failures = sorted(name for name in HEAVY if name.startswith("yagrpc._core.failure."))
     hook = "def hook(event, args):\n    assert event != 'compile' or args[1] != '<string>', args"

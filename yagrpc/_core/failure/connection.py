@@ -4,8 +4,8 @@ gRPC has a status for it only where an rpc does not wait for the connection (see
 those of grpcio 1.68.1 to 1.85.3, measured on real sockets.
 
 Rules: the texts are gRPC's to change, so they decide what a person reads, and for how long it is worth waiting for a
-connection, while nothing was sent. They prove nothing: whether something may have run is not decided here. No NamedTuple
-is here, as in `hints.py`.
+connection, while nothing was sent. They prove nothing: whether something may have run is not decided here. As in
+`hints.py`, no NamedTuple is here.
 """
 
 from __future__ import annotations
