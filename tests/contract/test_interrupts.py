@@ -272,8 +272,8 @@ class Operations:
         assert self.client.limits.get_per_second.waiting == 0
 
     def each_step(self, call: Callable[[], object]) -> None:
-        """Interrupt a call that waits for them."""
-        each_step(call, self.check, self.submit, least=100)
+        """Interrupt a call that waits for them; Python 3.13 traces half of its steps, none of a resumed flow."""
+        each_step(call, self.check, self.submit)
 
 
 def test_one_who_waits_for_an_operation(client: Any) -> None:

@@ -1021,14 +1021,17 @@ def test_a_fork_while_a_submit_is_left_records_it_in_the_parent_alone(service: S
         pass
     child = os.fork()
     if not child:
-        client.tokenize("hello", timeout=10)
+        if sys.argv[2] == "calls":
+            client.tokenize("hello", timeout=10)
         print("child", flush=True)
         client.close()
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     client.close()
     """
-    with program(source, service.address) as process:
+    # Older versions give no answers to a child that was forked while a call ran (measured with 1.68.1 and 1.75.1).
+    calls = tuple(map(int, grpc.__version__.split(".")[:2])) >= (1, 85)
+    with program(source, service.address, "calls" if calls else "") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "child\n"
         service.go.set()
