@@ -19,7 +19,7 @@ import pytest
 import yagrpc
 from tests.faults.http2 import Fault, Http2Server, Stream
 from yagrpc import _pb
-from yagrpc._core.failure.details import DETAIL_BYTES, MOST_DETAILS
+from yagrpc._core.failure.details import DETAIL_BYTES, MOST_DETAILS, NESTING
 from yagrpc.errors.base import LONGEST_TEXT, LONGEST_VALUE
 
 MIB = 1024 * 1024
@@ -153,11 +153,18 @@ def nested_any(levels: int) -> _pb.any_pb2.Any:
     return packed
 
 
-def test_a_detail_that_is_nested_without_end_is_its_bytes(subject: Any, server: Any) -> None:
-    packed = nested_any(900)
+@pytest.mark.parametrize("levels", [NESTING - 1, 900])
+def test_a_detail_that_is_nested_without_end_is_its_bytes(levels: int, subject: Any, server: Any) -> None:
+    packed = nested_any(levels)
     assert packed.ByteSize() < DETAIL_BYTES
     error = refusal(subject, server(refusing(3, details_of(_pb.status_pb2.Status(details=[packed])))).address)
     assert error.details == ({"@type": packed.type_url, "value": base64.b64encode(packed.value).decode()},)
+
+
+def test_a_detail_that_is_nested_as_messages_may_be_is_kept(subject: Any, server: Any) -> None:
+    packed = nested_any(NESTING - 2)  # the innermost Any and its empty value have a level each
+    error = refusal(subject, server(refusing(3, details_of(_pb.status_pb2.Status(details=[packed])))).address)
+    assert str(error.details).count("@type") == NESTING - 1
 
 
 def test_the_texts_of_an_error_have_a_limit(subject: Any, server: Any) -> None:

@@ -28,6 +28,9 @@ MOST_DETAILS: Final = 100
 DETAIL_BYTES: Final = 64 * 1024
 """The most bytes of a status's details, together: Python values take up to 40 times the bytes that they came in."""
 
+NESTING: Final = 100
+"""How many levels of a detail are kept as values; printing or copying each takes a part of Python's stack."""
+
 _TYPE_LENGTH: Final = 200
 """The most characters of a type's name where the detail itself is left out."""
 
@@ -53,16 +56,26 @@ def status_details(details: Iterable[_pb.any_pb2.Any]) -> tuple[Detail, ...]:
 
 
 def any_json(packed: _pb.any_pb2.Any) -> Detail:
-    """A message in an `Any` as proto JSON; one of an unknown type, or without JSON, keeps its bytes in base64."""
+    """A message in an `Any` as proto JSON; its bytes in base64 where it has none, or is too deep."""
     from google.protobuf import json_format
 
     _pb.load_messages()  # an `Any` names its type, and nothing else refers to the class
     try:
         if packed.type_url:  # an Any without a type would become {}
-            return json_format.MessageToDict(packed, descriptor_pool=_pb.POOL)
+            message = json_format.MessageToDict(packed, descriptor_pool=_pb.POOL)
+            if _nests(message, NESTING):
+                return message
     except Exception:  # a time that no calendar has, an `Any` in an `Any` without end, bytes that do not parse, ...
         pass
     return {"@type": packed.type_url, "value": base64.b64encode(packed.value).decode()}
+
+
+def _nests(value: object, levels: int) -> bool:
+    """Whether a value of proto JSON has so many levels at most."""
+    if not isinstance(value, (dict, list)):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_nests(one, levels - 1) for one in inner)
 
 
 def parsed_details(serialized: object) -> tuple[Detail, ...]:
