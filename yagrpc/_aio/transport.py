@@ -306,7 +306,7 @@ class Responses:
 
     def cancel(self) -> None:
         """End the rpc."""
-        given(self._rpc, "cancel")
+        drop(self._rpc, self._loop)
 
     async def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with.
