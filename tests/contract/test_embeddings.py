@@ -164,6 +164,7 @@ def test_the_model_of_the_client_is_one_of_generation(subject: Any, emulator: Em
 # Many texts
 
 
+@pytest.mark.usefixtures("counted_when_answered")
 def test_forty_texts_at_the_documented_quota(subject: Any) -> None:
     texts = [f"number {number}" for number in range(40)]
     with Emulator(quota=EmulatorQuota()) as emulator:
@@ -229,6 +230,7 @@ def test_no_thread_stands_behind_a_text(subject: Any, emulator: Emulator, monkey
     assert len(started) < 20, started  # gRPC's own: one wherever no call runs any longer
 
 
+@pytest.mark.usefixtures("counted_when_answered")
 def test_calls_share_the_quota_in_turn(subject: Any) -> None:
     with Emulator(quota=EmulatorQuota(embeddings_per_second=20)) as emulator:
         client = subject.client(emulator, quota=yagrpc.Quota(embeddings_per_second=20))

@@ -63,6 +63,7 @@ def held() -> Iterator[Held]:
 # Under a server's quotas
 
 
+@pytest.mark.usefixtures("counted_when_answered")
 def test_a_crowd_of_submits_is_accepted_without_a_refusal(subject: Any) -> None:
     with Emulator(duration=3600.0, quota=EmulatorQuota(submit_per_second=100)) as emulator:
         client = subject.client(emulator, quota=yagrpc.Quota(submit_per_second=100))
@@ -77,6 +78,7 @@ def test_a_crowd_of_submits_is_accepted_without_a_refusal(subject: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("counted_when_answered")
 def test_a_crowd_of_submits_at_the_documented_quotas(subject: Any) -> None:
     with Emulator(duration=3600.0, quota=EmulatorQuota()) as emulator:
         client = subject.client(emulator)
@@ -85,6 +87,7 @@ def test_a_crowd_of_submits_at_the_documented_quotas(subject: Any) -> None:
         assert emulator.refusals == {}
 
 
+@pytest.mark.usefixtures("counted_when_answered")
 def test_raw_calls_and_named_ones_share_a_quota(subject: Any) -> None:
     with Emulator(quota=EmulatorQuota(submit_per_second=3, tokenize_per_second=20)) as emulator:
         client = subject.client(emulator, quota=yagrpc.Quota(submit_per_second=3, tokenize_per_second=20))
