@@ -351,6 +351,12 @@ def test_every_effect_works_in_a_shared_flow(shell_of: Make, service: Service, f
     assert shell.start(share("all", lambda: after(first), LONG)).result(LONG) == GIVEN
 
 
+def test_a_wake_up_before_the_wait_is_not_lost(shell_of: Make, service: Service) -> None:
+    waiter = Waiter()
+    waiter.woken = True
+    assert shell_of(core_of(service.address)).start(wait(waiter, None)).result(LONG) is None
+
+
 def test_a_stream_of_a_flow_beside_its_caller_can_be_read(service: Service) -> None:
     shell = Shell(core_of(service.address))
     opened = shell.start(send(call_of(STREAM), LONG, ())).result(LONG)

@@ -40,6 +40,11 @@ def test_the_check_finds_every_difference(clone: Path) -> None:
     package = clone / "generated/yagrpc_proto"
     matches = ("generated/ matches proto/\n", "examples/proofreading/generated/ matches examples/proofreading/\n")
     assert check(clone) == (0, "".join(matches))
+    # What an import writes is no difference.
+    for folder in (package, package / "yandex"):
+        (folder / "__pycache__").mkdir()
+        (folder / "__pycache__/methods.cpython-311.pyc").touch()
+    assert check(clone) == (0, "".join(matches))
 
     edited = package / "yandex/cloud/operation/operation_pb2.py"
     original = edited.read_text("utf-8")
