@@ -11,8 +11,10 @@ Rules: run by hand, since it takes hours: a module has up to some hundred change
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -88,11 +90,15 @@ def mutate(module: Path, sample: int | None, seed: int) -> Report:
             else:
                 shutil.copy(ROOT / name, copy / name)
         # The copy is what is tested, wherever yagrpc is installed.
-        command = f"env PYTHONPATH={copy}:{copy}/generated PYTHONDONTWRITEBYTECODE=1 {sys.executable} -m pytest -x -q"
-        command += f" --no-cov -p no:cacheprovider -p no:randomly {' '.join(tests)}"
+        environment = ["env", f"PYTHONPATH={copy}:{copy}/generated", "PYTHONDONTWRITEBYTECODE=1"]
+        options = ["-x", "-q", "--no-cov", "-p", "no:cacheprovider", "-p", "no:randomly"]
+        # cosmic-ray splits it as a shell does; the path of the interpreter may have spaces.
+        command = shlex.join([*environment, sys.executable, "-m", "pytest", *options, *tests])
         (copy / "mutants.toml").write_text(
             f'[cosmic-ray]\nmodule-path = "{module.relative_to(ROOT)}"\ntimeout = {TIMEOUT}\nexcluded-modules = []\n'
-            f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
+            f"test-command = {json.dumps(command, ensure_ascii=False)}\n"
+            '[cosmic-ray.distributor]\nname = "local"\n',
+            "utf-8",
         )
         tool = [str(Path(sys.executable).with_name("cosmic-ray"))]
         for step in (["baseline", "mutants.toml"], ["init", "mutants.toml", "session.sqlite"]):

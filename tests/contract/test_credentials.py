@@ -10,6 +10,7 @@ import http.server
 import json
 import logging
 import os
+import shlex
 import sys
 import threading
 import time
@@ -482,10 +483,13 @@ def yc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]
     def install(script: str) -> Path:
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
-        command, given = folder / "yc", folder / "given"
-        command.write_text(
-            f"#!{sys.executable}\nimport sys\nopen({str(given)!r}, 'a').write(repr(sys.argv[1:]) + '\\n')\n{script}"
+        command, program, given = folder / "yc", folder / "yc.py", folder / "given"
+        program.write_text(
+            f"import sys\nopen({str(given)!r}, 'a').write(repr(sys.argv[1:]) + '\\n')\n{script}", "utf-8"
         )
+        # The path of this interpreter may have spaces, which a first line with `#!` can't hold.
+        run = shlex.join([sys.executable, str(program)])
+        command.write_text(f'#!/bin/sh\nexec {run} "$@"\n', "utf-8")
         command.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
         return given

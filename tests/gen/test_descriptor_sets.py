@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -215,7 +216,8 @@ def plugin(tmp_path: Path) -> str:
     """The option that names the plugin, as its console script is run."""
     path = tmp_path / "protoc-gen-yagrpc"
     code = "from yagrpc.codegen.plugin import main; main()"
-    path.write_text(f"#!/bin/sh\nexec '{sys.executable}' -W error -c '{code}' \"$@\"\n", "utf-8")
+    run = shlex.join([sys.executable, "-W", "error", "-c", code])
+    path.write_text(f'#!/bin/sh\nexec {run} "$@"\n', "utf-8")
     path.chmod(0o755)
     return f"--plugin=protoc-gen-yagrpc={path}"
 
