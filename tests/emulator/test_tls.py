@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import ssl
 from pathlib import Path
+from typing import Any
 from typing import TYPE_CHECKING
 
 import grpc
@@ -104,7 +105,8 @@ def test_the_authority_outlives_a_restart(emulator: Emulator) -> None:
     assert roots_of(emulator) == roots
     channel = grpc.secure_channel(emulator.address, grpc.ssl_channel_credentials(roots))
     with channel:
-        grpc.channel_ready_future(channel).result(timeout=60)
+        check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
+        assert check(b"", timeout=60, wait_for_ready=True)
 
 
 def test_a_taken_port_is_an_error_with_tls_too(emulator: Emulator) -> None:
