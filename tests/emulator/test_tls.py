@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import ssl
 from pathlib import Path
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
