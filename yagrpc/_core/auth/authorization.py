@@ -65,7 +65,7 @@ class Authorizer:
         Raises:
             YagrpcError: A new token can't be obtained.
         """
-        before = next((hidden(value) for key, value in refused if key == "authorization"), "")
+        before = hidden(dict(refused).get("authorization", ""))
         if not before:
             return None
         yield from self.tokens.renew(call, before, error, deadline)
