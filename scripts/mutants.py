@@ -1,8 +1,9 @@
 """`make mutants`: changes `yagrpc/_core`, one change at a time, and finds the changes that no test sees.
 
-The tool is cosmic-ray. Each module is changed in a copy of the project, and only the tests of `tests/core` that import
-the module are run: all that is decided there is tested there. A change that survives is a line that no test holds, or a
-line that is not needed; the script prints it as a diff.
+The tool is cosmic-ray. Each module is changed in a copy of the project. Most changes are seen by the tests of
+`tests/core` that import the module, or are named as it is; only where these pass are the others run, and those of
+`tests/contract`. A change that survives is a line that no test holds, or a line that is not needed; the script prints
+it as a diff.
 
 Rules: run by hand, since it takes hours: a module has up to some hundred changes, and each runs its tests.
 `make mutants MODULES="failure/retry.py send.py" SAMPLE=40` tries at most 40 changes of each of two modules.
@@ -24,15 +25,21 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cosmic_ray.work_db import use_db
-from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkResult
 
 ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "yagrpc" / "_core"
 
 COPIED: Final = ("yagrpc", "generated", "tests", "proto", "pyproject.toml")
 
-TIMEOUT: Final = 180
-"""Seconds for the tests of one change: an endless loop is a change that was seen."""
+TIMEOUT: Final = 1800
+"""Seconds for the tests of one change."""
+
+TEST_TIMEOUT: Final = 60
+"""Seconds for one test: an endless loop is a change that was seen."""
+
+ALL: Final = ("tests/core", "tests/contract")
+"""The tests that may see a change of any module."""
 
 USEFUL: Final = re.compile(
     r"core/(ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul)|"
@@ -42,6 +49,10 @@ USEFUL: Final = re.compile(
 )
 """The kinds of change. Left out: a `|` in an annotation, `==` for `is` (one of an enum),
 and the many operators that nobody mistakes for each other."""
+
+
+TYPES_ONLY: Final = re.compile(r"if TYPE_CHECKING:|\btotal=")
+"""Lines that only type checkers read."""
 
 
 class Report(NamedTuple):
@@ -61,13 +72,18 @@ class Report(NamedTuple):
 
 
 def tests_of(module: Path) -> list[str]:
-    """The files of `tests/core` that import a module, by their paths in the project."""
+    """The files of `tests/core` that import a module, or are named as it is, by their paths in the project."""
     parts = module.relative_to(ROOT).with_suffix("").parts
     name = re.escape(".".join(parts))
     above, last = re.escape(".".join(parts[:-1])), re.escape(parts[-1])
     imported = re.compile(rf"(from|import) {name}\b|from {above} import [^\n]*\b{last}\b")
     files = sorted((ROOT / "tests" / "core").glob("test_*.py"))
-    return [str(file.relative_to(ROOT)) for file in files if imported.search(file.read_text("utf-8"))]
+    named = f"test_{module.stem}"
+    return [
+        str(file.relative_to(ROOT))
+        for file in files
+        if file.stem.startswith(named) or imported.search(file.read_text("utf-8"))
+    ]
 
 
 def mutate(module: Path, sample: int | None, seed: int) -> Report:
@@ -79,9 +95,6 @@ def mutate(module: Path, sample: int | None, seed: int) -> Report:
         seed: For the choice.
     """
     title = str(module.relative_to(CORE))
-    tests = tests_of(module)
-    if not tests:
-        return Report(title, 0, [], "no file of tests/core imports it")
     with tempfile.TemporaryDirectory(prefix="yagrpc-mutants-") as folder:
         copy = Path(folder)
         for name in COPIED:
@@ -92,8 +105,11 @@ def mutate(module: Path, sample: int | None, seed: int) -> Report:
         # The copy is what is tested, wherever yagrpc is installed.
         environment = ["env", f"PYTHONPATH={copy}:{copy}/generated", "PYTHONDONTWRITEBYTECODE=1"]
         options = ["-x", "-q", "--no-cov", "-p", "no:cacheprovider", "-p", "no:randomly"]
-        # cosmic-ray splits it as a shell does; the path of the interpreter may have spaces.
-        command = shlex.join([*environment, sys.executable, "-m", "pytest", *options, *tests])
+        pytest = [*environment, sys.executable, "-m", "pytest", *options, f"--timeout={TEST_TIMEOUT}"]
+        near = tests_of(module)
+        # The path of the interpreter may have spaces. cosmic-ray splits the command as a shell does, and runs no shell.
+        steps = [shlex.join([*pytest, *tests]) for tests in (near, ["-m", "not slow and not live", *ALL]) if tests]
+        command = shlex.join(["sh", "-c", " && ".join(steps)])
         (copy / "mutants.toml").write_text(
             f'[cosmic-ray]\nmodule-path = "{module.relative_to(ROOT)}"\ntimeout = {TIMEOUT}\nexcluded-modules = []\n'
             f"test-command = {json.dumps(command, ensure_ascii=False)}\n"
@@ -105,7 +121,7 @@ def mutate(module: Path, sample: int | None, seed: int) -> Report:
             done = subprocess.run([*tool, *step], cwd=copy, capture_output=True, text=True)
             if done.returncode:
                 return Report(title, 0, [], f"cosmic-ray {step[0]} failed: {(done.stdout + done.stderr)[-2000:]}")
-        choose(copy / "session.sqlite", sample, seed)
+        choose(copy / "session.sqlite", module, sample, seed)
         subprocess.run([*tool, "exec", "mutants.toml", "session.sqlite"], cwd=copy, check=True)
         with use_db(str(copy / "session.sqlite")) as session:
             results = [result for _, result in session.results if result.worker_outcome != WorkerOutcome.SKIPPED]
@@ -113,12 +129,19 @@ def mutate(module: Path, sample: int | None, seed: int) -> Report:
     return Report(title, len(results), survivors)
 
 
-def choose(session: Path, sample: int | None, seed: int) -> None:
+def choose(session: Path, module: Path, sample: int | None, seed: int) -> None:
     """Leave the changes out that say nothing, and of the others all but a sample."""
+    lines = module.read_text("utf-8").splitlines()
+
+    def useful(change: MutationSpec) -> bool:
+        return bool(USEFUL.match(change.operator_name)) and not TYPES_ONLY.search(lines[change.start_pos[0] - 1])
+
     with use_db(str(session)) as jobs:
         items = list(jobs.work_items)
-        useful = [item.job_id for item in items if USEFUL.match(item.mutations[0].operator_name)]
-        kept = set(useful if sample is None else random.Random(seed).sample(useful, min(sample, len(useful))))
+        useful_ones = [item.job_id for item in items if useful(item.mutations[0])]
+        kept = set(
+            useful_ones if sample is None else random.Random(seed).sample(useful_ones, min(sample, len(useful_ones)))
+        )
         left = [item.job_id for item in items if item.job_id not in kept]
         jobs.set_multiple_results(left, WorkResult(WorkerOutcome.SKIPPED))
 

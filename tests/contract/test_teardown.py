@@ -177,9 +177,9 @@ def test_a_new_client_works_after_each_end(emulator: Emulator) -> None:
         client = yagrpc.AsyncClient(**settings_of(emulator, events))
 
         async def leave(client: Any) -> None:
-            for _ in range(20):
-                asyncio.ensure_future(client.tokenize("hello", timeout=None))
+            calls = [asyncio.ensure_future(client.tokenize("hello", timeout=None)) for _ in range(20)]
             await left(events)
+            assert not any(call.done() for call in calls)
 
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(leave(client))
