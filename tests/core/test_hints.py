@@ -56,6 +56,13 @@ def test_what_is_not_known_gets_no_hint() -> None:
     assert hint(Code.UNAVAILABLE, "the token is invalid") == ""
 
 
+def test_the_hints_of_other_statuses_do_not_count() -> None:
+    said = "Specified folder ID 'a' does not match: unknown api key, the token is invalid"
+    assert hint(Code.PERMISSION_DENIED, said, A_FOLDER).startswith("the account needs the role")
+    assert hint(Code.INVALID_ARGUMENT, said, A_FOLDER).startswith("a service account works in its own folder")
+    assert hint(Code.UNAUTHENTICATED, said, EMPTY_FOLDER).startswith("the API key is wrong")
+
+
 def test_a_hint_is_part_of_a_line() -> None:
     for row in HINTS:
         assert row.hint == " ".join(row.hint.split())
