@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from yagrpc import config
-from yagrpc._core.endpoints.directory import Directory, discovery_ids, longest
+from yagrpc._core.endpoints.directory import Directory, discovery_ids, longest, served_by
 from yagrpc._core.endpoints.public import SERVICES
 from yagrpc.errors import ConfigError
 
@@ -217,3 +217,20 @@ def test_a_discovery_endpoint_without_a_domain_stands_for_itself(discovery: str,
 def test_a_host_that_grpc_takes_for_a_scheme_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="for a scheme, not for a host"):
         directory(endpoint=f"{host}:443")
+
+
+@pytest.mark.parametrize(
+    ("service", "endpoint"),
+    [
+        ("yandex.cloud.ai.foundation_models.v1.TextGenerationService", "model"),
+        ("yandex.cloud.ai.tuning.v1.TuningService", "model"),
+        ("yandex.cloud.operation.OperationService", "operation"),
+        ("yandex.cloud.iam.v1.IamTokenService", "iam"),
+        ("yandex.cloud.endpoint.ApiEndpointService", "discovery"),
+        ("yandex.cloud.ai.stt.v3.Recognizer", ""),
+        ("yandex.cloud.iamb.v1.IamTokenService", ""),
+        ("", ""),
+    ],
+)
+def test_the_services_of_every_client_have_an_endpoint(service: str, endpoint: str) -> None:
+    assert served_by(service) == endpoint

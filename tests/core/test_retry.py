@@ -254,6 +254,13 @@ def test_only_an_attempt_of_a_read_has_a_limit_of_its_own(kind: Kind) -> None:
 # History
 
 
+def test_a_history_remembers_that_an_attempt_hung() -> None:
+    assert not history(failure(Cause.MAY_HAVE_RUN)).hung
+    assert history(failure(Cause.HUNG)).hung
+    assert history(failure(Cause.HUNG), failure(Cause.MAY_HAVE_RUN)).hung
+    assert history(failure(Cause.MAY_HAVE_RUN), failure(Cause.HUNG)).hung
+
+
 def test_a_history_keeps_the_first_failure_that_left_it_open() -> None:
     refused, hung, gone = failure(Cause.QUOTA), failure(Cause.HUNG), failure(Cause.MAY_HAVE_RUN)
     happened = history(refused, hung, gone, kind=GENERATION)

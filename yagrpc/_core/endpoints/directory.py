@@ -173,7 +173,7 @@ def discovery_ids(service: str) -> list[str]:
     parts = [part for part in parts if not re.fullmatch(_VERSION, part)]
     joined = ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
     named = [served.id] if served is not None and served.id else []
-    return list(dict.fromkeys([*named, *joined, *parts[1:]]))
+    return list(dict.fromkeys([*named, *joined, *parts]))
 
 
 def _public(service: str) -> Served | None:
