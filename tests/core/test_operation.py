@@ -20,6 +20,7 @@ from yagrpc import _pb
 from yagrpc._core.operation.result import ResultType, attached_type, itself, result_type_of
 from yagrpc._core.operation.view import OperationStatus, OperationView
 from yagrpc._core.polling.scheduler import Scheduler
+from yagrpc._core.polling.watch import Watch
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._services.text import completion_type
 from yagrpc.config import Polling
@@ -31,6 +32,7 @@ from yagrpc.errors import (
     OperationResultError,
     OperationTimeoutError,
     RequestError,
+    ResultError,
 )
 from yagrpc.results import Completion
 
@@ -344,3 +346,46 @@ def test_a_future_gets_why_it_cannot_be_waited_for(future: Any, operation: Make)
 def test_an_any_of_the_installed_package_is_not_ours() -> None:
     with pytest.raises(TypeError):
         _pb.operation_pb2.Operation(metadata=installed_any.Any())  # type: ignore[arg-type]
+
+
+# Strict
+
+
+def checked(result: str) -> None:
+    if result == "cut off":
+        raise ResultError("it was cut off")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("strict", [True, False, None])
+def test_a_wait_says_whether_results_are_checked_or_else_the_submit(declared: bool, strict: bool | None) -> None:
+    result_type = ResultType(CompletionResponse, itself, check=checked, strict=declared)
+    result_type.check_strict(strict)
+    result_type.check("whole", "op", strict)
+    if declared if strict is None else strict:
+        with pytest.raises(ResultError, match="it was cut off") as caught:
+            result_type.check("cut off", "op", strict)
+        assert caught.value.operation_id == "op"
+    else:
+        result_type.check("cut off", "op", strict)
+
+
+def test_a_result_that_nothing_checks_takes_no_strict() -> None:
+    result_type = ResultType(CompletionResponse, itself, strict=True)
+    result_type.check("cut off", "op", None)
+    result_type.check_strict(None)
+    result_type.check_strict(False)
+    with pytest.raises(RequestError, match="strict"):
+        result_type.check_strict(True)
+    for wrong in (1, 0, "yes"):
+        with pytest.raises(RequestError, match="it takes True or False"):
+            ResultType(CompletionResponse, itself, check=checked).check_strict(wrong)
+
+
+def test_the_last_failure_of_a_get_is_known_once_there_was_one() -> None:
+    seen = view(_pb.operation_pb2.Operation(id="op"))
+    assert seen.last_error is None
+    seen.watch = Watch(seen.proto, 0.0, 0.0, attached=False)
+    assert seen.last_error is None
+    seen.watch.last_error = error = ResultError("down")
+    assert seen.last_error is error
