@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from yagrpc._core.polling.hazard import EDGES, FLOOR, Hazard
@@ -55,6 +56,39 @@ def test_two_modes_stand_out_from_the_dead_zone_between() -> None:
     hazard = learned(durations)
     assert hazard_at(hazard, 15.0) > 20 * hazard_at(hazard, 100.0)
     assert hazard_at(hazard, 600.0) > 3 * hazard_at(hazard, 100.0)
+
+
+def overlap(since: float, age: float, number: int) -> float:
+    """How long an operation was of ages in a bin, between two ages."""
+    end: float = EDGES[number + 1] if number + 1 < len(EDGES) else math.inf
+    begin: float = EDGES[number]
+    return max(0.0, min(age, end) - max(since, begin))
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=2))
+@example([0.0, 0.0])
+@example([EDGES[3], EDGES[4]])
+@example([EDGES[3] + 0.01, EDGES[3] + 0.02])
+@example([EDGES[-1], 1e6])
+def test_a_life_counts_in_each_bin_for_as_long_as_it_was_there(ages: list[float]) -> None:
+    since, age = sorted(ages)
+    hazard = Hazard()
+    before = list(hazard._lived)
+    hazard.lived(since, age)
+    grown = [after - each for each, after in zip(before, hazard._lived, strict=True)]
+    expected = [overlap(since, age, number) for number in range(len(EDGES))]
+    assert grown == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_first_ends_are_read_at_once_and_later_ones_in_lots_of_16() -> None:
+    hazard = Hazard()
+    versions = [hazard.version]
+    for _ in range(164):
+        hazard.ended(0.0, 10.0)
+        versions.append(hazard.version)
+    read = [number for number, (before, after) in enumerate(itertools.pairwise(versions), 1) if after != before]
+    assert read[:8] == [1, 2, 3, 4, 6, 8, 11, 15]
+    assert [after - before for before, after in itertools.pairwise(read[-5:])] == [16] * 4
 
 
 def test_those_that_still_run_count() -> None:
