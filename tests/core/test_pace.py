@@ -44,6 +44,18 @@ def test_one_who_comes_late_makes_up_for_it() -> None:
     assert used_until(pace, START + 6.8, START + 7.0) <= 11
 
 
+def test_one_who_comes_late_has_no_burst() -> None:
+    pace = Pace(50)
+    used_until(pace, START, START + 5.0)
+    moments, now = [], START + 5.4
+    for _ in range(20):
+        now = pace.next_slot(now)
+        pace.use(now)
+        moments.append(now)
+    gaps = [after - before for before, after in itertools.pairwise(moments)]
+    assert min(gaps) == pytest.approx(0.5 / 49)  # twice the pace
+
+
 def test_unused_slots_are_not_used_later() -> None:
     pace = Pace(50)
     used_until(pace, START, START + 5.0)
@@ -86,6 +98,38 @@ def test_the_pace_comes_back_slower_where_it_was_refused() -> None:
     near = pace.rate(START + 20.0)
     assert pace.rate(START + 25.0) - near < RECOVERY * pace.full
     assert pace.rate(START + 200.0) == pace.full
+
+
+def test_near_the_pace_that_was_refused_an_eighth_of_it_comes_back_in_proportion() -> None:
+    pace = Pace(50)
+    used_until(pace, START, START + 2.0)
+    for _ in range(5):
+        pace.refused(START + 2.0)
+    near = pace.rate(START + 20.0)
+    assert 0.9 * pace.full < near < pace.full
+    assert pace.rate(START + 21.0) - near == pytest.approx(0.12 * 0.05 * near)
+
+
+def test_a_cut_leaves_three_tenths_where_all_were_refused() -> None:
+    pace, now = Pace(50), START
+    for _ in range(5):
+        now = pace.next_slot(now)
+        pace.use(now)
+    before = [pace.refused(now) for _ in range(5)]
+    assert before == [0.0] * 4 + [pytest.approx(0.96 * pace.full)]  # each of the first four cost a hundredth
+    assert pace.rate(now) == pytest.approx(0.3 * 0.96 * pace.full)
+
+
+def test_what_is_used_and_left_is_known() -> None:
+    pace = Pace(50)
+    assert pace.used(START) == (50, 0, 50)
+    used_until(pace, START, START + 0.5)
+    limit, used, left = pace.used(START + 0.5)
+    assert (limit, used) == (50, 50 - (left or 0))
+    assert used > 20
+    assert pace.used(START + 1.6) == (50, 0, 50)
+    assert Pace(0.5).used(START) == (0.5, 0, 1)
+    assert Pace(None).used(START) == (None, 0, None)
 
 
 def test_an_hour_of_refusals_leaves_a_trickle_and_comes_back() -> None:
