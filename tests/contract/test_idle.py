@@ -147,6 +147,17 @@ def test_the_poller_starts_again_for_the_next_listener(subject: Any, idle: Idle)
     assert runners[0] is not runners[1]
 
 
+def test_a_method_can_listen_and_be_forgotten(subject: Any, idle: Idle) -> None:
+    """Each time that it is asked for, a method is another object."""
+    called: list[Any] = []
+    operation = idle.submit()
+    watch = subject.in_loop(lambda: idle.poller.listen(operation, called.append))
+    runner = idle.runner
+    subject.in_loop(lambda: idle.poller.unlisten(watch, called.append))
+    assert watch.listeners == ()
+    assert idle.ended(runner)
+
+
 def test_a_listener_that_leaves_just_before_the_poller_sleeps_ends_it(idle: Idle) -> None:
     """The wake-up comes before the sleep, and is not lost."""
     runners: list[Any] = []

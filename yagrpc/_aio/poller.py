@@ -86,7 +86,7 @@ class AsyncPoller:
     def unlisten(self, watch: Watch, listener: Listener) -> None:
         """Forget a listener."""
         if listener in watch.listeners:
-            watch.listeners = tuple(other for other in watch.listeners if other is not listener)
+            watch.listeners = tuple(other for other in watch.listeners if other != listener)
             self._release(watch)
 
     def gets(self) -> tuple[float | None, int, int | None, int]:

@@ -121,7 +121,7 @@ class Poller:
         """Forget a listener."""
         with SignalsHeld(), self._lock:
             if listener in watch.listeners:
-                watch.listeners = tuple(other for other in watch.listeners if other is not listener)
+                watch.listeners = tuple(other for other in watch.listeners if other != listener)
                 self._listened -= not watch.listeners
                 self._scheduler.release(watch)
                 self._wake_leader()
