@@ -32,6 +32,7 @@ LAYERS = [
     "io/growing.py",
     "io/render.py",
     "io/results.py",
+    "io/submits.py",
     "options.py",
     "groups.py",
     "commands/*.py",

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from yagrpc.cli.io.failures import FAILED, InterruptedByUser, report
+from yagrpc.cli.io.failures import FAILED, INTERRUPTED, InterruptedByUser, interrupted_by_signals, report
 from yagrpc.cli.io.output import lost_messages, note, settled
 
 __all__ = ["NAME", "CommandModules", "Group", "Program"]
@@ -78,10 +78,13 @@ class Program(Group):
         kwargs["standalone_mode"] = False
         kwargs["prog_name"] = NAME
         lost = lost_messages()
-        try:
-            code = super().main(*args, **kwargs)
-        except (Exception, KeyboardInterrupt) as error:
-            code = report(error)
+        with interrupted_by_signals() as came:
+            try:
+                code = super().main(*args, **kwargs)
+            except (Exception, KeyboardInterrupt) as error:
+                code = report(error)
+        if code == INTERRUPTED and came:
+            code = 128 + came[0]  # as shells report it
         if (not settled(sys.stderr) or lost_messages() > lost) and not code:
             code = FAILED
         sys.exit(code or 0)

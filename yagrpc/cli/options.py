@@ -22,7 +22,7 @@ from yagrpc.cli.io.output import check_output
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from yagrpc import CallParameters, Client, CompletionParameters, ModelParameters
+    from yagrpc import CallParameters, Client, CompletionParameters, Events, ModelParameters
 
     _ParamType = click.ParamType[str, Any]
 else:
@@ -193,8 +193,11 @@ class Connection:
     ca: str | None = None
     request_id: str | None = None
 
-    def client(self) -> Client:
+    def client(self, events: Events | None = None) -> Client:
         """A client with these settings, and with credentials from the environment.
+
+        Args:
+            events: What it reports to.
 
         Raises:
             click.ClickException: The file with the certificates can't be read.
@@ -212,7 +215,19 @@ class Connection:
             plaintext=self.plaintext,
             root_certificates=None if self.ca is None else read_bytes(self.ca),
             data_logging=self.data_logging,
+            events=events,
         )
+
+    def submitting(self) -> contextlib.AbstractContextManager[Client]:
+        """A client for a submit: if the block ends without the operation, what is known of it is reported.
+
+        Raises:
+            Exception: What `client` raises.
+            InterruptedByUser: Ctrl-C was pressed in the block.
+        """
+        from yagrpc.cli.io.submits import submitting
+
+        return submitting(self.client)
 
     def call_parameters(self) -> CallParameters:
         """The options that are given, as parameters of a call."""

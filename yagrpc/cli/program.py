@@ -34,5 +34,5 @@ def cli() -> None:
     go to that emulator (see 'yagrpc emulator').
 
     Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the request or operation
-    failed, 2 wrong usage or configuration, 3 timed out, 130 interrupted.
+    failed, 2 wrong usage or configuration, 3 timed out, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
     """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from yagrpc.cli.io.failures import reporting_ids, submitting
+from yagrpc.cli.io.failures import reporting_ids
 from yagrpc.cli.io.inputs import parse_request
 from yagrpc.cli.io.output import print_json, print_text
 from yagrpc.cli.io.render import to_json
@@ -72,16 +72,17 @@ def call(connection: Connection, method: str | None, source: str | None, listed:
 def _call(connection: Connection, method: Method, request: Any) -> None:
     from yagrpc.method import OperationMethod, StreamMethod
 
+    if isinstance(method, OperationMethod):
+        with connection.submitting() as client:
+            operation = client.call(method, request, **connection.call_parameters())
+            with reporting_ids([operation.id]):
+                print_operation(operation)
+        return
     with connection.client() as client:
         if isinstance(method, StreamMethod):
             with client.call(method, request, **connection.call_parameters()) as responses:
                 for response in responses:
                     print_json(to_json(response), one_line=True)
-        elif isinstance(method, OperationMethod):
-            with submitting():
-                operation = client.call(method, request, **connection.call_parameters())
-            with reporting_ids([operation.id]):
-                print_operation(operation)
         else:
             print_json(to_json(client.call(method, request, **connection.call_parameters())))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yagrpc.cli.io.failures import reporting_ids, submitting
+from yagrpc.cli.io.failures import reporting_ids
 from yagrpc.cli.io.inputs import parse_request
 from yagrpc.cli.io.output import note, print_text, waiting
 from yagrpc.cli.io.results import print_operation, wait_and_print
@@ -71,7 +71,7 @@ def submit(
     if source is not None and (prompt.given or generation.given):
         raise click.UsageError("--request is the whole request: remove the prompt and its options.")
     started = time.monotonic()
-    with connection.client() as client:
+    with connection.submitting() as client:
         operation = _submit(client, connection, prompt, generation, source)
         with reporting_ids([operation.id]):
             if only_id:
@@ -96,8 +96,8 @@ def _submit(
     if source is not None:
         request = parse_request(_pb.text_generation_service_pb2.CompletionRequest, source)
         check_completion(request)
-        with submitting(), waiting("submitting"):
+        with waiting("submitting"):
             return client.call(methods.TextGenerationAsyncService.Completion, request, **connection.call_parameters())
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
-    with submitting(), waiting("submitting"):
+    with waiting("submitting"):
         return client.completion_async(text, **parameters)

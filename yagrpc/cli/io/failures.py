@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -31,9 +33,10 @@ __all__ = [
     "USAGE",
     "InterruptedByUser",
     "ProblemsError",
+    "interrupted_by_signals",
     "report",
     "reporting_ids",
-    "submitting",
+    "still_running",
 ]
 
 FAILED: Final = 1
@@ -41,6 +44,11 @@ USAGE: Final = 2
 TIMED_OUT: Final = 3
 INTERRUPTED: Final = 130
 """128 + the number of SIGINT, as shells report it."""
+
+
+ENDING: Final = ("SIGTERM", "SIGHUP")
+"""The signals that end a program as Ctrl-C does: a service manager or a time limit sends one, a terminal that closes
+the other."""
 
 
 class InterruptedByUser(Exception):
@@ -108,6 +116,35 @@ def report(error: BaseException) -> int:
 
 
 @contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[Sequence[int]]:
+    """In the block, the signals of `ENDING` interrupt as Ctrl-C does, so that an operation's id is not lost with them.
+
+    A signal that is ignored, as `nohup` does it, or that has a handler, is left alone.
+
+    Returns:
+        The signals that have come.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # Python sets handlers in the main thread only
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, interrupt)
+    try:
+        yield came
+    finally:
+        for number in taken:
+            if signal.getsignal(number) is interrupt:
+                signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
 def reporting_ids(operation_ids: Collection[str]) -> Iterator[None]:
     """Report operations' ids if the block is interrupted or can't write its output: nothing else keeps the ids.
 
@@ -122,29 +159,18 @@ def reporting_ids(operation_ids: Collection[str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        which, ids = _named(operation_ids), " ".join(operation_ids)
-        remedy = (
-            "are still running; get their results" if len(operation_ids) > 1 else "is still running; get its result"
-        )
-        raise InterruptedByUser(f"interrupted; {which} {remedy} with: yagrpc operation wait {ids}") from None
+        raise InterruptedByUser(f"interrupted; {still_running(operation_ids)}") from None
     except YagrpcError:
         raise  # some are also OSError, and have the id in their own message
     except OSError as error:
         raise OutputLostError(f"the output of {_named(operation_ids)} could not be written: {error}") from error
 
 
-@contextlib.contextmanager
-def submitting() -> Iterator[None]:
-    """Report what an interrupt means while a request is submitted.
-
-    Raises:
-        InterruptedByUser: Ctrl-C was pressed in the block.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        text = "interrupted; the service may have accepted the request, and a second submit may be billed twice"
-        raise InterruptedByUser(text) from None
+def still_running(operation_ids: Collection[str]) -> str:
+    """What a message says of operations whose results are not printed: that they run, and how to get the results."""
+    which, ids = _named(operation_ids), " ".join(operation_ids)
+    remedy = "are still running; get their results" if len(operation_ids) > 1 else "is still running; get its result"
+    return f"{which} {remedy} with: yagrpc operation wait {ids}"
 
 
 def _named(operation_ids: Collection[str]) -> str:
