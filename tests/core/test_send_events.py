@@ -23,6 +23,7 @@ from yagrpc.errors import (
     CallError,
     ClientClosedError,
     Code,
+    DeadlineExceededError,
     InvalidArgumentError,
     PermissionDeniedError,
     ResultError,
@@ -114,6 +115,33 @@ def test_an_exception_in_submitting_stops_the_call_with_nothing_sent(
     assert heard.heard == []
     assert call.attempts == 0
     assert gate.limits[0].used(drive.clock()) == 0
+
+
+@pytest.mark.parametrize("method", [SUBMIT, COMPLETE])
+def test_nothing_is_sent_where_submitting_took_the_rest_of_the_time(
+    method: Any, heard: Heard, run: Any, drive: Any, a_call: Any
+) -> None:
+    class Slow(Events):
+        def submitting(self, call: Any) -> None:
+            drive.clock.now += 6.0
+
+    gate = Gate(Gauge("concurrent_completions", 1), make_lock=threading.RLock)
+    with pytest.raises(DeadlineExceededError, match="the timeout of 5 s is over, nothing was sent") as caught:
+        run(a_call(method, timeout=5.0), [], gate=gate, events=[Slow(), heard])
+    assert caught.value.attempts == 0
+    assert drive.kinds() == ["connect"]
+    assert heard.names() == ["submitting"]
+    assert gate.limits[0].used(drive.clock()) == 0
+
+
+def test_nothing_is_sent_where_submitting_closed_the_client(run: Any, drive: Any, a_call: Any) -> None:
+    class Closes(Events):
+        def submitting(self, call: Any) -> None:
+            call.cancel()
+
+    with pytest.raises(ClientClosedError):
+        run(a_call(SUBMIT), [], events=[Closes()])
+    assert drive.kinds() == ["connect"]
 
 
 # Attempts

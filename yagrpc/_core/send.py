@@ -132,16 +132,10 @@ class _Attempts:
 
     def leave(self) -> float | None:
         """Count and report the attempt that is about to leave; gives the seconds that it may take."""
-        call = self.call
-        if call.cancelled:
-            raise ClientClosedError(call.operation_id)
-        left = self.deadline.left()
-        if call.policy.kind is Kind.GENERATION:
-            if left is not None and left < LEAST:
-                self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
-            if call.attempts == 0:
-                self.ports.events.submitting(call)
-                left = self.deadline.left()
+        call, left = self.call, self._left()
+        if call.attempts == 0 and call.policy.kind is Kind.GENERATION:
+            self.ports.events.submitting(call)
+            left = self._left()  # a subscriber may take long, as a journal does whose database is locked
         call.attempts += 1
         timeout = attempt_timeout(call.policy, self.history.repeats + 1, left, hung=self.history.hung)
         self.sent_at = self.ports.clock()
@@ -150,6 +144,15 @@ class _Attempts:
         if self.admission is not None:
             self.admission.sent()
         return timeout
+
+    def _left(self) -> float | None:
+        """The seconds that are left for an attempt that may be sent now."""
+        if self.call.cancelled:
+            raise ClientClosedError(self.call.operation_id)
+        left = self.deadline.left()
+        if self.call.policy.kind is Kind.GENERATION and left is not None and left < LEAST:
+            self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
+        return left
 
     def metadata(self) -> Metadata:
         """What goes with an attempt: the service learns of a repetition as from its official clients."""
