@@ -247,16 +247,27 @@ def test_a_stream_closed_before_its_start_sends_nothing(subject: Any, client: An
 
 def test_no_answer_is_not_an_empty_success(subject: Any, served: Any) -> None:
     client = subject.client(endpoint=served.start(completion=lambda request, context: iter(())).address, plaintext=True)
-    with pytest.raises(yagrpc.ResultError, match="without a completion"):
-        subject(client.completion("hello"))
+    for call in (client.completion, client.completion_stream):
+        with pytest.raises(yagrpc.ResultError, match="without a completion") as caught:
+            subject(call("hello"))
+        error = caught.value
+        assert (error.endpoint, error.attempts) == (served.address, 1)
+        assert error.client_request_id
+
+
+def test_a_stream_of_any_other_call_may_be_empty(subject: Any, served: Any) -> None:
+    served.start(completion=lambda request, context: iter(()))
+    client = subject.client(endpoint=served.address, plaintext=True)
+    assert subject(client.call(yagrpc.methods.TextGenerationService.Completion, {})) == []
 
 
 def test_an_answer_without_alternatives_is_not_an_empty_success(subject: Any, served: Any) -> None:
     empty = _pb.text_generation_service_pb2.CompletionResponse(model_version="1")
     served.start(completion=lambda request, context: iter([empty]))
     client = subject.client(endpoint=served.address, plaintext=True)
-    with pytest.raises(yagrpc.ResultError, match="no alternatives"):
+    with pytest.raises(yagrpc.ResultError, match="no alternatives") as caught:
         subject(client.completion("hello"))
+    assert (caught.value.endpoint, caught.value.attempts) == (served.address, 1)
 
 
 def test_tool_calls_and_their_results_make_a_dialogue(subject: Any, client: Any, emulator: Emulator) -> None:

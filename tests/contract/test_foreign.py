@@ -209,7 +209,17 @@ def test_the_waiters_of_other_operations_get_theirs(subject: Any, raw: RawServer
     outcomes = subject.together([first.result, second.result])
     assert isinstance(outcomes[0], yagrpc.OperationResultError)
     assert str(outcomes[0]).startswith("operation first: the service answered with operation second")
+    assert (outcomes[0].endpoint, outcomes[0].attempts) == (raw.address, 1)
     assert isinstance(outcomes[1], yagrpc.Completion)
+
+
+def test_a_wait_that_cannot_be_read_says_once_which_get_it_was(subject: Any, raw: RawServer) -> None:
+    raw.answers["Get"] = lambda request, context: b"\xff"
+    error = failure(subject, lambda: subject.client(raw).operation(ID).result())
+    assert isinstance(error, yagrpc.OperationResultError)
+    assert (error.endpoint, error.attempts) == (raw.address, 1)
+    assert error.method.endswith("/Get")
+    assert str(error).count("client request id") == str(error).count(ID) == 1
 
 
 def test_what_an_operation_says_is_safe(subject: Any, raw: RawServer) -> None:

@@ -441,6 +441,7 @@ def test_acceptance_without_an_id_is_reported(subject: Any, served: Any) -> None
     with pytest.raises(yagrpc.ResultError, match="gave no operation id") as caught:
         subject(client.completion_async("hello", request_id="r-7"))
     assert (caught.value.client_request_id, caught.value.method) == ("r-7", paths.COMPLETION_ASYNC)
+    assert (caught.value.endpoint, caught.value.attempts) == (served.address, 1)
 
 
 def test_a_submit_that_the_quota_refused_is_sent_again(subject: Any, served: Any) -> None:

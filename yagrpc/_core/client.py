@@ -258,7 +258,7 @@ class ClientCore:
             OperationResultError: It is about another one.
         """
         operation: _pb.operation_pb2.Operation = yield from send_call(call, self)
-        if (refusal := another_operation(operation, call)) is not None:
+        if (refusal := another_operation(operation, call, self.endpoint_of(call.method))) is not None:
             raise refusal
         return operation
 
@@ -290,7 +290,7 @@ class ClientCore:
         try:
             result = make(answer)
         except ResultError as error:
-            error.with_context(method=call.method.path, **call.ids._asdict())
+            error.with_context(**call.context(self.endpoint_of(call.method)))
             raise
         if isinstance(result, Answer):
             result.ids = call.ids
@@ -300,11 +300,13 @@ class ClientCore:
         """Check the last result of a stream that has ended well, where what makes the results can.
 
         Raises:
-            ResultError: It is refused; the error says of which call it is.
+            ResultError: It is refused, or there is none; the error says of which call it is.
         """
         finish = getattr(make, "finish", None)
-        if finish is None or last is None:
+        if finish is None:
             return
+        if last is None:
+            raise self.no_answer(call)
         try:
             finish(last)
         except ResultError as error:
@@ -313,7 +315,7 @@ class ClientCore:
 
     def no_answer(self, call: Call[Any, Any]) -> ResultError:
         """The error of a call that ended well, without an answer."""
-        return no_result("the service answered without a completion", call)
+        return no_result("the service answered without a completion", call, self.endpoint_of(call.method))
 
     def broken(self, status: RpcStatus, call: Call[Any, Any]) -> Exception:
         """The error of a stream that fails after its first message: the caller's own stream of requests comes first."""

@@ -186,7 +186,7 @@ class _Attempts:
             self.admission.answered()
         if not isinstance(response, Opened):
             self.call.release()
-            if self.submits and (refusal := without_id(response, self.call)) is not None:
+            if self.submits and (refusal := without_id(response, self.call, self.route.endpoint)) is not None:
                 raise refusal
         if self.call.watched:
             self._report(response)
@@ -266,14 +266,14 @@ class _Attempts:
         """Report the operation that the service accepted: from here on its id can be found again."""
         if isinstance(outcome, BaseException) or self.failure(outcome) is not None:
             return
-        if without_id(outcome, self.call) is None:
+        if without_id(outcome, self.call, self.route.endpoint) is None:
             self.ports.events.accepted(self.call, outcome)
 
     def left(self, outcome: Any) -> None:
         """Report a failure that no caller gets: an operation may run whose id is not known."""
         outcome = raised(outcome) if isinstance(outcome, BaseException) else outcome
         failure = self.failure(outcome)
-        if failure is None and (refusal := without_id(outcome, self.call)) is not None:
+        if failure is None and (refusal := without_id(outcome, self.call, self.route.endpoint)) is not None:
             failure = Failure(Cause.UNREADABLE, refusal)
         if failure is not None:
             ran = failure.cause is Cause.UNREADABLE

@@ -27,6 +27,7 @@ class Stream(Unpicklable, Generic[ItemT]):
     message, also then: of a streamed completion, all the text so far. A stream that is collected releases its slot
     under the quota.
 
+    The iteration of a completion that has no message at all ends with a `ResultError`.
     With `strict`, the iteration of a completion that the model did not finish ends with an `IncompleteCompletionError`,
     after its last chunk.
     """

@@ -59,28 +59,30 @@ def ambiguous(failure: Exception, attempts: int) -> AmbiguousSubmitError:
     return kind(failure.message, **context)
 
 
-def no_result(text: str, call: Call[Any, Any]) -> ResultError:
-    """The error of an answer without a result, with the ids of its call."""
-    return ResultError(text, method=call.method.path, **call.ids._asdict())
+def no_result(text: str, call: Call[Any, Any], endpoint: str) -> ResultError:
+    """The error of an answer without a result, with all that is known of its call."""
+    return ResultError(text, **call.context(endpoint))
 
 
-def without_id(operation: _pb.operation_pb2.Operation, call: Call[Any, Any]) -> ResultError | None:
+def without_id(operation: _pb.operation_pb2.Operation, call: Call[Any, Any], endpoint: str) -> ResultError | None:
     """The error of a submit that was accepted without an id that can be kept, logged and sent; else `None`."""
     if not operation.id:
-        return no_result(_NO_ID, call)
+        return no_result(_NO_ID, call, endpoint)
     if not is_id(operation.id):
         text = f"the service accepted the request and gave an operation id that is none: {ascii(operation.id)[:ID]}"
-        return no_result(text, call)
+        return no_result(text, call, endpoint)
     return None
 
 
-def another_operation(operation: _pb.operation_pb2.Operation, call: Call[Any, Any]) -> OperationResultError | None:
+def another_operation(
+    operation: _pb.operation_pb2.Operation, call: Call[Any, Any], endpoint: str
+) -> OperationResultError | None:
     """The error of an answer about another operation than the call's; else `None`."""
     if operation.id == call.operation_id:
         return None
     given = f"operation {identifier(operation.id)}" if operation.id else "an operation without an id"
-    ids = call.ids._asdict()
-    return OperationResultError(call.operation_id, f"the service answered with {given}", method=call.method.path, **ids)
+    error = OperationResultError(call.operation_id, f"the service answered with {given}")
+    return error.with_context(**call.context(endpoint))
 
 
 def ends_wait(error: YagrpcError) -> bool:

@@ -63,7 +63,7 @@ def poll_failure(error: BaseException, operation_id: str) -> YagrpcError:
         failure.__cause__ = error.__cause__ or error
         return failure
     if isinstance(error, ResultError) and not isinstance(error, OperationResultError):
-        failure = OperationResultError(operation_id, str(error))
+        failure = OperationResultError(operation_id, error.message).with_context(**error.context)
     elif isinstance(error, YagrpcError):
         return error.with_context(operation_id=operation_id)
     else:

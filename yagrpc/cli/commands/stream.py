@@ -22,7 +22,6 @@ from yagrpc.cli.options import (
     json_option,
     prompt_options,
 )
-from yagrpc.errors import ResultError
 
 __all__ = ["stream"]
 
@@ -46,9 +45,7 @@ def stream(connection: Connection, prompt: Prompt, generation: Generation, as_js
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
     with connection.client() as client, client.completion_stream(text, **parameters) as chunks:
         with waiting("waiting for the answer"):
-            first = next(chunks, None)
-        if first is None:
-            raise ResultError("the service answered without a completion")
+            first = next(chunks)  # a stream without any is a ResultError
         last = first
         if as_json:
             for last in chain((first,), chunks):
