@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,12 +48,15 @@ def assert_safe(text: str, limit: int = 5000) -> None:
 
 
 def assert_safe_error(error: BaseException) -> None:
-    """It, and all that it says of its call; the causes that are gRPC's own stay as gRPC gives them."""
+    """It, all that it says of its call, and its traceback, which prints its causes too."""
     assert isinstance(error, yagrpc.YagrpcError)
     for text in (str(error), repr(error), error.message, error.request_id, error.server_trace_id, error.operation_id):
         assert_safe(text)
     if isinstance(error.__cause__, yagrpc.YagrpcError):
         assert_safe_error(error.__cause__)
+    printed = "".join(traceback.format_exception(error))
+    assert re.search(UNSAFE, printed) is None
+    assert not any(line.startswith(FORGED) for line in printed.splitlines())
 
 
 def operation(**fields: Any) -> bytes:

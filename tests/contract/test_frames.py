@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from traceback import walk_tb
@@ -250,6 +251,24 @@ def test_a_failed_renewal_has_no_secret_in_its_frames(
     assert isinstance(error, yagrpc.PermissionDeniedError)
     assert isinstance(error.__cause__, yagrpc.UnauthenticatedError)
     assert_hidden(error, *key["private_key"].splitlines()[2:5])
+
+
+@pytest.mark.parametrize("method", ["tokenize", "completion", "completion_stream", "completion_async", "wait"])
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INTERNAL])
+def test_a_credential_that_the_other_side_repeats_is_shown_nowhere(
+    subject: Any, raw: RawServer, method: str, code: grpc.StatusCode
+) -> None:
+    raw.answers = dict.fromkeys(["Tokenize", "Completion", "Get"], refusing(code, f"no: Api-Key {API_KEY}\nend"))
+    client = subject.client(raw, credentials=yagrpc.ApiKey(API_KEY))
+    error = failure(lambda: subject(ask(client, method)))
+    assert_hidden(error)
+    printed = "".join(traceback.format_exception(error))
+    assert MARK not in printed
+    assert "\nend" not in printed
+
+
+def ask(client: Any, method: str) -> Any:
+    return client.operation("d7q").result(timeout=0.1) if method == "wait" else getattr(client, method)("a", timeout=1)
 
 
 def test_a_missing_extra_has_no_key_in_its_frames(

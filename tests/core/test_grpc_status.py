@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from yagrpc._core.failure.status import REFUSING
 from yagrpc._grpc.deserializers import deserializer
 from yagrpc._grpc.status import ALSO_FROM_GRPC, MULTICALLABLES, NEVER_FROM_GRPC, from_peer, multicallable, status_of
 from yagrpc.errors import Code
+from yagrpc.foreign import UNSAFE
 from yagrpc.method import (
     BidiStreamMethod,
     ClientStreamMethod,
@@ -37,7 +39,16 @@ def test_status_of_keeps_what_grpc_says(code: grpc.StatusCode, rpc_error: RpcErr
     error = rpc_error(code, "said", initial=[("a", "1")], trailing=[("b-bin", b"2")])
     status = status_of(error)
     assert status.code is Code[code.name]
-    assert (status.code, status.message, status.error) == (code.value[0], "said", error)
+    assert (status.code, status.message) == (code.value[0], "said")
+    assert isinstance(status.error, grpc.RpcError)
+    cause: Any = status.error
+    assert (cause.code(), cause.details(), cause.debug_error_string()) == (
+        code,
+        "said",
+        error.debug_error_string() or "",
+    )
+    assert code.name in str(cause)
+    assert "said" in str(cause)
     assert [tuple(pair) for pair in status.initial] == [("a", "1")]
     assert [tuple(pair) for pair in status.trailing] == [("b-bin", b"2")]
     assert not status.closed
@@ -150,7 +161,31 @@ def test_an_error_without_a_status_is_unknown() -> None:
 
     for error in (Odd(), grpc.RpcError()):
         status = status_of(error)
-        assert (status.code, status.from_peer, status.error) == (Code.UNKNOWN, False, error)
+        assert (status.code, status.from_peer) == (Code.UNKNOWN, False)
+
+
+def test_an_interceptors_own_error_is_kept() -> None:
+    error = Bare()
+    assert status_of(error).error is error
+
+
+HOSTILE = "a\nWARNING:yagrpc:all is well\x1b[2J\u202e Bearer t1.SecretSecret.SecretSecret"
+
+
+def test_the_cause_is_one_line_without_a_secret(rpc_error: RpcError) -> None:
+    """A traceback prints it."""
+    status = status_of(rpc_error(grpc.StatusCode.UNAUTHENTICATED, HOSTILE))
+    cause: Any = status.error
+    for text in (str(cause), repr(cause), cause.details(), cause.debug_error_string(), repr(status)):
+        assert re.search(UNSAFE, text) is None
+        assert "\n" not in text
+        assert "Secret" not in text
+    assert cause.details().startswith("a WARNING:yagrpc:all is well")
+    assert cause.__traceback__ is cause.__context__ is None, "crash reporters find the rpc in its frames"
+
+
+def test_a_text_of_any_length_is_cut_in_the_cause(rpc_error: RpcError) -> None:
+    assert len(str(status_of(rpc_error(grpc.StatusCode.INTERNAL, "a b " * 100_000)).error)) < 20_000
 
 
 # Callables

@@ -123,20 +123,24 @@ class AsyncTransport:
                     else:
                         outcome = await self._perform(effect)
                 except grpc.RpcError as error:
-                    effect = flow.send(status_of(error, closed=self.channels.closed))
+                    outcome = status_of(error, closed=self.channels.closed)
                 except asyncio.CancelledError as error:
                     ended = None
                     if type(effect) is Send and effect.reporter is None:  # of a submit, it is the caller's task alone
                         ended = self._ended(effect.call)
                     effect = flow.throw(error) if ended is None else flow.send(ended)
+                    continue
                 except grpc.aio.UsageError as error:
                     effect = flow.throw(self.channels.refused(error, effect))
+                    continue
                 except BaseException as error:  # of any kind: the flow decides
                     if isinstance(error, GeneratorExit) and type(effect) is Send and effect.reporter is None:
                         effect.call.cancel()  # nobody awaits it any more, and gRPC does not end it for that
                     effect = flow.send(raised(error)) if may_have_run(effect, error) else flow.throw(error)
-                else:
-                    effect = flow.send(outcome)
+                    continue
+                # What the flow raises shows neither the rpc nor gRPC's error, which say all that the other side said.
+                rpc = None
+                effect = flow.send(outcome)
         except StopIteration as stop:
             result: ResultT = stop.value
             return result

@@ -14,6 +14,9 @@ import grpc
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.rpcs import given, pairs
 from yagrpc.errors import Code
+from yagrpc.errors.base import LONGEST_TEXT
+from yagrpc.foreign import cleaned
+from yagrpc.hiding import without_secrets
 from yagrpc.method import AnyMethod, BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 MULTICALLABLES: Final[dict[type, str]] = {
@@ -51,6 +54,44 @@ _SIZE: Final = r"metadata size exceeds|larger than max|ardinality violation"
 """Wordings of a size over a limit, of metadata or of a message: the trailers that came before the limit are there."""
 
 
+class GrpcError(grpc.RpcError):
+    """An error of gRPC, as the cause of one of yagrpc's: what it said, in one line.
+
+    A traceback prints the causes of an error too. gRPC's own errors print whatever the other side said, in as many
+    lines as that has, and a crash reporter finds the rpc in their frames.
+
+    Args:
+        error: What gRPC raised.
+        code: Its status.
+        details: Its text.
+    """
+
+    def __init__(self, error: grpc.RpcError, code: Code, details: str) -> None:
+        debug = given(error, "debug_error_string")
+        self._code = code
+        self._details = _safe(details)
+        self._debug = _safe(debug) if isinstance(debug, str) else ""
+        # What gRPC says for its developers mostly has the text in it.
+        said = (self._details,) if self._details not in self._debug else ()
+        super().__init__(": ".join(filter(None, (type(error).__name__, code.name, *said, self._debug))))
+
+    def code(self) -> grpc.StatusCode:
+        """The status."""
+        return next(status for status in grpc.StatusCode if status.value[0] == self._code)
+
+    def details(self) -> str:
+        """The text of the status."""
+        return self._details
+
+    def debug_error_string(self) -> str:
+        """What gRPC says of it for its developers."""
+        return self._debug
+
+
+def _safe(text: str) -> str:
+    return without_secrets(cleaned(text))[:LONGEST_TEXT]
+
+
 def status_of(error: grpc.RpcError, *, closed: bool = False) -> RpcStatus:
     """How an attempt ended that gRPC raised an error for.
 
@@ -64,7 +105,10 @@ def status_of(error: grpc.RpcError, *, closed: bool = False) -> RpcStatus:
     message = details if isinstance(details, str) else ""
     initial, trailing = pairs(given(error, "initial_metadata")), pairs(given(error, "trailing_metadata"))
     proved = from_peer(code, message, trailing)
-    return RpcStatus(code, message, initial, trailing, proved, error, closed and code is Code.CANCELLED)
+    # An interceptor's own error is kept as it is: its text is the user's.
+    grpcs = type(error).__module__.partition(".")[0] == "grpc"
+    cause = GrpcError(error, code, message) if grpcs else error
+    return RpcStatus(code, message, initial, trailing, proved, cause, closed and code is Code.CANCELLED)
 
 
 def from_peer(code: Code, message: str, trailing: Any) -> bool:

@@ -68,7 +68,7 @@ class RpcStatus(NamedTuple):
         initial: The initial metadata that came.
         trailing: The trailing metadata that came.
         from_peer: Whether it is proved that the other side sent this status, and gRPC did not make it.
-        error: What gRPC raised, if anything; it becomes the cause of the error.
+        error: What gRPC raised, if anything, without secrets; it becomes the cause of the error.
         closed: Whether it ended since the client was closed.
     """
 
@@ -79,6 +79,10 @@ class RpcStatus(NamedTuple):
     from_peer: bool = False
     error: BaseException | None = None
     closed: bool = False
+
+    def __repr__(self) -> str:
+        # It is among the variables of frames, which crash reporters show; the text may hold a credential that was sent.
+        return f"RpcStatus({self.code.name}, {without_secrets(cleaned(self.message))!r})"
 
 
 def raised(error: BaseException) -> RpcStatus:
