@@ -34,6 +34,18 @@ def test_what_grpc_receives_is_measured_by_the_deserializers_before_grpc_s_own_l
     assert given["grpc.enable_retries"] == 0
 
 
+@pytest.mark.parametrize("value", [1, True, -1, "0", None, [0]])
+def test_grpc_must_not_send_again_by_itself(value: Any) -> None:
+    """By a service config it does so with any call: a generation would be billed several times."""
+    with pytest.raises(yagrpc.ConfigError, match=r"'grpc.enable_retries' is .*: gRPC would send again a generation"):
+        ChannelOptions([("grpc.enable_retries", value)])
+
+
+@pytest.mark.parametrize("value", [0, False])
+def test_that_grpc_does_not_send_again_may_be_said(value: Any) -> None:
+    assert dict(ChannelOptions([("grpc.enable_retries", value)]).for_tls)["grpc.enable_retries"] == 0
+
+
 def test_metadata_of_an_answer_may_be_large() -> None:
     """Over gRPC's own limit they would make RESOURCE_EXHAUSTED of an answer to what has run."""
     given = dict(ChannelOptions([]).for_tls)

@@ -1,7 +1,7 @@
 """Options of the channels that a client opens: limits, care for the connection, and what gRPC must not do.
 
-Rules: the caller's option wins over ours of the same key, except that no plaintext channel uses a proxy. A channel of
-the host's own is left as it is.
+Rules: the caller's option wins over ours of the same key, except that no plaintext channel uses a proxy, and that
+gRPC's retries stay off. A channel of the host's own is left as it is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ it makes RESOURCE_EXHAUSTED of an answer to what has run; the details of a statu
 PER_MESSAGE_DECOMPRESSION: Final = "grpc.per_message_decompression"
 """Whether gRPC unpacks answers; it does so without a limit (grpcio 1.68 to 1.85, where its own limit is lifted)."""
 
+_RETRIES: Final = "grpc.enable_retries"
+"""Whether gRPC sends again by itself, by a service config, whatever the call is."""
+
 _IDENTITY_AND_GZIP: Final = 0b101
 """The compressions that an answer may have, as gRPC's bit set: `deserializers` unpacks gzip, and not deflate."""
 
@@ -39,7 +42,7 @@ DEFAULT_OPTIONS: Final[Sequence[tuple[str, Any]]] = (
     (SEND_OPTION, config.MESSAGE_LIMIT),
     (PER_MESSAGE_DECOMPRESSION, 0),
     ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-    ("grpc.enable_retries", 0),
+    (_RETRIES, 0),
     ("grpc.max_metadata_size", METADATA_LIMIT),
     ("grpc.absolute_max_metadata_size", METADATA_LIMIT),
     ("grpc.keepalive_time_ms", 20_000),
@@ -81,7 +84,7 @@ class ChannelOptions:
         for_plaintext: The same, of a channel without TLS: a proxy on its way would read the credentials.
 
     Raises:
-        ConfigError: They are not pairs of a name and a value, or a limit is not a number.
+        ConfigError: They are not pairs of a name and a value, a limit is not a number, or gRPC would retry.
     """
 
     __slots__ = ("_proxy", "for_plaintext", "for_tls", "receive_limit", "send_limit")
@@ -97,6 +100,9 @@ class ChannelOptions:
         for key in (RECEIVE_OPTION, SEND_OPTION):
             if not isinstance(merged[key], int):
                 raise ConfigError(f"channel option {key!r} is {shown(merged[key])}: it takes bytes, or -1 for no limit")
+        if not (isinstance(merged[_RETRIES], int) and merged[_RETRIES] == 0):
+            again = "gRPC would send again a generation that may have run"
+            raise ConfigError(f"channel option {_RETRIES!r} is {shown(merged[_RETRIES])}: {again}: leave it out")
         self.send_limit: int = merged[SEND_OPTION]
         self.receive_limit: int = merged[RECEIVE_OPTION]
         self._proxy: object = merged.get("grpc.http_proxy") if merged.get("grpc.enable_http_proxy", 1) else ""
