@@ -91,6 +91,19 @@ def failure(function: Callable[[], object]) -> BaseException:
 # Values that can't be sent
 
 
+@pytest.mark.parametrize("secret", [API_KEY[:40], IAM_TOKEN[:40], OAUTH_TOKEN[:40]], ids=["key", "token", "oauth"])
+def test_a_credential_in_place_of_an_id_is_refused_and_not_shown(subject: Any, raw: RawServer, secret: str) -> None:
+    """Errors and logs show ids."""
+    client = subject.client(raw)
+    for error in (
+        failure(lambda: subject(client.tokenize("a", request_id=secret))),
+        failure(lambda: subject(client.operation(secret).result(timeout=0))),
+    ):
+        assert isinstance(error, yagrpc.RequestError)
+        assert MARK not in "".join(traceback.format_exception(error))
+    assert raw.calls == []
+
+
 @pytest.mark.parametrize(
     "made",
     [

@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc.errors import RequestError
-from yagrpc.foreign import identifier
-from yagrpc.hiding import SecretBytes, hidden_metadata
+from yagrpc.foreign import ID, identifier
+from yagrpc.hiding import SecretBytes, has_form_of_secret, hidden_metadata
 from yagrpc.ids import RequestIds
 from yagrpc.quantities import request_id
 
@@ -27,14 +27,14 @@ def given_request_id(parameters: CallParameters) -> str:
     """The caller's own request id as text; empty where none was given.
 
     Raises:
-        RequestError: It can't be sent.
+        RequestError: It can't be sent, is too long for an id, or is a credential, which errors and logs would show.
     """
     given = parameters.get("request_id")
     if not given:
         return ""
     text = given if isinstance(given, str) else request_id(given)
-    if not (isinstance(text, str) and re.fullmatch(_VALUE, text)):
-        raise RequestError("request_id", given, "it takes printable ASCII text, or a UUID")
+    if not (isinstance(text, str) and re.fullmatch(_VALUE, text) and len(text) <= ID) or has_form_of_secret(text):
+        raise RequestError("request_id", given, f"it takes printable ASCII text, up to {ID} characters, or a UUID")
     return text
 
 

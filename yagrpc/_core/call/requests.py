@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from yagrpc.errors import RequestError
 from yagrpc.foreign import is_id
+from yagrpc.hiding import has_form_of_secret
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -50,9 +51,10 @@ def check_operation_id(operation_id: str) -> str:
     """An operation's id, checked for what can be sent.
 
     Raises:
-        RequestError: It is empty, no printable text, or too long for an id.
+        RequestError: It is empty, no printable text, too long for an id, or a credential, which errors and logs would
+            show.
     """
-    if not isinstance(operation_id, str) or not is_id(operation_id):
+    if not isinstance(operation_id, str) or not is_id(operation_id) or has_form_of_secret(operation_id):
         raise RequestError("operation_id", operation_id, "it takes the id that the submit gave, such as 'd7q...'")
     return operation_id
 
