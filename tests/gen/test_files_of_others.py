@@ -97,6 +97,14 @@ def test_a_proto_that_is_no_file_is_refused(
     assert not list(tmp_path.glob("out/*"))
 
 
+def test_a_file_that_claims_to_be_endless_is_not_read_to_its_end(tmp_path: Path, protos: Path) -> None:
+    (protos / "odd.proto").touch()
+    os.truncate(protos / "odd.proto", 10**12)  # without a block on the disk
+    with pytest.raises(GenerateError, match=r"odd\.proto has more than 64 MiB: that is no proto file"):
+        generate([protos], tmp_path / "out", "p")
+    assert not list(tmp_path.glob("out/*"))
+
+
 def test_a_proto_may_be_a_link(tmp_path: Path, protos: Path) -> None:
     (protos / "linked.proto").symlink_to(tmp_path / "original")
     (tmp_path / "original").write_text('syntax = "proto3"; import "folder/a.proto"; message Linked {}', "utf-8")

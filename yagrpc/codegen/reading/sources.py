@@ -11,11 +11,15 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from yagrpc.codegen.errors import GenerateError
 from yagrpc.codegen.names import name_problem
 
 __all__ = ["check_roots", "copy_sources", "protos_below", "read_regular"]
+
+LARGEST: Final = 64 * 1024 * 1024
+"""Bytes of a file at most. The largest proto of the cloud has a thousandth of it; a sparse file may claim terabytes."""
 
 _COMMENT = rb"//[^\n]*(?:\n|\Z)|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/"
 _STRING = rb"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
@@ -121,7 +125,7 @@ def read_regular(path: Path) -> bytes | None:
     """The bytes of a regular file; `None` where there is no file.
 
     Raises:
-        GenerateError: It is something else (a FIFO, a device, a folder), or can't be read.
+        GenerateError: It is something else (a FIFO, a device, a folder), is too large, or can't be read.
     """
     try:
         # Without O_NONBLOCK, to open a FIFO would wait for a writer.
@@ -129,7 +133,10 @@ def read_regular(path: Path) -> bytes | None:
         with open(opened, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise GenerateError(f"{path} is not a regular file")
-            return file.read()
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise GenerateError(f"{path} has more than {LARGEST // 1024**2} MiB: that is no proto file")
+        return data
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
             raise GenerateError(f"{path} is a link to nothing") from None
