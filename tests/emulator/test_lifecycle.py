@@ -52,6 +52,16 @@ def test_a_with_block_is_its_life() -> None:
     emulator.stop()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_it_can_be_stopped_after_its_thread_has_ended() -> None:
+    emulator = Emulator()
+    emulator.start()
+    emulator._end.cancel()  # as an exception that ends its event loop does
+    emulator.stop()
+    emulator.start()
+    emulator.stop()
+
+
 def test_it_cannot_be_started_twice(service: Service) -> None:
     with pytest.raises(RuntimeError, match="already"):
         service.emulator.start()

@@ -45,6 +45,15 @@ def test_an_emulator_refuses_what_is_no_option() -> None:
         Emulator(host="0.0.0.0", i_know=True, control=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("quota", True), ("faults", [5]), ("faults", 5), ("replies", 5), ("recording", "file.json"), ("tls", "on")],
+)
+def test_an_option_of_another_type_is_named(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=rf"^{name} is {re.escape(repr(value))}: it takes "):
+        Emulator(**{name: value})
+
+
 def test_every_option_is_described() -> None:
     assert list(describe(EmulatorOptions)) == FIELDS
     assert all(text.endswith(".") and "  " not in text for text in describe(EmulatorOptions).values())

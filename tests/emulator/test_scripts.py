@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,26 @@ def test_a_function_is_asked_once_for_each_request_in_their_order(emulate: Emula
             text = text_of(service.result(service.get(submitted[number].id)))
             assert ("c" in text) if number == 2 else (text == f"answer {number + 1}")
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize("leave", [lambda: sys.exit("left"), lambda: pytest.fail("left")], ids=["exit", "fail"])
+def test_a_function_that_leaves_fails_its_call_and_no_other(
+    emulate: Emulate, ask: Ask, refused: Refused, leave: Callable[[], None]
+) -> None:
+    """What it raises is no Exception, which would end the emulator's thread."""
+    left: list[Request] = []
+
+    def reply(request: Request) -> str:
+        if not left:
+            left.append(request)
+            leave()
+        return "here"
+
+    service = emulate(replies=reply, duration=0)
+    refusal = refused(service.text.Completion, ask("ping"))
+    assert refusal.code is grpc.StatusCode.UNKNOWN
+    assert "left" in refusal.message
+    assert service.result(service.text_async.Completion(ask("ping"))).alternatives[0].message.text == "here"
 
 
 def test_a_reply_of_another_type_is_refused(emulate: Emulate) -> None:

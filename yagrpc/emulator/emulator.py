@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from types import TracebackType
 from typing import Any
 
@@ -158,7 +159,8 @@ class Emulator:
         """End all calls at once, stop listening and end the thread; without effect if the emulator is not running."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._end.set_result(None)
+            with contextlib.suppress(InvalidStateError):  # its thread has ended by itself
+                self._end.set_result(None)
             thread.join()
 
     def __enter__(self) -> Emulator:

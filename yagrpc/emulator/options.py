@@ -14,9 +14,9 @@ import inspect
 import ipaddress
 import random
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from yagrpc.emulator.cloud.quotas import EmulatorQuota
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from yagrpc.emulator.tls import Certificates
 
 __all__ = ["EmulatorOptions", "describe", "takes"]
+
+REPLIES: Final = "a dict of patterns and replies, or a function"
 
 _OptionsP = ParamSpec("_OptionsP")
 _OptionsT = TypeVar("_OptionsT")
@@ -68,6 +70,7 @@ class EmulatorOptions:
             the extra `emulator`.
 
     Raises:
+        TypeError: An option is of another type.
         ValueError: An option is out of its range.
     """
 
@@ -94,6 +97,7 @@ class EmulatorOptions:
         from yagrpc.emulator.cloud.windows import QUOTA_MODELS
         from yagrpc.emulator.durations import draw
 
+        self._check_types()
         if not _is_loopback(self.host):
             if not self.i_know:
                 raise ValueError(
@@ -112,6 +116,24 @@ class EmulatorOptions:
             raise ValueError("replies and a recording exclude each other: a recording answers all requests")
         if self.quota_model not in QUOTA_MODELS:
             raise ValueError(f"quota_model is one of {', '.join(QUOTA_MODELS)}, not {self.quota_model!r}")
+
+    def _check_types(self) -> None:
+        """Refuse what would fail at a call, or in the emulator's thread, without the name of its option."""
+        from yagrpc.emulator.cloud.quotas import EmulatorQuota
+        from yagrpc.emulator.faults.fault import Fault
+        from yagrpc.emulator.scripting.recording import Recording
+        from yagrpc.emulator.tls import Certificates
+
+        faults = isinstance(self.faults, Sequence) and all(isinstance(fault, Fault) for fault in self.faults)
+        for name, fits, takes_what in (
+            ("quota", self.quota is None or isinstance(self.quota, EmulatorQuota), "an EmulatorQuota"),
+            ("faults", faults, "a sequence of Fault"),
+            ("replies", self.replies is None or callable(self.replies) or isinstance(self.replies, Mapping), REPLIES),
+            ("recording", self.recording is None or isinstance(self.recording, Recording), "a Recording"),
+            ("tls", isinstance(self.tls, (bool, Certificates)), "True, False or Certificates"),
+        ):
+            if not fits:
+                raise TypeError(f"{name} is {getattr(self, name)!r}: it takes {takes_what}")
 
 
 def describe(declared: type) -> dict[str, str]:

@@ -44,9 +44,15 @@ class Script:
 
         Raises:
             TypeError: The user's function returned a value of a type that is no reply.
+            Exception: What the user's function raised.
         """
         if self._function is not None:
-            reply = self._function(request)
+            try:
+                reply = self._function(request)
+            except Exception:
+                raise
+            except BaseException as error:  # SystemExit, or pytest's own: it would end the emulator's thread
+                raise RuntimeError(f"the function of replies raised {type(error).__name__}: {error}") from error
             return None if reply is None else _completion(_reply(reply))
         text = last_user_text(request)
         fitting = (_completion(reply) for pattern, reply in self._patterns if pattern.search(text))
