@@ -26,7 +26,8 @@ EXPORTS = """
 __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
 Diagnosis Finding doctor
-CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling Quota Limit Limits
+CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling Quota
+Limit Limits QuotaUse Used
 Action Call Events Outcome Verdict
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
 YcCli
@@ -36,7 +37,7 @@ BidiStreamMethod ClientStreamMethod HttpRule OperationMethod StreamMethod UnaryM
 AbortedError AlreadyExistsError AmbiguousSubmitError CallCancelledError CallError ClientClosedError Code ConfigError
 CompletionFilteredError CompletionTruncatedError IncompleteCompletionError
 DataLossError DeadlineExceededError FailedPreconditionError InternalError InvalidArgumentError
-MessageTooLargeError NotFoundError
+LimiterError MessageTooLargeError NotFoundError
 OperationCancelledError OperationError OperationExpiredError OperationFailedError OperationNotFoundError
 OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError QuotaWaitError RequestError
 ResourceExhaustedError
@@ -76,6 +77,7 @@ LAYERS = [
     "_core/client.py",
     "_services/",
     "_grpc/",
+    "limiter/",
     "_aio/",
     "_sync/",
     "waiting.py",

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from yagrpc._core.failure.retry import Verdict as Verdict
     from yagrpc._core.operation.view import OperationStatus as OperationStatus
     from yagrpc._core.quota.gates import Limit as Limit
-    from yagrpc._core.quota.gates import Limits as Limits
+    from yagrpc._core.quota.gates import QuotaUse as QuotaUse
+    from yagrpc._core.quota.grants import Used as Used
     from yagrpc._services.embeddings import EmbeddingParameters as EmbeddingParameters
     from yagrpc._services.embeddings import Embeddings as Embeddings
     from yagrpc._sync.client import Client as Client
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from yagrpc.errors import IncompleteCompletionError as IncompleteCompletionError
     from yagrpc.errors import InternalError as InternalError
     from yagrpc.errors import InvalidArgumentError as InvalidArgumentError
+    from yagrpc.errors import LimiterError as LimiterError
     from yagrpc.errors import MessageTooLargeError as MessageTooLargeError
     from yagrpc.errors import NotFoundError as NotFoundError
     from yagrpc.errors import OperationCancelledError as OperationCancelledError
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
     from yagrpc.errors import UnknownError as UnknownError
     from yagrpc.errors import YagrpcError as YagrpcError
     from yagrpc.ids import RequestIds as RequestIds
+    from yagrpc.limiter.limits import Limits as Limits
     from yagrpc.messages import Message as Message
     from yagrpc.messages import ToolCall as ToolCall
     from yagrpc.messages import ToolResult as ToolResult
@@ -122,7 +125,9 @@ _HOMES: Final = {
     "AsyncOperation": "_aio.operation",
     "AsyncStream": "_aio.stream",
     "Limit": "_core.quota.gates",
-    "Limits": "_core.quota.gates",
+    "QuotaUse": "_core.quota.gates",
+    "Limits": "limiter.limits",
+    "Used": "_core.quota.grants",
     "OperationStatus": "_core.operation.view",
     "Call": "_core.call.call",
     "CallParameters": "_core.call.parameters",
@@ -168,6 +173,7 @@ _HOMES: Final = {
     "IncompleteCompletionError": "errors",
     "InternalError": "errors",
     "InvalidArgumentError": "errors",
+    "LimiterError": "errors",
     "MessageTooLargeError": "errors",
     "NotFoundError": "errors",
     "OperationCancelledError": "errors",

@@ -117,7 +117,7 @@ def test_without_quotas_nothing_waits(subject: Any) -> None:
             client = subject.client(emulator, quota=quota)
             calls = [functools.partial(client.completion_async, "hello", timeout=30) for _ in range(40)]
             assert len({operation.id for operation in subject.together(calls)}) == 40
-            assert client.limits == yagrpc.Limits(*[yagrpc.Limit(None, 0, None, 0)] * len(yagrpc.Limits._fields))
+            assert client.limits == yagrpc.QuotaUse(*[yagrpc.Limit(None, 0, None, 0)] * len(yagrpc.QuotaUse._fields))
 
 
 # Refusals, as others use the same quota

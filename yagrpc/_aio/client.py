@@ -25,6 +25,7 @@ from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._services.text import completion_type
 from yagrpc.config import Polling, Quota, refuse_unknown
 from yagrpc.hiding import hidden
+from yagrpc.limiter import given_share, limiter_of
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from yagrpc._aio.stream import AsyncStream
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.events import Events
-    from yagrpc._core.quota.gates import Limits
+    from yagrpc._core.quota.gates import QuotaUse
+    from yagrpc._core.quota.grants import OnFailure
     from yagrpc.credentials import Credentials
+    from yagrpc.limiter import ShareInput
     from yagrpc.results import Completion
 
 RequestT = TypeVar("RequestT", bound="Message")
@@ -71,6 +74,11 @@ class AsyncClient(Unpicklable, Methods):
         events: Objects derived from `yagrpc.Events`, which learn what happens to calls and operations: one, or several.
         strict: Whether a completion that the model did not finish is an `IncompleteCompletionError`: the content filter
             stopped it, or it was cut off. By default it is a result, with `filtered` or `truncated`.
+        share: Where the quotas are counted for all processes that use the folder: `auto` (a file below the user's
+            cache), the path of a file, or `redis://host:6379/0`; by default what `YAGRPC_SHARE` says, and else this
+            client counts for itself.
+        on_limiter_failure: What happens while the place that `share` names can't be reached: `local` counts here, with
+            an equal part of each quota for each process that was there last; `error` fails the calls.
 
     Raises:
         ConfigError: Settings are missing or cannot work, or gRPC cannot work in this process (gevent); nothing is sent
@@ -101,9 +109,11 @@ class AsyncClient(Unpicklable, Methods):
         data_logging: bool | None = None,
         events: Events | Iterable[Events] | None = None,
         strict: bool = False,
+        share: ShareInput = None,
+        on_limiter_failure: OnFailure = "local",
         **unknown: Never,
     ) -> None:
-        credentials = hidden(credentials)
+        credentials, share = hidden(credentials), given_share(share)
         refuse_unknown(self, unknown)
         options = ChannelOptions(channel_options)
         warn_of_trace()
@@ -125,6 +135,7 @@ class AsyncClient(Unpicklable, Methods):
             send_limit=options.send_limit,
             host_channels=host_channels(channel, operation_channel),
             proxy_of=options.proxy_of,
+            limiter_of=limiter_of(share, on_limiter_failure),
         )
         self._transport = AsyncTransport(self._core, options, channel, operation_channel, interceptors)
         self._pollers = Pollers(self._core, self._transport)
@@ -225,7 +236,7 @@ class AsyncClient(Unpicklable, Methods):
         return self._call(method, request, parameters)
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> QuotaUse:
         """What this client has used of each quota by now, and what is left: `client.limits.submit_per_hour.left`."""
         return self._core.limits(self._pollers.gets())
 

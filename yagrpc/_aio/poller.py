@@ -7,6 +7,7 @@ wait. A waiter that is cancelled leaves the others, and the Get that they share,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ class AsyncPoller:
         self._core = core
         self._clock = core.clock
         self._transport = transport
-        self._scheduler = Scheduler(core.quota, core.polling, core.runtime)
+        self._scheduler = Scheduler(core.quota, core.polling, core.runtime, core.grants, self._hasten_soon)
         self._gets: set[asyncio.Task[None]] = set()
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
@@ -127,6 +128,12 @@ class AsyncPoller:
         """Have the task check again what is due."""
         if self._wake is not None:
             self._wake.set()
+
+    def _hasten_soon(self) -> None:
+        """The same, in any thread."""
+        if (loop := self._transport.loop) is not None:
+            with contextlib.suppress(RuntimeError):  # a closed loop polls nothing
+                loop.call_soon_threadsafe(self._hasten)
 
     async def _poll_once(self, watch: Watch, timeout: float | None) -> None:
         self._scheduler.hurry(watch, self._clock())

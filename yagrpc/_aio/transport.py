@@ -165,6 +165,7 @@ class AsyncTransport:
             self._submits.cancel()  # those on a channel of the host's
             await self._submits.wait(REPORT_GRACE)
             await drain()
+            self._core.release()
 
     def process_ends(self) -> None:
         """Report the submits that are under way: their event loop runs no more."""

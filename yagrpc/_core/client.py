@@ -33,7 +33,7 @@ from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.ports import Route
-from yagrpc._core.quota.gates import Gates, Limit, Limits
+from yagrpc._core.quota.gates import Gates, Limit, QuotaUse, of_all
 from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
 from yagrpc.credentials import Credentials, NoCredentials, check_credentials, resolve_credentials
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from yagrpc._core.flow import Flow, Jobs
+    from yagrpc._core.quota.grants import Grants, Limiter
     from yagrpc._core.runtime import Runtime
     from yagrpc.method import AnyMethod
 
@@ -65,6 +66,7 @@ class ClientCore:
         send_limit: The largest request that the client's own channels send, in bytes; -1 for any.
         host_channels: The endpoints, of `Policy.endpoint`, that have a channel of the host's.
         proxy_of: The proxy of a channel with TLS to an endpoint; empty where there is none.
+        limiter_of: Makes what shares the quotas of a folder with other processes; `None` where nothing does.
         **settings: The arguments of `yagrpc.Client` of the same names.
 
     Attributes:
@@ -92,6 +94,7 @@ class ClientCore:
         send_limit: int = config.MESSAGE_LIMIT,
         host_channels: Iterable[str] = (),
         proxy_of: Callable[[str], str] = lambda endpoint: "",
+        limiter_of: Callable[[str | None, Quota | None], Limiter | None] = lambda folder, quota: None,
     ) -> None:
         credentials = hidden(credentials)
         quota, polling = config.check_settings(quota, polling, endpoints, plaintext, model, data_logging, strict)
@@ -124,7 +127,9 @@ class ClientCore:
         self.data_logging = data_logging
         self.strict = strict
         self.events = hub_of(events, texts=config.logs_texts)
-        self.gates = Gates(quota, runtime.make_lock)
+        self._limiter_of = limiter_of
+        self._limiter = limiter_of(self.folder_id, quota)
+        self.gates = Gates(quota, runtime.make_lock, self.grants)
         self.routes: dict[AnyMethod, Route] = {}
         self._policies: dict[AnyMethod, Policy] = {}
         self._send_limit = send_limit
@@ -366,14 +371,28 @@ class ClientCore:
         """What a pause is multiplied by: a fifth more or less."""
         return self.runtime.uniform(0.8, 1.2)
 
-    def limits(self, gets: tuple[float | None, int, int | None, int]) -> Limits:
+    @property
+    def grants(self) -> Grants | None:
+        """What a limiter grants that other processes share; `None` for quotas of this client alone."""
+        return None if self._limiter is None else self._limiter.grants
+
+    def limits(self, gets: tuple[float | None, int, int | None, int]) -> QuotaUse:
         """What is used of each quota, and what is left; the quota of Gets is the scheduler's."""
-        return self.gates.used(self.clock(), Limit(*gets))
+        own = self.gates.used(self.clock(), Limit(*gets))
+        return own if self._limiter is None else of_all(own, self._limiter.used())
+
+    def release(self) -> None:
+        """Give back what the client holds of shared quotas; called once all of its calls have ended."""
+        if self._limiter is not None:
+            self._limiter.close()
 
     def forked(self) -> None:
         """In a forked child: the places in the queues, and the locks, are the parent's."""
         self.gates.forked()
-        self.gates = Gates(self.quota, self.runtime.make_lock)
+        if self._limiter is not None:
+            self._limiter.forked()
+            self._limiter = self._limiter_of(self.folder_id, self.quota)
+        self.gates = Gates(self.quota, self.runtime.make_lock, self.grants)
         self.routes = {}
 
     def _one_of_several(self, make: Callable[[Any], ResultT], call: Call[Any, Any], place: str) -> Flow[ResultT]:

@@ -48,7 +48,7 @@ class Poller:
         self._core = core
         self._clock = core.clock
         self._transport = transport
-        self._scheduler = Scheduler(core.quota, core.polling, core.runtime)
+        self._scheduler = Scheduler(core.quota, core.polling, core.runtime, core.grants, self._wake_leader)
         self._lock = threading.Lock()
         self._waiting: dict[Waiter, None] = {}
         self._leader: Waiter | None = None
@@ -243,8 +243,8 @@ class Poller:
         return None, self._leader_until
 
     def _wake_leader(self) -> None:
-        if self._leader is not None:
-            self._leader.wake()
+        if (leader := self._leader) is not None:  # the limiter's thread calls this, too, without the lock
+            leader.wake()
 
     def _wake_leader_if_due(self) -> None:
         """Wake the leader where it would sleep too long: once for every Get would be often."""

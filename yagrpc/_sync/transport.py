@@ -120,6 +120,7 @@ class Transport:
             finally:
                 self._submits.wait(REPORT_GRACE)
                 self._submits.close()  # those on a channel of the host's, or whose report takes long
+                self._core.release()
 
     def process_ends(self) -> None:
         """Complete the submits that are under way, or report them."""

@@ -4,6 +4,7 @@
     |- ConfigError (also ValueError)        settings that cannot work: credentials, folder, endpoint
     |- RequestError (also ValueError)       an argument of a request; nothing was sent
     |- ClientClosedError                    the client was closed
+    |- LimiterError                        the shared limiter can't be reached
     |- QuotaWaitError (also TimeoutError)   no slot under a quota in time
     |- CallError                            the service refused one call, or the call did not reach it
     |  |- one class per status, e.g. NotFoundError, UnavailableError
@@ -68,7 +69,7 @@ from yagrpc.errors.operation import (
     OperationResultError,
     OperationTimeoutError,
 )
-from yagrpc.errors.quota import QuotaWaitError
+from yagrpc.errors.quota import LimiterError, QuotaWaitError
 from yagrpc.errors.result import (
     CompletionFilteredError,
     CompletionTruncatedError,
@@ -81,7 +82,7 @@ __all__ = [
     "AbortedError", "AlreadyExistsError", "AmbiguousSubmitError", "CallCancelledError", "CallError",
     "ClientClosedError", "Code", "CompletionFilteredError", "CompletionTruncatedError", "ConfigError",
     "DataLossError", "DeadlineExceededError", "FailedPreconditionError", "IncompleteCompletionError",
-    "InternalError", "InvalidArgumentError", "MessageTooLargeError", "NotFoundError",
+    "InternalError", "InvalidArgumentError", "LimiterError", "MessageTooLargeError", "NotFoundError",
     "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
     "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
     "PermissionDeniedError", "QuotaWaitError", "RequestError", "ResourceExhaustedError", "ResultError",

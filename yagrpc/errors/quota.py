@@ -1,4 +1,4 @@
-"""The error of a call that waited too long for a slot under a quota."""
+"""The errors of a call that got no slot under a quota."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ if TYPE_CHECKING:
 
     from yagrpc.errors.base import Context
 
-__all__ = ["QuotaWaitError"]
+__all__ = ["LimiterError", "QuotaWaitError"]
+
+
+class LimiterError(YagrpcError):
+    """The limiter that several processes share can't be reached, and calls are to fail then; nothing was sent.
+
+    Only with `on_limiter_failure="error"`.
+
+    Args:
+        message: Which limiter, and why.
+        **context: As for any `YagrpcError`.
+    """
 
 
 class QuotaWaitError(YagrpcError, TimeoutError):

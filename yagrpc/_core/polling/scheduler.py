@@ -22,12 +22,17 @@ from yagrpc._core.polling.pace import Pace
 from yagrpc._core.polling.queues import Queues, append, remove
 from yagrpc._core.polling.reading import created_ago, time_taken, wait_failure
 from yagrpc._core.polling.watch import Watch
+from yagrpc._core.quota.gates import rules_of
+from yagrpc._core.quota.windows import Slot
 from yagrpc.config import Polling, Quota
-from yagrpc.errors import ResourceExhaustedError, YagrpcError
+from yagrpc.errors import LimiterError, ResourceExhaustedError, YagrpcError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from yagrpc import _pb
     from yagrpc._core.polling.queues import Queue
+    from yagrpc._core.quota.grants import Grants
     from yagrpc._core.runtime import Runtime
 
 REFUSED_PAUSE: Final = 1.0
@@ -62,9 +67,18 @@ class Scheduler:
         quota: How many Gets a second may be sent; `None` for no limit.
         polling: How often one operation is polled.
         runtime: Gives the time of the wall, and random numbers.
+        grants: What a limiter grants that other processes share; `None` for quotas of this client alone.
+        wake: Has `take` called again; called in any thread.
     """
 
-    def __init__(self, quota: Quota | None, polling: Polling, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        quota: Quota | None,
+        polling: Polling,
+        runtime: Runtime,
+        grants: Grants | None = None,
+        wake: Callable[[], object] | None = None,
+    ) -> None:
         self._runtime = runtime
         self._pace = Pace(None if quota is None else quota.get_per_second)
         self._polling = polling
@@ -83,6 +97,10 @@ class Scheduler:
         self._failures = 0  # in a row, of all Gets
         self._outage_pause = 0.0
         self._outage_until = -math.inf
+        self._grants = grants
+        self._rules = tuple(rule for rule in rules_of(quota) if rule.name == "get_per_second") if grants else ()
+        self._slot = Slot(wake)  # the one that is granted next
+        self._granted_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -138,6 +156,8 @@ class Scheduler:
         if watch is None:
             self._pace.idle(now)
             return None
+        if not self._granted(now):
+            return None
         remove(watch)
         self._pace.use(now)
         if self._outage_pause:
@@ -159,9 +179,9 @@ class Scheduler:
             self._asked.move_to_end(watch, last=False)
 
     def next_time(self, now: float) -> float | None:
-        """When `take` may give something next; `None` while nothing is due at any time."""
+        """When `take` may give something next; `None` while nothing is due at any time, or a limiter has to answer."""
         slot = self._next_slot(now)
-        if self._in_flight >= self._most_in_flight:
+        if self._in_flight >= self._most_in_flight or slot == math.inf:
             return None
         if self._asked or self._again:
             return slot
@@ -214,7 +234,23 @@ class Scheduler:
     # What is next
 
     def _next_slot(self, now: float) -> float:
-        return max(self._pace.next_slot(now), self._outage_until)
+        return max(self._pace.next_slot(now), self._outage_until, now if self._slot.woken else self._granted_at)
+
+    def _granted(self, now: float) -> bool:
+        """Whether there is a slot for a Get that all processes have left; else one is asked for."""
+        if self._grants is None or not self._rules:
+            return True
+        self._slot.woken = False
+        try:
+            seconds = self._grants.ask(self._slot, self._rules, now)
+        except LimiterError:
+            seconds = 1.0  # a poll can wait, and its operation goes on without it
+        if seconds is not None:
+            self._granted_at = now + seconds
+            return False
+        self._grants.sent(self._slot, now)
+        self._slot, self._granted_at = Slot(self._slot.wake), -math.inf
+        return True
 
     def _in_turn(self, now: float) -> Watch | None:
         """The next where no poll is wanted at once; those that failed have every other turn at most."""

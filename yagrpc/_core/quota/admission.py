@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.flow import Flow, wait
 from yagrpc._core.quota.windows import Slot
-from yagrpc.errors import ClientClosedError, QuotaWaitError
+from yagrpc.errors import ClientClosedError, LimiterError, QuotaWaitError
+from yagrpc.errors.base import own_copy
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
@@ -118,11 +119,11 @@ class Admission:
     def _wait(self, call: Call[Any, Any], slot: Slot, deadline: Deadline, failure: YagrpcError | None) -> Flow[None]:
         started = now = self._clock()
         reported = False
-        while (seconds := self._gate.take(slot, now)) is not None:
+        while (seconds := self._taken(call, slot, now)) is not None:
             quota, least = self._gate.bound(slot, now)
             left = deadline.left_at(now)
             if least > left or left <= 0:
-                refusal = self._refusal or self._gate.refusal(now)
+                refusal = self._refusal or self._gate.refusal(slot, now)
                 raise QuotaWaitError(
                     self._gate.refused_quota(refusal) or quota,
                     least if least > 0 else None,
@@ -141,3 +142,11 @@ class Admission:
             seconds = min(seconds, left)
             yield from wait(slot, None if seconds == float("inf") else seconds)
             now = self._clock()
+
+    def _taken(self, call: Call[Any, Any], slot: Slot, now: float) -> float | None:
+        """As `Gate.take`; an error of the limiter says of which call it is."""
+        try:
+            return self._gate.take(slot, now)
+        except LimiterError as error:
+            mine = own_copy(error).with_context(method=call.method.path, client_request_id=call.client_request_id)
+            raise mine.with_context(attempts=call.attempts) from error.__cause__

@@ -13,9 +13,11 @@ import contextlib
 import math
 import re
 from collections import deque
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from yagrpc._core.call.policy import POLICIES
+from yagrpc._core.quota.grants import Grants, Rule, Used
 from yagrpc._core.quota.windows import Gauge, Slot, Window
 from yagrpc._core.runtime import MakeLock
 from yagrpc.config import Quota
@@ -29,7 +31,7 @@ _FIRST_PAUSE: Final = 1.0
 _UNIT: Final = r"Per(Second|Minute|Hour|Day)\b"
 """How the service's ids of quotas end."""
 
-_SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
+SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
 
 
 class Limit(NamedTuple):
@@ -48,8 +50,11 @@ class Limit(NamedTuple):
     waiting: int
 
 
-class Limits(NamedTuple):
-    """What a client has used of its quotas and what is left, at a moment; the fields are those of `Quota`."""
+class QuotaUse(NamedTuple):
+    """What a client has used of its quotas and what is left, at a moment; the fields are those of `Quota`.
+
+    Where the quotas are shared, it is what all processes have used.
+    """
 
     get_per_second: Limit
     submit_per_second: Limit
@@ -68,10 +73,13 @@ class Gate:
     Args:
         *limits: The quotas; each call takes a slot of every one.
         make_lock: Makes a reentrant lock.
+        grants: What a limiter grants that other processes share; `None` for quotas of this client alone.
     """
 
-    def __init__(self, *limits: Window | Gauge, make_lock: MakeLock) -> None:
+    def __init__(self, *limits: Window | Gauge, make_lock: MakeLock, grants: Grants | None = None) -> None:
         self.limits = limits
+        self._rules = tuple(Rule(limit.name, limit.limit, limit.window) for limit in limits)
+        self._grants = grants
         self._queue: deque[Slot] = deque()
         self._make_lock = make_lock
         self._lock = make_lock()
@@ -120,6 +128,8 @@ class Gate:
             free_at = max(self._paused_until, *(limit.free_at(now) for limit in self.limits))
             if free_at > now:
                 return free_at - now
+            if self._grants is not None and (seconds := self._grants.ask(slot, self._rules, now)) is not None:
+                return seconds
             for limit in self.limits:
                 limit.use(slot)
             self._queue.popleft()
@@ -133,11 +143,15 @@ class Gate:
             newest = not slot.queued or self._queue[-1] is slot  # as it mostly is; else it takes a search
             ahead = max(0, len(self._queue) - 1) if newest else self._queue.index(slot)
             seconds, name = max((limit.earliest(ahead, now) - now, limit.name) for limit in self.limits)
+            if self._grants is not None and (waits := self._grants.waits_for(self._head(slot), now)) is not None:
+                name, seconds = max(((name, seconds), waits), key=lambda each: each[1])
             return name, seconds if self._counts else max(seconds, self._paused_until - now)
 
-    def refusal(self, now: float) -> str:
+    def refusal(self, slot: Slot, now: float) -> str:
         """What the service said when it refused the call for which all others are held back; empty for none."""
-        return self._refusal if self._paused_until > now else ""
+        if self._paused_until > now:
+            return self._refusal
+        return "" if self._grants is None else self._grants.refusal(self._head(slot))
 
     def refused_quota(self, refusal: str) -> str | None:
         """Which of the quotas a refusal of the service names, by its unit of time; `None` where that is not plain."""
@@ -147,10 +161,14 @@ class Gate:
 
     def sent(self, slot: Slot, now: float) -> None:
         """The call leaves."""
+        if self._grants is not None and slot.sent == math.inf:
+            self._grants.sent(slot, now)
         slot.sent = now
 
     def answered(self, slot: Slot, now: float) -> None:
         """The service has answered, and not by a refusal; of a stream, with its first message."""
+        if self._grants is not None and slot.answered == math.inf:
+            self._grants.answered(slot)
         with self._lock:
             slot.answered = min(slot.answered, now)
             self._refused = 0
@@ -167,6 +185,9 @@ class Gate:
         with self._lock:
             self._refusal = refusal
             paused_until = self._paused_until
+            if self._grants is not None:
+                pause = min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused, 16))
+                self._grants.refused(slot, self.refused_quota(refusal), pause, refusal)
             self.give_back(slot)
             self._paused_until = paused_until  # this one shows no free slot
             slot.answered = min(slot.answered, now)
@@ -178,6 +199,8 @@ class Gate:
     def give_back(self, slot: Slot) -> None:
         """The call has ended, or is not to be sent any more: its place goes to the next."""
         with self._lock:
+            if self._grants is not None:
+                self._grants.give_back(slot)
             for limit in self.limits:
                 limit.give_back(slot)
             if slot.queued:
@@ -200,6 +223,13 @@ class Gate:
         """In a forked child: only a thread of the parent can hold the lock; garbage collection here returns slots."""
         self._lock = self._make_lock()
 
+    def _head(self, slot: Slot) -> Slot:
+        """The first of the queue, which is the one that asks the limiter; the slot itself where there is no queue."""
+        try:
+            return self._queue[0]
+        except IndexError:
+            return slot
+
     def _notify_head(self) -> None:
         """Have the head of the queue check again."""
         try:
@@ -215,15 +245,16 @@ class Gates:
     Args:
         quota: The quotas; `None` for none.
         make_lock: Makes a reentrant lock.
+        grants: What a limiter grants that other processes share; `None` for quotas of this client alone.
     """
 
-    def __init__(self, quota: Quota | None, make_lock: MakeLock) -> None:
-        given = {} if quota is None else quota._asdict()
+    def __init__(self, quota: Quota | None, make_lock: MakeLock, grants: Grants | None = None) -> None:
+        rules = {rule.name: rule for rule in rules_of(quota)}
         self._gates: dict[tuple[str, ...], Gate] = {}
         for names in {policy.quotas: None for policy in POLICIES.values()}:
-            limits = [_limit(name, given[name]) for name in names if given.get(name) is not None]
-            if limits:
-                self._gates[names] = Gate(*limits, make_lock=make_lock)
+            own = [rules[name].local() for name in names if name in rules]
+            if own:
+                self._gates[names] = Gate(*own, make_lock=make_lock, grants=grants)
 
     def of(self, quotas: tuple[str, ...]) -> Gate | None:
         """The gate of some quotas; `None` where nothing limits them."""
@@ -239,7 +270,7 @@ class Gates:
         for gate in self._gates.values():
             gate.forked()
 
-    def used(self, now: float, gets: Limit) -> Limits:
+    def used(self, now: float, gets: Limit) -> QuotaUse:
         """What is used and what is left.
 
         Args:
@@ -252,9 +283,25 @@ class Gates:
             for limit in gate.limits
         }
         nothing = Limit(None, 0, None, 0)
-        return Limits(*({"get_per_second": gets, **found}.get(name, nothing) for name in Limits._fields))
+        return QuotaUse(*({"get_per_second": gets, **found}.get(name, nothing) for name in QuotaUse._fields))
 
 
-def _limit(name: str, limit: float) -> Window | Gauge:
-    unit = name.rpartition("_per_")[2]
-    return Window(name, limit, _SECONDS[unit]) if unit in _SECONDS else Gauge(name, int(limit))
+def rules_of(quota: Quota | None) -> list[Rule]:
+    """The quotas that limit anything."""
+    given = {} if quota is None else quota._asdict()
+    return [
+        Rule(name, limit, SECONDS.get(name.rpartition("_per_")[2], 0.0))
+        for name, limit in given.items()
+        if limit is not None
+    ]
+
+
+def of_all(own: QuotaUse, rows: Iterable[Used]) -> QuotaUse:
+    """What all processes use of shared quotas; where that is not known, what this one uses."""
+    used: dict[str, Limit] = {}
+    for row in rows:
+        before = used[row.quota].used if row.quota in used else 0
+        slots = before + row.slots
+        waiting = getattr(own, row.quota).waiting
+        used[row.quota] = Limit(row.limit, slots, max(0, int(row.limit) - slots), waiting)
+    return own._replace(**used)

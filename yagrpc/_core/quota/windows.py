@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 IN_HAND: Final = 0.02
 """Part of a rate left unused, for jitter of the network: how the service counts is not documented."""
@@ -28,18 +28,20 @@ class Slot:
         queued: Whether it is in the queue.
         sent: When the call left; until then its slot is held.
         answered: When its answer came.
+        grant: What a shared limiter has given it, where there is one.
         wake: What ends the wait for this place, while there is one.
         woken: Whether it was notified of something that it has not checked yet.
     """
 
-    __slots__ = ("again", "answered", "queued", "sent", "wake", "woken")
+    __slots__ = ("again", "answered", "grant", "queued", "sent", "wake", "woken")
 
-    def __init__(self, *, again: bool = False) -> None:
+    def __init__(self, wake: Callable[[], object] | None = None, *, again: bool = False) -> None:
         self.again = again
         self.queued = True
         self.sent = math.inf
         self.answered = math.inf
-        self.wake: Callable[[], object] | None = None
+        self.grant: Any = None
+        self.wake = wake
         self.woken = False
 
     def notify(self) -> None:
@@ -61,6 +63,7 @@ class Window:
     def __init__(self, name: str, limit: float, seconds: float) -> None:
         self.name = name
         self.limit: float = limit
+        self.window = seconds
         self.size = max(1, math.floor(limit))
         self._seconds = seconds * max(1.0, self.size / limit)
         self._spacing = seconds * self.size / (limit * (1 - IN_HAND))
@@ -108,6 +111,7 @@ class Gauge:
     def __init__(self, name: str, limit: int) -> None:
         self.name = name
         self.limit: float = limit
+        self.window = 0.0
         self.size = limit
         self._running: set[Slot] = set()
 
