@@ -17,7 +17,7 @@ from typing import Final
 
 import pytest
 
-pytest_plugins = ["yagrpc.pytest_plugin"]
+pytest_plugins = ["yagrpc.pytest_plugin", "tests.stores"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,7 +78,7 @@ def _path_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("live") is not None:
         return
-    ours = ("YC_", "YAGRPC_EMULATOR_", "YAGRPC_FORBID_", "GRPC_ADDRESS_HTTP_PROXY")
+    ours = ("YC_", "YAGRPC_EMULATOR_", "YAGRPC_FORBID_", "YAGRPC_SHARE", "GRPC_ADDRESS_HTTP_PROXY")
     for name in [name for name in os.environ if name.startswith(ours) or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("YC_METADATA_ADDR", "127.0.0.1:1")  # nobody is there, and nobody elsewhere is asked

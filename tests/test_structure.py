@@ -27,7 +27,7 @@ __version__ emulator methods
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
 Diagnosis Finding doctor
 CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling Quota
-Limit Limits QuotaUse Used
+Limit Limits QuotaUse Used quota_use
 Action Call Events Outcome Verdict
 AccessToken ApiKey Credentials FetchedCredentials IamToken MetadataService NoCredentials OAuthToken ServiceAccountKey
 YcCli
@@ -106,7 +106,7 @@ USERS_OF = {"codegen/": {"cli/"}, "emulator/": {"__init__.py", "cli/", "pytest_p
 """By which entries alone those are imported: nothing of a client needs them."""
 
 PUBLIC = {
-    "cli/": {"Client", "AsyncClient", "Operation", "Completion", "Chunk", "Message", "NoCredentials"},
+    "cli/": {"quota_use", "Client", "AsyncClient", "Operation", "Completion", "Chunk", "Message", "NoCredentials"},
     "pytest_plugin.py": {"Client", "AsyncClient", "Polling", "ApiKey", "IamToken"},
 }
 """What the entries above the public names use of them; annotations may name any."""

@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from yagrpc.errors import YagrpcError as YagrpcError
     from yagrpc.ids import RequestIds as RequestIds
     from yagrpc.limiter.limits import Limits as Limits
+    from yagrpc.limiter.limits import quota_use as quota_use
     from yagrpc.messages import Message as Message
     from yagrpc.messages import ToolCall as ToolCall
     from yagrpc.messages import ToolResult as ToolResult
@@ -127,6 +128,7 @@ _HOMES: Final = {
     "Limit": "_core.quota.gates",
     "QuotaUse": "_core.quota.gates",
     "Limits": "limiter.limits",
+    "quota_use": "limiter.limits",
     "Used": "_core.quota.grants",
     "OperationStatus": "_core.operation.view",
     "Call": "_core.call.call",

@@ -1,7 +1,7 @@
 """Quotas shared by processes: who keeps the count, how a process talks to it, and `Limits` for calls of others.
 
 The count is kept by a store: a SQLite file for the processes of one machine, or Redis. A client's agent, a thread, asks
-the store for what the client's gates want, and tells it what has become of that.
+the store for what the client's gates want, and reports what has become of that.
 
 Rules: nothing else of this package is loaded by a client that shares nothing.
 """

@@ -24,7 +24,7 @@ from yagrpc._core.quota.grants import Change, Grant, Granted, Grants, OnFailure,
 from yagrpc._grpc import fork
 from yagrpc._grpc.waits.threads import in_thread
 from yagrpc.config import Quota
-from yagrpc.errors import LimiterError
+from yagrpc.errors import ConfigError, LimiterError
 from yagrpc.foreign import cleaned
 from yagrpc.limiter.store import LEASE, Ask, Batch, Refusal, Store, StoreError
 
@@ -145,15 +145,15 @@ class _Worker:
             batch, asked = self._batch([change for change in changes if change is not None])
             try:
                 self._say(batch, asked)
-            except StoreError as error:
+            except Exception as error:  # of any kind: callers wait for the answers
                 self._lose(error, asked)
-        with contextlib.suppress(StoreError), self._lock:  # else its leases expire
+        with contextlib.suppress(StoreError, ConfigError), self._lock:  # else its leases expire
             self._store.leave(self._id)
-        self._store.close()
+            self._store.close()
 
     def used(self) -> list[Used]:
         """What all processes use; empty where the store can't be reached."""
-        with contextlib.suppress(StoreError), self._lock:
+        with contextlib.suppress(StoreError, ConfigError), self._lock:
             return self._store.used()
         return []
 
@@ -167,7 +167,8 @@ class _Worker:
         return changes
 
     def _batch(self, changes: list[Change]) -> tuple[Batch, list[Grant]]:
-        asked = {change.grant.key: change.grant for change in changes if change.kind == "ask"}
+        asked = {change.grant.key: change.grant for change in changes if change.kind in ("ask", "again")}
+        again = {change.grant.key for change in changes if change.kind == "again"}
         counted, given_back, refused = [], [], []
         for change in changes:
             key = change.grant.key
@@ -175,10 +176,10 @@ class _Worker:
                 counted.append(key)
             elif change.kind == "refused":
                 refused.append(Refusal(change.quota, change.seconds, change.refusal))
-            elif change.kind == "give back" and asked.pop(key, None) is None:
+            elif change.kind == "give back" and (asked.pop(key, None) is None or key in again):
                 self._held.pop(key, None)
                 given_back.append(key)
-        asks = tuple(Ask(grant.key, grant.rules) for grant in asked.values())
+        asks = tuple(Ask(grant.key, grant.rules, grant.key in again) for grant in asked.values())
         beat = time.monotonic() >= self._next_beat
         held = tuple(self._held.items()) if beat else ()
         return Batch(asks, tuple(counted), tuple(given_back), tuple(refused), held, beat), list(asked.values())
@@ -192,10 +193,10 @@ class _Worker:
             self._next_beat = time.monotonic() + BEAT
             self._participants = reply.participants
             self._warn_of_smaller(reply.limits)
+        self._grants.found()
         if self._lost:
             self._lost = False
             log.warning("the shared limiter %s is there again", self._store.name)
-        self._grants.found()
         for grant in asked:
             answer = reply.answers[grant.key]
             if isinstance(answer, Granted):
@@ -205,15 +206,15 @@ class _Worker:
     def _join(self) -> None:
         self._store.join(self._id, f"{socket.gethostname()}:{os.getpid()}", self._rules)
 
-    def _lose(self, error: StoreError, asked: list[Grant]) -> None:
+    def _lose(self, error: Exception, asked: list[Grant]) -> None:
         reason = cleaned(str(error))
         failure = LimiterError(f"the shared limiter {self._store.name} can't be reached: {reason}")
         if not self._lost:
             self._lost = True
             what = "calls fail until it is there again"
             if self._on_failure == "local":
-                what = f"this process uses a {self._participants}th of each quota until it is there again"
-                what = what.replace("a 1th of each quota", "the whole quotas")
+                part = f"one of {self._participants} equal parts of each quota" if self._participants > 1 else "all"
+                what = f"this process counts for itself and uses {part} until it is there again"
             log.warning("%s; %s", failure.message, what)
         self._next_beat = time.monotonic() + AGAIN
         self._grants.lost(failure, asked, self._participants)

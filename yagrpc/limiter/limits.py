@@ -21,8 +21,11 @@ from yagrpc._core.quota.windows import Slot
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._grpc.waits.threads import Waiter
 from yagrpc.config import Quota
-from yagrpc.errors import ConfigError, QuotaWaitError, RequestError
+from yagrpc.errors import ConfigError, LimiterError, QuotaWaitError, RequestError
+from yagrpc.foreign import cleaned
 from yagrpc.limiter import given_share, limiter_of
+from yagrpc.limiter.share import AUTO, store_of
+from yagrpc.limiter.store import StoreError
 from yagrpc.quantities import seconds as seconds_of
 
 if TYPE_CHECKING:
@@ -72,19 +75,19 @@ class Limits:
         share: ShareInput = None,
         on_limiter_failure: OnFailure = "local",
     ) -> None:
-        setting = given_share(share) or given_share("auto")
+        setting = given_share(share) or given_share(AUTO)
         checked, _ = config.check_settings(quota, config.Polling())
         if checked is None:
             raise ConfigError("quota is None: Limits needs the quotas that it keeps")
-        made = limiter_of(setting, on_limiter_failure)(config.resolve_folder(folder_id), checked)
-        assert made is not None
-        self._limiter: Limiter = made
+        limiter = limiter_of(setting, on_limiter_failure)(config.resolve_folder(folder_id), checked)
+        assert limiter is not None
+        self._limiter: Limiter = limiter
         rules = {rule.name: rule for rule in rules_of(checked)}
         self._gates = {
             kind: Gate(
                 *(rules[name].local() for name in names if name in rules),
                 make_lock=RUNTIME.make_lock,
-                grants=made.grants,
+                grants=limiter.grants,
             )
             for kind, names in KINDS.items()
             if any(name in rules for name in names)
@@ -227,3 +230,28 @@ class Acquired:
             refusal = self._gate.refusal(slot, now)
             raise QuotaWaitError(quota, least if least > 0 else None, timeout=self._timeout or 0.0, refusal=refusal)
         return min(seconds, deadline - now)
+
+
+def quota_use(folder_id: str | None = None, *, share: ShareInput = None) -> list[Used]:
+    """What each process uses of a folder's shared quotas; who asks takes no part.
+
+    Args:
+        folder_id: The folder; by default `YC_FOLDER_ID`.
+        share: Where they are counted, as for `Limits`.
+
+    Returns:
+        One row for each quota and process; a quota of which nothing is used has one row without a process.
+
+    Raises:
+        ConfigError: A setting can't work.
+        LimiterError: The place can't be reached.
+    """
+    setting = given_share(share) or given_share(AUTO)
+    assert setting is not None
+    store = store_of(setting, config.resolve_folder(folder_id))
+    try:
+        return store.used()
+    except StoreError as error:
+        raise LimiterError(f"the shared limiter {store.name} can't be reached: {cleaned(str(error))}") from None
+    finally:
+        store.close()

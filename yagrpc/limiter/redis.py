@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -35,13 +35,14 @@ class RedisStore:
 
     Args:
         url: `redis://` or `rediss://` (TLS), with user, password, host, port and the number of the database.
-        folder: A name of the folder, by which its keys are told from others.
+        folder: A name of the folder, which is in its keys.
+        clock: Gives the time, in seconds; by default Redis does.
 
     Raises:
         ConfigError: redis-py is not installed, or the URL is none of Redis.
     """
 
-    def __init__(self, url: SecretText, folder: str) -> None:
+    def __init__(self, url: SecretText, folder: str, *, clock: Callable[[], float] | None = None) -> None:
         try:
             import redis
         except ImportError:
@@ -56,6 +57,7 @@ class RedisStore:
             raise ConfigError(f"share={self.name} is no URL of Redis: give redis://host:6379/0") from None
         self._script = self._client.register_script(_SCRIPT.read_text("utf-8"))
         self._key = f"yagrpc:{{{folder}}}"
+        self._clock = clock
 
     def join(self, participant: str, label: str, rules: list[Rule]) -> None:
         """Take part; see `Store.join`."""
@@ -82,6 +84,8 @@ class RedisStore:
 
     def _run(self, **asked: Any) -> dict[str, Any]:
         asked |= {"lease": LEASE, "horizon": HORIZON, "retry": RETRY, "present": PRESENT, "slack": SLACK, "keep": KEEP}
+        if self._clock is not None:
+            asked["now"] = self._clock()
         with self._errors():
             reply: dict[str, Any] = json.loads(self._script(keys=[self._key], args=[json.dumps(asked)]))
         return reply

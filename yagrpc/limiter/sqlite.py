@@ -141,9 +141,9 @@ class SqliteStore:
         """What is used, by whom; see `Store.used`."""
         with self._step() as (cursor, now):
             found = []
-            rules = cursor.execute(
-                "SELECT quota, min(amount), max(seconds) FROM rule JOIN participant ON id = participant"
-                " AND expires > ? GROUP BY quota",
+            rules = cursor.execute(  # of the processes that live; where none does, of those that did
+                "SELECT quota, coalesce(min(CASE WHEN expires > ? THEN amount END), min(amount)), max(seconds)"
+                " FROM rule JOIN participant ON id = participant GROUP BY quota",
                 (now,),
             ).fetchall()
             for quota, limit, seconds in rules:
@@ -233,7 +233,7 @@ def _check(path: Path, name: str) -> None:
 
 
 def _boot() -> str:
-    """What tells this start of the machine from others; empty where the system does not say."""
+    """A name of this start of the machine, which no other has; empty where the system does not say."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     return ""
@@ -270,17 +270,14 @@ def _pause(cursor: sqlite3.Cursor, refusal: Refusal, now: float) -> None:
 
 def _answer(cursor: sqlite3.Cursor, participant: str, ask: Ask, now: float) -> Granted | Later:
     """Grant a slot of every quota, of now or of the near future, or of none."""
+    if ask.again:
+        return _confirmed(cursor, participant, ask, now)
     at, last = now, ""
     for rule in ask.rules:
         pause = cursor.execute("SELECT until, refusal FROM pause WHERE quota = ? AND until > ?", (rule.name, now))
         if (found := pause.fetchone()) is not None:
             return Later(rule.name, min(found[0] - now, HORIZON), found[0] - now, found[1])
-        (limit,) = cursor.execute(
-            "SELECT min(amount) FROM rule JOIN participant ON id = participant AND (expires > ? OR id = ?)"
-            " WHERE quota = ?",
-            (now, participant, rule.name),
-        ).fetchone()
-        limit = rule.limit if limit is None else min(limit, rule.limit)
+        limit = _limit(cursor, rule, now)
         if not rule.seconds:
             if not _has_turn(cursor, participant, rule, int(limit), now):
                 return Later(rule.name, RETRY, 0.0)
@@ -295,6 +292,32 @@ def _answer(cursor: sqlite3.Cursor, participant: str, ask: Ask, now: float) -> G
         [(rule.name, participant, ask.key, at if rule.seconds else now + LEASE) for rule in ask.rules],
     )
     return Granted(at - now)
+
+
+def _confirmed(cursor: sqlite3.Cursor, participant: str, ask: Ask, now: float) -> Granted:
+    """Whether a slot that was granted ahead is free now, or when: those before it may have been counted late."""
+    at = now
+    for rule in ask.rules:
+        limit = _limit(cursor, rule, now)
+        before = cursor.execute(
+            "SELECT other.at FROM used AS other JOIN used AS own ON own.quota = other.quota AND own.participant = ?"
+            " AND own.key = ? WHERE other.quota = ? AND (other.at, other.participant, other.key)"
+            " < (own.at, own.participant, own.key) ORDER BY 1 DESC LIMIT 1 OFFSET ?",
+            (participant, ask.key, rule.name, size_of(limit) - 1),
+        ).fetchone()
+        if rule.seconds and before is not None:
+            at = max(at, before[0] + span_of(rule.seconds, limit))
+    cursor.execute("UPDATE used SET at = max(at, ?) WHERE participant = ? AND key = ?", (at, participant, ask.key))
+    return Granted(at - now)
+
+
+def _limit(cursor: sqlite3.Cursor, rule: Rule, now: float) -> float:
+    """The quota that counts: the least of those of the processes that live, and of the asker's own."""
+    (limit,) = cursor.execute(
+        "SELECT min(amount) FROM rule JOIN participant ON id = participant AND expires > ? WHERE quota = ?",
+        (now, rule.name),
+    ).fetchone()
+    return rule.limit if limit is None else min(float(limit), rule.limit)
 
 
 def _free_at(cursor: sqlite3.Cursor, rule: Rule, limit: float, now: float) -> float:

@@ -9,7 +9,7 @@
 
 local base, asked = KEYS[1], cjson.decode(ARGV[1])
 local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local now = asked.now or tonumber(time[1]) + tonumber(time[2]) / 1000000
 local me = asked.participant
 
 local function key(...) return base .. ':' .. table.concat({...}, ':') end
@@ -30,15 +30,18 @@ if now < last - 1 then
 elseif now < last then now = last end
 redis.call('SET', key('last'), string.format('%.6f', now), 'EX', asked.keep)
 
+-- The quota that counts, of the processes that live and of the asker's own, and its window. Where no process lives and
+-- there is no own one, it is the least of all that did.
 local function smallest(quota, own)
-  local least, seconds = own, nil
+  local least, seconds, ended = own, nil, nil
   for id, rule in pairs(flat(redis.call('HGETALL', key('rules', quota)))) do
     local expires = tonumber(redis.call('ZSCORE', key('participants'), id) or 0)
     local decoded = cjson.decode(rule)
     if expires > now and (least == nil or decoded[1] < least) then least = decoded[1] end
+    if ended == nil or decoded[1] < ended then ended = decoded[1] end
     if seconds == nil or decoded[2] > seconds then seconds = decoded[2] end
   end
-  return least, seconds or 0
+  return least or ended, seconds or 0
 end
 local function size(limit) return math.max(1, math.floor(limit)) end
 local function span(seconds, limit) return seconds * math.max(1, size(limit) / limit) * asked.slack end
@@ -72,7 +75,7 @@ if asked.kind == 'leave' then
 end
 
 if asked.kind == 'used' then
-  local found = {}
+  local found, labels = {}, flat(redis.call('HGETALL', key('labels')))
   for _, quota in ipairs(redis.call('SMEMBERS', key('quotas'))) do
     local limit, seconds = smallest(quota, nil)
     if limit ~= nil then
@@ -80,13 +83,13 @@ if asked.kind == 'used' then
       if seconds > 0 then since = now - span(seconds, limit) end
       for _, member in ipairs(redis.call('ZRANGE', key('used', quota), '(' .. string.format('%.6f', since), '+inf',
           'BYSCORE')) do
-        local id = string.match(member, '^[^/]*')
-        counts[id] = (counts[id] or 0) + 1
+        local label = labels[string.match(member, '^[^/]*')] or '(gone)'
+        counts[label] = (counts[label] or 0) + 1
       end
       local any = false
-      for id, count in pairs(counts) do
+      for label, count in pairs(counts) do
         any = true
-        table.insert(found, {quota, redis.call('HGET', key('labels'), id) or '(gone)', count, limit})
+        table.insert(found, {quota, label, count, limit})
       end
       if not any then table.insert(found, {quota, '', 0, limit}) end
     end
@@ -132,7 +135,25 @@ local function has_turn(quota, limit)
   return true
 end
 
+-- Whether a slot that was granted ahead is free now, or when: those before it may have been counted late.
+local function confirmed(ask)
+  local at = now
+  for _, rule in ipairs(ask[2]) do
+    local quota, used = rule[1], key('used', rule[1])
+    local limit, place = smallest(quota, rule[2]), redis.call('ZREVRANK', used, slot(ask[1]))
+    if rule[3] > 0 and place then
+      local before = redis.call('ZRANGE', used, place + size(limit), place + size(limit), 'REV', 'WITHSCORES')
+      if before[2] then at = math.max(at, tonumber(before[2]) + span(rule[3], limit)) end
+    end
+  end
+  for _, rule in ipairs(ask[2]) do
+    redis.call('ZADD', key('used', rule[1]), 'XX', 'GT', string.format('%.6f', at), slot(ask[1]))
+  end
+  return {at - now}
+end
+
 local function answer(ask)
+  if ask[3] then return confirmed(ask) end
   local at, name = now, ''
   for _, rule in ipairs(ask[2]) do
     local quota, seconds = rule[1], rule[3]

@@ -31,12 +31,14 @@ class Ask(NamedTuple):
     """A question for a slot.
 
     Args:
-        key: Tells the slot from all others of its process.
+        key: A number that no other slot of its process has.
         rules: The quotas.
+        again: Whether it was granted ahead, and its time has come.
     """
 
     key: int
     rules: tuple[Rule, ...]
+    again: bool = False
 
 
 class Refusal(NamedTuple):

@@ -244,7 +244,7 @@ class Scheduler:
         try:
             seconds = self._grants.ask(self._slot, self._rules, now)
         except LimiterError:
-            seconds = 1.0  # a poll can wait, and its operation goes on without it
+            seconds = 1.0  # a poll can wait, and its operation continues
         if seconds is not None:
             self._granted_at = now + seconds
             return False

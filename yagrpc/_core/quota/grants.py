@@ -22,7 +22,10 @@ FRESH: Final = 0.25
 """Seconds for which a granted slot may be used: the limiter counts it from the moment for which it was granted."""
 
 LATE: Final = 0.02
-"""Seconds by which a call may leave later than granted without the limiter being told."""
+"""Seconds by which a call may leave later than granted without a report to the limiter."""
+
+LOCAL_PAUSE: Final = 0.5
+"""Seconds after which a call that has no slot here checks again, while the limiter can't be reached."""
 
 OnFailure: TypeAlias = Literal["local", "error"]
 """What happens to calls while the limiter can't be reached."""
@@ -52,7 +55,8 @@ class Granted(NamedTuple):
     """The limiter gave a slot.
 
     Args:
-        seconds: From when on it may be used; a slot of the near future is given as well, so that none starves.
+        seconds: From when on it may be used; a slot of the near future is given as well, so that no process starves. It
+            is asked for again when its time has come: calls before it may have been counted later than they were to be.
     """
 
     seconds: float
@@ -113,25 +117,27 @@ class Grant:
     """One slot that was asked for.
 
     Args:
-        key: Tells it from all others of this process.
+        key: A number that no other of this process has.
         slot: For which call.
         rules: Under which quotas.
 
     Attributes:
         at: When it may be used, or asked for again; infinite until it is answered.
+        ahead: Whether it was given for the future, and has to be asked for again then.
         later: Where there was no slot: the answer.
         error: Why the limiter gave no answer.
         local: The quotas that were counted here, as the limiter could not be reached.
         over: Whether it was given back.
     """
 
-    __slots__ = ("at", "error", "key", "later", "local", "over", "rules", "slot")
+    __slots__ = ("ahead", "at", "error", "key", "later", "local", "over", "rules", "slot")
 
     def __init__(self, key: int, slot: Slot, rules: tuple[Rule, ...]) -> None:
         self.key = key
         self.slot = slot
         self.rules = rules
         self.at = math.inf
+        self.ahead = False
         self.later: Later | None = None
         self.error: LimiterError | None = None
         self.local: tuple[Window | Gauge, ...] = ()
@@ -142,15 +148,15 @@ class Change(NamedTuple):
     """What the limiter learns of a grant, or of a quota.
 
     Args:
-        kind: `ask` for one, `sent` or `answered` where it is counted from now on only, `give back`, or `refused` by the
-            service.
+        kind: `ask` for one, or `again` for one that was given ahead; `sent` or `answered` where it is counted from now
+            on only; `give back`; or `refused` by the service.
         grant: Which.
         quota: Of a refusal: the quota that refuses.
         seconds: Of a refusal: how long nothing is to be sent.
         refusal: Of a refusal: what the service said.
     """
 
-    kind: Literal["ask", "sent", "answered", "give back", "refused"]
+    kind: Literal["ask", "again", "sent", "answered", "give back", "refused"]
     grant: Grant
     quota: str = ""
     seconds: float = 0.0
@@ -161,7 +167,7 @@ class Grants:
     """The slots of one client that a limiter has granted.
 
     Args:
-        post: Has the agent tell the limiter of a change, soon; it does not wait.
+        post: Has the agent report a change to the limiter, soon; it does not wait.
         clock: Gives passed time, in seconds.
         on_failure: What happens while the limiter can't be reached: `local` counts here, with an equal part of each
             quota for each process that was there last; `error` fails the calls.
@@ -201,7 +207,11 @@ class Grants:
         if grant.at > now:
             return grant.at - now
         if grant.later is None and now - grant.at <= FRESH:
-            return None
+            if not grant.ahead:
+                return None
+            grant.at, grant.ahead = math.inf, False
+            self._post(Change("again", grant))
+            return math.inf
         self.give_back(slot)
         return self._asked(slot, rules, now)
 
@@ -256,6 +266,7 @@ class Grants:
     def answer(self, grant: Grant, answer: Granted | Later) -> None:
         """The limiter has answered."""
         grant.later = answer if isinstance(answer, Later) else None
+        grant.ahead = answer.seconds > 0
         grant.at = self._clock() + answer.seconds
         grant.slot.notify()
 
@@ -288,10 +299,12 @@ class Grants:
         local = self._local.get(rules) or self._local.setdefault(
             rules, tuple(rule.local(self._parts) for rule in rules)
         )
-        free_at = max(limit.free_at(now) for limit in local)
-        if free_at > now:
-            return min(free_at - now, 1.0)
         slot.grant = grant = Grant(next(self._keys), slot, rules)
+        free_at, name = max((limit.free_at(now), limit.name) for limit in local)
+        if free_at > now:  # until a slot is free here, or the limiter may be there again
+            seconds = min(free_at - now, LOCAL_PAUSE)
+            grant.at, grant.later = now + seconds, Later(name, seconds, 0.0 if free_at == math.inf else free_at - now)
+            return seconds
         grant.at, grant.local = now, local
         for limit in local:
             limit.use(slot)
