@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
-from yagrpc._core.polling.watch import Listener, Watch
+from yagrpc._core.polling.watch import Glance, Listener, Watch
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
@@ -61,6 +62,31 @@ class AsyncPoller:
         finally:
             self._release(watch)
         return watch.polled(seen, timeout)
+
+    async def poll_each(self, operations: Sequence[OperationView[Any, Any]], timeout: float | None) -> None:
+        """One Get of each of several operations, paced with all others; what ended is known to them then.
+
+        Args:
+            operations: The operations, each once.
+            timeout: Seconds to wait for all of them.
+
+        Raises:
+            YagrpcError: Every Get failed.
+        """
+        watches: list[Watch] = []
+        try:
+            for operation in operations:
+                watches.append(self._join(operation))
+            glance = Glance(watches)
+            for watch in watches:
+                if not watch.ended:
+                    self._scheduler.hurry(watch, self._clock())
+            self._hasten()
+            await self._until(watches, lambda: glance.over, timeout)
+        finally:
+            for watch in watches:
+                self._release(watch)
+        glance.check()
 
     async def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """Wait until an operation is done; when the timeout is over, poll a last time.
@@ -142,19 +168,26 @@ class AsyncPoller:
 
     async def _wait(self, watch: Watch, timeout: float | None, *, one_poll: bool = False) -> bool:
         """Wait until a watch has ended or, with `one_poll`, until the next Get came back."""
-        if watch.ended:
+        seen = watch.polls
+        return await self._until([watch], lambda: watch.ended or (one_poll and watch.polls > seen), timeout)
+
+    async def _until(self, watches: Sequence[Watch], over: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait until something of some watches is over; gives whether it is."""
+        if over():
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
-            if (watch.ended or one_poll) and not future.done():
+            if not future.done() and over():
                 future.set_result(None)
 
-        watch.wakers += (wake,)
+        for watch in watches:
+            watch.wakers += (wake,)
         try:
             done, _ = await asyncio.wait([future], timeout=timeout)
         finally:
-            watch.wakers = tuple(other for other in watch.wakers if other is not wake)
+            for watch in watches:
+                watch.wakers = tuple(other for other in watch.wakers if other is not wake)
         return bool(done)
 
     async def _run(self, wake: asyncio.Event) -> None:

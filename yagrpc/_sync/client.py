@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb
-from yagrpc._core.call.parameters import check_parameters
+from yagrpc._core.call.parameters import check_parameters, checked_timeout
 from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.call.requests import RequestStream, check_operation_id
 from yagrpc._core.call.signatures import explicit_parameters, shown_settings
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from yagrpc._sync.stream import Stream
     from yagrpc.credentials import Credentials
     from yagrpc.limiter import ShareInput
+    from yagrpc.quantities import Seconds
     from yagrpc.results import Completion
 
 RequestT = TypeVar("RequestT", bound="Message")
@@ -172,6 +173,28 @@ class Client(Unpicklable, Methods):
 
         declared = completion_type(None, self._core) if result is None else attached_type(result)
         return Operation(self, _pb.operation_pb2.Operation(id=check_operation_id(operation_id)), declared)
+
+    def poll(self, operation_ids: Iterable[str], *, timeout: Seconds | None = None) -> list[Operation[Completion]]:
+        """Poll each of several operations once, under the quota of Gets, and give those that have ended.
+
+        It waits for no operation: for a scheduler, or a job that runs every minute, with ids from a database.
+
+        Args:
+            operation_ids: Their ids; an id that comes twice is polled once.
+            timeout: Seconds, or a `timedelta`, for all of them; `None` for as long as the quota takes. Those that were
+                not polled within it are not given.
+
+        Returns:
+            The operations that have ended, in the order of their ids. `result(0)` of each gives the outcome without
+            another Get, or raises why there is none, such as `OperationNotFoundError`.
+
+        Raises:
+            RequestError: An id is empty.
+            YagrpcError: Every Get failed.
+        """
+        operations = [self.operation(each) for each in dict.fromkeys(operation_ids)]
+        self._poller.poll_each(operations, checked_timeout(timeout))
+        return [operation for operation in operations if operation.caught_up()]
 
     @overload
     def call(

@@ -17,13 +17,13 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
-from yagrpc._core.polling.watch import Listener, Watch
+from yagrpc._core.polling.watch import Glance, Listener, Watch
 from yagrpc._grpc.waits.signals import SignalsHeld
 from yagrpc._grpc.waits.threads import Waiter, in_thread
 from yagrpc.errors import ClientClosedError, YagrpcError
@@ -82,6 +82,33 @@ class Poller:
                     self._scheduler.release(watch)
             return watch.polled(seen, timeout)
 
+    def poll_each(self, operations: Sequence[OperationView[Any, Any]], timeout: float | None) -> None:
+        """One Get of each of several operations, paced with all others; what ended is known to them then.
+
+        Args:
+            operations: The operations, each once.
+            timeout: Seconds to wait for all of them.
+
+        Raises:
+            YagrpcError: Every Get failed.
+        """
+        with SignalsHeld() as signals:
+            watches: list[Watch] = []
+            try:
+                with self._lock:
+                    watches += [self._join(operation) for operation in operations]
+                    glance = Glance(watches)
+                    for watch in watches:
+                        if not watch.ended:
+                            self._scheduler.hurry(watch, self._clock())
+                    self._wake_leader()
+                self._wait(lambda: glance.over, self._deadline(timeout), watches, signals)
+            finally:
+                with self._lock:
+                    for watch in watches:
+                        self._scheduler.release(watch)
+            glance.check()
+
     def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:
         """Wait until an operation is done; when the timeout is over, poll a last time.
 
@@ -92,7 +119,7 @@ class Poller:
             with self._lock:
                 watch = self._join(operation)
             try:
-                if not self._wait(lambda: watch.ended, self._deadline(timeout), watch, signals):
+                if not self._wait(lambda: watch.ended, self._deadline(timeout), [watch], signals):
                     last = config.GET_TIMEOUT if timeout == 0 else FINAL_POLL
                     self._poll_once(watch, self._deadline(last), signals)
             finally:
@@ -197,15 +224,15 @@ class Poller:
             seen = watch.polls
             self._scheduler.hurry(watch, self._clock())
             self._wake_leader()
-        self._wait(lambda: watch.polls > seen or watch.ended, deadline, watch, signals)
+        self._wait(lambda: watch.polls > seen or watch.ended, deadline, [watch], signals)
 
-    def _wait(self, over: Callable[[], bool], deadline: float, watch: Watch | None, signals: SignalsHeld) -> bool:
+    def _wait(self, over: Callable[[], bool], deadline: float, watches: Sequence[Watch], signals: SignalsHeld) -> bool:
         """Wait until something is over or the deadline comes; lead while no other waiter does."""
         mine = Waiter()
         try:
             with self._lock:
                 self._waiting[mine] = None
-                if watch is not None:
+                for watch in watches:
                     watch.wakers += (mine.wake,)
             while True:
                 with self._lock:
@@ -225,7 +252,7 @@ class Poller:
         finally:
             with self._lock:
                 self._waiting.pop(mine, None)
-                if watch is not None:
+                for watch in watches:
                     watch.wakers = tuple(other for other in watch.wakers if other != mine.wake)
                 if self._leader is mine:
                     self._leader = next(iter(self._waiting), None)
@@ -320,7 +347,7 @@ class Poller:
 
     def _serve_listeners(self) -> None:
         with SignalsHeld() as signals:
-            self._wait(self._nobody_listens, math.inf, None, signals)
+            self._wait(self._nobody_listens, math.inf, [], signals)
 
     def _nobody_listens(self) -> bool:
         """Whether the thread ends; from then on the next who listens starts another."""

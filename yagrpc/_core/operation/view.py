@@ -175,6 +175,12 @@ class OperationView(Unpicklable, Generic[ResultT, MetadataT]):
         """Whether its outcome is known: its end, or why it could not be waited for."""
         return self._proto.done or self._failure is not None
 
+    def caught_up(self) -> bool:
+        """Take over what its last poll has shown; gives whether its outcome is known."""
+        if self.watch is not None:
+            self._saw(self.watch)
+        return self._over
+
     def _saw(self, watch: Watch) -> None:
         """Take over what a watch has seen last, and its failure if it has one; an end that is known stays."""
         if self._proto.done:

@@ -6,7 +6,7 @@ Rules: no I/O, no clock and no lock of its own. An operation may have several wa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from yagrpc.errors import OperationTimeoutError, YagrpcError
@@ -147,3 +147,43 @@ class Watch:
             text = f"not done within {timeout or 0:g} s{state} can be waited for again by its id"
             raise OperationTimeoutError(self.operation_id, text) from self.last_error
         return self.latest
+
+
+class Glance:
+    """One poll of each of several operations.
+
+    Args:
+        watches: What is known of them, each once.
+    """
+
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        self._watches = watches
+        self._seen = [watch.polls for watch in watches]
+        self._waiting = len(watches)  # the first that may not have come back; those behind it may have
+
+    @property
+    def over(self) -> bool:
+        """Whether each has come back, or needs no poll."""
+        while self._waiting and self._came_back(self._waiting - 1):
+            self._waiting -= 1
+        return not self._waiting
+
+    def check(self) -> None:
+        """Check that at least one poll was answered, where one was needed.
+
+        Raises:
+            YagrpcError: Why the last one failed.
+        """
+        failures: list[YagrpcError] = []
+        for watch, seen in zip(self._watches, self._seen, strict=True):
+            if watch.polls == seen:
+                continue
+            if watch.ended or watch.last_error is None:
+                return
+            failures.append(watch.last_error)
+        if failures:
+            raise own_copy(failures[-1])
+
+    def _came_back(self, index: int) -> bool:
+        watch = self._watches[index]
+        return watch.ended or watch.polls > self._seen[index]
