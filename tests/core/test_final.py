@@ -34,7 +34,7 @@ def named(operation_id: str) -> Any:
 
 
 def test_an_answer_about_the_operation_is_no_error(get: Any) -> None:
-    assert another_operation(named("op"), get) is None
+    assert another_operation(named("op"), get, "host:443") is None
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,11 @@ def test_an_answer_about_the_operation_is_no_error(get: Any) -> None:
     [("oo", "operation oo"), ("oq", "operation oq"), ("", "an operation without an id"), ("o\np", "operation o p")],
 )
 def test_an_answer_about_another_operation_names_it(given: str, said: str, get: Any) -> None:
-    error = another_operation(named(given), get)
+    error = another_operation(named(given), get, "host:443")
     assert error is not None
     assert error.message == f"the service answered with {said}"
     assert (error.operation_id, error.client_request_id, error.method) == ("op", "client-id", GET.path)
+    assert error.endpoint == "host:443"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_an_answer_about_another_operation_names_it(given: str, said: str, get: 
     ],
 )
 def test_a_submit_is_accepted_with_an_id_that_can_be_kept(given: str, said: str | None, a_call: Any) -> None:
-    error = without_id(named(given), a_call(SUBMIT))
+    error = without_id(named(given), a_call(SUBMIT), "host:443")
     if said is None:
         assert error is None
         return
