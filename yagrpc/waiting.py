@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.listening import Listening, distinct
 from yagrpc._core.operation.view import OperationView
+from yagrpc._core.polling.watch import check_wait
 from yagrpc._grpc.loops import running_loop
 from yagrpc._grpc.waits.signals import SignalsHeld, next_item
-from yagrpc.errors import OperationTimeoutError, RequestError
+from yagrpc.context import CURRENT, inherited, on_leaving
+from yagrpc.errors import OperationTimeoutError, RequestError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._aio.operation import AsyncOperation
@@ -79,7 +81,8 @@ class Completions(Generic[OperationT]):
 
     def __init__(self, operations: Iterable[OperationT], timeout: Seconds | None) -> None:
         self.operations = distinct(operations)
-        self._timeout = checked_timeout(timeout)
+        self.caller = CURRENT.get()
+        self._timeout = inherited(checked_timeout(timeout))
         self._deadline = None if self._timeout is None else time.monotonic() + self._timeout
 
     def __iter__(self) -> Iterator[OperationT]:
@@ -92,16 +95,19 @@ class Completions(Generic[OperationT]):
         """The operations, in a thread."""
         if not all(operation.blocking for operation in self.operations):
             raise TypeError("these are operations of an AsyncClient: iterate with 'async for', or await them")
-        ended: queue.SimpleQueue[OperationT] = queue.SimpleQueue()
-        waiting = dict.fromkeys(self.operations)
+        ended: queue.SimpleQueue[OperationT | None] = queue.SimpleQueue()
+        waiting = self.waiting()
         listening: Listening[OperationT] | None = None
         try:
             with SignalsHeld():  # what an exception of a signal interrupts would be polled on and on
                 listening = Listening(self.operations, ended.put)
             while waiting:
                 try:
-                    operation = next_item(ended, self.left())
+                    with on_leaving(lambda: ended.put(None)):
+                        operation = next_item(ended, self.left())
                 except queue.Empty:
+                    operation = None
+                if operation is None:
                     error = self.late(waiting)
                     raise error from error.__cause__
                 del waiting[operation]
@@ -114,7 +120,7 @@ class Completions(Generic[OperationT]):
     async def asynchronous(self) -> AsyncGenerator[OperationT, None]:
         """The operations, in an event loop."""
         ended = _Inbox[OperationT]()
-        waiting = dict.fromkeys(self.operations)
+        waiting = self.waiting()
         with contextlib.closing(Listening(self.operations, ended.put)):
             while waiting:
                 if not await ended.filled(self.left()):
@@ -123,13 +129,27 @@ class Completions(Generic[OperationT]):
                 del waiting[operation]
                 yield operation
 
+    def waiting(self) -> dict[OperationT, None]:
+        """The operations, as they are before any is given.
+
+        Raises:
+            CallCancelledError: The caller of the handler has left.
+            OperationTimeoutError: Its deadline has passed, and not all are done.
+        """
+        running = [operation for operation in self.operations if not operation._over]
+        if running:
+            check_wait(running[0].id)
+        return dict.fromkeys(self.operations)
+
     def left(self) -> float | None:
         """Seconds until the timeout is over."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def late(self, waiting: Iterable[OperationT]) -> OperationTimeoutError:
-        """The error that says which are not done in time."""
+    def late(self, waiting: Iterable[OperationT]) -> YagrpcError:
+        """The error that says which are not done in time, or when the caller of the handler has left."""
         late = [operation.id for operation in waiting]
+        if self.caller is not None and self.caller.gone:
+            return self.caller.wait_error(late[0])
         which = "it is" if len(late) == 1 else f"it and {len(late) - 1} more of {len(self.operations)} are"
         them, ids = ("it is", "its id") if len(late) == 1 else ("they are", "their ids")
         failures = (operation.last_error for operation in waiting)
@@ -288,7 +308,8 @@ class _Inbox(Generic[OperationT]):
             self._waiting = self._loop.create_future()
             timer = None if timeout is None else self._loop.call_later(timeout, self._wake)
             try:
-                await self._waiting
+                with on_leaving(lambda: self._loop.call_soon_threadsafe(self._wake)):
+                    await self._waiting
             finally:
                 self._waiting = None
                 if timer is not None:
@@ -338,7 +359,7 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
     """A future of all results, without a task."""
     loop = running_loop()
     future: asyncio.Future[list[Any]] = loop.create_future()
-    waiting = dict.fromkeys(completions.operations)
+    waiting = completions.waiting()
 
     def take_in(operation: Any) -> None:
         del waiting[operation]
@@ -363,6 +384,9 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
 
     listening = Listening(completions.operations, put)
     future.add_done_callback(lambda _: listening.close())
+    if (caller := completions.caller) is not None:
+        caller.add(future, lambda: loop.call_soon_threadsafe(expire))
+        future.add_done_callback(caller.forget)
     seconds = completions.left()
     if seconds is not None:
         timer = loop.call_later(seconds, expire)

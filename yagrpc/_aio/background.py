@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from yagrpc._core.flow import Flow, Share
+from yagrpc._grpc.loops import ended
 from yagrpc.errors import ClientClosedError
 
 
@@ -48,8 +49,7 @@ class AsyncSharing:
             self._running[effect.key] = task
         if not effect.wait:
             return None
-        done, _ = await asyncio.wait([task], timeout=effect.timeout)
-        if not done:
+        if not await ended(effect.timeout, task):
             raise TimeoutError
         if task.cancelled():
             raise ClientClosedError

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
-from yagrpc._core.polling.watch import Glance, Listener, Watch
+from yagrpc._core.polling.watch import Glance, Listener, Watch, check_wait
+from yagrpc._grpc.loops import ended
+from yagrpc.context import detached_context, inherited, sooner
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
@@ -55,10 +57,11 @@ class AsyncPoller:
         Raises:
             YagrpcError: It failed, or did not come back in time.
         """
+        check_wait(operation.id)
         watch = self._join(operation)
         seen = watch.polls
         try:
-            await self._poll_once(watch, timeout)
+            await self._poll_once(watch, sooner(timeout))
         finally:
             self._release(watch)
         return watch.polled(seen, timeout)
@@ -76,13 +79,14 @@ class AsyncPoller:
         watches: list[Watch] = []
         try:
             for operation in operations:
+                check_wait(operation.id)
                 watches.append(self._join(operation))
             glance = Glance(watches)
             for watch in watches:
                 if not watch.ended:
                     self._scheduler.hurry(watch, self._clock())
             self._hasten()
-            await self._until(watches, lambda: glance.over, timeout)
+            await self._until(watches, lambda: glance.over, sooner(timeout))
         finally:
             for watch in watches:
                 self._release(watch)
@@ -94,13 +98,16 @@ class AsyncPoller:
         Raises:
             YagrpcError: It can't be waited for, or is not done in time.
         """
+        check_wait(operation.id)
+        within = inherited(timeout)
         watch = self._join(operation)
         try:
-            if not await self._wait(watch, timeout):
+            if not await self._wait(watch, within) and within == timeout:
+                check_wait(operation.id, gone=True)
                 await self._poll_once(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_POLL)
         finally:
             self._release(watch)
-        return watch.waited(timeout)
+        return watch.waited(within)
 
     def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended."""
@@ -136,7 +143,7 @@ class AsyncPoller:
             raise ClientClosedError(operation.id)
         watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
         if watch.context is None:  # its Gets belong to the trace of the first who waits for it
-            watch.context = contextvars.copy_context()
+            watch.context = detached_context()
         operation.watch = watch
         if self._task is None or self._task.done():
             self._wake = asyncio.Event()
@@ -184,7 +191,7 @@ class AsyncPoller:
         for watch in watches:
             watch.wakers += (wake,)
         try:
-            done, _ = await asyncio.wait([future], timeout=timeout)
+            done = await ended(timeout, future)
         finally:
             for watch in watches:
                 watch.wakers = tuple(other for other in watch.wakers if other is not wake)

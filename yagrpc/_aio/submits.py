@@ -11,8 +11,9 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from yagrpc._core.call.call import Call
-from yagrpc._core.failure.status import RpcStatus
+from yagrpc._core.failure.status import RpcStatus, unanswered
 from yagrpc._core.flow import Reporter, Send
+from yagrpc._grpc.loops import ended
 from yagrpc.errors import Code
 
 _LOOP_ENDED: Final = RpcStatus(Code.CANCELLED, "the event loop ended")
@@ -36,7 +37,7 @@ class Submits:
         self._running[task] = effect.call, reporter
         task.add_done_callback(self._running.pop)
         try:
-            done, _ = await asyncio.wait([task], timeout=effect.timeout)
+            done = await ended(effect.timeout, task)
         except BaseException:  # cancelled, or closed as a coroutine
             _leave(task, reporter)
             raise
@@ -45,7 +46,7 @@ class Submits:
             reporter.ended(outcome)  # no step of the event loop comes between the report and the caller
             return outcome
         _leave(task, reporter)
-        return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        return unanswered(effect.call)
 
     async def wait(self, seconds: float) -> None:
         """Wait for the submits that are under way in this event loop, for some seconds at most."""

@@ -27,11 +27,12 @@ from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
-from yagrpc._grpc.loops import running_loop
+from yagrpc._grpc.loops import ended, running_loop, settle
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.probing import connect
 from yagrpc._grpc.rpcs import drain, drop, given, given_later, may_have_run
 from yagrpc._grpc.status import status_of
+from yagrpc.context import CURRENT
 from yagrpc.errors import ClientClosedError, Code, ConfigError
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
 
@@ -153,7 +154,7 @@ class AsyncTransport:
         self.channels.closed = True
         self._core.gates.close()
         for waiting in self._waiting:
-            _set(waiting)
+            settle(waiting)
         await self._sharing.close()
         try:
             await self._submits.wait(CLOSE_GRACE)
@@ -178,7 +179,7 @@ class AsyncTransport:
         call = effect.call
         timeout = effect.timeout if effect.reporter is None else with_linger(effect.timeout)
         rpc = self.channels.callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
-        call.started(functools.partial(given, rpc, "cancel"))
+        call.started(functools.partial(drop, rpc, asyncio.get_running_loop()), outlives=effect.reporter is not None)
         return rpc
 
     async def _answer(self, rpc: Any, call: Call[Any, Any]) -> Any:
@@ -243,7 +244,7 @@ class AsyncTransport:
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # a closed loop has no waiters
-                loop.call_soon_threadsafe(_set, woken)
+                loop.call_soon_threadsafe(settle, woken)
 
         effect.waiter.wake = wake
         try:
@@ -257,17 +258,20 @@ class AsyncTransport:
 
         Raises:
             ClientClosedError: The client was closed meanwhile.
+            CallCancelledError: The caller of the handler has left meanwhile.
         """
         if self.channels.closed:
             raise ClientClosedError
         closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(closing)
         try:
-            done, _ = await asyncio.wait([future, closing], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            done = await ended(timeout, future, closing)
         finally:
             self._waiting.discard(closing)
         if self.channels.closed:
             raise ClientClosedError
+        if (caller := CURRENT.get()) is not None and caller.gone:
+            raise caller.error()
         return future in done
 
     def _abandon(self) -> None:
@@ -341,8 +345,3 @@ async def _named(rpc: Any, call: Call[Any, Any]) -> Any:
     initial, trailing = await given_later(rpc, "initial_metadata"), await given_later(rpc, "trailing_metadata")
     call.ids = request_ids(call.client_request_id, initial, trailing)
     return answer
-
-
-def _set(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_result(None)

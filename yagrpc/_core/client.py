@@ -36,6 +36,7 @@ from yagrpc._core.ports import Route
 from yagrpc._core.quota.gates import Gates, Limit, QuotaUse, of_all
 from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
+from yagrpc.context import CURRENT
 from yagrpc.credentials import Credentials, NoCredentials, check_credentials, resolve_credentials
 from yagrpc.credentials.base import FETCH_TIMEOUT
 from yagrpc.errors import ClientClosedError, ResultError, YagrpcError
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from yagrpc._core.flow import Flow, Jobs
     from yagrpc._core.quota.grants import Grants, Limiter
     from yagrpc._core.runtime import Runtime
+    from yagrpc.context import Caller
     from yagrpc.method import AnyMethod
 
 ErrorT = TypeVar("ErrorT", bound=YagrpcError)
@@ -178,12 +180,16 @@ class ClientCore:
             request = checked_request(method, request)
         policy = self._policies.get(method) or self._policies.setdefault(method, policy_of(method))
         timeout = policy.timeout
-        client_request_id, resubmit = "", False
+        client_request_id, resubmit, caller, deadline = "", False, CURRENT.get(), None
         if parameters:
             timeout = checked_timeout(parameters.get("timeout", timeout))
             client_request_id, resubmit = given_request_id(parameters), bool(parameters.get("resubmit", False))
+        if caller is not None:
+            client_request_id = client_request_id or caller.request_id
+            if "timeout" not in parameters and (left := caller.left()) is not None:
+                timeout, deadline = left, Deadline(left, self.clock)
         client_request_id = client_request_id or new_request_id()
-        metadata = self._metadata(policy, parameters, client_request_id)
+        metadata = self._metadata(policy, parameters, client_request_id, caller)
         needs_token = self.authorizer is not None and policy.credential
         if needs_token and any(key == "authorization" for key, _ in metadata):
             needs_token = False
@@ -201,7 +207,8 @@ class ClientCore:
             wants_ids or watched,
             watched,
         )
-        call.queues = "timeout" not in parameters
+        call.queues = "timeout" not in parameters and deadline is None
+        call.caller, call.deadline = caller, deadline
         return call
 
     def method(self, method: AnyMethod | str) -> AnyMethod:
@@ -244,7 +251,7 @@ class ClientCore:
 
         def job(index: int, request: Message) -> tuple[Call[Any, Any], Flow[ResultT]]:
             call = self.call(method, request, parameters)
-            call.deadline = deadline
+            call.deadline = deadline or call.deadline
             return call, self._one_of_several(make, call, "" if name is None else f"{name}[{index}]")
 
         return itertools.starmap(job, enumerate(requests))
@@ -407,8 +414,12 @@ class ClientCore:
         parameters: CallParameters = {"timeout": FETCH_TIMEOUT}
         return send_call(self.call(methods.IamTokenService.Create, request, parameters), self)
 
-    def _metadata(self, policy: Policy, parameters: CallParameters, client_request_id: str) -> Metadata:
+    def _metadata(
+        self, policy: Policy, parameters: CallParameters, client_request_id: str, caller: Caller | None
+    ) -> Metadata:
         ours: Metadata = (("x-client-request-id", client_request_id),)
+        if caller is not None:
+            ours += caller.metadata
         if self._fixed_pairs and policy.credential:
             ours += self._fixed_pairs
         logging_wanted = parameters.get("data_logging", self.data_logging) if parameters else self.data_logging

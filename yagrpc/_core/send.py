@@ -49,7 +49,7 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
         ports: What the client provides.
 
     Raises:
-        CallError: The service refused it, or could not be reached.
+        CallError: The service refused it, or could not be reached; or the caller of the handler has left.
         AmbiguousSubmitError: A generation failed after it may have reached the service.
         QuotaWaitError: There was no slot under a quota in time.
         ResultError: The answer cannot be read.
@@ -58,6 +58,7 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
     """
     attempts = _Attempts(call, ports)
     try:
+        call.check()
         if call.needs_token:
             yield from attempts.authorize()
         attempts.route = ports.routes.get(call.method) or (yield from ports.find_route(call, attempts.deadline))
@@ -110,8 +111,7 @@ class _Attempts:
 
     def admit(self, gate: Gate) -> Flow[None]:
         """Wait for a slot under the quotas of the call."""
-        if self.call.cancelled:
-            raise ClientClosedError(self.call.operation_id)
+        self.call.check(self.route.endpoint)
         if self.admission is None:
             self.admission = Admission(gate, self.ports.clock, self.ports.events)
             self.call.held = self.admission.release
@@ -147,8 +147,7 @@ class _Attempts:
 
     def _left(self) -> float | None:
         """The seconds that are left for an attempt that may be sent now."""
-        if self.call.cancelled:
-            raise ClientClosedError(self.call.operation_id)
+        self.call.check(self.route.endpoint)
         left = self.deadline.left()
         if self.call.policy.kind is Kind.GENERATION and left is not None and left < LEAST:
             self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
@@ -246,6 +245,8 @@ class _Attempts:
             return wrong  # gRPC only cancels the call
         if unsure is not None:
             final = ambiguous(unsure.error, self.call.attempts)
+        elif self.call.caller is not None and self.call.caller.gone:  # it is why, whatever ended first
+            final = self.call.caller.error(**self.call.context(self.route.endpoint))
         elif last is not None and last.cause is Cause.CLOSED:
             final = ClientClosedError(self.call.operation_id)
         if final is not error:
@@ -267,6 +268,8 @@ class _Attempts:
         if isinstance(outcome, BaseException) or self.failure(outcome) is not None:
             return
         if without_id(outcome, self.call, self.route.endpoint) is None:
+            if self.call.caller is not None:
+                self.call.caller.operations[outcome.id] = None
             self.ports.events.accepted(self.call, outcome)
 
     def left(self, outcome: Any) -> None:

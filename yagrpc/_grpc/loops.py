@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from typing import Any
 
+from yagrpc.context import CURRENT
 from yagrpc.errors import ConfigError
 
 
@@ -18,3 +21,29 @@ def running_loop() -> asyncio.AbstractEventLoop:
     except RuntimeError:
         remedy = "call it in a coroutine that an event loop runs, or use yagrpc.Client"
         raise ConfigError(f"an AsyncClient is used where no event loop runs: {remedy}") from None
+
+
+async def ended(timeout: float | None, *futures: asyncio.Future[Any]) -> set[asyncio.Future[Any]]:
+    """Wait for the first of some futures, for some seconds at most, or until the handler's caller has left.
+
+    Args:
+        timeout: Seconds; `None` for no limit.
+        *futures: The futures.
+
+    Returns:
+        Those that are done.
+    """
+    caller = CURRENT.get()
+    if caller is None:
+        return (await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0]
+    loop = asyncio.get_running_loop()
+    gone: asyncio.Future[None] = loop.create_future()
+    with caller.ends(lambda: loop.call_soon_threadsafe(settle, gone)):
+        waited = [*futures, gone]
+        return (await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0] - {gone}
+
+
+def settle(future: asyncio.Future[None]) -> None:
+    """Wake what waits for a future."""
+    with contextlib.suppress(asyncio.InvalidStateError):
+        future.set_result(None)

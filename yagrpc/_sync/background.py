@@ -19,6 +19,7 @@ from typing import Any
 from yagrpc._core.flow import Flow, Share
 from yagrpc._grpc.waits.signals import SignalsHeld
 from yagrpc._grpc.waits.threads import in_thread
+from yagrpc.context import on_leaving
 from yagrpc.errors import ClientClosedError
 
 
@@ -56,7 +57,7 @@ class Sharing:
                 return None
             ended: queue.SimpleQueue[object] = queue.SimpleQueue()
             future.add_done_callback(ended.put)
-            with contextlib.suppress(queue.Empty):
+            with contextlib.suppress(queue.Empty), on_leaving(lambda: ended.put(None)):
                 signals.next_item(ended, effect.timeout)
             if not future.done():
                 raise TimeoutError

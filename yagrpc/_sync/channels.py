@@ -22,6 +22,7 @@ from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.waits.connecting import await_ready, is_ready, watch, watched_part
 from yagrpc._grpc.waits.signals import SignalsHeld
 from yagrpc._grpc.waits.threads import finish, outcome_in_thread
+from yagrpc.context import on_leaving
 from yagrpc.method import AnyMethod
 
 
@@ -68,12 +69,13 @@ class BlockingChannels(Channels):
         wait: Callable[[], RpcStatus | bool] = functools.partial(await_ready, channel, diagnosis, self, left)
         if watched is not None:
             wait = functools.partial(watch, channel, watched, diagnosis, self, left)
-        if threading.current_thread() is not threading.main_thread():
-            return wait()
-        try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
-            return outcome_in_thread(wait, "yagrpc-connect")
-        finally:
-            left.append(True)
+        with on_leaving(lambda: left.append(True)):
+            if threading.current_thread() is not threading.main_thread():
+                return wait()
+            try:  # the exception of a signal breaks a wait inside gRPC, so that closing the channel would hang
+                return outcome_in_thread(wait, "yagrpc-connect")
+            finally:
+                left.append(True)
 
     def shut(self) -> None:
         """Forget all channels, and close those that were opened here: gRPC waits for their calls to end."""

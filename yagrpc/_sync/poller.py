@@ -12,7 +12,6 @@ released, each waiter leaves, and each Get that was taken is sent or put back.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import logging
 import math
 import threading
@@ -23,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
-from yagrpc._core.polling.watch import Glance, Listener, Watch
+from yagrpc._core.polling.watch import Glance, Listener, Watch, check_wait
 from yagrpc._grpc.waits.signals import SignalsHeld
 from yagrpc._grpc.waits.threads import Waiter, in_thread
+from yagrpc.context import CURRENT, detached_context, inherited, sooner
 from yagrpc.errors import ClientClosedError, YagrpcError
 
 if TYPE_CHECKING:
@@ -71,12 +71,13 @@ class Poller:
         Raises:
             YagrpcError: It failed, or did not come back in time.
         """
+        check_wait(operation.id)
         with SignalsHeld() as signals:
             with self._lock:
                 watch = self._join(operation)
                 seen = watch.polls
             try:
-                self._poll_once(watch, self._deadline(timeout), signals)
+                self._poll_once(watch, self._deadline(sooner(timeout)), signals)
             finally:
                 with self._lock:
                     self._scheduler.release(watch)
@@ -96,13 +97,15 @@ class Poller:
             watches: list[Watch] = []
             try:
                 with self._lock:
-                    watches += [self._join(operation) for operation in operations]
+                    for operation in operations:
+                        check_wait(operation.id)
+                        watches.append(self._join(operation))
                     glance = Glance(watches)
                     for watch in watches:
                         if not watch.ended:
                             self._scheduler.hurry(watch, self._clock())
                     self._wake_leader()
-                self._wait(lambda: glance.over, self._deadline(timeout), watches, signals)
+                self._wait(lambda: glance.over, self._deadline(sooner(timeout)), watches, signals)
             finally:
                 with self._lock:
                     for watch in watches:
@@ -115,17 +118,20 @@ class Poller:
         Raises:
             YagrpcError: It can't be waited for, or is not done in time.
         """
+        check_wait(operation.id)
+        within = inherited(timeout)
         with SignalsHeld() as signals:
             with self._lock:
                 watch = self._join(operation)
             try:
-                if not self._wait(lambda: watch.ended, self._deadline(timeout), [watch], signals):
+                ended = self._wait(lambda: watch.ended, self._deadline(within), [watch], signals)
+                if not ended and within == timeout:
                     last = config.GET_TIMEOUT if timeout == 0 else FINAL_POLL
                     self._poll_once(watch, self._deadline(last), signals)
             finally:
                 with self._lock:
                     self._scheduler.release(watch)
-            return watch.waited(timeout)
+            return watch.waited(within)
 
     def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended.
@@ -212,7 +218,7 @@ class Poller:
             raise ClientClosedError(operation.id)
         watch = operation.watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
         if watch.context is None:  # its Gets belong to the trace of the first who waits for it
-            watch.context = contextvars.copy_context()
+            watch.context = detached_context()
         self._wake_leader_if_due()
         return watch
 
@@ -229,7 +235,10 @@ class Poller:
     def _wait(self, over: Callable[[], bool], deadline: float, watches: Sequence[Watch], signals: SignalsHeld) -> bool:
         """Wait until something is over or the deadline comes; lead while no other waiter does."""
         mine = Waiter()
+        caller = CURRENT.get() if watches else None
         try:
+            if caller is not None:
+                caller.add(mine, mine.wake)
             with self._lock:
                 self._waiting[mine] = None
                 for watch in watches:
@@ -238,7 +247,7 @@ class Poller:
                 with self._lock:
                     mine.woken = False
                     now = self._clock()
-                    if over():
+                    if over() or (caller is not None and caller.gone):
                         return True
                     if now >= deadline:
                         return False
@@ -250,6 +259,8 @@ class Poller:
                     raise RuntimeError("a future's callback can't wait for an operation: add_done_callback's can")
                 mine.sleep(until - self._clock(), signals.next_item)
         finally:
+            if caller is not None:
+                caller.forget(mine)
             with self._lock:
                 self._waiting.pop(mine, None)
                 for watch in watches:
@@ -292,11 +303,11 @@ class Poller:
 
     def _send(self, watch: Watch) -> None:
         try:
-            flow = self._core.poll(self._core.get_call(watch.operation_id))
+            assert watch.context is not None
+            flow = self._core.poll(watch.context.run(self._core.get_call, watch.operation_id))
         except Exception as error:  # of any kind: the waiters get it
             self._returned(watch, poll_failure(error, watch.operation_id))
             return
-        assert watch.context is not None
         watch.context.run(self._transport.start, flow, lambda outcome: self._came_back(watch, outcome))
 
     def _came_back(self, watch: Watch, outcome: Any) -> None:

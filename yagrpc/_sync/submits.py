@@ -14,13 +14,15 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from yagrpc._core.failure.status import RpcStatus, raised
+from yagrpc._core.failure.status import RpcStatus, raised, unanswered
 from yagrpc._core.flow import Reporter, Send
 from yagrpc._grpc.waits.signals import SignalsHeld, next_item
 from yagrpc._grpc.waits.threads import in_thread
+from yagrpc.context import on_leaving
 from yagrpc.errors import Code, UnavailableError, YagrpcError
 
 _CLOSED: Final = RpcStatus(Code.CANCELLED, "the client was closed", closed=True)
+_GONE: Final = RpcStatus(Code.CANCELLED, "the caller has left")
 
 
 class Submits:
@@ -95,9 +97,11 @@ class _Submit:
                 in_thread(lambda: context.run(self._run), "yagrpc-submit")
             except RuntimeError as error:
                 raise UnavailableError(f"{error}, nothing was sent") from error
-            outcome = self._wait(self._effect.timeout)
-            if outcome is _CLOSED:
+            with on_leaving(lambda: self._outcomes.put(_GONE)):
+                outcome = self._wait(self._effect.timeout)
+            if outcome is _CLOSED or outcome is _GONE:
                 self._leave()
+                outcome = _CLOSED if outcome is _CLOSED else unanswered(self._effect.call)
         except BaseException:
             self._leave()
             raise
@@ -122,7 +126,7 @@ class _Submit:
             if self._answered:  # in time; what the user does with its id takes longer
                 return next_item(self._outcomes, None)
             self._leave()
-            return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+            return unanswered(self._effect.call)
 
     def _run(self) -> None:
         self._running[threading.current_thread()] = self  # before it is sent, so that closing the client waits for it
@@ -148,5 +152,5 @@ class _Submit:
         """Report an outcome that the caller does not take; the thread and the caller may both come here."""
         with contextlib.suppress(queue.Empty):
             while True:
-                if (outcome := self._outcomes.get_nowait()) is not _CLOSED:
+                if (outcome := self._outcomes.get_nowait()) is not _CLOSED and outcome is not _GONE:
                     self._reporter.left(outcome)

@@ -29,6 +29,7 @@ from yagrpc._grpc.waits.threads import Waiter, in_thread, outcome_in_thread
 from yagrpc._sync.background import Sharing
 from yagrpc._sync.channels import BlockingChannels
 from yagrpc._sync.submits import Submits
+from yagrpc.context import on_leaving
 from yagrpc.errors import ClientClosedError, Code
 from yagrpc.method import (
     AnyMethod,
@@ -239,8 +240,10 @@ class Transport:
         sender: Any = self.channels.callables.get(call.method) or self.channels.callable(call.method)
         try:
             if not isinstance(call.method, (UnaryMethod, OperationMethod)):
-                opens = self._upload if isinstance(call.method, ClientStreamMethod) else self._open
+                opens = self._await if isinstance(call.method, ClientStreamMethod) else self._open
                 return opens(sender, effect)
+            if call.caller is not None and effect.reporter is None:
+                return self._await(sender, effect)
             with SignalsDelayed():
                 # A host's channel may not be gRPC's own.
                 with_call = getattr(sender, "with_call", None) if call.wants_ids else None
@@ -271,8 +274,8 @@ class Transport:
                 in_thread(lambda: answered(rpc), "yagrpc-flow")
         return True
 
-    def _upload(self, sender: Any, effect: Send) -> Any:
-        """Send a stream of requests, and wait for its answer."""
+    def _await(self, sender: Any, effect: Send) -> Any:
+        """Send what another thread may cancel while its answer is waited for: a stream of requests above all."""
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with SignalsHeld() as signals:
             if not self._future(effect, ended.put):
@@ -332,7 +335,8 @@ class Transport:
             if wakeable is not None:
                 wakeable.wake = waiter.wake
             if not (self.channels.closed or (wakeable is not None and wakeable.woken)):
-                waiter.sleep(seconds)
+                with on_leaving(waiter.wake):
+                    waiter.sleep(seconds)
         finally:
             if wakeable is not None:
                 wakeable.wake = None

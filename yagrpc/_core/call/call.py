@@ -5,14 +5,17 @@ Rules: what the caller gave never changes, the timeout least of all; what change
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
+from yagrpc.errors import ClientClosedError
 from yagrpc.ids import RequestIds
 
 if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
     from yagrpc._core.deadline import Deadline
+    from yagrpc.context import Caller
     from yagrpc.method import AnyMethod
 
 RequestT = TypeVar("RequestT")
@@ -41,15 +44,17 @@ class Call(Generic[RequestT, ResponseT]):
         attempts: How often it was sent.
         ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
-        deadline: A deadline that it shares with other calls, instead of its own.
+        caller: The caller of the handler that makes the call, where there is one: the call ends when the caller leaves.
+        deadline: A deadline that it shares with other calls, or with the caller, instead of its own.
         queues: Whether it waits for its first slot under a quota as long as that takes. Its timeout, which its caller
             did not give, starts after that.
         held: What releases its slot under a quota, where it has one.
     """
 
     __slots__ = (
-        "_end", "attempts", "cancelled", "client_request_id", "deadline", "held", "ids", "metadata", "method",
-        "needs_token", "operation_id", "policy", "queues", "request", "resubmit", "timeout", "wants_ids", "watched",
+        "__weakref__", "_end", "attempts", "caller", "cancelled", "client_request_id", "deadline", "held", "ids",
+        "metadata", "method", "needs_token", "operation_id", "policy", "queues", "request", "resubmit", "timeout",
+        "wants_ids", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -80,17 +85,25 @@ class Call(Generic[RequestT, ResponseT]):
         self.attempts = 0
         self.ids = RequestIds(client_request_id)
         self.cancelled = False
+        self.caller: Caller | None = None
         self.deadline: Deadline | None = None
         self.queues = False
         self.held: Callable[[], object] | None = None
         self._end: Callable[[], object] | None = None
 
-    def started(self, end: Callable[[], object] | None) -> None:
+    def started(self, end: Callable[[], object] | None, *, outlives: bool = False) -> None:
         """Keep what ends the attempt that gRPC works on, where anything does; it raises nothing of an interceptor's.
 
         The call may have been cancelled by another thread meanwhile.
+
+        Args:
+            end: Ends the attempt.
+            outlives: Whether it is completed although the handler's caller has left, as a submit is.
         """
         self._end = end
+        if self.caller is not None and not outlives:
+            cancel = weakref.WeakMethod(self.cancel)  # a stream that is no longer read is collected
+            self.caller.add(id(self), lambda: (found := cancel()) and found())
         if self.cancelled:
             self.cancel()
 
@@ -105,6 +118,21 @@ class Call(Generic[RequestT, ResponseT]):
         """Give what the call holds to the next; a call that was cancelled may have taken it again."""
         if self.held is not None:
             self.held()
+        if self.caller is not None:
+            self.caller.forget(id(self))
+
+    def check(self, endpoint: str = "") -> None:
+        """Check that it may be sent, or wait to be sent.
+
+        Raises:
+            CallCancelledError: The caller of the handler that makes the call has left.
+            DeadlineExceededError: That caller's deadline has passed.
+            ClientClosedError: The client was closed, or the stream.
+        """
+        if self.caller is not None and self.caller.ended:
+            raise self.caller.error(**self.context(endpoint))
+        if self.cancelled:
+            raise ClientClosedError(self.operation_id)
 
     def context(self, endpoint: str) -> dict[str, Any]:
         """What all errors of the call say of it.

@@ -41,6 +41,8 @@ def broken_stream(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, sen
     failure = classify(status, call, endpoint=endpoint, send_limit=send_limit)
     whole = call.policy.kind is Kind.GENERATION and not call.request.completion_options.stream
     error: YagrpcError = failure.error
+    if call.caller is not None and call.caller.gone:
+        error = call.caller.error(**call.context(endpoint))
     if whole and TABLE[failure.cause][call.policy.kind] is Action.AMBIGUOUS:
         error = ambiguous(failure.error, call.attempts)
     elif failure.cause is Cause.CLOSED:

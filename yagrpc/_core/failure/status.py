@@ -85,6 +85,13 @@ class RpcStatus(NamedTuple):
         return f"RpcStatus({self.code.name}, {without_secrets(cleaned(self.message))!r})"
 
 
+def unanswered(call: Call[Any, Any]) -> RpcStatus:
+    """The status of an attempt whose caller no longer waits for its answer."""
+    if call.caller is not None and call.caller.gone:
+        return RpcStatus(Code.CANCELLED, "the caller has left")
+    return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+
 def raised(error: BaseException) -> RpcStatus:
     """The status of an attempt that raised another exception than gRPC's, as interceptors may: it may have run."""
     return RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(error).__name__}", error=error)
@@ -121,6 +128,8 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
         proxy: The proxy that its channel connects through; empty without one.
     """
     found = None
+    if status.code is Code.CANCELLED and call.caller is not None and call.caller.gone:
+        status = unanswered(call)._replace(error=status.error)
     if status.code is Code.UNAVAILABLE and call.policy.kind is Kind.READ and not status.trailing:
         from yagrpc._core.failure.connection import obstacle
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
 from yagrpc import _pb
 from yagrpc._core.call.pickling import Unpicklable
+from yagrpc.context import CURRENT
 from yagrpc.errors import Code, OperationResultError, YagrpcError
 from yagrpc.errors.base import own_copy
 from yagrpc.foreign import identifier
@@ -200,6 +201,8 @@ class OperationView(Unpicklable, Generic[ResultT, MetadataT]):
         try:
             if self._failure is not None:
                 raise own_copy(self._failure)
+            if (caller := CURRENT.get()) is not None:
+                caller.operations.pop(self.id, None)  # the outcome is here, so the caller needs no id
             result = self._type.unpack(self._proto)
             if isinstance(result, Answer):
                 result.ids = self.ids

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from yagrpc.context import CURRENT
 from yagrpc.errors import OperationTimeoutError, YagrpcError
 from yagrpc.errors.base import own_copy
 
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
     from yagrpc import _pb
 
 Listener = Callable[["Watch"], None]
+
+
+def check_wait(operation_id: str, *, gone: bool = False) -> None:
+    """Check that an operation may be waited for: that the caller of the handler that waits is there, and has time.
+
+    Args:
+        operation_id: The operation.
+        gone: Whether only a caller that has left matters.
+
+    Raises:
+        CallCancelledError: The caller has left.
+        OperationTimeoutError: Its deadline has passed.
+    """
+    caller = CURRENT.get()
+    if caller is not None and (caller.gone if gone else caller.ended):
+        raise caller.wait_error(operation_id)
 
 
 class Watch:
@@ -125,6 +142,7 @@ class Watch:
         if error is not None:
             raise own_copy(error)
         if self.polls == seen and not self.latest.done:
+            check_wait(self.operation_id, gone=True)
             what = "its Get was not answered" if self.in_flight else "its Get was not sent"
             before = "" if self.last_error is None else f"; the poll before failed: {self.last_error._summary()}"
             text = f"{what} within {timeout or 0:g} s, so its state is not known{before}"
@@ -136,10 +154,12 @@ class Watch:
 
         Raises:
             YagrpcError: The operation can't be waited for, or is not done in time.
+            CallCancelledError: The caller of the handler that waits has left.
         """
         if self.failure is not None:
             raise own_copy(self.failure)
         if not self.latest.done:
+            check_wait(self.operation_id, gone=True)
             why = "" if self.polls else "no poll was answered"
             if self.last_error is not None:
                 why = f"the last poll failed: {self.last_error._summary()}"
@@ -172,9 +192,12 @@ class Glance:
         """Check that at least one poll was answered, where one was needed.
 
         Raises:
+            CallCancelledError: The caller of the handler that waits has left.
             YagrpcError: Why the last one failed.
         """
         failures: list[YagrpcError] = []
+        for watch in self._watches[:1]:
+            check_wait(watch.operation_id, gone=True)
         for watch, seen in zip(self._watches, self._seen, strict=True):
             if watch.polls == seen:
                 continue

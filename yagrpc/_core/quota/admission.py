@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.flow import Flow, wait
 from yagrpc._core.quota.windows import Slot
-from yagrpc.errors import ClientClosedError, LimiterError, QuotaWaitError
+from yagrpc.errors import LimiterError, QuotaWaitError
 from yagrpc.errors.base import own_copy
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class Admission:
         self._slot = slot = Slot(again=bool(self._refusal))
         try:
             self._gate.join(slot)
-            if call.cancelled:  # before there was a place in the queue to give back
-                raise ClientClosedError(call.operation_id)
+            call.check()  # it may have been cancelled before there was a place in the queue to give back
             yield from self._wait(call, slot, Deadline(None, self._clock) if call.queues else deadline, failure)
         except BaseException:
             self.release()
@@ -141,6 +140,8 @@ class Admission:
                     seconds = min(seconds, started + REPORTED_AFTER - now)
             seconds = min(seconds, left)
             yield from wait(slot, None if seconds == float("inf") else seconds)
+            if call.caller is not None:
+                call.check()
             now = self._clock()
 
     def _taken(self, call: Call[Any, Any], slot: Slot, now: float) -> float | None:
