@@ -3,7 +3,8 @@
     export PYTHONPATH=examples/proofreading/generated
     python examples/proofreading/server_aio.py --port 50051
 
-When a caller leaves, gRPC cancels the task that serves the caller, and so everything that the task awaits.
+The interceptor of `yagrpc.serving` gives every call of the client the deadline, the trace and the request id of the
+caller, ends it when the caller leaves, and turns errors of yagrpc into statuses.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc.aio
 
 import yagrpc
+from instruction import ABANDON_SECONDS, EXPOSED, INSTRUCTION, log
 from proofreading_proto.proofreading_pb2 import CorrectRequest, CorrectResponse
 from proofreading_proto.proofreading_pb2_grpc import ProofreaderServicer, add_ProofreaderServicer_to_server
-from serving import ABANDON_SECONDS, INSTRUCTION, log, passed_on, seconds_left, status_of
+from yagrpc import serving
 
 if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -38,41 +41,33 @@ class Proofreader(ProofreaderServicer):
 
     async def Correct(self, request: CorrectRequest, context: Context) -> CorrectResponse:
         """Use asynchronous mode, at half the price: submit, then wait as long as the caller does."""
+        operation = await self._client.completion_async(request.text, system=INSTRUCTION)
         try:
-            operation = await self._client.completion_async(request.text, system=INSTRUCTION, **passed_on(context))
-            try:
-                completion = await operation.result(timeout=seconds_left(context))
-            except (asyncio.CancelledError, yagrpc.OperationTimeoutError):
-                await self._abandon(operation)
-                raise
-        except yagrpc.YagrpcError as error:
-            await context.abort(*status_of(error))
+            completion = await operation.result()
+        except (asyncio.CancelledError, yagrpc.CallCancelledError, yagrpc.OperationTimeoutError):
+            await asyncio.shield(self._abandon(operation))  # gRPC may cancel this task meanwhile
+            raise
         return CorrectResponse(text=completion.text)
 
-    async def CorrectStream(self, request: CorrectRequest, context: Context) -> None:  # type: ignore[override]
-        """Use synchronous mode, and pass on the text as it grows.
-
-        The method uses `write`, which the generated base class does not declare. If it were a generator, and its
-        caller left between two messages, only the garbage collector would end it; this method ends at once.
-        """
-        try:
-            async with self._client.completion_stream(request.text, system=INSTRUCTION, **passed_on(context)) as stream:
-                async for chunk in stream:
-                    await context.write(CorrectResponse(text=chunk.text))
-        except yagrpc.YagrpcError as error:
-            await context.abort(*status_of(error))
+    async def CorrectStream(self, request: CorrectRequest, context: Context) -> AsyncIterator[CorrectResponse]:
+        """Use synchronous mode, and pass on the text as it grows."""
+        async with self._client.completion_stream(request.text, system=INSTRUCTION) as stream:
+            async for chunk in stream:
+                yield CorrectResponse(text=chunk.text)
 
     async def _abandon(self, operation: yagrpc.AsyncOperation[yagrpc.Completion]) -> None:
         """Ask the service to stop the operation: nobody waits for its result any longer."""
         try:
-            await operation.cancel(timeout=ABANDON_SECONDS)
+            with serving.detached():  # the caller has left, and this is sent all the same
+                await operation.cancel(timeout=ABANDON_SECONDS)
         except yagrpc.YagrpcError as error:
             log.warning("operation %s is still running, without a caller: %s", operation.id, error)
 
 
 async def start(client: yagrpc.AsyncClient, port: int = 0) -> tuple[grpc.aio.Server, str]:
     """Serve on loopback; gives the server and its address."""
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    interceptor = serving.AsyncServerInterceptor(expose=EXPOSED)
+    server = grpc.aio.server(interceptors=[interceptor], options=[("grpc.so_reuseport", 0)])
     add_ProofreaderServicer_to_server(Proofreader(client), server)
     address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     await server.start()

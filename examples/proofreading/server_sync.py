@@ -3,7 +3,9 @@
     export PYTHONPATH=examples/proofreading/generated
     python examples/proofreading/server_sync.py --port 50051
 
-The client uses channels that this service opens, with its own options, and closes.
+The client uses channels that this service opens, with its own options, and closes. The interceptor of `yagrpc.serving`
+gives every call of the client the deadline, the trace and the request id of the caller, ends it when the caller leaves,
+and turns errors of yagrpc into statuses.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from concurrent import futures
 import grpc
 
 import yagrpc
+from instruction import ABANDON_SECONDS, EXPOSED, INSTRUCTION, log
 from proofreading_proto.proofreading_pb2 import CorrectRequest, CorrectResponse
 from proofreading_proto.proofreading_pb2_grpc import ProofreaderServicer, add_ProofreaderServicer_to_server
-from serving import ABANDON_SECONDS, INSTRUCTION, log, passed_on, seconds_left, status_of
+from yagrpc import serving
 
 CALLERS = 32
 """Callers that are served at a time: each keeps a thread while it waits."""
@@ -43,48 +46,34 @@ class Proofreader(ProofreaderServicer):
 
     def Correct(self, request: CorrectRequest, context: grpc.ServicerContext) -> CorrectResponse:
         """Use asynchronous mode, at half the price: submit, then wait as long as the caller does."""
+        operation = self._client.completion_async(request.text, system=INSTRUCTION)
         try:
-            operation = self._client.completion_async(request.text, system=INSTRUCTION, **passed_on(context))
-            waiting = operation.future()
-
-            def left() -> None:
-                waiting.cancel()
-
-            if not context.add_callback(left):  # too late for a callback: the caller has left
-                left()
-            try:
-                completion = waiting.result(timeout=seconds_left(context))
-            except (futures.CancelledError, futures.TimeoutError):
-                code = grpc.StatusCode.CANCELLED if waiting.cancelled() else grpc.StatusCode.DEADLINE_EXCEEDED
-                waiting.cancel()
-                self._abandon(operation)
-                context.abort(code, f"operation {operation.id}: nobody waits for it any longer")
-        except yagrpc.YagrpcError as error:
-            context.abort(*status_of(error))
+            completion = operation.result()
+        except (yagrpc.CallCancelledError, yagrpc.OperationTimeoutError):
+            self._abandon(operation)
+            raise
         return CorrectResponse(text=completion.text)
 
     def CorrectStream(self, request: CorrectRequest, context: grpc.ServicerContext) -> Iterator[CorrectResponse]:
         """Use synchronous mode, and pass on the text as it grows."""
-        try:
-            with self._client.completion_stream(request.text, system=INSTRUCTION, **passed_on(context)) as stream:
-                if not context.add_callback(stream.close):  # the caller has left
-                    return
-                for chunk in stream:
-                    yield CorrectResponse(text=chunk.text)
-        except yagrpc.YagrpcError as error:
-            context.abort(*status_of(error))
+        with self._client.completion_stream(request.text, system=INSTRUCTION) as stream:
+            for chunk in stream:
+                yield CorrectResponse(text=chunk.text)
 
     def _abandon(self, operation: yagrpc.Operation[yagrpc.Completion]) -> None:
         """Ask the service to stop the operation: nobody waits for its result any longer."""
         try:
-            operation.cancel(timeout=ABANDON_SECONDS)
+            with serving.detached():  # the caller has left, and this is sent all the same
+                operation.cancel(timeout=ABANDON_SECONDS)
         except yagrpc.YagrpcError as error:
             log.warning("operation %s is still running, without a caller: %s", operation.id, error)
 
 
 def start(client: yagrpc.Client, port: int = 0) -> tuple[grpc.Server, str]:
     """Serve on loopback; gives the server and its address."""
-    server = grpc.server(futures.ThreadPoolExecutor(CALLERS), options=[("grpc.so_reuseport", 0)])
+    interceptor = serving.ServerInterceptor(expose=EXPOSED)
+    pool = futures.ThreadPoolExecutor(CALLERS)
+    server = grpc.server(pool, interceptors=[interceptor], options=[("grpc.so_reuseport", 0)])
     add_ProofreaderServicer_to_server(Proofreader(client), server)
     address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     server.start()

@@ -21,6 +21,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import httpx
 import pytest
 
 import yagrpc
@@ -47,7 +48,7 @@ def modules() -> Iterator[SimpleNamespace]:
     """The example's modules, imported as its scripts import them."""
     folders = [str(EXAMPLES / "proofreading"), str(EXAMPLES / "proofreading" / "generated")]
     sys.path[:0] = folders
-    names = ("serving", "server_sync", "server_aio")
+    names = ("server_sync", "server_aio")
     try:
         generated = importlib.import_module("proofreading_proto.proofreading_pb2_grpc")
         messages = importlib.import_module("proofreading_proto.proofreading_pb2")
@@ -320,7 +321,9 @@ def test_the_models_status_becomes_the_servers(proofreader: Proofreader, model: 
     stream = proofreader.correct_stream("малоко")
     model.asked.get(timeout=SOON)
     model.emulator.advance(HOUR)
-    assert (stream.code(), stream.details()) == (code, "as scripted")
+    # After INTERNAL the generation may have started: a caller must not take it for what can be sent again.
+    unsure = code is grpc.StatusCode.INTERNAL
+    assert (stream.code(), stream.details()) == (grpc.StatusCode.UNKNOWN if unsure else code, "as scripted")
 
 
 def test_a_request_that_the_model_would_refuse_is_the_callers_fault(proofreader: Proofreader, model: Model) -> None:
@@ -342,28 +345,6 @@ def test_refused_credentials_are_not_laid_at_the_callers_door(
     assert call.code() is grpc.StatusCode.INTERNAL
     assert "scripted" not in call.details()
     assert "as scripted" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (yagrpc.UnavailableError("away"), grpc.StatusCode.UNAVAILABLE),
-        (yagrpc.OperationFailedError("d7q", "odd", code=99), grpc.StatusCode.UNKNOWN),
-        (yagrpc.OperationTimeoutError("d7q", "not done"), grpc.StatusCode.DEADLINE_EXCEEDED),
-        (yagrpc.OperationCancelledError("d7q", "by others"), grpc.StatusCode.UNAVAILABLE),
-        (yagrpc.ClientClosedError(), grpc.StatusCode.UNAVAILABLE),
-        (yagrpc.OperationResultError("d7q", "empty"), grpc.StatusCode.INTERNAL),
-        (
-            yagrpc.AmbiguousSubmitError(
-                "late", code=yagrpc.Code.DEADLINE_EXCEEDED, method="m", endpoint="e", client_request_id="i"
-            ),
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-        ),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
-)
-def test_every_error_has_a_status(modules: SimpleNamespace, error: yagrpc.YagrpcError, code: grpc.StatusCode) -> None:
-    assert modules.serving.status_of(error)[0] is code
 
 
 @pytest.mark.parametrize("name", ["server_sync.py", "server_aio.py"])
@@ -388,3 +369,30 @@ def test_the_server_and_its_caller_run_as_programs(name: str, programs: Any, tmp
     assert called.stdout.splitlines()[-1].startswith('CorrectStream: You wrote: "малоко".')
     assert (server.returncode, output, errors) == (0, "stopped\n", "")
     assert emulator.calls[paths.COMPLETION_ASYNC] == emulator.calls[paths.COMPLETION] == 1
+
+
+def test_the_web_application_runs_as_a_program(programs: Any, tmp_path: Path) -> None:
+    with Emulator(duration=0.0) as emulator:
+        environment = {**programs.environment, "YAGRPC_EMULATOR_HOST": emulator.address}
+        with subprocess.Popen(
+            [part for part in programs.command("proofreading/app_fastapi.py") if part not in ("-W", "error")],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as server:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            with httpx.Client(base_url=url, timeout=SOON, trust_env=False) as caller:
+                corrected = caller.post("/correct", json={"text": "малоко"}, headers={"x-request-id": "request-1"})
+                lines = caller.post("/stream", json={"text": "малоко"}).text.splitlines()
+                refused = caller.post("/correct", json={"text": ""})
+                missing = caller.get("/operations/d7qnothing")
+            server.terminate()
+            _, errors = server.communicate(timeout=SOON)
+    assert corrected.json()["text"].startswith('You wrote: "малоко".'), errors
+    assert lines[-1].startswith('You wrote: "малоко".')
+    assert (refused.status_code, refused.json()["reason"]) == (400, "INVALID_REQUEST")
+    assert (missing.status_code, missing.json()["reason"]) == (404, "OPERATION_NOT_FOUND")
+    assert emulator.requests[0].metadata["x-client-request-id"] == "request-1"
