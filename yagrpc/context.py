@@ -114,8 +114,8 @@ class Caller:
         """
         kind: type[CallError] = CallCancelledError if self.gone else DeadlineExceededError
         what = "the caller has left" if self.gone else "the caller's deadline has passed"
-        context.setdefault("attempts", 0)
-        return kind(what if context["attempts"] else f"{what}, nothing was sent", **context)
+        attempts = context.setdefault("attempts", 0)
+        return kind(what if attempts else f"{what}, nothing was sent", **context)
 
     def wait_error(self, operation_id: str) -> YagrpcError:
         """The error of a wait for an operation that ends since the caller has left, or its deadline has passed."""

@@ -396,3 +396,30 @@ def test_the_web_application_runs_as_a_program(programs: Any, tmp_path: Path) ->
     assert (refused.status_code, refused.json()["reason"]) == (400, "INVALID_REQUEST")
     assert (missing.status_code, missing.json()["reason"]) == (404, "OPERATION_NOT_FOUND")
     assert emulator.requests[0].metadata["x-client-request-id"] == "request-1"
+
+
+@pytest.mark.parametrize("name", ["server_sync.py", "server_aio.py"])
+def test_a_deadline_ends_three_processes(
+    name: str, modules: SimpleNamespace, model: Model, programs: Any, tmp_path: Path
+) -> None:
+    environment = {**programs.environment, "YAGRPC_EMULATOR_HOST": model.emulator.address}
+    with subprocess.Popen(
+        programs.command(f"proofreading/{name}"),
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as server:
+        assert server.stdout is not None
+        with grpc.insecure_channel(server.stdout.readline().strip()) as channel:
+            stub, request = modules.stubs.ProofreaderStub(channel), modules.messages.CorrectRequest(text="малоко")
+            first = stub.CorrectStream(request, timeout=HOUR)  # it connects
+            served = model.asked.get(timeout=SOON)
+            first.cancel()
+            assert served.wait(SOON)
+            call = stub.CorrectStream(request, timeout=0.3)
+            served = model.asked.get(timeout=SOON)
+            assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert served.wait(SOON)  # 0 to 10 ms later, as measured on an idle machine
+        server.terminate()
+        server.communicate(timeout=SOON)
