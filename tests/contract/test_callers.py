@@ -475,6 +475,21 @@ def test_a_token_that_many_use_is_not_obtained_for_one_caller_alone(
     assert seen == [None]
 
 
+@pytest.mark.parametrize("why", ["left", "late"])
+def test_no_token_is_obtained_for_a_caller_that_has_left_or_is_late(subject: Subject, model: Model, why: str) -> None:
+    class Mine(yagrpc.FetchedCredentials):
+        def fetch(self, timeout: float) -> yagrpc.AccessToken:
+            raise AssertionError("a token was asked for")
+
+    client = subject.client(endpoint=model.address, plaintext=True, credentials=Mine())
+    caller = Caller(lambda: 0.0 if why == "late" else HOUR)
+    if why == "left":
+        caller.leave()
+    expected = yagrpc.CallCancelledError if why == "left" else yagrpc.DeadlineExceededError
+    with calling(caller), pytest.raises(expected, match="nothing was sent"):
+        subject(client.tokenize("ping"))
+
+
 def test_a_context_is_inherited_by_copies_only() -> None:
     with calling(Caller()) as caller:
         context = contextvars.copy_context()

@@ -375,7 +375,7 @@ def test_the_web_application_runs_as_a_program(programs: Any, tmp_path: Path) ->
     with Emulator(duration=0.0) as emulator:
         environment = {**programs.environment, "YAGRPC_EMULATOR_HOST": emulator.address}
         with subprocess.Popen(
-            [part for part in programs.command("proofreading/app_fastapi.py") if part not in ("-W", "error")],
+            programs.command("proofreading/app_fastapi.py"),
             cwd=tmp_path,
             env=environment,
             stdout=subprocess.PIPE,
