@@ -292,6 +292,22 @@ def test_a_submit_is_completed_for_a_caller_that_has_left(
     assert list(caller.operations) == ["operation-1"]
 
 
+def test_a_handler_gets_an_operation_that_was_accepted_before_its_caller_left(subject: Subject, model: Model) -> None:
+    caller = Caller()
+
+    class Leaves(yagrpc.Events):
+        def accepted(self, call: Any, operation: Any) -> None:
+            caller.leave()
+
+    model.go.set()
+    client = subject.client(endpoint=model.address, plaintext=True, events=Leaves())
+    with calling(caller):
+        operation = subject(client.completion_async("ping"))
+        assert operation.id == "operation-1"
+        with pytest.raises(yagrpc.CallCancelledError):
+            subject(operation.result())
+
+
 def test_the_caller_is_owed_the_ids_of_operations_whose_outcome_it_does_not_have(
     subject: Subject, emulator: Emulator
 ) -> None:

@@ -99,6 +99,8 @@ class _Submit:
                 raise UnavailableError(f"{error}, nothing was sent") from error
             with on_leaving(lambda: self._outcomes.put(_GONE)):
                 outcome = self._wait(self._effect.timeout)
+            while outcome is _GONE and self._answered:  # before the caller left: the handler may put it in order
+                outcome = next_item(self._outcomes, None)
             if outcome is _CLOSED or outcome is _GONE:
                 self._leave()
                 outcome = _CLOSED if outcome is _CLOSED else unanswered(self._effect.call)
