@@ -116,6 +116,12 @@ def test_less_than_one_a_second() -> None:
     assert waits(slow, START) == pytest.approx(2 * SPACING)
 
 
+def test_a_late_answer_to_less_than_one_a_second_holds_its_slot_for_the_longer_window() -> None:
+    half = gate((0.5, 1.0))
+    half.answered(passed(half, START), START + 0.9)
+    assert waits(half, START + 0.9) == pytest.approx(2.0)
+
+
 def test_an_hour_of_documented_submits_fits_into_the_hour() -> None:
     hour = gate_of(methods.TextGenerationAsyncService.Completion)
     assert hour is not None
