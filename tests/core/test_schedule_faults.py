@@ -210,3 +210,27 @@ def test_operation_released_while_it_fails_is_not_polled_again() -> None:
     service.run_until(600.0)
     assert sum(service.gets.values()) - sent == 0
     assert service.scheduler.next_time(service.now) is None
+
+
+def test_the_pause_doubles_with_each_failure_and_an_answer_ends_that() -> None:
+    scheduler = Scheduler(None, Polling(first=1.0, shortest=0.5, longest=30.0), RUNTIME)
+    operation = _pb.operation_pb2.Operation(id="op")
+    watch = scheduler.watch(operation, START)
+
+    def pause(now: float) -> float:
+        """How long the next Get waits after one that fails."""
+        scheduler.hurry(watch, now)
+        assert scheduler.take(now) is watch
+        scheduler.failed(watch, UnavailableError("down"), now)
+        following = scheduler.next_time(now)
+        assert following is not None
+        return following - now
+
+    def answer(now: float) -> None:
+        scheduler.hurry(watch, now)
+        assert scheduler.take(now) is watch
+        scheduler.answered(watch, operation, now)
+
+    assert [pause(START), pause(START + 10.0)] == [0.5, 1.0]
+    answer(START + 20.0)
+    assert [pause(START + 30.0), pause(START + 40.0)] == [0.5, 1.0]
