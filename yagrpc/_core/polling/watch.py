@@ -113,13 +113,14 @@ class Watch:
         self.ran_at = 0.0
         self.failures = 0
         self.refused_after: int | None = None
-        self.slack = 1.0
         self.slowed = 0.0
         self.queue: OrderedDict[Watch, None] | None = None
-        self.due = now
-        self.reach = 0.0
-        self.version = -1
         self.context: Context | None = None
+        # Set where it begins to wait for a turn.
+        self.slack: float
+        self.due: float
+        self.reach: float
+        self.version: int
 
     @property
     def ended(self) -> bool:
