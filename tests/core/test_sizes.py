@@ -8,6 +8,7 @@ import pytest
 
 from yagrpc import _pb, methods
 from yagrpc._core.failure.sizes import RECEIVE_OPTION, SEND_OPTION, Unreadable, too_large, unreadable_error
+from yagrpc._core.ports import Route
 from yagrpc.errors import MessageTooLargeError, ResourceExhaustedError, ResultError
 
 REQUEST = _pb.text_generation_service_pb2.TokenizeRequest(text="x" * 98)
@@ -34,6 +35,10 @@ def test_a_request_over_the_limit_is_known_by_its_size(limit: int, over: bool, a
 @pytest.mark.parametrize("limit", [-1, 0, 10])
 def test_a_stream_of_requests_has_no_size(limit: int, a_call: Any) -> None:
     assert found(a_call, "quota limit exceed", limit, request=iter([REQUEST])) is None
+
+
+def test_a_route_limits_no_request_by_itself(a_call: Any) -> None:
+    assert found(a_call, "quota limit exceed", Route("model:443").send_limit) is None
 
 
 @pytest.mark.parametrize(
