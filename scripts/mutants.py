@@ -51,8 +51,8 @@ USEFUL: Final = re.compile(
 and the many operators that nobody mistakes for each other."""
 
 
-TYPES_ONLY: Final = re.compile(r"if TYPE_CHECKING:|\btotal=")
-"""Lines that only type checkers read."""
+NOTHING_RUNS: Final = re.compile(r"if TYPE_CHECKING:|\btotal=|(^|[ (])\*, ")
+"""Lines that only type checkers read, and the mark of arguments that are given by name."""
 
 
 class Report(NamedTuple):
@@ -134,7 +134,7 @@ def choose(session: Path, module: Path, sample: int | None, seed: int) -> None:
     lines = module.read_text("utf-8").splitlines()
 
     def useful(change: MutationSpec) -> bool:
-        return bool(USEFUL.match(change.operator_name)) and not TYPES_ONLY.search(lines[change.start_pos[0] - 1])
+        return bool(USEFUL.match(change.operator_name)) and not NOTHING_RUNS.search(lines[change.start_pos[0] - 1])
 
     with use_db(str(session)) as jobs:
         items = list(jobs.work_items)

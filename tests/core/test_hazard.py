@@ -43,6 +43,12 @@ def test_the_reach_grows_whatever_was_seen(seen: list[tuple[float, float]]) -> N
     assert all(before < after for before, after in itertools.pairwise(reaches))
 
 
+def test_the_reach_has_no_steps() -> None:
+    hazard = learned([10.0] * 100)
+    for edge in EDGES[1:]:
+        assert hazard.reach(edge * (1 - 1e-12)) == pytest.approx(hazard.reach(edge))
+
+
 def test_the_hazard_of_an_exponential_load_is_found() -> None:
     rng = random.Random(1)
     hazard = learned([rng.expovariate(1 / 20) for _ in range(3000)])

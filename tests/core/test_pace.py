@@ -100,6 +100,15 @@ def test_the_pace_comes_back_slower_where_it_was_refused() -> None:
     assert pace.rate(START + 200.0) == pace.full
 
 
+def test_a_time_that_is_a_moment_older_costs_nothing() -> None:
+    pace = Pace(50)
+    used_until(pace, START, START + 2.0)
+    for _ in range(5):
+        pace.refused(START + 2.0)
+    slow = pace.rate(START + 3.0)
+    assert pace.rate(START + 2.9) == slow
+
+
 def test_near_the_pace_that_was_refused_an_eighth_of_it_comes_back_in_proportion() -> None:
     pace = Pace(50)
     used_until(pace, START, START + 2.0)
