@@ -11,16 +11,19 @@ from yagrpc import _pb, methods
 from yagrpc._core.call.call import Call
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.sizes import Unreadable
+from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import Flow, Send
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.config import Polling
 from yagrpc.errors import (
     ClientClosedError,
+    Code,
     MessageTooLargeError,
     OperationError,
     OperationResultError,
     RequestError,
     ResultError,
+    UnavailableError,
     YagrpcError,
 )
 from yagrpc.ids import Answer
@@ -204,6 +207,13 @@ def test_a_get_that_fails_in_any_way_is_reported_as_an_error_of_ours(outcome: An
         polled(core(events=events), outcome)
     assert caught.value.operation_id == "op"
     assert events.outcomes == [caught.value]
+
+
+def test_a_poll_is_one_get_for_the_scheduler_decides_about_the_next() -> None:
+    client = core()
+    with pytest.raises(UnavailableError):
+        polled(client, RpcStatus(Code.UNAVAILABLE, "down"))
+    assert client.get_call("op").policy.attempts == 1
 
 
 def test_a_get_of_a_client_that_was_closed_is_not_reported() -> None:
