@@ -58,7 +58,8 @@ class GrpcError(grpc.RpcError):
     """An error of gRPC, as the cause of one of yagrpc's: what it said, in one line.
 
     A traceback prints the causes of an error too. gRPC's own errors print whatever the other side said, in as many
-    lines as that has, and a crash reporter finds the rpc in their frames.
+    lines as that has, and a crash reporter finds the rpc in their frames. gRPC's `debug_error_string` is not kept: it
+    mostly repeats the text, and it waits, for ever where the caller ended the rpc.
 
     Args:
         error: What gRPC raised.
@@ -67,13 +68,9 @@ class GrpcError(grpc.RpcError):
     """
 
     def __init__(self, error: grpc.RpcError, code: Code, details: str) -> None:
-        debug = given(error, "debug_error_string")
         self._code = code
-        self._details = _safe(details)
-        self._debug = _safe(debug) if isinstance(debug, str) else ""
-        # What gRPC says for its developers mostly has the text in it.
-        said = (self._details,) if self._details not in self._debug else ()
-        super().__init__(": ".join(filter(None, (type(error).__name__, code.name, *said, self._debug))))
+        self._details = without_secrets(cleaned(details))[:LONGEST_TEXT]
+        super().__init__(": ".join(filter(None, (type(error).__name__, code.name, self._details))))
 
     def code(self) -> grpc.StatusCode:
         """The status."""
@@ -82,14 +79,6 @@ class GrpcError(grpc.RpcError):
     def details(self) -> str:
         """The text of the status."""
         return self._details
-
-    def debug_error_string(self) -> str:
-        """What gRPC says of it for its developers."""
-        return self._debug
-
-
-def _safe(text: str) -> str:
-    return without_secrets(cleaned(text))[:LONGEST_TEXT]
 
 
 def status_of(error: grpc.RpcError, *, closed: bool = False) -> RpcStatus:
