@@ -253,7 +253,7 @@ BUDGETS: dict[str, tuple[int, list[str]]] = {
     "the path of one call": (900, PATH_OF_A_CALL),
     "_core": (3900, [file for file in FILES if file.startswith("_core/")]),
     "the hand-written shells": (
-        2000,
+        2100,
         [file for file in FILES if file.startswith(("_aio/", "_sync/")) and not SOURCES[file].startswith(GENERATED)],
     ),
 }
