@@ -50,6 +50,9 @@ EXPECTED: Final = {
 }
 """Combinations of Python and grpcio that cannot be installed, and why."""
 
+SERVER_TOOLS: Final = ("grpcio-reflection", "grpcio-health-checking")
+"""What the extra `emulator` adds for other tools; the emulator works without them."""
+
 PASSED: Final = "passed"
 
 TESTS: Final = ("tests/contract", "tests/core", "tests/isolation")
@@ -102,6 +105,11 @@ class Combination:
     def lowest(self) -> bool:
         """Whether it has the lowest versions of everything."""
         return (self.grpcio, self.protobuf) == (f"=={LOWEST['grpcio']}", f"=={LOWEST['protobuf']}")
+
+    @property
+    def without_server_tools(self) -> bool:
+        """Whether the server tools cannot be installed: those for the lowest grpcio take the oldest protobuf only."""
+        return self.grpcio == f"=={LOWEST['grpcio']}" and self.protobuf != f"=={LOWEST['protobuf']}"
 
     @property
     def requirements(self) -> list[str]:
@@ -200,7 +208,7 @@ def run(
     folder = cache / combination.folder
     try:
         python = _environment(folder, interpreter)
-        _install(python, wheel, combination.requirements)
+        _install(python, wheel, combination)
     except _StepError as error:
         expected = EXPECTED.get((combination.python, combination.grpcio))
         if expected is not None:
@@ -232,14 +240,21 @@ def _environment(folder: Path, interpreter: str) -> str:
     return str(python)
 
 
-def _install(python: str, wheel: str, requirements: list[str]) -> None:
-    pip = [sys.executable, "-I", "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
+def _install(python: str, wheel: str, combination: Combination) -> None:
+    pip = [sys.executable, "-I", "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    install = [*pip, "install", "--quiet"]
     # Wheels only: if a version has no wheel for this interpreter, its row says so; compiling would take an hour.
     newest = ["--only-binary", ":all:", "--upgrade", "--upgrade-strategy", "eager"]
     group = ["--group", f"{ROOT / 'pyproject.toml'}:test"]
-    _run([*pip, *newest, *group, f"{wheel}[auth,cli,emulator]", *requirements], ROOT)
+    all_of_it = [*install, *newest, *group, f"{wheel}[auth,cli,emulator]"]
+    if combination.without_server_tools:
+        _run(all_of_it, ROOT)
+        _run([*pip, "uninstall", "--quiet", "--yes", *SERVER_TOOLS], ROOT)
+        _run([*install, *newest, f"{wheel}[auth,cli]", *combination.requirements], ROOT)
+    else:
+        _run([*all_of_it, *combination.requirements], ROOT)
     # The wheel's contents change from run to run, and its version does not.
-    _run([*pip, "--no-deps", "--force-reinstall", wheel], ROOT)
+    _run([*install, "--no-deps", "--force-reinstall", wheel], ROOT)
 
 
 def _run(
