@@ -136,6 +136,8 @@ def test_a_timeout_says_why_the_polls_failed(subject: Any, served: Any) -> None:
         assert "as far as is known" in str(caught.value)
         assert isinstance(caught.value.__cause__, yagrpc.UnavailableError)
     assert not waiting.done()
+    subject(client.close())
+    assert isinstance(waiting.exception(), yagrpc.ClientClosedError)  # else asyncio would log it, during any later test
 
 
 def test_timeout_names_late_operations_and_does_not_affect_them(subject: Any, emulator: Emulator) -> None:
