@@ -26,7 +26,7 @@ demo: $(VENV)/.installed
 
 # pytest, not python -m pytest: the latter would import this folder, and hide what is missing in the wheel.
 test: $(VENV)/.installed $(VENV)/.tools
-	YAGRPC_TEST_INSTALLED=1 $(PYTEST) -n 2 -m 'not slow and not live' --cov --cov-report=term $(ARGS)
+	YAGRPC_TEST_INSTALLED=1 $(PYTEST) -n 4 -m 'not slow and not live' --cov --cov-report=term $(ARGS)
 
 check: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/ruff format --check .

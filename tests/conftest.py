@@ -33,9 +33,13 @@ SLOW: Final = 1800
 
 
 def pytest_configure() -> None:
-    """Take SIGINT as a program in the foreground does: shells have it ignored by what a script starts with `&`."""
+    """Take signals as a program in the foreground does: what a script starts with `&` or `nohup` ignores some."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGTERM"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     logging.getLogger("asyncio").addFilter(_without_traceback)
     logging.getLogger("asyncio").addFilter(_not_of_grpcs_poller)
 

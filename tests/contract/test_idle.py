@@ -200,7 +200,7 @@ def test_the_thread_ends_that_sleeps_beside_a_waiter(subject: Any, idle: Idle) -
         with idle.poller._lock:
             watch = idle.poller._join(submitted)
         with signals.SignalsHeld() as held:
-            idle.poller._wait(leave.is_set, float("inf"), watch, held)
+            idle.poller._wait(leave.is_set, float("inf"), [watch], held)
 
     idle.poller._lead = led
     waiter = threading.Thread(target=wait)

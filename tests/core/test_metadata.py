@@ -62,7 +62,7 @@ def test_a_request_id_is_text_or_a_uuid() -> None:
 
 @pytest.mark.parametrize("given", ["line\nbreak", "мой", b"mine", object()])
 def test_a_request_id_that_can_not_be_sent_is_refused(given: Any) -> None:
-    with pytest.raises(RequestError, match="it takes printable ASCII text, or a UUID"):
+    with pytest.raises(RequestError, match="it takes printable ASCII text, up to 200 characters, or a UUID"):
         given_request_id({"request_id": given})
 
 
