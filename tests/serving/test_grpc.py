@@ -366,6 +366,7 @@ def errors_of_the_table() -> list[yagrpc.YagrpcError]:
         yagrpc.ConfigError("a secret"),
         yagrpc.ClientClosedError(),
         yagrpc.QuotaWaitError("submit_per_hour", 12.5, timeout=1.0),
+        yagrpc.LimiterError("the shared limiter can't be reached"),
         *(
             yagrpc.AmbiguousSubmitError("a secret", code=code)
             for code in (yagrpc.Code.DEADLINE_EXCEEDED, yagrpc.Code.CANCELLED, yagrpc.Code.INTERNAL)
@@ -385,6 +386,10 @@ def errors_of_the_table() -> list[yagrpc.YagrpcError]:
 
     made += [kind("a secret", retry_after=3.0, client_request_id="request-1") for kind in CALL_ERRORS.values()]
     return made
+
+
+WITHOUT_A_TIME = (yagrpc.ClientClosedError, yagrpc.LimiterError)
+"""Errors after which a caller may ask again, nobody knows when."""
 
 
 def test_every_row_of_the_table_has_an_error() -> None:
@@ -409,7 +414,7 @@ def test_every_row_arrives_over_grpc(backends: Callable[..., Backend]) -> None:
         assert (found["ErrorInfo"].reason, found["ErrorInfo"].domain) == (row.reason, "yagrpc")
         assert "a secret" not in str(found) + call.details()
         assert found["ErrorInfo"].metadata.get("operation_id", "") == error.operation_id
-        assert ("RetryInfo" in found) == (row.again and not isinstance(error, yagrpc.ClientClosedError))
+        assert ("RetryInfo" in found) == (row.again and not isinstance(error, WITHOUT_A_TIME))
         assert trailers(call).get(serving.OPERATION_ID, "") == error.operation_id
         assert ("RequestInfo" in found) == bool(error.client_request_id)
 

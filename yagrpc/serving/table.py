@@ -21,6 +21,7 @@ from yagrpc.errors import (
     CompletionFilteredError,
     CompletionTruncatedError,
     ConfigError,
+    LimiterError,
     MessageTooLargeError,
     OperationCancelledError,
     OperationExpiredError,
@@ -68,6 +69,10 @@ _MAY_HAVE_STARTED: Final = "the generation may have started; a second request ma
 TABLE: Final = (
     Row((RequestError,), (), Code.INVALID_ARGUMENT, 400, "INVALID_REQUEST", "the request is not valid"),
     Row((ConfigError,), (), Code.INTERNAL, 500, "MISCONFIGURED", "the service is not set up correctly", ours=True),
+    Row(
+        (LimiterError,), (), Code.UNAVAILABLE, 503, "NO_LIMITER", "the service can't count its calls now", again=True,
+        ours=True,
+    ),
     Row((ClientClosedError,), (), Code.UNAVAILABLE, 503, "SHUTTING_DOWN", "the service is shutting down", again=True),
     Row(
         (QuotaWaitError,), (), Code.RESOURCE_EXHAUSTED, 429, "QUOTA_EXHAUSTED", "the quota of the model is used up",
