@@ -19,7 +19,7 @@ from yagrpc.context import CURRENT, Caller
 from yagrpc.errors import YagrpcError
 from yagrpc.quantities import Seconds
 from yagrpc.serving.callers import MARGIN, checked_seconds, log_owed, new_caller
-from yagrpc.serving.statuses import end, owe
+from yagrpc.serving.statuses import end, end_stream, owe
 from yagrpc.serving.table import Expose, Exposure
 
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
@@ -84,7 +84,7 @@ class _Serving:
                         yield message
                 except YagrpcError as error:
                     with _for(caller):
-                        end(context, error, self._exposure)
+                        end_stream(context, error, self._exposure)
                 finally:
                     if hasattr(messages, "close"):
                         with _for(caller):

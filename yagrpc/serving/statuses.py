@@ -64,13 +64,24 @@ def end(context: Any, error: YagrpcError, exposure: Exposure) -> Any:
         raise ConfigError(f"abort takes an error of yagrpc, and got {shown(error)}")
     log_error(error)
     status = status_of(error, exposure, CURRENT.get() or Caller())
-    replaced = {key for key, _ in status.trailing_metadata}
-    before = (pair for pair in _set_before(context) if pair[0] not in replaced)
-    metadata = (*before, *status.trailing_metadata)
+    metadata = _with_those_before(context, status)
     if isinstance(context, grpc.ServicerContext):
         context.set_trailing_metadata(metadata)
         context.abort(status.code, status.details)
     return context.abort(status.code, status.details, metadata)
+
+
+def end_stream(context: Any, error: YagrpcError, exposure: Exposure) -> None:
+    """Set the status of an error for a blocking handler of a stream, which then returns.
+
+    A `grpc.aio` server takes messages of such a handler while it still sends the one before: there `abort` fails now
+    and then, and leaves the caller without a status.
+    """
+    log_error(error)
+    status = status_of(error, exposure, CURRENT.get() or Caller())
+    context.set_trailing_metadata(_with_those_before(context, status))
+    context.set_code(status.code)
+    context.set_details(status.details)
 
 
 def status_of(error: YagrpcError, exposure: Exposure, caller: Caller) -> Status:
@@ -109,6 +120,12 @@ def owe(context: Any, caller: Caller) -> None:
     there = {pair[1] for pair in before if pair[0] == OPERATION_ID}
     if ids := [each for each in owed(caller) if each not in there]:
         context.set_trailing_metadata((*before, *((OPERATION_ID, each) for each in ids)))
+
+
+def _with_those_before(context: Any, status: Status) -> tuple[Any, ...]:
+    """The trailing metadata of a status, and those that a handler has set."""
+    replaced = {key for key, _ in status.trailing_metadata}
+    return (*(pair for pair in _set_before(context) if pair[0] not in replaced), *status.trailing_metadata)
 
 
 def _set_before(context: Any) -> tuple[Any, ...]:
