@@ -118,6 +118,7 @@ class Store(Protocol):
         Raises:
             StoreError: It can't be reached; nothing of the batch counts.
         """
+        ...
 
     def used(self) -> list[Used]:
         """What is used, by whom.
@@ -125,6 +126,7 @@ class Store(Protocol):
         Raises:
             StoreError: It can't be reached.
         """
+        ...
 
     def leave(self, participant: str) -> None:
         """Take part no longer; what runs has ended.
