@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer calls and rounds")
     quick = parser.parse_args().quick
     # Many short rounds: a disturbance of the machine then affects few of them, and does not change the median.
-    calls, rounds = (256, 15) if quick else (256, 100)
+    calls, rounds = (256, 5) if quick else (256, 100)
     with subprocess.Popen([sys.executable, "-I", "-c", _SERVER], stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

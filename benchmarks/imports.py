@@ -74,7 +74,7 @@ def main() -> int:
         contestants["yandexcloud and its two stub modules"] = lambda: _import(cloud, _YANDEXCLOUD)
         contestants["yandex-ai-studio-sdk"] = lambda: _import(studio, _STUDIO)
     by_turns(contestants, 2)  # caches of the file system and of bytecode
-    measured = by_turns(contestants, 11 if quick else 25)
+    measured = by_turns(contestants, 5 if quick else 25)
     targets = {"yagrpc, both clients and the method": 1.10}
     fine = show("Import, in fresh processes", "ms", measured, targets)
     if not quick:
