@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import queue
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -160,8 +159,7 @@ class Acquired:
         with self._joined(waiter.wake) as slot:
             deadline = self._deadline()
             while slot is not None and (seconds := self._taken(slot, deadline)) is not None:
-                with contextlib.suppress(queue.Empty):
-                    waiter.sleep(seconds)
+                waiter.sleep(seconds)
                 waiter.woken = False
         return self
 

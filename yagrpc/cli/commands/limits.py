@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from yagrpc.cli.io.output import print_json, print_text
-from yagrpc.cli.options import MAX_TIMEOUT, examples, json_option
+from yagrpc.cli.options import examples, json_option
 
 if TYPE_CHECKING:
     from yagrpc import Used
@@ -48,7 +48,7 @@ def limits(folder_id: str | None, share: str | None, watch: bool, times: int | N
         else:
             print_text("\n".join(_lines(rows)))
         shown += 1
-        if not watch or shown == (times or MAX_TIMEOUT):
+        if not watch or shown == times:
             return
         time.sleep(_EVERY)
 
