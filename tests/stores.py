@@ -1,12 +1,17 @@
-"""Where processes share quotas: a SQLite file, or a Redis server of the tests' own."""
+"""Where processes keep what they share: a SQLite file, or a Redis or PostgreSQL server of the tests' own."""
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +57,79 @@ class RedisServer:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+class PostgresServer:
+    """A PostgreSQL server in a process of its own, which listens on a Unix socket in its folder, and nowhere else.
+
+    Args:
+        folder: Where it has its files; a short path, which the server's user may enter.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        initdb, postgres = _postgres_program("initdb"), _postgres_program("postgres")
+        self.folder = folder
+        as_user: dict[str, Any] = {}
+        if os.getuid() == 0:  # which the server refuses
+            user = next(each for each in pwd.getpwall() if each.pw_name in ("postgres", "nobody"))
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        data = folder / "data"
+        command = [initdb, "-D", str(data), "--auth", "trust", "--username", "tests", "--no-sync", "--encoding", "UTF8"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)
+        self._process = subprocess.Popen(
+            [postgres, "-D", str(data), "-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            text=True,
+            **as_user,
+        )
+        assert self._process.stderr is not None
+        self.log: list[str] = []
+        for line in self._process.stderr:
+            self.log.append(line)
+            if "ready to accept connections" in line:
+                return
+        raise AssertionError(f"PostgreSQL does not start: {''.join(self.log)}")
+
+    def create(self) -> str:
+        """Create a database; gives its URL, as libpq names it."""
+        import psycopg
+
+        name = f"db_{uuid.uuid4().hex}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        return self._url(name)
+
+    def stop(self) -> None:
+        """Stop it at once; its files are removed with their folder."""
+        self._process.terminate()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        self._process.wait()
+
+    def _url(self, name: str) -> str:
+        return f"postgresql:///{name}?host={self.folder}&user=tests"
+
+
+def _postgres_program(name: str) -> str:
+    """A program of PostgreSQL's; Debian has them in folders that are on nobody's path."""
+    places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    program = shutil.which(name) or (str(places[-1]) if places else None)
+    if program is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian's package is named postgresql)")
+    return program
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server that runs until the end of all tests; each test takes a database of its own."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server = PostgresServer(Path(folder))
+        yield server
+        server.stop()
 
 
 def _free_port() -> int:
