@@ -15,7 +15,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import click
@@ -156,10 +156,14 @@ def settled(stream: TextIO | None) -> bool:
 
 
 @contextlib.contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """Show on a terminal, if stderr is one, what the command waits for and since how long."""
+def waiting(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal, if stderr is one, what the command waits for and since how long.
+
+    Returns:
+        Shows another text in its place.
+    """
     if not is_terminal(sys.stderr):
-        yield
+        yield lambda text: None
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -167,8 +171,8 @@ def waiting(text: str) -> Iterator[None]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
-        progress.add_task(cleaned(text), total=None)
-        yield
+        task = progress.add_task(cleaned(text), total=None)
+        yield lambda text: progress.update(task, description=cleaned(text))
 
 
 def _fitting(text: str) -> str:
