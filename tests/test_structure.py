@@ -78,6 +78,7 @@ LAYERS = [
     "_core/client.py",
     "_services/",
     "_grpc/",
+    "sqlitefile.py",
     "limiter/",
     "_aio/",
     "_sync/",

@@ -9,16 +9,13 @@ it are the user's alone (mode 0600). A file that is no limiter's is refused befo
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from yagrpc._core.quota.grants import Granted, Later, Rule, Used
-from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown_path
 from yagrpc.limiter.store import (
     HORIZON,
@@ -33,6 +30,7 @@ from yagrpc.limiter.store import (
     size_of,
     span_of,
 )
+from yagrpc.sqlitefile import Format, open_file, transaction
 
 APPLICATION: Final = 0x79616C6D
 """What marks a file as a limiter's (SQLite's `application_id`)."""
@@ -55,9 +53,9 @@ _SCHEMA: Final = (
     "CREATE TABLE waiting (quota TEXT, participant TEXT, since REAL, seen REAL, PRIMARY KEY (quota, participant))"
     " WITHOUT ROWID",
     "INSERT INTO clock VALUES ('', 0, 0)",
-    f"PRAGMA application_id = {APPLICATION}",
-    f"PRAGMA user_version = {VERSION}",
 )
+
+FORMAT: Final = Format("limiter's", APPLICATION, VERSION, _SCHEMA)
 
 
 class SqliteStore:
@@ -85,18 +83,8 @@ class SqliteStore:
         self._monotonic = monotonic
         self._wall = wall
         self._boot = _boot()
-        _check(path, self.name)
-        try:
-            self._connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-            with self._transaction() as cursor:
-                self._check_content(cursor)
-            with contextlib.suppress(sqlite3.OperationalError):  # another process is doing the same just now
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")  # a crash of the system may lose the last counts
-        except sqlite3.OperationalError as error:
-            raise ConfigError(f"share={self.name} can't be used: {error}") from None
-        except sqlite3.DatabaseError:
-            raise ConfigError(f"share={self.name} is no limiter's file: name another, which is then created") from None
+        # A crash of the system may lose the last counts.
+        self._connection = open_file(path, f"share={self.name}", FORMAT, busy=BUSY, synchronous="NORMAL")
 
     def join(self, participant: str, label: str, rules: list[Rule]) -> None:
         """Take part; see `Store.join`."""
@@ -174,39 +162,10 @@ class SqliteStore:
     def _step(self) -> Iterator[tuple[sqlite3.Cursor, float]]:
         """One transaction, and its time."""
         try:
-            with self._transaction() as cursor:
+            with transaction(self._connection) as cursor:
                 yield cursor, self._now(cursor)
         except sqlite3.Error as error:
             raise StoreError(str(error)) from None
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        cursor = self._connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
-            yield cursor
-            cursor.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):  # the first error says more
-                cursor.execute("ROLLBACK")
-            raise
-        finally:
-            cursor.close()
-
-    def _check_content(self, cursor: sqlite3.Cursor) -> None:
-        (application,) = cursor.execute("PRAGMA application_id").fetchone()
-        (version,) = cursor.execute("PRAGMA user_version").fetchone()
-        (tables,) = cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables and not application:
-            for statement in _SCHEMA:
-                cursor.execute(statement)
-        elif application != APPLICATION:
-            raise ConfigError(f"share={self.name} is no limiter's file: name another, which is then created")
-        elif version != VERSION:
-            raise ConfigError(
-                f"share={self.name} was written by another version of yagrpc (its format is {version}, this version"
-                f" knows {VERSION}): name another file, or use the same version in all processes"
-            )
 
     def _now(self, cursor: sqlite3.Cursor) -> float:
         boot, shift, last = cursor.execute("SELECT boot, shift, last FROM clock").fetchone()
@@ -217,19 +176,6 @@ class SqliteStore:
         now = max(now, last)
         cursor.execute("UPDATE clock SET boot = ?, shift = ?, last = ?", (self._boot, shift, now))
         return float(now)
-
-
-def _check(path: Path, name: str) -> None:
-    """Create the file for its user alone; refuse what is not a file of this user's."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    except OSError as error:
-        raise ConfigError(f"share={name} can't be used: {error.strerror}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"share={name} can't be used: it is no file")
-    finally:
-        os.close(descriptor)
 
 
 def _boot() -> str:

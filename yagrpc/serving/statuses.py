@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, overload
 
 import grpc
@@ -16,6 +16,8 @@ from yagrpc.serving.table import Expose, Exposure, pause, row_of
 
 if TYPE_CHECKING:
     import grpc.aio
+
+    from yagrpc import _pb
 
 DOMAIN: Final = "yagrpc"
 """`ErrorInfo.domain`: whose reasons they are."""
@@ -85,27 +87,45 @@ def end_stream(context: Any, error: YagrpcError, exposure: Exposure) -> None:
 
 
 def status_of(error: YagrpcError, exposure: Exposure, caller: Caller) -> Status:
-    """The status of an error."""
+    """The status of an error, to end a call with."""
+    request_id = error.client_request_id or caller.request_id
+    status = rpc_status(error, exposure, operation_id=error.operation_id, request_id=request_id)
+    ids = [(OPERATION_ID, operation_id) for operation_id in owed(caller, error)]
+    details: tuple[str, str | bytes] = ("grpc-status-details-bin", status.SerializeToString())
+    return Status(STATUSES[status.code], status.message, (details, *ids))
+
+
+def rpc_status(error: YagrpcError, exposure: Exposure, *, operation_id: str, request_id: str) -> _pb.status_pb2.Status:
+    """The status of an error as a message, with its details.
+
+    Args:
+        error: The error.
+        exposure: Whose own texts are passed on.
+        operation_id: The operation that it is about, as the caller knows it; may be empty.
+        request_id: The id of the request, as the caller knows it; may be empty.
+    """
     from yagrpc import _pb  # only failures need it
 
     row = row_of(error)
-    text = exposure.text(error, row)
-    known = {"operation_id": error.operation_id, "quota": str(getattr(error, "quota", ""))}
-    info = _pb.error_details_pb2.ErrorInfo(
-        reason=row.reason, domain=DOMAIN, metadata={name: value for name, value in known.items() if value}
-    )
-    packed: list[Any] = [info]
+    known = {"operation_id": operation_id, "quota": str(getattr(error, "quota", ""))}
+    status = _pb.status_pb2.Status(code=row.status, message=exposure.text(error, row))
+    status.details.add().Pack(error_info(row.reason, known))
     if (seconds := pause(error, row)) is not None:
         delay = _pb.duration_pb2.Duration()
         delay.FromMicroseconds(round(seconds * 1e6))
-        packed.append(_pb.error_details_pb2.RetryInfo(retry_delay=delay))
-    if request_id := error.client_request_id or caller.request_id:
-        packed.append(_pb.error_details_pb2.RequestInfo(request_id=request_id))
-    status = _pb.status_pb2.Status(code=row.status, message=text)
-    for detail in packed:
-        status.details.add().Pack(detail)
-    ids = [(OPERATION_ID, operation_id) for operation_id in owed(caller, error)]
-    return Status(STATUSES[row.status], text, (("grpc-status-details-bin", status.SerializeToString()), *ids))
+        status.details.add().Pack(_pb.error_details_pb2.RetryInfo(retry_delay=delay))
+    if request_id:
+        status.details.add().Pack(_pb.error_details_pb2.RequestInfo(request_id=request_id))
+    return status
+
+
+def error_info(reason: str, known: Mapping[str, str]) -> _pb.error_details_pb2.ErrorInfo:
+    """The detail that says what went wrong, for programs."""
+    from yagrpc import _pb
+
+    return _pb.error_details_pb2.ErrorInfo(
+        reason=reason, domain=DOMAIN, metadata={name: value for name, value in known.items() if value}
+    )
 
 
 def log_error(error: YagrpcError) -> None:

@@ -85,9 +85,10 @@ def wait(connection: Connection, operation_ids: tuple[str, ...], as_json: bool) 
 def collect(connection: Connection, ids: str, column: str | None, output: str) -> None:
     """Write the results of many operations to a file.
 
-    Anybody may have submitted them; each is written as soon as it ends. Each operation has one row: its id, outcome (done, failed, cancelled, expired, not_found, filtered, truncated,
-    unusable), text, error, usage and model_version. A second run with the same file continues: it skips the
-    operations that are there. Several runs can't write to one file at once.
+    Anybody may have submitted them; each is written as soon as it ends. Each has one row: its id, outcome (done,
+    failed, cancelled, expired, not_found, filtered, truncated, unusable), text, error, usage and model_version. A
+    second run with the same file continues: it skips the operations that are there. Several runs can't write to one
+    file at once.
 
     Exit codes: 0 all are done, 1 some failed, 3 some have not ended in time.
     """

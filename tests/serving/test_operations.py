@@ -1,0 +1,511 @@
+"""Long-running rpcs of a host's own, on both kinds of server, over real gRPC, with a real restart of their process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+
+import yagrpc
+from yagrpc import _pb, serving
+from yagrpc.emulator import Emulator, Failure, Fault, paths
+
+from .operations_host import AsyncHost, BlockingHost, Request, Response, settings
+
+if TYPE_CHECKING:
+    from .conftest import Loop
+
+SOON = 20.0
+
+HOUR = 3600.0
+
+PROGRAM = Path(__file__).parent / "operations_host.py"
+
+Operation = _pb.operation_pb2.Operation
+
+
+class Clock:
+    """A clock that only tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Caller:
+    """A caller of a host: its rpcs, and a client of yagrpc's for its operations.
+
+    Args:
+        address: Where the host serves.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.channel = grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)])
+        self.client = yagrpc.Client(**settings(address), quota=None)
+
+    def submit(self, handler: str, text: str = "ping") -> Any:
+        """Call an rpc of the host's; gives the operation that it answers with."""
+        return self.call(handler, text).result()
+
+    def call(self, handler: str, text: str = "ping", **options: Any) -> Any:
+        call = self.channel.unary_unary(f"/host/{handler}", Request.SerializeToString, Operation.FromString)
+        return call.future(Request(text=text), timeout=SOON, wait_for_ready=True, **options)
+
+    def result(self, operation: Any, kind: Any = Response) -> Any:
+        """What an operation resolves to."""
+        return self.client.operation(operation.id, kind).result(SOON)
+
+    def get(self, operation_id: str) -> Any:
+        """The operation, as it is now."""
+        return self._about("Get", _pb.operation_service_pb2.GetOperationRequest(operation_id=operation_id))
+
+    def cancel(self, operation_id: str) -> Any:
+        return self._about("Cancel", _pb.operation_service_pb2.CancelOperationRequest(operation_id=operation_id))
+
+    def _about(self, name: str, request: Any) -> Any:
+        path = f"/yandex.cloud.operation.OperationService/{name}"
+        call = self.channel.unary_unary(path, type(request).SerializeToString, Operation.FromString)
+        return call(request, timeout=SOON, wait_for_ready=True)
+
+    def close(self) -> None:
+        self.client.close()
+        self.channel.close()
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(duration=HOUR, completion_duration=HOUR, seed=1) as found:
+        yield found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "operations.db"
+
+
+@pytest.fixture(params=["sync", "aio"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def start(
+    kind: str, store: Path, emulator: Emulator, clock: Clock, request: pytest.FixtureRequest
+) -> Callable[..., contextlib.AbstractContextManager[tuple[Any, Caller]]]:
+    """Starts a host in this process, and gives it with a caller."""
+
+    @contextlib.contextmanager
+    def started(**options: Any) -> Iterator[tuple[Any, Caller]]:
+        with contextlib.ExitStack() as stack:
+            given = {"store": store, **options}
+            if kind == "sync":
+                host: Any = stack.enter_context(BlockingHost(model=emulator.address, clock=clock, **given))
+            else:
+                loop: Loop = request.getfixturevalue("loop")
+
+                async def make() -> AsyncHost:
+                    return await AsyncHost(model=emulator.address, clock=clock, **given).__aenter__()
+
+                host = loop.run(make())
+                stack.callback(lambda: loop.run(host.__aexit__()))
+            caller = Caller(host.address)
+            stack.callback(caller.close)
+            yield host, caller
+
+    return started
+
+
+@pytest.fixture
+def host(start: Any) -> Iterator[Any]:
+    with start() as (found, _caller):
+        found.caller = _caller
+        yield found
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds that real gRPC brings about."""
+    done = threading.Event()
+    while not condition():
+        assert not done.wait(0.005)
+
+
+def details(operation: Any, kind: str) -> Any:
+    """A detail of the error of an operation."""
+    (found,) = (each for each in operation.error.details if each.type_url.endswith(f"google.rpc.{kind}"))
+    return getattr(error_details_pb2, kind).FromString(found.value)
+
+
+def test_a_handler_answers_at_once_and_its_operation_gets_the_message(host: Any, clock: Clock) -> None:
+    operation = host.caller.submit("echo", "привет")
+    assert (operation.done, operation.description) == (False, "echo")
+    assert operation.created_at.seconds == operation.modified_at.seconds == int(clock.now)
+    assert Request.FromString(operation.metadata.value).text == "привет"
+    assert host.caller.result(operation).model_version == "привет"
+    attached = host.caller.client.operation(operation.id, Response)
+    assert attached.result(SOON).model_version == "привет"
+    assert attached.metadata.text == "привет"
+    assert attached.created_at.timestamp() == clock.now
+
+
+@pytest.mark.parametrize("handler", ["model", "attach_model"])
+def test_an_operation_gets_the_answer_of_the_models(host: Any, emulator: Emulator, handler: str) -> None:
+    operation = host.caller.submit(handler, "ping")
+    assert not host.caller.get(operation.id).done
+    until(lambda: emulator.calls[paths.OPERATION_GET])
+    emulator.advance(HOUR)
+    assert host.caller.result(operation).model_version.startswith('You wrote: "ping"')
+    assert emulator.generations == {paths.COMPLETION_ASYNC: 1}
+
+
+@pytest.mark.parametrize("handler", ["raw", "attach"])
+def test_an_operation_without_an_answer_function_is_a_completion(host: Any, emulator: Emulator, handler: str) -> None:
+    call = host.caller.call(handler)
+    operation = call.result()
+    assert serving.OPERATION_ID not in dict(call.trailing_metadata()), "the model's id is the host's own"
+    until(lambda: emulator.generations[paths.COMPLETION_ASYNC])
+    emulator.advance(HOUR)
+    completion = host.caller.client.operation(operation.id).result(SOON)
+    assert completion.text.startswith('You wrote: "ping"')
+    assert completion.usage.total_tokens
+
+
+def test_an_operation_without_an_answer_function_may_be_of_any_type(host: Any, emulator: Emulator) -> None:
+    """What comes from the model is passed on as it is, whatever it was expected to be."""
+    from yagrpc.serving.operations.outcomes import MODELS_OWN, result_message
+
+    packed = _pb.any_pb2.Any(type_url="type.googleapis.com/google.protobuf.Empty")
+    client = host.caller.client
+    operation = client.operation("d7q")
+    operation._proto = Operation(id="d7q", done=True, response=packed)
+    assert result_message(MODELS_OWN, operation, lambda: operation.result(0)) == packed
+
+
+@pytest.mark.parametrize(
+    ("handler", "text", "code", "reason", "said"),
+    [
+        ("waits", "", "INVALID_ARGUMENT", "INVALID_REQUEST", "messages"),
+        ("model", "broken", "INTERNAL", "MODEL_FAILED", "the model failed"),
+        ("model", "unreadable", "INTERNAL", "HANDLER_FAILED", "the handler failed"),
+        ("fails", "x", "INTERNAL", "HANDLER_FAILED", "the handler failed"),
+        ("text", "x", "INTERNAL", "HANDLER_FAILED", "the handler failed"),
+    ],
+)
+def test_a_failure_is_the_status_of_the_table(
+    host: Any, emulator: Emulator, caplog: Any, handler: str, text: str, code: str, reason: str, said: str
+) -> None:
+    emulator.set_replies({"broken": Failure(grpc.StatusCode.INTERNAL, "internals"), "unreadable": "unreadable"})
+    with caplog.at_level(logging.INFO, "yagrpc.serving"):
+        operation = host.caller.submit(handler, text)
+        if handler == "model":
+            until(lambda: emulator.generations[paths.COMPLETION_ASYNC])
+            emulator.advance(HOUR)
+        with pytest.raises(yagrpc.OperationFailedError) as caught:
+            host.caller.result(operation)
+    assert caught.value.code == yagrpc.Code[code]
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
+    found = host.caller.get(operation.id)
+    info = details(found, "ErrorInfo")
+    assert (info.reason, info.domain) == (reason, "yagrpc")
+    assert info.metadata["operation_id"] in ("", operation.id)
+    assert any(record.levelno >= logging.INFO for record in caplog.records)
+
+
+def test_a_status_that_a_handler_returns_is_the_error(host: Any) -> None:
+    operation = host.caller.submit("status", "not today")
+    with pytest.raises(yagrpc.OperationFailedError, match="not today") as caught:
+        host.caller.result(operation)
+    assert caught.value.code == yagrpc.Code.FAILED_PRECONDITION
+
+
+def test_cancelling_an_operation_ends_its_handler_and_the_models(host: Any, emulator: Emulator) -> None:
+    operation = host.caller.submit("waits")
+    until(lambda: host.ran)
+    until(lambda: emulator.calls[paths.COMPLETION])
+    cancelled = host.caller.cancel(operation.id)
+    assert (cancelled.done, cancelled.error.code) == (True, 1)
+    assert details(cancelled, "ErrorInfo").reason == "CANCELLED"
+    until(lambda: not host.servicer._running)
+    with pytest.raises(yagrpc.OperationCancelledError):
+        host.caller.result(operation)
+    assert host.caller.cancel(operation.id) == cancelled
+
+
+def test_cancelling_an_operation_cancels_the_models(host: Any, emulator: Emulator) -> None:
+    operation = host.caller.submit("attach")
+    host.caller.client.operation(operation.id).cancel()
+    (record,) = emulator.operations
+    assert record.done
+    with pytest.raises(yagrpc.OperationCancelledError):
+        host.caller.result(operation)
+
+
+def test_an_operation_that_has_ended_is_not_cancelled(host: Any) -> None:
+    operation = host.caller.submit("echo")
+    host.caller.result(operation)
+    assert host.caller.cancel(operation.id).HasField("response")
+
+
+def test_a_model_that_does_not_stop_leaves_the_operation_cancelled(host: Any, emulator: Emulator, caplog: Any) -> None:
+    emulator.faults.add(Fault(Failure(grpc.StatusCode.PERMISSION_DENIED, "no"), method=paths.OPERATION_CANCEL))
+    operation = host.caller.submit("attach")
+    assert host.caller.cancel(operation.id).error.code == 1
+    assert "could not be stopped" in caplog.text
+
+
+@pytest.mark.parametrize("operation_id", ["", "d7qnothing", "x" * 5000])
+def test_an_unknown_id_is_not_found(host: Any, operation_id: str) -> None:
+    for ask in (host.caller.get, host.caller.cancel):
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(operation_id)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(yagrpc.OperationNotFoundError):
+        host.caller.client.operation("d7qnothing").result(SOON)
+
+
+def test_an_operation_is_kept_for_its_retention(host: Any, clock: Clock, store: Path) -> None:
+    operation, late = host.caller.submit("echo"), host.caller.submit("attach")
+    host.caller.result(operation)
+    clock.now += 3 * 24 * HOUR - 1
+    assert host.caller.get(operation.id).done
+    clock.now += 1
+    with pytest.raises(grpc.RpcError) as caught:
+        host.caller.get(operation.id)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert not host.caller.get(late.id).done, "what still runs is kept"
+    clock.now += 1
+    host.caller.submit("echo")
+    assert host.servicer._store.get(operation.id) is None
+    assert host.servicer._store.get(late.id) is not None
+
+
+def test_a_retention_may_be_shorter(start: Any, clock: Clock) -> None:
+    with start(retention=60) as (_, caller):
+        operation = caller.submit("echo")
+        caller.result(operation)
+        clock.now += 60
+        with pytest.raises(grpc.RpcError):
+            caller.get(operation.id)
+
+
+def test_the_error_is_passed_on_where_it_is_exposed(start: Any, emulator: Emulator) -> None:
+    emulator.set_replies({"broken": Failure(grpc.StatusCode.INTERNAL, "internals")})
+    with start(expose=True) as (_, caller):
+        operation = caller.submit("attach", "broken")
+        emulator.advance(HOUR)
+        with pytest.raises(yagrpc.OperationFailedError, match="internals"):
+            caller.result(operation)
+
+
+def test_a_wait_that_fails_leaves_the_operation_running(host: Any, emulator: Emulator, caplog: Any) -> None:
+    """A credential that is refused for a time does not cost a result that is paid for."""
+    emulator.faults.add(Fault(Failure(grpc.StatusCode.PERMISSION_DENIED, "no"), method=paths.OPERATION_GET, calls=1))
+    operation = host.caller.submit("model")
+    until(lambda: "can't be followed now" in caplog.text)
+    emulator.advance(HOUR)
+    assert host.caller.result(operation).model_version.startswith('You wrote: "ping"')
+
+
+def test_a_restart_continues_what_the_model_does(start: Any, emulator: Emulator) -> None:
+    with start() as (_, caller):
+        operations = [caller.submit(handler) for handler in ("model", "raw", "attach")]
+        done = caller.submit("echo", "kept")
+        caller.result(done)
+        until(lambda: emulator.generations[paths.COMPLETION_ASYNC] == 3)
+    emulator.advance(HOUR)
+    with start() as (_, caller):
+        assert caller.result(operations[0]).model_version.startswith('You wrote: "ping"')
+        for operation in operations[1:]:
+            assert caller.client.operation(operation.id).result(SOON).text
+        assert caller.result(done).model_version == "kept"
+    assert emulator.generations == {paths.COMPLETION_ASYNC: 3}
+
+
+@pytest.fixture
+def programs(kind: str, store: Path, emulator: Emulator) -> Iterator[Callable[[], Any]]:
+    """Starts a host in a process of its own; gives the process and a caller."""
+    with contextlib.ExitStack() as stack:
+
+        def started() -> tuple[Any, Caller]:
+            command = [sys.executable, "-W", "error", str(PROGRAM), kind, str(store), emulator.address]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            caller = Caller(process.stdout.readline().strip())
+            stack.callback(caller.close)
+            return process, caller
+
+        yield started
+
+
+def test_a_killed_process_continues_or_fails_each_operation(programs: Any, emulator: Emulator, store: Path) -> None:
+    process, caller = programs()
+    assert {stat.S_IMODE(each.stat().st_mode) for each in store.parent.glob("operations.db*")} == {0o600}
+    followed, attached = caller.submit("model", "one"), caller.submit("attach", "two")
+    lost, again = caller.submit("waits", "three"), caller.submit("restarts", "four")
+    done = caller.submit("echo", "five")
+    caller.result(done)
+    until(lambda: emulator.calls[paths.COMPLETION] == 2)
+    until(lambda: emulator.calls[paths.OPERATION_GET] >= 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process, caller = programs()
+    until(lambda: emulator.calls[paths.COMPLETION] == 3)  # the handler that may be run again
+    emulator.advance(HOUR)
+    assert caller.result(followed).model_version.startswith('You wrote: "one"')
+    assert caller.client.operation(attached.id).result(SOON).text.startswith('You wrote: "two"')
+    assert caller.result(again).model_version.startswith('You wrote: "four"')
+    assert caller.result(done).model_version == "five"
+    with pytest.raises(yagrpc.OperationFailedError, match="the server was restarted before the operation ended") as was:
+        caller.result(lost)
+    assert was.value.code == yagrpc.Code.ABORTED
+    assert details(caller.get(lost.id), "ErrorInfo").reason == "SERVER_RESTARTED"
+    assert emulator.generations[paths.COMPLETION_ASYNC] == 2
+    sent = [each.request.messages[0].text for each in emulator.requests if each.path == paths.COMPLETION]  # type: ignore[attr-defined]
+    assert sorted(sent) == ["four", "four", "three"]
+    assert process.communicate("", timeout=SOON) == ("", None)
+    assert process.returncode == 0
+
+
+def test_a_second_process_does_not_take_the_file(programs: Any, kind: str, store: Path) -> None:
+    programs()
+    servicer = serving.OperationServicer if kind == "sync" else serving.AsyncOperationServicer
+    with pytest.raises(yagrpc.ConfigError, match=r"store=.*operations\.db'? is in use by another process"):
+        servicer(store)
+
+
+def test_an_operation_whose_handler_is_gone_stays(start: Any, emulator: Emulator, store: Path, caplog: Any) -> None:
+    with start() as (_, caller):
+        operation = caller.submit("attach_model")
+    with contextlib.closing(sqlite3.connect(store)) as database, database:
+        database.execute("UPDATE operation SET handler = 'earlier'")
+    emulator.advance(HOUR)
+    with start() as (_, caller):
+        assert not caller.get(operation.id).done
+    assert "there is no handler 'earlier' any more" in caplog.text
+
+
+def test_a_store_that_blocks_does_not_block_the_event_loop(start: Any, kind: str, tmp_path: Path) -> None:
+    if kind == "sync":
+        pytest.skip("there is no event loop")
+    entered, go = threading.Event(), threading.Event()
+
+    class Slow(serving.SqliteOperations):
+        def get(self, operation_id: str) -> serving.StoredOperation | None:
+            if operation_id == "slow":
+                entered.set()
+                assert go.wait(SOON)
+            return super().get(operation_id)
+
+    own = Slow(tmp_path / "own.db")
+    with start(store=own) as (_, caller):
+        request = _pb.operation_service_pb2.GetOperationRequest(operation_id="slow")
+        path = "/yandex.cloud.operation.OperationService/Get"
+        blocked = caller.channel.unary_unary(path, type(request).SerializeToString).future(request, timeout=SOON)
+        assert entered.wait(SOON)
+        with pytest.raises(grpc.RpcError) as caught:  # answered meanwhile, by the same event loop
+            caller.channel.unary_unary("/nothing/Here")(b"", timeout=SOON)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert not blocked.done()
+        go.set()
+        assert blocked.code() is grpc.StatusCode.NOT_FOUND
+    own.close()
+
+
+def test_a_package_of_the_hosts_has_its_own_operation(start: Any) -> None:
+    class Own:
+        DESCRIPTOR = Operation.DESCRIPTOR
+
+        @staticmethod
+        def FromString(data: bytes) -> Any:
+            return Operation.FromString(data)
+
+    with start(operation_type=Own) as (_, caller):
+        assert caller.submit("echo").id
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"retention": 0}, "retention is 0: it takes seconds, above 0"),
+        ({"retention": -1}, "retention is -1"),
+        ({"operation_type": Response}, "operation_type is .*: it takes the class of yandex.cloud.operation.Operation"),
+        ({"expose": "x"}, "expose is 'x'"),
+        ({"client": object()}, "client is .*: it takes a yagrpc"),
+    ],
+)
+@pytest.mark.parametrize("servicer", [serving.OperationServicer, serving.AsyncOperationServicer])
+def test_a_wrong_setting_is_refused(servicer: Any, options: dict[str, Any], said: str, store: Path) -> None:
+    with pytest.raises(yagrpc.ConfigError, match=said):
+        servicer(store, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.write_text("hello" * 100), "is no server's file: name another"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.symlink_to("/dev/null"), "can't be used"),
+        (lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close(), "is no server's file"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(store: Path, make: Any, said: str) -> None:
+    make(store)
+    with pytest.raises(yagrpc.ConfigError, match=said):
+        serving.OperationServicer(store)
+    with pytest.raises(yagrpc.ConfigError, match="No such file or directory"):
+        serving.OperationServicer(store.parent / "nowhere" / "operations.db")
+
+
+def test_a_wrong_handler_is_refused(store: Path) -> None:
+    async def asynchronous(request: Any) -> None: ...
+
+    def blocking(request: Any) -> None: ...
+
+    with serving.OperationServicer(store) as servicer:
+        with pytest.raises(yagrpc.ConfigError, match="it takes a function, and no coroutine function"):
+            servicer.handler()(asynchronous)
+        servicer.handler()(blocking)
+        with pytest.raises(yagrpc.ConfigError, match="there are two handlers named 'blocking'"):
+            servicer.handler()(blocking)
+        with pytest.raises(yagrpc.ConfigError, match="restart is 5"):
+            servicer.handler(name="x", restart=5)(blocking)  # type: ignore[arg-type]
+        with pytest.raises(yagrpc.RequestError, match="it takes an operation of a yagrpc.Client"):
+            servicer.attach("d7q")  # type: ignore[arg-type]
+    other = serving.AsyncOperationServicer(store.parent / "other.db")
+    with pytest.raises(yagrpc.ConfigError, match=r"it takes a coroutine function \(async def\)"):
+        other.handler()(blocking)  # type: ignore[arg-type]
+
+
+def test_operations_without_a_client_say_so(start: Any, store: Path, emulator: Emulator, kind: str) -> None:
+    with start() as (_, caller):
+        caller.submit("attach")
+    if kind == "sync":
+        with (
+            serving.OperationServicer(store) as servicer,
+            pytest.raises(yagrpc.ConfigError, match="give the servicer a client="),
+        ):
+            servicer.add_to(grpc.server(None))  # type: ignore[arg-type]

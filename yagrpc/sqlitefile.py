@@ -1,0 +1,125 @@
+"""A SQLite file of the package's own: created for its user alone, and recognised when it is opened again.
+
+Rules: a file of something else, or of another version, is refused before anything in it is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from yagrpc.errors import ConfigError
+
+
+class Format(NamedTuple):
+    """What a file holds.
+
+    Args:
+        whose: Whose file it is, as errors say it.
+        application: What marks such a file (SQLite's `application_id`).
+        version: The version of the schema.
+        schema: The statements that create its tables.
+        users: Who has to use the same version, as errors say it.
+    """
+
+    whose: str
+    application: int
+    version: int
+    schema: tuple[str, ...]
+    users: str = "all processes"
+
+
+def open_file(
+    path: Path, subject: str, form: Format, *, busy: float, alone: bool = False, synchronous: str
+) -> sqlite3.Connection:
+    """Open a file, and create it where it is not there; its folder has to be there.
+
+    Args:
+        path: The file.
+        subject: The setting that names it, as errors begin.
+        form: What it holds.
+        busy: Seconds to wait for its lock.
+        alone: Whether no other process may have it open as long as this one does.
+        synchronous: SQLite's setting: `NORMAL`, where a crash of the system may lose what came last, or `FULL`.
+
+    Raises:
+        ConfigError: It can't be used: its folder is not there or can't be written to, it is something else, of another
+            version, or in use.
+    """
+    _create(path, subject)
+    try:
+        connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
+        try:
+            if alone:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            with transaction(connection) as cursor:
+                _check(cursor, subject, form)
+            with contextlib.suppress(sqlite3.OperationalError):  # another process is doing the same just now
+                connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:
+        if alone and "locked" in str(error):
+            raise ConfigError(f"{subject} is in use by another process: give each process a file of its own") from None
+        raise ConfigError(f"{subject} can't be used: {error}") from None
+    except sqlite3.DatabaseError:
+        raise _other(subject, form) from None
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+    """A block that is one transaction, with the lock from its beginning."""
+    cursor = connection.cursor()
+    cursor.execute("BEGIN IMMEDIATE")
+    try:
+        yield cursor
+        cursor.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # the first error says more
+            cursor.execute("ROLLBACK")
+        raise
+    finally:
+        cursor.close()
+
+
+def _create(path: Path, subject: str) -> None:
+    """Create the file for its user alone; refuse what is not a file of this user's."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError as error:
+        raise ConfigError(f"{subject} can't be used: {error.strerror}") from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigError(f"{subject} can't be used: it is no file")
+    finally:
+        os.close(descriptor)
+
+
+def _check(cursor: sqlite3.Cursor, subject: str, form: Format) -> None:
+    (application,) = cursor.execute("PRAGMA application_id").fetchone()
+    (version,) = cursor.execute("PRAGMA user_version").fetchone()
+    (tables,) = cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not tables and not application:
+        for statement in form.schema:
+            cursor.execute(statement)
+        cursor.execute(f"PRAGMA application_id = {form.application}")
+        cursor.execute(f"PRAGMA user_version = {form.version}")
+    elif application != form.application:
+        raise _other(subject, form)
+    elif version != form.version:
+        raise ConfigError(
+            f"{subject} was written by another version of yagrpc (its format is {version}, this version knows"
+            f" {form.version}): name another file, or use the same version in {form.users}"
+        )
+
+
+def _other(subject: str, form: Format) -> ConfigError:
+    return ConfigError(f"{subject} is no {form.whose} file: name another, which is then created")
