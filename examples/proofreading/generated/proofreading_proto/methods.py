@@ -7,14 +7,17 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from proofreading_proto.proofreading_methods import AsyncProofreader as AsyncProofreader
     from proofreading_proto.proofreading_methods import Proofreader as Proofreader
 
 __all__ = [
+    "AsyncProofreader",
     "Proofreader",
 ]
 
 _Homes = _builtins.tuple[_builtins.str, ...]
 _SERVICES: _typing.Final[_builtins.dict[_builtins.str, _Homes]] = {
+    "AsyncProofreader": ("proofreading_proto.proofreading_methods.AsyncProofreader",),
     "Proofreader": ("proofreading_proto.proofreading_methods.Proofreader",),
 }
 """Where each service is; a name that occurs twice has several places."""

@@ -28,3 +28,15 @@ class Proofreader:
         response="proofreading_proto.proofreading_pb2:CorrectResponse",
     )
     """Corrects a text, and streams it: each message has the whole text that is corrected so far."""
+
+
+class AsyncProofreader:
+    """The same for callers that do not wait. `OperationService` of the same server has the operations."""
+
+    Correct: _typing.Final[_method.OperationMethod[_proofreading_pb2.CorrectRequest, _proofreading_pb2.CorrectResponse, None]] = _method.OperationMethod(
+        "/example.proofreading.v1.AsyncProofreader/Correct",
+        request="proofreading_proto.proofreading_pb2:CorrectRequest",
+        response="proofreading_proto.proofreading_pb2:CorrectResponse",
+        operation="proofreading_proto.yandex.cloud.operation.operation_pb2:Operation",
+    )
+    """Corrects a text in the background; the operation gets the response."""

@@ -2,13 +2,18 @@
 # Source: proofreading.proto
 """Messages of proofreading.proto."""
 
+import proofreading_proto.yandex.cloud.api.operation_pb2
+import proofreading_proto.yandex.cloud.operation.operation_pb2
 from proofreading_proto import _pool
 
 DESCRIPTOR = _pool.add((
-    b'\n\x12proofreading.proto\x12\x17example.proofreading.v1"$\n\x0eCorrectRequest\x12'
-    b'\x12\n\x04text\x18\x01 \x01(\tR\x04text"%\n\x0fCorrectResponse\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text2\xd1\x01\n\x0bP'
-    b"roofreader\x12\\\n\x07Correct\x12'.example.proofreading.v1.CorrectRequest\x1a("
-    b".example.proofreading.v1.CorrectResponse\x12d\n\rCorrectStream\x12'.exam"
-    b'ple.proofreading.v1.CorrectRequest\x1a(.example.proofreading.v1.Cor'
-    b'rectResponse0\x01b\x06proto3'
+    b'\n\x12proofreading.proto\x12\x17example.proofreading.v1\x1a yandex/cloud/api/'
+    b'operation.proto\x1a&yandex/cloud/operation/operation.proto"$\n\x0eCorre'
+    b'ctRequest\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text"%\n\x0fCorrectResponse\x12\x12\n\x04text\x18\x01 \x01(\tR\x04'
+    b"text2\xd1\x01\n\x0bProofreader\x12\\\n\x07Correct\x12'.example.proofreading.v1.Correc"
+    b'tRequest\x1a(.example.proofreading.v1.CorrectResponse\x12d\n\rCorrectStr'
+    b"eam\x12'.example.proofreading.v1.CorrectRequest\x1a(.example.proofread"
+    b"ing.v1.CorrectResponse0\x012\x80\x01\n\x10AsyncProofreader\x12l\n\x07Correct\x12'.examp"
+    b'le.proofreading.v1.CorrectRequest\x1a!.yandex.cloud.operation.Opera'
+    b'tion"\x15\xb2\xd2*\x11\x12\x0fCorrectResponseb\x06proto3'
 ), __name__)

@@ -5,6 +5,7 @@
 import grpc
 
 from proofreading_proto import proofreading_pb2 as proofreading__proto_dot_proofreading__pb2
+from proofreading_proto.yandex.cloud.operation import operation_pb2 as proofreading__proto_dot_yandex_dot_cloud_dot_operation_dot_operation__pb2
 
 class ProofreaderStub(object):
     """Corrects spelling and grammar. The service passes on its caller's `x-request-id`, so that logs can be matched.
@@ -112,6 +113,78 @@ class Proofreader(object):
             '/example.proofreading.v1.Proofreader/CorrectStream',
             proofreading__proto_dot_proofreading__pb2.CorrectRequest.SerializeToString,
             proofreading__proto_dot_proofreading__pb2.CorrectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+class AsyncProofreaderStub(object):
+    """The same for callers that do not wait. `OperationService` of the same server has the operations.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Correct = channel.unary_unary(
+                '/example.proofreading.v1.AsyncProofreader/Correct',
+                request_serializer=proofreading__proto_dot_proofreading__pb2.CorrectRequest.SerializeToString,
+                response_deserializer=proofreading__proto_dot_yandex_dot_cloud_dot_operation_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
+
+class AsyncProofreaderServicer(object):
+    """The same for callers that do not wait. `OperationService` of the same server has the operations.
+    """
+
+    def Correct(self, request, context):
+        """Corrects a text in the background; the operation gets the response.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+def add_AsyncProofreaderServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Correct': grpc.unary_unary_rpc_method_handler(
+                    servicer.Correct,
+                    request_deserializer=proofreading__proto_dot_proofreading__pb2.CorrectRequest.FromString,
+                    response_serializer=proofreading__proto_dot_yandex_dot_cloud_dot_operation_dot_operation__pb2.Operation.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'example.proofreading.v1.AsyncProofreader', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('example.proofreading.v1.AsyncProofreader', rpc_method_handlers)
+
+ # This class is part of an EXPERIMENTAL API.
+class AsyncProofreader(object):
+    """The same for callers that do not wait. `OperationService` of the same server has the operations.
+    """
+
+    @staticmethod
+    def Correct(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/example.proofreading.v1.AsyncProofreader/Correct',
+            proofreading__proto_dot_proofreading__pb2.CorrectRequest.SerializeToString,
+            proofreading__proto_dot_yandex_dot_cloud_dot_operation_dot_operation__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from proofreading_proto import proofreading_pb2 as _proofreading_pb2
+from proofreading_proto.yandex.cloud.operation import operation_pb2 as _operation_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -67,3 +68,34 @@ class ProofreaderServicer(metaclass=_abc_1.ABCMeta):
         """Corrects a text, and streams it: each message has the whole text that is corrected so far."""
 
 def add_ProofreaderServicer_to_server(servicer: ProofreaderServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class AsyncProofreaderStub:
+    """The same for callers that do not wait. `OperationService` of the same server has the operations."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> AsyncProofreaderAsyncStub: ...
+    Correct: _grpc.UnaryUnaryMultiCallable[_proofreading_pb2.CorrectRequest, _operation_pb2.Operation]
+    """Corrects a text in the background; the operation gets the response."""
+
+@_typing.type_check_only
+class AsyncProofreaderAsyncStub(AsyncProofreaderStub):
+    """The same for callers that do not wait. `OperationService` of the same server has the operations."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Correct: _aio.UnaryUnaryMultiCallable[_proofreading_pb2.CorrectRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Corrects a text in the background; the operation gets the response."""
+
+class AsyncProofreaderServicer(metaclass=_abc_1.ABCMeta):
+    """The same for callers that do not wait. `OperationService` of the same server has the operations."""
+
+    @_abc_1.abstractmethod
+    def Correct(
+        self,
+        request: _proofreading_pb2.CorrectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Corrects a text in the background; the operation gets the response."""
+
+def add_AsyncProofreaderServicer_to_server(servicer: AsyncProofreaderServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
