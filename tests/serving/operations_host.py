@@ -189,10 +189,16 @@ class AsyncHost(Host):
             raise ValueError("a secret")
 
         @servicer.handler()
+        async def cancels(request: Any) -> Any:
+            raise asyncio.CancelledError
+
+        @servicer.handler()
         async def text(request: Any) -> Any:
             return request.text
 
-        self.handlers = {each._kind.name: each for each in (echo, model, raw, waits, restarts, status, fails, text)}
+        self.handlers = {
+            each._kind.name: each for each in (echo, model, raw, waits, restarts, status, fails, cancels, text)
+        }
 
 
 class _Rpcs(grpc.GenericRpcHandler):

@@ -408,6 +408,107 @@ def test_an_operation_whose_handler_is_gone_stays(start: Any, emulator: Emulator
     assert "there is no handler 'earlier' any more" in caplog.text
 
 
+def test_a_coroutine_that_cancels_itself_has_failed(host: Any, kind: str) -> None:
+    if kind == "sync":
+        pytest.skip("there is no event loop")
+    with pytest.raises(yagrpc.OperationFailedError, match="the handler failed"):
+        host.caller.result(host.caller.submit("cancels"))
+
+
+def test_a_request_of_an_earlier_version_fails_its_operation_alone(start: Any, emulator: Emulator, store: Path) -> None:
+    with start() as (_, caller):
+        operations = [caller.submit("restarts", "one"), caller.submit("restarts", "two")]
+        until(lambda: emulator.calls[paths.COMPLETION] == 2)
+    with contextlib.closing(sqlite3.connect(store)) as database, database:
+        database.execute("UPDATE operation SET request = x'ff' WHERE id = ?", (operations[0].id,))
+    with start() as (_, caller):
+        with pytest.raises(yagrpc.OperationFailedError, match="the handler failed"):
+            caller.result(operations[0])
+        until(lambda: emulator.calls[paths.COMPLETION] == 3)
+        emulator.advance(HOUR)
+        assert caller.result(operations[1]).model_version.startswith('You wrote: "two"')
+
+
+def test_a_handler_has_its_callers_trace_and_request_id_and_no_deadline(host: Any, emulator: Emulator) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    call = host.caller.call("waits", metadata=(("traceparent", trace), ("x-request-id", "mine")))
+    operation = call.result()
+    until(lambda: emulator.calls[paths.COMPLETION])
+    emulator.advance(HOUR)
+    assert host.caller.result(operation).model_version
+    (sent,) = (each for each in emulator.requests if each.path == paths.COMPLETION)
+    assert (sent.metadata["traceparent"], sent.metadata["x-client-request-id"]) == (trace, "mine")
+
+
+class Records:
+    """A store of the host's own: the least that `OperationStore` asks for."""
+
+    def __init__(self) -> None:
+        self.operations: dict[str, serving.StoredOperation] = {}
+        self.lock = threading.Lock()
+
+    def add(self, operation: serving.StoredOperation) -> None:
+        self.operations[operation.id] = operation
+
+    def get(self, operation_id: str) -> serving.StoredOperation | None:
+        return self.operations.get(operation_id)
+
+    def follow(self, operation_id: str, model_operation_id: str) -> bool:
+        return self._change(operation_id, model_operation_id=model_operation_id)
+
+    def end(self, operation_id: str, proto: bytes, modified: float) -> bool:
+        return self._change(operation_id, proto=proto, modified=modified, done=True)
+
+    def running(self) -> list[serving.StoredOperation]:
+        return [each for each in self.operations.values() if not each.done]
+
+    def forget(self, before: float) -> None:
+        self.operations = {k: v for k, v in self.operations.items() if not v.done or v.modified >= before}
+
+    def _change(self, operation_id: str, **changes: Any) -> bool:
+        with self.lock:
+            found = self.operations[operation_id]
+            if not found.done:
+                self.operations[operation_id] = found._replace(**changes)
+            return not found.done
+
+
+def test_a_host_may_keep_operations_in_a_store_of_its_own(start: Any, emulator: Emulator) -> None:
+    records = Records()
+    checked: serving.OperationStore = records
+    with start(store=checked) as (_, caller):
+        running, ended = caller.submit("model"), caller.submit("echo")
+        caller.result(ended)
+        cancelled = caller.submit("attach")
+        caller.cancel(cancelled.id)
+        until(lambda: records.operations[running.id].model_operation_id)
+    emulator.advance(HOUR)
+    with start(store=checked) as (_, caller):
+        assert caller.result(running).model_version.startswith('You wrote: "ping"')
+    assert [each.done for each in records.operations.values()] == [True, True, True]
+
+
+def test_a_servicer_that_was_closed_takes_nothing(store: Path) -> None:
+    with serving.OperationServicer(store) as servicer:
+        handler = servicer.handler(name="echo")(lambda request: request)
+    with pytest.raises(yagrpc.ClientClosedError):
+        handler.submit(Request())
+
+
+def test_a_server_of_the_other_kind_is_refused(store: Path, loop: Loop) -> None:
+    with serving.OperationServicer(store) as servicer:
+        for other in (None, object()):
+            with pytest.raises(yagrpc.ConfigError, match="server is .*: it takes a grpc.server"):
+                servicer.add_to(other)  # type: ignore[arg-type]
+
+    async def check() -> None:
+        async with serving.AsyncOperationServicer(store) as servicer:
+            with pytest.raises(yagrpc.ConfigError, match="it takes a grpc.aio.server; use OperationServicer"):
+                await servicer.add_to(grpc.server(None))  # type: ignore[arg-type]
+
+    loop.run(check())
+
+
 def test_a_store_that_blocks_does_not_block_the_event_loop(start: Any, kind: str, tmp_path: Path) -> None:
     if kind == "sync":
         pytest.skip("there is no event loop")

@@ -21,7 +21,7 @@ from yagrpc import _pb
 from yagrpc._aio.client import AsyncClient
 from yagrpc._aio.operation import AsyncOperation
 from yagrpc.context import CURRENT, Caller, detached
-from yagrpc.errors import ConfigError, RequestError, YagrpcError
+from yagrpc.errors import ClientClosedError, ConfigError, RequestError, YagrpcError
 from yagrpc.hiding import shown
 from yagrpc.quantities import Seconds
 from yagrpc.serving.callers import log
@@ -130,8 +130,10 @@ class AsyncOperationServicer:
         """Serve `OperationService` on a server, and continue the operations of an earlier process.
 
         Raises:
-            ConfigError: There are such operations, and no client.
+            ConfigError: There are such operations, and no client; or the server is of the other kind.
         """
+        if not isinstance(server, grpc.aio.Server):
+            raise ConfigError(f"server is {shown(server)}: it takes a grpc.aio.server; use OperationServicer")
         _pb.operation_service_pb2_grpc.add_OperationServiceServicer_to_server(_Service(self), server)
         for stored in await self._io(self._store.running):
             await self._resume(stored)
@@ -189,6 +191,8 @@ class AsyncOperationServicer:
         return await asyncio.shield(self._task(attach()))
 
     async def _add(self, stored: StoredOperation) -> StoredOperation:
+        if self._closed:
+            raise ClientClosedError(stored.model_operation_id)
         if (before := self._rules.purge_before()) is not None:
             await self._io(self._store.forget, before)
         await self._io(self._store.add, stored)
@@ -201,10 +205,16 @@ class AsyncOperationServicer:
             return
         if stored.model_operation_id:
             self._follow(kind, stored, self._attached(kind, stored))
-        elif kind.restart is not None:
-            self._start(kind, stored, kind.restart.FromString(stored.request))
-        else:
+            return
+        try:
+            request = outcomes.stored_request(kind, stored)
+        except Exception as error:
+            await self._end(stored, self._rules.failure(stored, error))
+            return
+        if request is None:
             await self._end(stored, self._rules.restarted(stored))
+        else:
+            self._start(kind, stored, request)
 
     # Operations run
 
@@ -214,7 +224,7 @@ class AsyncOperationServicer:
         async def run() -> None:
             CURRENT.set(caller)  # of this task's context alone
             try:
-                await self._perform(kind, stored, request)
+                await self._perform(kind, stored, request, caller)
             except Exception:  # of the store, or of a client that was closed
                 log.exception(outcomes.LEFT, stored.id, extra={"operation_id": stored.id})
 
@@ -222,7 +232,7 @@ class AsyncOperationServicer:
         self._running[stored.id] = caller, task
         task.add_done_callback(lambda _: self._running.pop(stored.id, None))  # also where it is cancelled at once
 
-    async def _perform(self, kind: Kind, stored: StoredOperation, request: Message) -> None:
+    async def _perform(self, kind: Kind, stored: StoredOperation, request: Message, caller: Caller) -> None:
         assert kind.function is not None
         try:
             found = await kind.function(request)
@@ -230,7 +240,9 @@ class AsyncOperationServicer:
                 self._check(found)
             else:
                 outcomes.checked_message(kind, found)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and caller.gone:  # not by itself
+                raise
             if not self._closed:
                 await self._end(stored, self._rules.failure(stored, error))
             return

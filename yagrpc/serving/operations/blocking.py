@@ -19,7 +19,7 @@ from yagrpc import _pb
 from yagrpc._sync.client import Client
 from yagrpc._sync.operation import Operation
 from yagrpc.context import CURRENT, Caller, detached
-from yagrpc.errors import ConfigError, RequestError, YagrpcError
+from yagrpc.errors import ClientClosedError, ConfigError, RequestError, YagrpcError
 from yagrpc.hiding import shown
 from yagrpc.quantities import Seconds
 from yagrpc.serving.callers import log
@@ -140,8 +140,10 @@ class OperationServicer:
         """Serve `OperationService` on a server, and continue the operations of an earlier process.
 
         Raises:
-            ConfigError: There are such operations, and no client.
+            ConfigError: There are such operations, and no client; or the server is of the other kind.
         """
+        if not isinstance(server, grpc.Server):
+            raise ConfigError(f"server is {shown(server)}: it takes a grpc.server; use AsyncOperationServicer")
         _pb.operation_service_pb2_grpc.add_OperationServiceServicer_to_server(_Service(self), server)
         for stored in self._store.running():
             self._resume(stored)
@@ -176,6 +178,8 @@ class OperationServicer:
         return self._rules.shown(stored)
 
     def _add(self, stored: StoredOperation) -> StoredOperation:
+        if self._closed:
+            raise ClientClosedError(stored.model_operation_id)
         if (before := self._rules.purge_before()) is not None:
             self._store.forget(before)
         self._store.add(stored)
@@ -188,10 +192,16 @@ class OperationServicer:
             return
         if stored.model_operation_id:
             self._follow(kind, stored, self._attached(kind, stored))
-        elif kind.restart is not None:
-            self._start(kind, stored, kind.restart.FromString(stored.request))
-        else:
+            return
+        try:
+            request = outcomes.stored_request(kind, stored)
+        except Exception as error:
+            self._end(stored, self._rules.failure(stored, error))
+            return
+        if request is None:
             self._end(stored, self._rules.restarted(stored))
+        else:
+            self._start(kind, stored, request)
 
     # Operations run
 

@@ -241,6 +241,15 @@ def checked_message(kind: Kind, found: Any) -> Message:
     return message
 
 
+def stored_request(kind: Kind, stored: StoredOperation) -> Message | None:
+    """The request with which a handler is run again; `None` where it is not.
+
+    Raises:
+        Exception: The request does not parse: an earlier version of the server has stored another one.
+    """
+    return None if kind.restart is None else kind.restart.FromString(stored.request)
+
+
 def worker() -> Caller:
     """The caller for whom a handler works that has answered already: it has a trace, and no deadline."""
     caller = CURRENT.get()
