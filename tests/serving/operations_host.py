@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
@@ -60,6 +61,7 @@ class Host:
         self.model = model
         self.handlers: dict[str, Any] = {}
         self.ran: list[str] = []
+        self.go = threading.Event()
         self.address = ""
 
     def declare(self, client: Any, servicer: Any) -> None:
@@ -126,10 +128,19 @@ class BlockingHost(Host):
             raise ValueError("a secret")
 
         @servicer.handler()
+        def late(request: Any) -> Any:
+            self.ran.append(request.text)
+            self.go.wait()
+            with serving.detached():
+                return client.completion_async(request.text)
+
+        @servicer.handler()
         def text(request: Any) -> Any:
             return request.text
 
-        self.handlers = {each._kind.name: each for each in (echo, model, raw, waits, restarts, status, fails, text)}
+        self.handlers = {
+            each._kind.name: each for each in (late, echo, model, raw, waits, restarts, status, fails, text)
+        }
 
 
 class AsyncHost(Host):

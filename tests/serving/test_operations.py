@@ -243,7 +243,7 @@ def test_a_status_that_a_handler_returns_is_the_error(host: Any) -> None:
 def test_cancelling_an_operation_ends_its_handler_and_the_models(host: Any, emulator: Emulator) -> None:
     operation = host.caller.submit("waits")
     until(lambda: host.ran)
-    until(lambda: emulator.calls[paths.COMPLETION])
+    until(lambda: emulator.generations[paths.COMPLETION])
     cancelled = host.caller.cancel(operation.id)
     assert (cancelled.done, cancelled.error.code) == (True, 1)
     assert details(cancelled, "ErrorInfo").reason == "CANCELLED"
@@ -368,12 +368,12 @@ def test_a_killed_process_continues_or_fails_each_operation(programs: Any, emula
     lost, again = caller.submit("waits", "three"), caller.submit("restarts", "four")
     done = caller.submit("echo", "five")
     caller.result(done)
-    until(lambda: emulator.calls[paths.COMPLETION] == 2)
+    until(lambda: emulator.generations[paths.COMPLETION] == 2)
     until(lambda: emulator.calls[paths.OPERATION_GET] >= 2)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process, caller = programs()
-    until(lambda: emulator.calls[paths.COMPLETION] == 3)  # the handler that may be run again
+    until(lambda: emulator.generations[paths.COMPLETION] == 3)  # the handler that may be run again
     emulator.advance(HOUR)
     assert caller.result(followed).model_version.startswith('You wrote: "one"')
     assert caller.client.operation(attached.id).result(SOON).text.startswith('You wrote: "two"')
@@ -418,13 +418,13 @@ def test_a_coroutine_that_cancels_itself_has_failed(host: Any, kind: str) -> Non
 def test_a_request_of_an_earlier_version_fails_its_operation_alone(start: Any, emulator: Emulator, store: Path) -> None:
     with start() as (_, caller):
         operations = [caller.submit("restarts", "one"), caller.submit("restarts", "two")]
-        until(lambda: emulator.calls[paths.COMPLETION] == 2)
+        until(lambda: emulator.generations[paths.COMPLETION] == 2)
     with contextlib.closing(sqlite3.connect(store)) as database, database:
         database.execute("UPDATE operation SET request = x'ff' WHERE id = ?", (operations[0].id,))
     with start() as (_, caller):
         with pytest.raises(yagrpc.OperationFailedError, match="the handler failed"):
             caller.result(operations[0])
-        until(lambda: emulator.calls[paths.COMPLETION] == 3)
+        until(lambda: emulator.generations[paths.COMPLETION] == 3)
         emulator.advance(HOUR)
         assert caller.result(operations[1]).model_version.startswith('You wrote: "two"')
 
@@ -433,7 +433,7 @@ def test_a_handler_has_its_callers_trace_and_request_id_and_no_deadline(host: An
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     call = host.caller.call("waits", metadata=(("traceparent", trace), ("x-request-id", "mine")))
     operation = call.result()
-    until(lambda: emulator.calls[paths.COMPLETION])
+    until(lambda: emulator.generations[paths.COMPLETION])
     emulator.advance(HOUR)
     assert host.caller.result(operation).model_version
     (sent,) = (each for each in emulator.requests if each.path == paths.COMPLETION)
@@ -471,6 +471,51 @@ class Records:
             if not found.done:
                 self.operations[operation_id] = found._replace(**changes)
             return not found.done
+
+
+@pytest.fixture(params=["sqlite", "own"])
+def any_store(request: pytest.FixtureRequest, store: Path) -> Iterator[serving.OperationStore]:
+    if request.param == "own":
+        yield Records()
+        return
+    found = serving.SqliteOperations(store)
+    yield found
+    found.close()
+
+
+def test_an_operation_ends_once_in_a_store(any_store: serving.OperationStore) -> None:
+    stored = serving.StoredOperation("one", "echo", b"running", 5.0, request=b"request")
+    any_store.add(stored)
+    assert any_store.get("one") == stored
+    assert any_store.get("two") is None
+    assert any_store.follow("one", "d7q")
+    assert list(any_store.running()) == [stored._replace(model_operation_id="d7q")]
+    assert any_store.end("one", b"done", 6.0)
+    assert not any_store.end("one", b"cancelled", 7.0)
+    assert not any_store.follow("one", "d7r")
+    found = any_store.get("one")
+    assert found is not None
+    assert (found.proto, found.modified, found.done, found.model_operation_id) == (b"done", 6.0, True, "d7q")
+    assert list(any_store.running()) == []
+    any_store.add(stored._replace(id="two"))
+    any_store.forget(6.0)
+    assert any_store.get("one") is not None
+    any_store.forget(6.5)
+    assert any_store.get("one") is None
+    assert any_store.get("two") is not None
+
+
+def test_what_a_handler_submits_after_its_operation_was_cancelled_is_stopped(
+    host: Any, emulator: Emulator, kind: str
+) -> None:
+    if kind == "aio":
+        pytest.skip("a coroutine is cancelled with its operation")
+    operation = host.caller.submit("late")
+    until(lambda: host.ran)
+    assert host.caller.cancel(operation.id).error.code == 1
+    host.go.set()
+    until(lambda: [each for each in emulator.operations if each.done])
+    assert host.caller.get(operation.id).error.code == 1
 
 
 def test_a_host_may_keep_operations_in_a_store_of_its_own(start: Any, emulator: Emulator) -> None:
