@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -204,6 +205,22 @@ def test_an_interrupt_is_reported_on_its_own_line(terminal: Terminal) -> None:
     with terminal.as_output():
         assert report(KeyboardInterrupt()) == 130
     assert terminal.rest() == "\r\nyagrpc: interrupted\r\n"
+
+
+def test_a_collection_shows_how_far_it_is_on_a_terminal(
+    programs: Programs, slow: Emulator, terminal: Terminal, command: Command, tmp_path: Path
+) -> None:
+    ids = tmp_path / "ids.txt"
+    early = command.done("submit", "hi", "--id")
+    slow.advance(3600)
+    ids.write_text(early + command.done("submit", "hi", "--id"))
+    process = programs.start(
+        "operation", "collect", "--ids", str(ids), "-o", str(tmp_path / "out.jsonl"), stderr=terminal.device
+    )
+    terminal.until("1 of 2 operations")
+    slow.advance(3600)
+    assert process.wait(60) == 0
+    assert "2 operations: 2 done" in terminal.until("2 done")
 
 
 def test_a_program_shows_that_it_waits_on_a_terminal(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from yagrpc.hiding import shown_path
 from yagrpc.serving.operations.records import StoredOperation
@@ -55,7 +55,7 @@ class SqliteOperations:
         """An operation; `None` where there is none of that id."""
         with self._lock:
             row = self._connection.execute("SELECT * FROM operation WHERE id = ?", (operation_id,)).fetchone()
-        return None if row is None else StoredOperation(*row)
+        return None if row is None else _stored(row)
 
     def follow(self, operation_id: str, model_operation_id: str) -> bool:
         """Note the model's operation that an operation waits for, unless it has ended."""
@@ -73,7 +73,7 @@ class SqliteOperations:
         """The operations that have not ended, in the order of their last change."""
         with self._lock:
             rows = self._connection.execute("SELECT * FROM operation WHERE NOT done ORDER BY modified").fetchall()
-        return [StoredOperation(*row) for row in rows]
+        return [_stored(row) for row in rows]
 
     def forget(self, before: float) -> None:
         """Remove the operations that ended before a moment."""
@@ -84,3 +84,9 @@ class SqliteOperations:
         """Close the file; closing twice does nothing."""
         with self._lock:
             self._connection.close()
+
+
+def _stored(row: tuple[Any, ...]) -> StoredOperation:
+    """An operation, of its row."""
+    found = StoredOperation(*row)
+    return found._replace(done=bool(found.done))
