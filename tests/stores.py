@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -71,6 +70,8 @@ class PostgresServer:
         self.folder = folder
         as_user: dict[str, Any] = {}
         if os.getuid() == 0:  # which the server refuses
+            import pwd  # Unix alone has it
+
             user = next(each for each in pwd.getpwall() if each.pw_name in ("postgres", "nobody"))
             os.chown(folder, user.pw_uid, user.pw_gid)
             as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
