@@ -76,20 +76,19 @@ class AsyncPoller:
         Raises:
             YagrpcError: Every Get failed.
         """
-        watches: list[Watch] = []
+        glance, watches = Glance(self._release), []
         try:
             for operation in operations:
                 check_wait(operation.id)
-                watches.append(self._join(operation))
-            glance = Glance(watches)
-            for watch in watches:
+                watch = self._join(operation)
+                glance.add(watch)
+                watches.append(watch)
                 if not watch.ended:
                     self._scheduler.hurry(watch, self._clock())
             self._hasten()
             await self._until(watches, lambda: glance.over, sooner(timeout))
         finally:
-            for watch in watches:
-                self._release(watch)
+            glance.close()
         glance.check()
 
     async def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:

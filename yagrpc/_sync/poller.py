@@ -94,22 +94,21 @@ class Poller:
             YagrpcError: Every Get failed.
         """
         with SignalsHeld() as signals:
-            watches: list[Watch] = []
+            glance, watches = Glance(self._scheduler.release), []
             try:
                 with self._lock:
                     for operation in operations:
                         check_wait(operation.id)
-                        watches.append(self._join(operation))
-                    glance = Glance(watches)
-                    for watch in watches:
+                        watch = self._join(operation)
+                        glance.add(watch)
+                        watches.append(watch)
                         if not watch.ended:
                             self._scheduler.hurry(watch, self._clock())
                     self._wake_leader()
                 self._wait(lambda: glance.over, self._deadline(sooner(timeout)), watches, signals)
             finally:
                 with self._lock:
-                    for watch in watches:
-                        self._scheduler.release(watch)
+                    glance.close()
             glance.check()
 
     def wait(self, operation: OperationView[Any, Any], timeout: float | None) -> _pb.operation_pb2.Operation:

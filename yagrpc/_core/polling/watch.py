@@ -6,7 +6,7 @@ Rules: no I/O, no clock and no lock of its own. An operation may have several wa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from yagrpc.context import CURRENT
@@ -171,23 +171,35 @@ class Watch:
 
 
 class Glance:
-    """One poll of each of several operations.
+    """One poll of each of several operations: none is polled again while others are waited for.
 
     Args:
-        watches: What is known of them, each once.
+        release: Ends the wait for an operation whose poll has come back.
     """
 
-    def __init__(self, watches: Sequence[Watch]) -> None:
-        self._watches = watches
-        self._seen = [watch.polls for watch in watches]
-        self._waiting = len(watches)  # the first that may not have come back; those behind it may have
+    def __init__(self, release: Callable[[Watch], object]) -> None:
+        self._release = release
+        self._watches: list[Watch] = []
+        self._seen: list[int] = []
+        self._over = 0  # of how many, from the first on, the poll has come back
+
+    def add(self, watch: Watch) -> None:
+        """Add an operation, which is waited for from now on; each once."""
+        self._watches.append(watch)
+        self._seen.append(watch.polls)
 
     @property
     def over(self) -> bool:
-        """Whether each has come back, or needs no poll."""
-        while self._waiting and self._came_back(self._waiting - 1):
-            self._waiting -= 1
-        return not self._waiting
+        """Whether each has come back, or needs no poll; those that have are released."""
+        while self._over < len(self._watches) and self._came_back(self._over):
+            self._release(self._watches[self._over])
+            self._over += 1
+        return self._over == len(self._watches)
+
+    def close(self) -> None:
+        """Release the others."""
+        for watch in self._watches[self._over :]:
+            self._release(watch)
 
     def check(self) -> None:
         """Check that at least one poll was answered, where one was needed.
