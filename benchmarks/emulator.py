@@ -28,7 +28,7 @@ IN_FLIGHT = 64
 
 _EMULATOR = """
 from yagrpc.emulator import EmulatorOptions, run
-run(EmulatorOptions(duration=float("inf")), on_ready=lambda address: print(address, flush=True))
+run(EmulatorOptions(duration=float("inf")), on_ready=lambda server: print(server.address, flush=True))
 """
 _BARE = """
 import asyncio, grpc.aio

@@ -86,6 +86,7 @@ LAYERS = [
     "serving/",
     "diagnosis.py",
     "codegen/",
+    "rest/",
     "emulator/",
     "__init__.py",
     "cli/",
@@ -97,7 +98,8 @@ import stands in the file: in a function and under `TYPE_CHECKING` too."""
 
 APART: dict[str, set[str]] = {
     "codegen/": set(),
-    "emulator/": {"_pb.py"},
+    "rest/": {"_pb.py", "method.py"},
+    "emulator/": {"_pb.py", "rest/"},
     "_sync/": set(LAYERS) - {"_aio/"},
     "pytest_plugin.py": {"emulator/", "__init__.py"},
     "__main__.py": {"cli/"},
@@ -105,7 +107,7 @@ APART: dict[str, set[str]] = {
 """What alone some entries import beside their own files. The generator runs before there is a client, the emulator must
 not share the client's bugs, and the shells are twins."""
 
-USERS_OF = {"codegen/": {"cli/"}, "emulator/": {"__init__.py", "cli/", "pytest_plugin.py"}}
+USERS_OF = {"codegen/": {"cli/"}, "rest/": {"emulator/"}, "emulator/": {"__init__.py", "cli/", "pytest_plugin.py"}}
 """By which entries alone those are imported: nothing of a client needs them."""
 
 PUBLIC = {

@@ -145,9 +145,9 @@ def test_a_server_lives_in_the_loop_of_its_user(ask: Ask) -> None:
 def test_run_ends_with_a_signal(number: signal.Signals) -> None:
     ready: list[str] = []
 
-    def on_ready(address: str) -> None:
-        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))):
-            ready.append(address)
+    def on_ready(server: EmulatorServer) -> None:
+        with socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2]))):
+            ready.append(server.address)
         signal.raise_signal(number)
 
     before = signal.getsignal(number)
@@ -157,8 +157,8 @@ def test_run_ends_with_a_signal(number: signal.Signals) -> None:
 
 
 def test_a_failing_caller_ends_it() -> None:
-    def on_ready(address: str) -> None:
-        raise LookupError(address)
+    def on_ready(server: EmulatorServer) -> None:
+        raise LookupError(server.address)
 
     with pytest.raises(LookupError, match=r"127\.0\.0\.1"):
         asyncio.run(serve(EmulatorOptions(), on_ready=on_ready))
@@ -167,7 +167,7 @@ def test_a_failing_caller_ends_it() -> None:
 def test_a_process_that_runs_it_ends_cleanly() -> None:
     program = (
         "from yagrpc.emulator import EmulatorOptions, run\n"
-        "run(EmulatorOptions(seed=1), on_ready=lambda address: print(address, flush=True))\n"
+        "run(EmulatorOptions(seed=1), on_ready=lambda server: print(server.address, flush=True))\n"
         "print('ended', flush=True)\n"
     )
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", program]

@@ -29,7 +29,7 @@ TextOf = Callable[["Response"], str]
 PROGRAM = """
 import sys
 from yagrpc.emulator import EmulatorOptions, run
-run(EmulatorOptions(duration=60, state=sys.argv[1], control=True), on_ready=lambda address: print(address, flush=True))
+run(EmulatorOptions(duration=60, state=sys.argv[1], control=True), on_ready=lambda on: print(on.address, flush=True))
 """
 
 

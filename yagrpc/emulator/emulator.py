@@ -45,6 +45,16 @@ class Emulator:
         return self._server.address
 
     @property
+    def rest_address(self) -> str:
+        """Where REST is served, such as `127.0.0.1:40124`; empty before the first start, and without `rest`."""
+        return self._server.rest_address
+
+    @property
+    def page_url(self) -> str:
+        """The URL of the page to look at, with the token of its buttons; empty where `rest_address` is."""
+        return self._server.page_url
+
+    @property
     def ca_file(self) -> str | None:
         """The file with the certificate that clients have to trust, as PEM; `None` without TLS."""
         return self._server.ca_file

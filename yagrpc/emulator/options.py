@@ -10,6 +10,7 @@ checker.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import inspect
 import ipaddress
 import random
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from yagrpc.emulator.scripting.recording import Recording
     from yagrpc.emulator.tls import Certificates
 
-__all__ = ["EmulatorOptions", "describe", "takes"]
+__all__ = ["EmulatorOptions", "describe", "is_loopback", "takes"]
 
 REPLIES: Final = "a dict of patterns and replies, or a function"
 
@@ -68,6 +69,8 @@ class EmulatorOptions:
             earlier emulator never names another operation of this one.
         tls: Listen with TLS, with a certificate that a throwaway authority signs (or with given `Certificates`). Needs
             the extra `emulator`.
+        rest: Serve REST too, and a page to look at: on any free port, or on the port that is given. Needs the extra
+            `rest`.
 
     Raises:
         TypeError: An option is of another type.
@@ -91,6 +94,7 @@ class EmulatorOptions:
     folder: str | None = None
     seed: int | None = None
     tls: bool | Certificates = False
+    rest: bool | int = False
 
     def __post_init__(self) -> None:
         from yagrpc.emulator.cloud.auth import check_auth
@@ -98,7 +102,7 @@ class EmulatorOptions:
         from yagrpc.emulator.durations import draw
 
         self._check_types()
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             if not self.i_know:
                 raise ValueError(
                     f"the emulator listens on loopback only, not on {self.host!r}, unless i_know (--i-know) says that "
@@ -106,8 +110,11 @@ class EmulatorOptions:
                 )
             if self.control:
                 raise ValueError(f"the control service is served on loopback only, not on {self.host!r}")
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"a port is from 0 to 65535, not {self.port!r}")
+        for port in (self.port, self.rest):
+            if not 0 <= port <= 65535:
+                raise ValueError(f"a port is from 0 to 65535, not {port!r}")
+        if self.rest is not False:
+            _check_installed("rest", "starlette", "uvicorn")
         for duration in (self.duration, self.completion_duration):
             if not callable(duration):
                 draw(duration, random.Random())
@@ -131,6 +138,7 @@ class EmulatorOptions:
             ("replies", self.replies is None or callable(self.replies) or isinstance(self.replies, Mapping), REPLIES),
             ("recording", self.recording is None or isinstance(self.recording, Recording), "a Recording"),
             ("tls", isinstance(self.tls, (bool, Certificates)), "True, False or Certificates"),
+            ("rest", isinstance(self.rest, int), "True, False or a port"),
         ):
             if not fits:
                 raise TypeError(f"{name} is {getattr(self, name)!r}: it takes {takes_what}")
@@ -172,7 +180,14 @@ def takes(
     return decorate
 
 
-def _is_loopback(host: str) -> bool:
+def _check_installed(extra: str, *packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"{extra} needs {' and '.join(missing)}: pip install 'yagrpc[{extra}]'")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: `localhost`, or a loopback address."""
     if host == "localhost":
         return True
     try:

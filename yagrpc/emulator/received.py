@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from yagrpc.emulator import paths
 
-__all__ = ["CURRENT", "KEPT", "KEPT_BYTES", "MOST_UNSERVED", "OTHER_PATHS", "Received", "ReceivedLog"]
+__all__ = ["CURRENT", "KEPT", "KEPT_BYTES", "MINUTE", "MOST_UNSERVED", "OTHER_PATHS", "Received", "ReceivedLog"]
 
 KEPT: Final = 1000
 """How many of the last requests are kept, at most."""
@@ -29,6 +29,9 @@ MOST_UNSERVED: Final = 1000
 
 OTHER_PATHS: Final = f"{paths.CLOUD}(other paths)"
 """The path under which all further ones are counted."""
+
+MINUTE: Final = 60
+"""Of how many seconds the calls are kept second by second."""
 
 MOST_DELIVERIES: Final = 1_000_000
 """Of how many operations the deliveries are counted, at most: of the last ones."""
@@ -68,6 +71,14 @@ class _Kept(NamedTuple):
         return len(self.body) + sum(len(key) + len(value) for key, value in self.metadata.items())
 
 
+class _Second(NamedTuple):
+    """What arrived, and what was refused, in one second of the emulator's clock, by path."""
+
+    number: int
+    calls: Counter[str]
+    refusals: Counter[str]
+
+
 class ReceivedLog:
     """Counts calls and their results, and keeps the last requests."""
 
@@ -87,11 +98,13 @@ class ReceivedLog:
             self._deliveries: Counter[str] = Counter()
             self._last_second: dict[str, deque[float]] = {}
             self._busiest: Counter[str] = Counter()
+            self._minute: deque[_Second] = deque()
 
     def count(self, path: str, now: float) -> None:
         """Count a call that has arrived."""
         with self._lock:
             self._calls[path] += 1
+            self._second(now).calls[path] += 1
             second = self._last_second.get(path)
             if second is None:
                 second = self._last_second[path] = deque()
@@ -119,12 +132,13 @@ class ReceivedLog:
             else:
                 self._unserved.add(path)
         self.count(path, now)
-        self.refuse(path, grpc.StatusCode.UNIMPLEMENTED)
+        self.refuse(path, grpc.StatusCode.UNIMPLEMENTED, now)
 
-    def refuse(self, path: str, code: grpc.StatusCode) -> None:
+    def refuse(self, path: str, code: grpc.StatusCode, now: float) -> None:
         """Count a call that is about to be refused."""
         with self._lock:
             self._refusals[path, code] += 1
+            self._second(now).refusals[path] += 1
 
     def generate(self, path: str) -> None:
         """Count a request that was accepted as a generation: the service would bill it."""
@@ -137,6 +151,32 @@ class ReceivedLog:
             self._deliveries[operation_id] += 1
             if len(self._deliveries) > MOST_DELIVERIES:
                 del self._deliveries[next(iter(self._deliveries))]
+
+    def last_minute(self, now: float) -> dict[str, tuple[list[int], list[int]]]:
+        """The calls and the refusals of each path in each second of the last minute, the oldest first.
+
+        Args:
+            now: Seconds since the epoch, by the emulator's clock.
+        """
+        first, found = int(now) - MINUTE + 1, dict[str, tuple[list[int], list[int]]]()
+        with self._lock:
+            for second in self._minute:
+                if second.number < first:
+                    continue
+                for kind, counts in enumerate((second.calls, second.refusals)):
+                    for path, count in counts.items():
+                        bars = found.setdefault(path, ([0] * MINUTE, [0] * MINUTE))
+                        bars[kind][second.number - first] += count
+        return found
+
+    def _second(self, now: float) -> _Second:
+        """The counts of the present second; under the lock."""
+        number = int(now)
+        if not self._minute or self._minute[-1].number < number:
+            self._minute.append(_Second(number, Counter(), Counter()))
+            while self._minute[0].number <= number - MINUTE:
+                self._minute.popleft()
+        return self._minute[-1]
 
     @property
     def calls(self) -> Counter[str]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import secrets
 import signal
 import socket
 from collections.abc import Callable
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc.aio
 
 from yagrpc import _pb
 from yagrpc.emulator.control.service import add_control
 from yagrpc.emulator.faults.schema import get_field
-from yagrpc.emulator.options import EmulatorOptions
+from yagrpc.emulator.options import EmulatorOptions, is_loopback
 from yagrpc.emulator.rpc.pipeline import Pipeline
 from yagrpc.emulator.rpc.playback import Playback
 from yagrpc.emulator.rpc.tools import add_tools
@@ -23,6 +24,9 @@ from yagrpc.emulator.rpc.unpacking import OPTIONS, UnpackingServer
 from yagrpc.emulator.services.registration import add_services
 from yagrpc.emulator.state import State
 from yagrpc.emulator.tls import Certificates
+
+if TYPE_CHECKING:
+    from yagrpc.emulator.http.listening import HttpServer
 
 __all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
 
@@ -47,7 +51,10 @@ class EmulatorServer:
         self._certificates = Certificates(chosen.host) if chosen.tls is True else chosen.tls or None
         self._playback = None if chosen.recording is None else Playback(chosen.recording)
         self._port = self.state.options.port
+        self._rest_port = 0 if isinstance(chosen.rest, bool) else chosen.rest
         self._server: grpc.aio.Server | None = None
+        self._http: HttpServer | None = None
+        self._token = secrets.token_urlsafe(16)
         self._crashing: asyncio.Task[None] | None = None
         self.state.on_crash = self._crash
 
@@ -55,6 +62,18 @@ class EmulatorServer:
     def address(self) -> str:
         """The address that it listens on, `host:port`; empty before the first start."""
         return self.state.address
+
+    @property
+    def rest_address(self) -> str:
+        """The address of REST, `host:port`; empty before the first start, and without the option `rest`."""
+        return self.state.rest_address
+
+    @property
+    def page_url(self) -> str:
+        """The URL of the page, with the token of its buttons; empty where `rest_address` is, or without loopback."""
+        if not self.rest_address or not is_loopback(self.state.options.host):
+            return ""
+        return f"http{'s' if self._certificates else ''}://{self.rest_address}/#{self._token}"
 
     @property
     def ca_file(self) -> str | None:
@@ -110,8 +129,25 @@ class EmulatorServer:
             reason = _why_not(self.state.options.host, self._port) or error
             raise RuntimeError(f"the emulator can't listen on {address}: {reason}") from error
         self.state.address = f"{host}:{self._port}"
+        if self.state.options.rest is not False:
+            await self._listen_http(pipeline, host)
         await server.start()
         return server
+
+    async def _listen_http(self, pipeline: Pipeline, host: str) -> None:
+        # Here, since only this needs the packages of the extra `rest`.
+        from yagrpc.emulator.http.app import App
+        from yagrpc.emulator.http.listening import HttpServer
+        from yagrpc.emulator.http.page import make_page
+
+        # Whoever can reach the page can see and change everything, as with the control service.
+        page = make_page(self.state, self._token) if is_loopback(self.state.options.host) else None
+        app, tls = App(self.state, pipeline, page), None
+        if self._certificates is not None:
+            tls = self._certificates.context()
+        http = HttpServer(app, tls)
+        self._rest_port = await http.start(self.state.options.host, self._rest_port)
+        self._http, self.state.rest_address = http, f"{host}:{self._rest_port}"
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop listening and end all calls; without effect if the emulator is not running.
@@ -126,8 +162,14 @@ class EmulatorServer:
                 await crashing
         server, self._server = self._server, None
         if server is not None:
+            await self._stop_http()
             await server.stop(grace)
         self.state.close()
+
+    async def _stop_http(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.stop()
 
     def _crash(self, crash: _pb.control_pb2.Crash) -> None:
         if self._server is not None:
@@ -139,6 +181,7 @@ class EmulatorServer:
         # Twice: a quick client has a new connection by now, and would receive CANCELLED, which no dead process sends.
         self.state.shut()
         self.state.shut()
+        await self._stop_http()
         await server.stop(None)
         if not get_field(crash, "keep"):
             self.state.operations.clear()
@@ -159,12 +202,12 @@ def _why_not(host: str, port: int) -> str | None:
     return None
 
 
-async def serve(options: EmulatorOptions | None = None, *, on_ready: Callable[[str], object]) -> None:
+async def serve(options: EmulatorOptions | None = None, *, on_ready: Callable[[EmulatorServer], object]) -> None:
     """Run an emulator in the main thread's event loop until SIGINT or SIGTERM, then stop it gracefully.
 
     Args:
         options: The emulator's options; `None` for the defaults.
-        on_ready: Called with the address, once it is listening.
+        on_ready: Called with the server, once it is listening.
 
     Raises:
         RuntimeError: The port is in use.
@@ -178,18 +221,18 @@ async def serve(options: EmulatorOptions | None = None, *, on_ready: Callable[[s
     server = EmulatorServer(options)
     await server.start()
     try:
-        on_ready(server.address)
+        on_ready(server)
         await stopping.wait()
     finally:
         await server.stop(GRACE_SECONDS)
 
 
-def run(options: EmulatorOptions | None = None, *, on_ready: Callable[[str], object]) -> None:
+def run(options: EmulatorOptions | None = None, *, on_ready: Callable[[EmulatorServer], object]) -> None:
     """`serve`, for a caller without an event loop: blocks until SIGINT or SIGTERM. For the main thread only.
 
     Args:
         options: The emulator's options; `None` for the defaults.
-        on_ready: Called with the address, once it is listening.
+        on_ready: Called with the server, once it is listening.
 
     Raises:
         RuntimeError: The port is in use.

@@ -38,6 +38,8 @@ class State:
         self.options = options
         self.address = ""
         """Where the server listens, `host:port`; empty before its first start."""
+        self.rest_address = ""
+        """Where REST is served, likewise; empty without the option `rest`."""
         self.on_crash: Callable[[_pb.control_pb2.Crash], object] = lambda crash: None
         """What a scripted crash does; set by the server."""
         self.clock = Clock(frozen=options.frozen)
@@ -123,7 +125,8 @@ class State:
 
     def shut(self, peer: str | None = None) -> bool:
         """Shut down a client's connection, or all connections; returns whether there was one."""
-        return shut_connections(int(self.address.rpartition(":")[2]), peer) > 0
+        addresses = [address for address in (self.address, self.rest_address) if address]
+        return sum(shut_connections(int(address.rpartition(":")[2]), peer) for address in addresses) > 0
 
     def crash(self, crash: _pb.control_pb2.Crash) -> None:
         """Start to crash."""

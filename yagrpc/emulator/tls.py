@@ -1,6 +1,6 @@
 """TLS for clients that require it: an authority that lives as long as the emulator, and a certificate that it signs.
 
-Rules: no key leaves the process; only the authority's certificate is written, to a folder that is removed at the end.
+Rules: no key stays on a disk; only the authority's certificate does, in a folder that is removed at the end.
 Times are real: clients compare them with their own clock, not with the emulator's. The extra `emulator` is needed.
 """
 
@@ -10,6 +10,7 @@ import datetime
 import importlib.util
 import ipaddress
 import shutil
+import ssl
 import tempfile
 import weakref
 from pathlib import Path
@@ -53,6 +54,16 @@ class Certificates:
     def credentials(self) -> grpc.ServerCredentials:
         """The credentials of the server."""
         return grpc.ssl_server_credentials([(self._key, self._certificate)])
+
+    def context(self) -> ssl.SSLContext:
+        """The same for a server of Python's own; OpenSSL reads the key from a file, which is removed at once."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.TemporaryDirectory(prefix="yagrpc-emulator-") as folder:
+            file = Path(folder) / "server.pem"
+            file.touch(0o600)
+            file.write_bytes(self._key + self._certificate)
+            context.load_cert_chain(file)
+        return context
 
 
 def _issue(host: str) -> tuple[bytes, bytes, bytes]:

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,6 +18,9 @@ from yagrpc.cli.io.output import note, print_text
 from yagrpc.cli.options import examples
 from yagrpc.emulator.cloud.windows import QUOTA_MODELS
 from yagrpc.emulator.options import EmulatorOptions, describe
+
+if TYPE_CHECKING:
+    from yagrpc.emulator import EmulatorServer
 
 __all__ = ["ACCEPT", "emulator"]
 
@@ -58,6 +61,13 @@ _FORMS: Final[Mapping[str, Mapping[str, Any]]] = {
     "quota_model": {"type": click.Choice(QUOTA_MODELS)},
     "folder": {"metavar": "ID"},
     "seed": {"type": int},
+    "rest": {
+        "names": "--rest-port",
+        "type": click.IntRange(0, 65535),
+        "default": None,
+        "metavar": "PORT",
+        "help": "0 takes a free port. The URL of REST is printed after the address, and then that of the page.",
+    },
     "tls": {"help": "The file with the authority's certificate is printed after the address."},
 }
 """How options are written, where their declaration does not say it: parameters of `click.option`, with `help` added to
@@ -126,6 +136,7 @@ def _read(given: Mapping[str, Any]) -> EmulatorOptions:
         "auth": _accepted() if given["auth"] is None else given["auth"],
         "quota": None if given["quota"] is None else parse_quota(given["quota"]),
         "tls": tls,
+        "rest": False if given["rest"] is None else given["rest"] or True,
     }
     return EmulatorOptions(**{**given, **values})
 
@@ -135,24 +146,30 @@ def _accepted() -> str | list[str]:
     return listed or "off"
 
 
-def _print_address(address: str, ca_file: str | None) -> None:
-    print_text(address)
-    if ca_file is None:
-        note(f"The emulator listens. To use it: export YAGRPC_EMULATOR_HOST={address}")
+def _print_addresses(server: EmulatorServer) -> None:
+    print_text(server.address)
+    if server.rest_address:
+        print_text(f"{'http' if server.ca_file is None else 'https'}://{server.rest_address}")
+    if server.ca_file is None:
+        note(f"The emulator listens. To use it: export YAGRPC_EMULATOR_HOST={server.address}")
     else:
-        print_text(ca_file)
-        options = f"--folder-id demo --endpoint {address} --operation-endpoint {address} --ca {ca_file}"
+        print_text(server.ca_file)
+        endpoints = f"--endpoint {server.address} --operation-endpoint {server.address}"
+        options = f"--folder-id demo {endpoints} --ca {server.ca_file}"
         note(f"The emulator listens with TLS. To use it: export YC_API_KEY=any; yagrpc completion hi {options}")
+    if server.page_url:
+        note(f"A page to look at: {server.page_url}")
 
 
 def _emulator(**given: Any) -> None:
     """Run an emulator of the service.
 
     It runs until Ctrl-C or SIGTERM. The first line of its output is its address, printed as soon as it listens; with
-    --tls the second line is the file with the certificate to trust. Programs that have YAGRPC_EMULATOR_HOST set to the
+    --rest-port the next line is the URL of REST; with --tls the last line is the file with the certificate to trust.
+    Programs that have YAGRPC_EMULATOR_HOST set to the
     address use the emulator. Credentials to accept are read from YAGRPC_EMULATOR_ACCEPT, with commas between them.
     """
-    from yagrpc.emulator import Certificates, run
+    from yagrpc.emulator import run
 
     try:
         options = _read(given)
@@ -160,9 +177,8 @@ def _emulator(**given: Any) -> None:
         raise click.UsageError(str(error)) from error
     except RuntimeError as error:  # a package that scripts need is not installed
         raise click.ClickException(str(error)) from error
-    ca_file = str(options.tls.ca_file) if isinstance(options.tls, Certificates) else None
     try:
-        run(options, on_ready=functools.partial(_print_address, ca_file=ca_file))
+        run(options, on_ready=_print_addresses)
     except (RuntimeError, ValueError) as error:  # the port or the state file can't be used
         raise click.ClickException(str(error)) from error
 
@@ -176,5 +192,6 @@ emulator = click.command(
         "yagrpc emulator --quota submit_per_second=2,submit_per_hour=none",
         "yagrpc emulator --replies my_replies:answer",
         "yagrpc emulator --recording answers.json --tls",
+        "yagrpc emulator --rest-port 8080",
     ),
 )(functools.reduce(lambda command, option: option(command), reversed(_options()), _emulator))

@@ -32,7 +32,10 @@ KEPT_BYTES: Final = 512 * 1024 * 1024
 """How many bytes of requests and answers are kept, at most; a submit beyond this is refused. An answer beyond this is
 not kept: it is built again for each Get, from the request."""
 
-_OVERHEAD: Final = 500
+_WORDS: Final = 100
+"""How many characters of a request and of its model are kept to show them."""
+
+_OVERHEAD: Final = 700
 """About how many bytes an operation takes besides its request and answer."""
 
 _FULL: Final = (
@@ -56,6 +59,10 @@ class OperationRecord(NamedTuple):
     """When it is done, likewise; infinity if it never ends."""
     done: bool
     """Whether it is done."""
+    model: str
+    """The model's URI; empty for one that a state file had as done."""
+    words: str
+    """The first words of the last message, likewise."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -69,6 +76,8 @@ class _Stored:
     """The serialized operation while it runs: most Gets find it running."""
     done: bytes | None = None
     """The serialized operation, after it was first read as done."""
+    model: str = ""
+    words: str = ""
 
     @property
     def size(self) -> int:
@@ -105,6 +114,7 @@ class Operations:
                 kept.scripted,
                 b"" if kept.done is not None else _operation(kept.id, kept.created, kept.created).SerializeToString(),
                 kept.done,
+                *_described(kept.request),
             )
             for kept in file.load()
         }
@@ -132,9 +142,18 @@ class Operations:
     def records(self, now: float) -> list[OperationRecord]:
         """All operations, in the order of their submits. Any thread may call this."""
         return [
-            OperationRecord(name, one.number, one.created, one.ends, now >= one.ends)
+            OperationRecord(name, one.number, one.created, one.ends, now >= one.ends, one.model, one.words)
             for name, one in self._stored.copy().items()
         ]
+
+    def tokens(self, operation_id: str) -> int | None:
+        """How many tokens an operation has used; `None` before its result was read, and without one."""
+        stored = self._stored.get(operation_id)
+        if stored is None or stored.done is None:
+            return None
+        operation = _pb.operation_pb2.Operation.FromString(stored.done)
+        answer = _pb.text_generation_service_pb2.CompletionResponse()
+        return int(answer.usage.total_tokens) if operation.response.Unpack(answer) else None
 
     def last_moment(self) -> float:
         """When the last operation was submitted or cancelled, in seconds since the epoch; 0 without any."""
@@ -169,7 +188,9 @@ class Operations:
         self._remove_expired(now)
         operation_id, number = self._new_id(kind), self._last_number + 1
         running = _operation(operation_id, now, now).SerializeToString()
-        stored = _Stored(number, now, now + seconds, request.SerializeToString(), scripted, running)
+        model, words = _described(request)
+        body = request.SerializeToString()
+        stored = _Stored(number, now, now + seconds, body, scripted, running, model=model, words=words)
         if self._bytes + stored.size > KEPT_BYTES:
             raise Refusal(make_status(grpc.StatusCode.FAILED_PRECONDITION, _FULL))
         if self._file is not None:
@@ -251,6 +272,13 @@ class Operations:
             drawn = kind.prefix + "".join(self._random.choices(_ID_CHARACTERS, k=20 - len(kind.prefix)))
             if drawn not in self._stored:
                 return drawn
+
+
+def _described(request: Message | None) -> tuple[str, str]:
+    """The model and the first words of a request."""
+    messages = getattr(request, "messages", ())
+    words = messages[-1].text[:_WORDS] if messages else ""
+    return getattr(request, "model_uri", "")[:_WORDS], words
 
 
 def _expired(stored: _Stored, now: float) -> bool:

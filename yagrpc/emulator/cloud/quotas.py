@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import grpc
 
@@ -16,7 +16,9 @@ from yagrpc.emulator import paths
 from yagrpc.emulator.cloud.windows import QuotaModel, Window, make_window
 from yagrpc.emulator.refusal import Refusal, make_status
 
-__all__ = ["EmulatorQuota", "Quotas", "parse_quota"]
+__all__ = ["EmulatorQuota", "QuotaUse", "Quotas", "parse_quota"]
+
+_CONCURRENT: Final = "ai.textGenerationCompletionSessionsCount"
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1.0, 60.0, 3600.0, 86_400.0
 
@@ -72,6 +74,14 @@ def parse_quota(text: str) -> EmulatorQuota:
             raise ValueError(f"{name} is a number of calls, 0 or more, or none for no limit; got {number!r}")
         given[name] = None if number == "none" else int(number)
     return EmulatorQuota(**given)
+
+
+class QuotaUse(NamedTuple):
+    """A quota's id, as the refusal names it, how many calls count against it now, and how many it allows."""
+
+    name: str
+    used: int
+    allowed: int
 
 
 class _Limit(NamedTuple):
@@ -139,7 +149,7 @@ class Quotas:
                 raise _exhausted(f"{limit.name}.rate rate", limit.allowed)
         is_completion = path == paths.COMPLETION
         if is_completion and self._concurrent is not None and self._running >= self._concurrent:
-            raise _exhausted("ai.textGenerationCompletionSessionsCount.count gauge", self._concurrent)
+            raise _exhausted(f"{_CONCURRENT}.count gauge", self._concurrent)
         for limit in limits:
             limit.window.take(now)
         self._running += is_completion
@@ -147,6 +157,14 @@ class Quotas:
             yield
         finally:
             self._running -= is_completion
+
+    def use(self, now: float) -> list[QuotaUse]:
+        """How much of each quota is used."""
+        limits = {limit.name: limit for limits in self._limits.values() for limit in limits}
+        found = [QuotaUse(limit.name, limit.window.used(now), limit.allowed) for limit in limits.values()]
+        if self._concurrent is not None:
+            found.append(QuotaUse(_CONCURRENT, self._running, self._concurrent))
+        return found
 
 
 def _exhausted(quota: str, allowed: int) -> Refusal:

@@ -16,6 +16,9 @@ __all__ = ["QUOTA_MODELS", "BucketWindow", "FixedWindow", "QuotaModel", "Sliding
 
 QuotaModel: TypeAlias = Literal["sliding", "fixed", "bucket"]
 
+_ROUNDING: Final = 1e-9
+"""Tokens that were added in parts make a whole one only up to rounding."""
+
 
 class Window(ABC):
     """A rate limit.
@@ -37,6 +40,10 @@ class Window(ABC):
     def take(self, now: float) -> None:
         """Count one call."""
 
+    @abstractmethod
+    def used(self, now: float) -> int:
+        """How many of the limit's calls are used."""
+
 
 class SlidingWindow(Window):
     """At most the limit in any half-open interval of the window's length: the strictest of the three."""
@@ -47,13 +54,17 @@ class SlidingWindow(Window):
 
     def full(self, now: float) -> bool:
         """Whether one more call now would be too many."""
-        while self._taken and self._taken[0] <= now - self._seconds:
-            self._taken.popleft()
-        return len(self._taken) >= self._limit
+        return self.used(now) >= self._limit
 
     def take(self, now: float) -> None:
         """Count one call."""
         self._taken.append(now)
+
+    def used(self, now: float) -> int:
+        """How many of the limit's calls are used."""
+        while self._taken and self._taken[0] <= now - self._seconds:
+            self._taken.popleft()
+        return len(self._taken)
 
 
 class FixedWindow(Window):
@@ -66,14 +77,18 @@ class FixedWindow(Window):
 
     def full(self, now: float) -> bool:
         """Whether one more call now would be too many."""
-        window = now // self._seconds
-        if window != self._window:
-            self._window, self._taken = window, 0
-        return self._taken >= self._limit
+        return self.used(now) >= self._limit
 
     def take(self, now: float) -> None:
         """Count one call."""
         self._taken += 1
+
+    def used(self, now: float) -> int:
+        """How many of the limit's calls are used."""
+        window = now // self._seconds
+        if window != self._window:
+            self._window, self._taken = window, 0
+        return self._taken
 
 
 class BucketWindow(Window):
@@ -86,14 +101,22 @@ class BucketWindow(Window):
 
     def full(self, now: float) -> bool:
         """Whether one more call now would be too many."""
-        if math.isfinite(self._filled):
-            self._tokens = min(self._limit, self._tokens + (now - self._filled) * self._limit / self._seconds)
-        self._filled = now
-        return self._tokens < 1 - 1e-9  # tokens that were added in parts make a whole one only up to rounding
+        self._fill(now)
+        return self._tokens < 1 - _ROUNDING
 
     def take(self, now: float) -> None:
         """Count one call."""
         self._tokens -= 1
+
+    def used(self, now: float) -> int:
+        """How many of the limit's calls are used."""
+        self._fill(now)
+        return self._limit - math.floor(self._tokens + _ROUNDING)
+
+    def _fill(self, now: float) -> None:
+        if math.isfinite(self._filled):
+            self._tokens = min(self._limit, self._tokens + (now - self._filled) * self._limit / self._seconds)
+        self._filled = now
 
 
 _WINDOWS: Final[dict[QuotaModel, type[Window]]] = {

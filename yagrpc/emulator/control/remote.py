@@ -100,6 +100,8 @@ class Control:
                 _seconds(one.created_at),
                 _seconds(one.ends_at) if one.HasField("ends_at") else float("inf"),
                 one.done,
+                one.model,
+                one.words,
             )
             for one in self._call(self._stub.ListOperations, _pb.control_pb2.ListOperationsRequest()).operations
         ]

@@ -18,14 +18,19 @@ from yagrpc.emulator.faults.fault import Fault
 from yagrpc.emulator.scripting.replies import Script, replies_of
 from yagrpc.emulator.state import State
 
-__all__ = ["add_control"]
+__all__ = ["add_control", "make_control"]
 
 _NANOS = 1_000_000_000
 
 
 def add_control(server: grpc.aio.Server, state: State) -> None:
     """Register the control service."""
-    _pb.control_pb2_grpc.add_ControlServiceServicer_to_server(_Control(state), server)
+    _pb.control_pb2_grpc.add_ControlServiceServicer_to_server(make_control(state), server)
+
+
+def make_control(state: State) -> _pb.control_pb2_grpc.ControlServiceServicer:
+    """The servicer of an emulator's state."""
+    return _Control(state)
 
 
 class _Control(_pb.control_pb2_grpc.ControlServiceServicer):
@@ -77,6 +82,8 @@ class _Control(_pb.control_pb2_grpc.ControlServiceServicer):
                 ends_at=None if math.isinf(record.ends) else _timestamp(record.ends),
                 done=record.done,
                 deliveries=deliveries[record.id],
+                model=record.model,
+                words=record.words,
             )
         return response
 

@@ -89,13 +89,30 @@ class Pipeline(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
         """Count a call that has arrived; returns its handler to gRPC."""
         path = handler_call_details.method
+        handler = self.arrived(path)
+        if handler is None and path.startswith(paths.CLOUD):
+            return grpc.stream_stream_rpc_method_handler(self._unknown)
+        return handler
+
+    def arrived(self, path: str) -> _Handler | None:
+        """Count a call that has arrived.
+
+        Args:
+            path: The full gRPC path of its method.
+
+        Returns:
+            Its handler; `None` if the method is not served.
+        """
         handler = self._handlers.get(path)
         if handler is not None:
             self._state.received.count(path, self._state.clock.now())
         elif path.startswith(paths.CLOUD):
             self._state.received.count_unserved(path, self._state.clock.now())
-            return grpc.stream_stream_rpc_method_handler(self._unknown)
         return handler
+
+    def refused(self, path: str, code: grpc.StatusCode) -> None:
+        """Count a call that is about to be refused."""
+        self._state.received.refuse(path, code, self._state.clock.now())
 
     async def _unknown(self, requests: object, context: _Context) -> None:
         """Refuse a method of the cloud that is not served: with the ids that the service sends with every answer."""
@@ -104,7 +121,7 @@ class Pipeline(grpc.GenericRpcHandler):
 
     async def _too_large(self, path: str, context: _Context) -> None:
         """Refuse a request whose size over the limit was hidden by its compression, as gRPC refuses the others."""
-        self._state.received.refuse(path, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.refused(path, grpc.StatusCode.RESOURCE_EXHAUSTED)
         text = f"SERVER: Received message larger than max (unpacked, {MESSAGE_BYTES})"
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
 
@@ -198,7 +215,7 @@ class Pipeline(grpc.GenericRpcHandler):
         headers_sent: bool,
     ) -> None:
         """End a call with a status; the headers are in its trailers too, which shows that the status is not gRPC's."""
-        self._state.received.refuse(path, refusal.code)
+        self.refused(path, refusal.code)
         if headers and not headers_sent:
             await context.send_initial_metadata(headers)
         trailers = tuple(pair for pair in headers if pair[0] != DATE)

@@ -41,26 +41,27 @@ DESCRIPTOR = _pool.add((
     b'\x01(\x08H\x01R\x06frozen\x88\x01\x01B\x06\n\x04moveB\t\n\x07_frozen"[\n\x13AdvanceTimeResponse\x12,\n\x03no'
     b'w\x18\x01 \x01(\x0b2\x1a.google.protobuf.TimestampR\x03now\x12\x16\n\x06frozen\x18\x02 \x01(\x08R\x06frozen'
     b'"\x17\n\x15ListOperationsRequest"]\n\x16ListOperationsResponse\x12C\n\noperation'
-    b's\x18\x01 \x03(\x0b2#.yagrpc.emulator.v1.OperationRecordR\noperations"\xdd\x01\n\x0fOpe'
+    b's\x18\x01 \x03(\x0b2#.yagrpc.emulator.v1.OperationRecordR\noperations"\x89\x02\n\x0fOpe'
     b'rationRecord\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06number\x18\x02 \x01(\x04R\x06number\x129\n\ncreated_'
     b'at\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x123\n\x07ends_at\x18\x04 \x01(\x0b'
     b'2\x1a.google.protobuf.TimestampR\x06endsAt\x12\x12\n\x04done\x18\x05 \x01(\x08R\x04done\x12\x1e\n\ndeli'
-    b'veries\x18\x06 \x01(\x04R\ndeliveries"\x15\n\x13ReadCountersRequest"T\n\x14ReadCountersR'
-    b'esponse\x12<\n\x07methods\x18\x01 \x03(\x0b2".yagrpc.emulator.v1.MethodCountersR\x07me'
-    b'thods"\x90\x02\n\x0eMethodCounters\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n\x05calls\x18\x02 \x01(\x04R\x05cal'
-    b'ls\x12L\n\x08refusals\x18\x03 \x03(\x0b20.yagrpc.emulator.v1.MethodCounters.Refusal'
-    b"sEntryR\x08refusals\x12 \n\x0bgenerations\x18\x04 \x01(\x04R\x0bgenerations\x12'\n\x10most_in_a_"
-    b'second\x18\x05 \x01(\x04R\rmostInASecond\x1a;\n\rRefusalsEntry\x12\x10\n\x03key\x18\x01 \x01(\x05R\x03key\x12\x14'
-    b'\n\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01"\x0e\n\x0cResetRequest"\x0f\n\rResetResponse2\xa1\x05\n\x0eCo'
-    b'ntrolService\x12X\n\tAddFaults\x12$.yagrpc.emulator.v1.AddFaultsRequest\x1a'
-    b'%.yagrpc.emulator.v1.AddFaultsResponse\x12^\n\x0bClearFaults\x12&.yagrpc.e'
-    b"mulator.v1.ClearFaultsRequest\x1a'.yagrpc.emulator.v1.ClearFaultsRe"
-    b'sponse\x12[\n\nSetReplies\x12%.yagrpc.emulator.v1.SetRepliesRequest\x1a&.ya'
-    b'grpc.emulator.v1.SetRepliesResponse\x12^\n\x0bAdvanceTime\x12&.yagrpc.emul'
-    b"ator.v1.AdvanceTimeRequest\x1a'.yagrpc.emulator.v1.AdvanceTimeRespo"
-    b'nse\x12g\n\x0eListOperations\x12).yagrpc.emulator.v1.ListOperationsRequest'
-    b"\x1a*.yagrpc.emulator.v1.ListOperationsResponse\x12a\n\x0cReadCounters\x12'.y"
-    b'agrpc.emulator.v1.ReadCountersRequest\x1a(.yagrpc.emulator.v1.ReadC'
-    b'ountersResponse\x12L\n\x05Reset\x12 .yagrpc.emulator.v1.ResetRequest\x1a!.yag'
-    b'rpc.emulator.v1.ResetResponseb\x06proto3'
+    b'veries\x18\x06 \x01(\x04R\ndeliveries\x12\x14\n\x05model\x18\x07 \x01(\tR\x05model\x12\x14\n\x05words\x18\x08 \x01(\tR\x05w'
+    b'ords"\x15\n\x13ReadCountersRequest"T\n\x14ReadCountersResponse\x12<\n\x07methods\x18\x01'
+    b' \x03(\x0b2".yagrpc.emulator.v1.MethodCountersR\x07methods"\x90\x02\n\x0eMethodCoun'
+    b'ters\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n\x05calls\x18\x02 \x01(\x04R\x05calls\x12L\n\x08refusals\x18\x03 \x03(\x0b'
+    b'20.yagrpc.emulator.v1.MethodCounters.RefusalsEntryR\x08refusals\x12 \n\x0b'
+    b"generations\x18\x04 \x01(\x04R\x0bgenerations\x12'\n\x10most_in_a_second\x18\x05 \x01(\x04R\rmostIn"
+    b'ASecond\x1a;\n\rRefusalsEntry\x12\x10\n\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n\x05value\x18\x02 \x01(\x04R\x05value'
+    b':\x028\x01"\x0e\n\x0cResetRequest"\x0f\n\rResetResponse2\xa1\x05\n\x0eControlService\x12X\n\tAddF'
+    b'aults\x12$.yagrpc.emulator.v1.AddFaultsRequest\x1a%.yagrpc.emulator.v1'
+    b'.AddFaultsResponse\x12^\n\x0bClearFaults\x12&.yagrpc.emulator.v1.ClearFaul'
+    b"tsRequest\x1a'.yagrpc.emulator.v1.ClearFaultsResponse\x12[\n\nSetReplies"
+    b'\x12%.yagrpc.emulator.v1.SetRepliesRequest\x1a&.yagrpc.emulator.v1.Set'
+    b'RepliesResponse\x12^\n\x0bAdvanceTime\x12&.yagrpc.emulator.v1.AdvanceTimeR'
+    b"equest\x1a'.yagrpc.emulator.v1.AdvanceTimeResponse\x12g\n\x0eListOperation"
+    b's\x12).yagrpc.emulator.v1.ListOperationsRequest\x1a*.yagrpc.emulator.v'
+    b"1.ListOperationsResponse\x12a\n\x0cReadCounters\x12'.yagrpc.emulator.v1.Re"
+    b'adCountersRequest\x1a(.yagrpc.emulator.v1.ReadCountersResponse\x12L\n\x05R'
+    b'eset\x12 .yagrpc.emulator.v1.ResetRequest\x1a!.yagrpc.emulator.v1.Rese'
+    b'tResponseb\x06proto3'
 ), __name__)

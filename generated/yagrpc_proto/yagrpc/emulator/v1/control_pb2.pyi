@@ -633,6 +633,8 @@ class OperationRecord(_message.Message):
     ENDS_AT_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     DELIVERIES_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id."""
     number: _builtins.int
@@ -641,6 +643,10 @@ class OperationRecord(_message.Message):
     """Whether it is done."""
     deliveries: _builtins.int
     """How many answers have contained its result or error."""
+    model: _builtins.str
+    """The URI of its model."""
+    words: _builtins.str
+    """The first words of its last message."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was submitted."""
@@ -658,10 +664,12 @@ class OperationRecord(_message.Message):
         ends_at: _timestamp_pb2.Timestamp | _typing.Mapping[_builtins.str, _typing.Any] | None = ...,
         done: _builtins.bool = ...,
         deliveries: _builtins.int = ...,
+        model: _builtins.str = ...,
+        words: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ends_at", b"ends_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "deliveries", b"deliveries", "done", b"done", "ends_at", b"ends_at", "id", b"id", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "deliveries", b"deliveries", "done", b"done", "ends_at", b"ends_at", "id", b"id", "model", b"model", "number", b"number", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
