@@ -129,9 +129,13 @@ class EmulatorServer:
             reason = _why_not(self.state.options.host, self._port) or error
             raise RuntimeError(f"the emulator can't listen on {address}: {reason}") from error
         self.state.address = f"{host}:{self._port}"
-        if self.state.options.rest is not False:
-            await self._listen_http(pipeline, host)
         await server.start()
+        if self.state.options.rest is not False:
+            try:
+                await self._listen_http(pipeline, host)
+            except BaseException:
+                await server.stop(None)
+                raise
         return server
 
     async def _listen_http(self, pipeline: Pipeline, host: str) -> None:

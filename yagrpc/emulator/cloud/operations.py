@@ -146,13 +146,12 @@ class Operations:
             for name, one in self._stored.copy().items()
         ]
 
-    def tokens(self, operation_id: str) -> int | None:
-        """How many tokens an operation has used; `None` before its result was read, and without one."""
-        stored = self._stored.get(operation_id)
-        if stored is None or stored.done is None:
+    def tokens(self, operation_id: str, now: float) -> int | None:
+        """How many tokens an operation has used; `None` while it runs, and for one without a completion."""
+        try:
+            operation, answer = self.get(operation_id, now), _pb.text_generation_service_pb2.CompletionResponse()
+        except Refusal:  # it has expired
             return None
-        operation = _pb.operation_pb2.Operation.FromString(stored.done)
-        answer = _pb.text_generation_service_pb2.CompletionResponse()
         return int(answer.usage.total_tokens) if operation.response.Unpack(answer) else None
 
     def last_moment(self) -> float:

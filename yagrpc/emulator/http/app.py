@@ -72,7 +72,7 @@ class App:
             return await self._refuse(send, path, grpc.StatusCode.UNIMPLEMENTED, str(error), 405, allow)
         if found is None:
             return await self._refuse(send, path, grpc.StatusCode.NOT_FOUND, "no method has this path")
-        body = await _read(receive)
+        body = await _read(receive) if _declared(scope["headers"]) <= BODY_BYTES else bytes(BODY_BYTES + 1)
         if body is None:
             return None
         await self._serve(found, path, scope, body, receive, send)
@@ -154,6 +154,11 @@ async def _while_connected(call: Any, receive: Receive) -> None:
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _declared(headers: list[tuple[bytes, bytes]]) -> int:
+    """The length of the body, as its header says; 0 where none does. A body that is too long is not waited for."""
+    return next((int(value) for name, value in headers if name == b"content-length"), 0)
 
 
 async def _read(receive: Receive) -> bytes | None:

@@ -9,12 +9,17 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from yagrpc.emulator.connections import shut_connections
 
 if TYPE_CHECKING:
     import ssl
 
 __all__ = ["HttpServer"]
+
+_TURNS: Final = 5
+"""Turns of the event loop: the end of a connection is read in one, and closes its transport in the next."""
 
 
 class HttpServer:
@@ -30,6 +35,7 @@ class HttpServer:
         self._tls = tls
         self._task: asyncio.Task[None] | None = None
         self._server: Any = None
+        self._port = 0
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return once connections are accepted.
@@ -73,9 +79,13 @@ class HttpServer:
         config.ssl = self._tls
         self._server = Server(config)
         self._task = asyncio.ensure_future(self._server.serve([listening]))
-        await started.wait()
-        found: int = listening.getsockname()[1]
-        return found
+        try:
+            await started.wait()
+        except BaseException:
+            await self.stop()
+            raise
+        self._port = listening.getsockname()[1]
+        return self._port
 
     async def stop(self) -> None:
         """Stop listening and end all requests; without effect if it is not running."""
@@ -86,6 +96,11 @@ class HttpServer:
                 connection.transport.abort()
             self._server.should_exit = self._server.force_exit = True
             await task
+            # uvicorn does not know connections whose TLS handshake is not complete: the loop closes these, once it has
+            # seen their end.
+            shut_connections(self._port)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

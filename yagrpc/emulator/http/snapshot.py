@@ -54,5 +54,5 @@ def _operation(state: State, record: OperationRecord, now: float) -> dict[str, A
         "done": record.done,
         "model": record.model,
         "words": record.words,
-        "tokens": state.operations.tokens(record.id),
+        "tokens": state.operations.tokens(record.id, now),
     }
