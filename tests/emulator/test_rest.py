@@ -329,7 +329,7 @@ def test_a_crash_takes_rest_with_it_and_brings_it_back(rest: Rest) -> None:
     while True:  # it starts again in a moment
         try:
             assert rest.http.get(f"/operations/{kept}").status_code in (200, 404)
-        except httpx.ConnectError:
+        except httpx.TransportError:
             continue
         break
 

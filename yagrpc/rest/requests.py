@@ -22,7 +22,7 @@ from yagrpc import _pb
 if TYPE_CHECKING:
     from yagrpc.rest.routing import Found
 
-__all__ = ["BadRequest", "read_message", "read_request"]
+__all__ = ["BadRequest", "is_repeated", "read_message", "read_request"]
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -181,7 +181,7 @@ def _put(
                 del at[present]
             at[field.name] = _values(field, values, path, where)
             return
-        if field.message_type is None or _is_repeated(field):
+        if field.message_type is None or is_repeated(field):
             raise BadRequest(_shortened(f"{where} has {path!r}: {name!r} of {descriptor.name} is no message"))
         at = at.setdefault(present, {})
         if not isinstance(at, dict):
@@ -193,7 +193,7 @@ def _values(field: FieldDescriptor, values: list[str], path: str, where: str) ->
     kind = field.message_type
     if kind is not None and (kind.full_name not in _JSON_SCALARS or kind.GetOptions().map_entry):
         raise BadRequest(_shortened(f"{where} has {path!r}, which is a message: name a field of it, as in {path}.x"))
-    if _is_repeated(field):
+    if is_repeated(field):
         return [_scalar(field, value, path, where) for value in values]
     if len(values) > 1:
         raise BadRequest(_shortened(f"{where} has {path!r} {len(values)} times: it takes one value"))
@@ -217,7 +217,8 @@ def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
     return found or next((field for field in descriptor.fields if field.json_name == name), None)
 
 
-def _is_repeated(field: FieldDescriptor) -> bool:
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether a field has several values."""
     # Older versions of protobuf have only the label, newer ones do not have it.
     known: bool | None = getattr(field, "is_repeated", None)
     return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED) if known is None else known

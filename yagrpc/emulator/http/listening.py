@@ -90,17 +90,26 @@ class HttpServer:
     async def stop(self) -> None:
         """Stop listening and end all requests; without effect if it is not running."""
         task, self._task = self._task, None
-        if task is not None:
-            # Requests end by themselves, since their connections do.
-            for connection in list(self._server.server_state.connections):
-                connection.transport.abort()
-            self._server.should_exit = self._server.force_exit = True
-            await task
+        if task is None:
+            return
+        for server in getattr(self._server, "servers", ()):  # there are none before its start
+            server.close()
+        # Requests end by themselves, since their connections do.
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        self._server.should_exit = self._server.force_exit = True
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            await asyncio.wait({task})  # in a moment: what is open would be left to the garbage collector
+            raise
+        finally:
             # uvicorn does not know connections whose TLS handshake is not complete: the loop closes these, once it has
             # seen their end.
             shut_connections(self._port)
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
+        task.result()
 
 
 def _listen(host: str, port: int) -> socket.socket:
