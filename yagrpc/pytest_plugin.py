@@ -7,8 +7,8 @@
 `--yagrpc-forbid-service` and the setting `yagrpc_forbid_service` say where clients may not call the real service:
 `everywhere` in the run, in tests that use a fixture of the plugin (`fixtures`, the default), or `nowhere`.
 
-Fixtures: `yagrpc_emulator`, `yagrpc_client`, and, with pytest-asyncio, `yagrpc_async_client`. Each test has an emulator
-of its own on a free port, so that tests may run in parallel.
+Fixtures: `yagrpc_emulator`, `yagrpc_rest_address`, `yagrpc_client`, and, with pytest-asyncio, `yagrpc_async_client`.
+Each test has an emulator of its own on a free port, so that tests may run in parallel.
 
 Rules: pytest loads this module in every run if yagrpc is installed, used or not. So it imports nothing slow: yagrpc and
 gRPC are imported with the first fixture that a test requests.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from yagrpc import AsyncClient, Client, Credentials
     from yagrpc.emulator import Emulator
 
-__all__ = ["yagrpc_client", "yagrpc_emulator"]
+__all__ = ["yagrpc_client", "yagrpc_emulator", "yagrpc_rest_address"]
 
 _FOLDER = "b1gemulator"
 
@@ -82,6 +82,12 @@ def yagrpc_emulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
+def yagrpc_rest_address(yagrpc_emulator: Emulator) -> str:
+    """Where the test's emulator serves REST, such as `127.0.0.1:40124`. Needs the extra `rest`."""
+    return yagrpc_emulator.rest_address
+
+
+@pytest.fixture
 def yagrpc_client(request: pytest.FixtureRequest, yagrpc_emulator: Emulator) -> Iterator[Client]:
     """A blocking client of the emulator, with a credential that it accepts, and without quotas of its own."""
     from yagrpc import Client
@@ -130,7 +136,7 @@ def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
     from yagrpc.emulator import Emulator
 
     known = inspect.signature(Emulator).parameters
-    options: dict[str, Any] = {"duration": 0}
+    options: dict[str, Any] = {"duration": 0, "rest": "yagrpc_rest_address" in request.fixturenames}
     for marker in reversed(list(request.node.iter_markers("yagrpc"))):
         if marker.args:
             raise pytest.UsageError(

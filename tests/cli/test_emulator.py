@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import httpx
 import pytest
 
 from yagrpc.cli.commands.emulator import _read, emulator
@@ -41,9 +42,31 @@ def test_everything_at_once(programs: Programs, tmp_path: Path) -> None:
     assert (got.code, got.out, got.err) == (0, "pong\n", "")
 
 
+def test_rest_is_served_on_a_port_of_its_own(programs: Programs) -> None:
+    process = programs.start("emulator", "--rest-port", "0", "--duration", "0")
+    address, url = (process.stdout.readline().strip() for _ in range(2))
+    body = {"modelUri": "gpt://b1g/yandexgpt", "messages": [{"role": "user", "text": "ping"}]}
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        submitted = client.post(f"{url}/foundationModels/v1/completionAsync", json=body).json()
+    got = programs("operation", "wait", submitted["id"], YAGRPC_EMULATOR_HOST=address)
+    assert (got.code, "ping" in got.out) == (0, True)
+    process.terminate()
+    assert f"Its page: {url}/#" in process.stderr.read()
+    assert process.wait(timeout=60) == 0
+
+
+def test_rest_and_tls_print_three_lines(programs: Programs) -> None:
+    process = programs.start("emulator", "--rest-port", "0", "--tls")
+    address, url, file = (process.stdout.readline().strip() for _ in range(3))
+    assert address.startswith("127.0.0.1:")
+    assert url.startswith("https://127.0.0.1:")
+    assert Path(file).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["--rest-port", "70000"], "70000"),
         (["--host", "0.0.0.0"], "the emulator listens on loopback only, not on '0.0.0.0', unless i_know (--i-know)"),
         (["--host", "0.0.0.0", "--i-know", "--control"], "the control service is served on loopback only"),
         (["--duration", "soon"], "a duration is a number of seconds, 'inf', or one of lognormal:MEDIAN,SIGMA"),
@@ -68,6 +91,12 @@ def test_a_missing_extra_is_named(command: Command, tmp_path: Path, monkeypatch:
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
     expected = command.fails(2, "emulator", "--script", str(path))
     assert expected == "scripts need PyYAML: pip install 'yagrpc[emulator]'"
+
+
+def test_the_packages_of_rest_are_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    expected = command.fails(2, "emulator", "--rest-port", "0")
+    assert expected == "rest needs starlette and uvicorn: pip install 'yagrpc[rest]' (see 'yagrpc emulator --help')"
 
 
 def test_the_command_has_the_options_of_the_emulator() -> None:

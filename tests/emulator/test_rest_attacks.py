@@ -224,7 +224,7 @@ def post(emulator: Emulator) -> Iterator[Posting]:
 
         def send(method: str, body: str = "{}", **headers: str) -> httpx.Response:
             given = {"x-emulator-token": token, **{name.replace("_", "-"): value for name, value in headers.items()}}
-            sent = {name: value.encode() for name, value in given.items()}
+            sent = [(name.encode(), value.encode()) for name, value in given.items()]
             return client.post(f"/-/control/{method}", content=body, headers=sent)
 
         yield send

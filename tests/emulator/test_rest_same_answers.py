@@ -42,7 +42,7 @@ KNOWN = {
 }
 """Values of fields that a drawn one would hardly ever meet."""
 
-SOUND = {
+SOUND: dict[str, dict[str, Any]] = {
     "CompletionRequest": {
         "model_uri": "gpt://f/yandexgpt",
         "messages": [{"role": "user", "text": "Привет"}],
@@ -77,6 +77,7 @@ def values(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     if kind == FieldDescriptor.CPPTYPE_MESSAGE:
         return messages(field.message_type, depth - 1)
     if kind == FieldDescriptor.CPPTYPE_ENUM:
+        assert field.enum_type is not None
         return st.sampled_from([value.number for value in field.enum_type.values])
     if kind == FieldDescriptor.CPPTYPE_STRING:
         return st.binary(max_size=8) if field.type == FieldDescriptor.TYPE_BYTES else TEXT
@@ -125,7 +126,7 @@ class Halves:
             else:
                 found = [self.channel.unary_unary(method.path, serialize, read)(request)]
         except grpc.RpcError as error:
-            return HTTP_STATUS[error.code()], error.details()  # type: ignore[attr-defined]
+            return HTTP_STATUS[error.code()], error.details()
         return 200, [to_json(one) for one in found]
 
     def over_rest(self, rule: HttpRule, request: Message, *, snake_case: bool) -> tuple[int, Any]:

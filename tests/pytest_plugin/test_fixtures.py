@@ -6,6 +6,7 @@ import asyncio
 import os
 
 import grpc
+import httpx
 import pytest
 
 import yagrpc
@@ -55,6 +56,18 @@ def test_code_under_test_may_make_its_own_client(yagrpc_emulator: Emulator) -> N
     with yagrpc.Client() as client, pytest.raises(yagrpc.AmbiguousSubmitError, match="broken"):
         client.completion("fail")
     assert yagrpc_emulator.calls[paths.COMPLETION] == 1
+
+
+def test_rest_is_served_where_its_address_is_wanted(yagrpc_rest_address: str, yagrpc_emulator: Emulator) -> None:
+    body = {"modelUri": "gpt://b1g/yandexgpt", "messages": [{"role": "user", "text": "ping"}]}
+    url = f"http://{yagrpc_rest_address}/foundationModels/v1/completion"
+    answer = httpx.post(url, json=body, trust_env=False, timeout=60).json()
+    assert answer["result"]["alternatives"][0]["message"]["text"] == "pong"
+    assert yagrpc_emulator.calls[paths.COMPLETION] == 1
+
+
+def test_rest_is_not_served_elsewhere(yagrpc_emulator: Emulator) -> None:
+    assert yagrpc_emulator.rest_address == ""
 
 
 @pytest.mark.yagrpc(tls=True)

@@ -47,7 +47,8 @@ def test_an_operation_that_is_done_begins_with_its_result() -> None:
 
 
 def test_an_operation_that_failed_has_its_error_as_a_status() -> None:
-    operation = _pb.operation_pb2.Operation(id="d7q", done=True, error={"code": 3, "message": "too long"})
+    operation = _pb.operation_pb2.Operation(id="d7q", done=True)
+    operation.error.code, operation.error.message = 3, "too long"
     shown = to_json(operation)
     assert list(shown)[:2] == ["done", "error"]
     assert shown["error"] == {"code": 3, "message": "too long", "details": []}
@@ -77,8 +78,9 @@ def test_a_result_that_is_garbage_is_its_bytes() -> None:
 
 
 def test_a_field_with_its_default_is_written() -> None:
-    shown = to_json(_pb.text_generation_service_pb2.CompletionResponse(usage={"input_text_tokens": 3}))
-    assert shown == {
+    response = _pb.text_generation_service_pb2.CompletionResponse()
+    response.usage.input_text_tokens = 3
+    assert to_json(response) == {
         "alternatives": [],
         "usage": {"inputTextTokens": "3", "completionTokens": "0", "totalTokens": "0"},
         "modelVersion": "",

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb, methods
@@ -103,7 +103,8 @@ def test_a_query_takes_bools_bytes_enums_wrappers_and_times() -> None:
     query = (
         "completionOptions.maxTokens=7&completion_options.reasoningOptions.mode=DISABLED&completionOptions.stream=false"
     )
-    options = read_request(found, query=query, body=b"").completion_options
+    request: Any = read_request(found, query=query, body=b"")
+    options = request.completion_options
     assert (options.max_tokens.value, options.reasoning_options.mode, options.stream) == (7, 1, False)
 
 
@@ -166,6 +167,7 @@ JSON = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(JSON)
 def test_any_json_is_a_message_or_refused(value: object) -> None:
     try:

@@ -51,7 +51,7 @@ class Emulator:
 
     @property
     def page_url(self) -> str:
-        """The URL of the page to look at, with the token of its buttons; empty where `rest_address` is."""
+        """The URL of the emulator's page, with the token of its buttons; empty where `rest_address` is."""
         return self._server.page_url
 
     @property

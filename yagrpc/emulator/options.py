@@ -69,8 +69,8 @@ class EmulatorOptions:
             earlier emulator never names another operation of this one.
         tls: Listen with TLS, with a certificate that a throwaway authority signs (or with given `Certificates`). Needs
             the extra `emulator`.
-        rest: Serve REST too, and a page to look at: on any free port, or on the port that is given. Needs the extra
-            `rest`.
+        rest: Serve REST too, and a page that shows and controls the emulator: on any free port, or on the port that is
+            given. Needs the extra `rest`.
 
     Raises:
         TypeError: An option is of another type.

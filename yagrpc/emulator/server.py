@@ -144,7 +144,7 @@ class EmulatorServer:
         from yagrpc.emulator.http.listening import HttpServer
         from yagrpc.emulator.http.page import make_page
 
-        # Whoever can reach the page can see and change everything, as with the control service.
+        # Its users can see and change everything, as with the control service.
         page = make_page(self.state, self._token) if is_loopback(self.state.options.host) else None
         app, tls = App(self.state, pipeline, page), None
         if self._certificates is not None:

@@ -158,7 +158,7 @@ def _print_addresses(server: EmulatorServer) -> None:
         options = f"--folder-id demo {endpoints} --ca {server.ca_file}"
         note(f"The emulator listens with TLS. To use it: export YC_API_KEY=any; yagrpc completion hi {options}")
     if server.page_url:
-        note(f"A page to look at: {server.page_url}")
+        note(f"Its page: {server.page_url}")
 
 
 def _emulator(**given: Any) -> None:

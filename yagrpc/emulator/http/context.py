@@ -1,7 +1,7 @@
 """What the pipeline gets in place of gRPC's context when a call comes over HTTP.
 
 Rules: the status line is sent with the first message, or with the status of a call that has no message. So a refusal
-before the first message has an HTTP status; one after it is the last line of the stream.
+before the first message has an HTTP status; a stream that fails after it ends without its end.
 """
 
 from __future__ import annotations
@@ -86,18 +86,17 @@ class HttpContext:
         self._keep(pairs)
 
     async def abort(self, code: grpc.StatusCode, message: str = "", trailing_metadata: Pairs = ()) -> NoReturn:
-        """End the call with a status; without headers of the pipeline the connection is closed, as by a lost reply.
+        """End the call with a status; the connection of a lost reply, which has no headers, is closed instead.
+
+        So is that of a stream whose first message was sent.
 
         Raises:
             Aborted: Always.
         """
         pairs = dict(trailing_metadata)
         self._keep(pairs.items())
-        if not self._headers:
+        if self._started or not self._headers:
             self._drop()
-        elif self._started:
-            line = _error(self._path, code, message, pairs.get(DETAILS_KEY))
-            await self._send(_body(json_bytes(line) + b"\n"))
         else:
             await refuse(self._send, self._path, code, message, headers=self._headers, details=pairs.get(DETAILS_KEY))
         raise Aborted

@@ -1,6 +1,6 @@
 """Whether a browser sends a request for a page that is not ours.
 
-A page of any origin can let a browser send requests to loopback, and a name of its own can be made to resolve to it
+A page of any origin can let a browser send requests to loopback, and can let a name of its own resolve to it
 (DNS rebinding). So a request has to name this machine as its host, and an `Origin`, which browsers add, has to be our
 own. No CORS header is ever sent.
 """

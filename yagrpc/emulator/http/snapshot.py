@@ -1,6 +1,6 @@
 """What the page shows, as JSON: the operations, the calls of each method, the quotas, the faults and the clock.
 
-Rules: it reads the state and changes nothing. It is made only while a page is open.
+Rules: it reads the state and changes nothing. It is taken only while a page is open.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ let frozen = false;
 const byId = (id) => document.getElementById(id);
 
 function element(name, text = "", className = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  if (className) made.className = className;
-  return made;
+  const built = document.createElement(name);
+  built.textContent = text;
+  if (className) built.className = className;
+  return built;
 }
 
 function token() {
@@ -79,9 +79,9 @@ function age(seconds) {
 }
 
 function row(cells) {
-  const made = element("tr");
-  made.append(...cells);
-  return made;
+  const built = element("tr");
+  built.append(...cells);
+  return built;
 }
 
 function showOperations(shown) {
@@ -107,9 +107,9 @@ const sum = (counts) => counts.reduce((total, count) => total + count, 0);
 
 // One bar per second, the refusals in front of the calls.
 function chart(calls, refusals) {
-  const made = document.createElementNS(SVG, "svg");
-  made.setAttribute("viewBox", `0 0 ${calls.length} 20`);
-  made.setAttribute("preserveAspectRatio", "none");
+  const built = document.createElementNS(SVG, "svg");
+  built.setAttribute("viewBox", `0 0 ${calls.length} 20`);
+  built.setAttribute("preserveAspectRatio", "none");
   const highest = Math.max(1, ...calls);
   for (const [kind, counts] of [["calls", calls], ["refusals", refusals]]) {
     counts.forEach((count, at) => {
@@ -121,12 +121,12 @@ function chart(calls, refusals) {
       bar.setAttribute("y", 20 - height);
       bar.setAttribute("width", 0.9);
       bar.setAttribute("height", height);
-      made.append(bar);
+      built.append(bar);
     });
   }
-  made.setAttribute("role", "img");
-  made.setAttribute("aria-label", `${sum(calls)} calls, ${sum(refusals)} refused, at most ${highest} calls a second`);
-  return made;
+  built.setAttribute("role", "img");
+  built.setAttribute("aria-label", `${sum(calls)} calls, ${sum(refusals)} refused, at most ${highest} calls a second`);
+  return built;
 }
 
 function showMethods(shown) {
