@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc import quantities
 from yagrpc.errors import ConfigError
-from yagrpc.hiding import SecretMapping, has_form_of_secret, shown
+from yagrpc.hiding import Environment, SecretMapping, has_form_of_secret, shown
 from yagrpc.pasted import BOM, decoded, folder_mistake, mistake, pem_fault
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Polling", "Quota"]
 
-ENVIRONMENT: Final[Mapping[str, str]] = SecretMapping(os.environ)
+ENVIRONMENT: Final = SecretMapping(os.environ)
 """The environment, live. No function takes `os.environ` itself: its repr shows all secrets among the variables."""
 
 MODEL_ENDPOINT: Final = "llm.api.cloud.yandex.net:443"
@@ -265,7 +265,7 @@ def resolve_endpoints(
     operation_endpoint: str | None,
     *,
     plaintext: bool,
-    environment: Mapping[str, str] = ENVIRONMENT,
+    environment: Environment = ENVIRONMENT,
 ) -> tuple[Endpoints, bool]:
     """Decide where calls go: arguments first, then `YAGRPC_EMULATOR_HOST`, then the service.
 
@@ -318,7 +318,7 @@ class Forbidding(NamedTuple):
             )
 
 
-def forbids_service(*, emulator: bool, environment: Mapping[str, str] = os.environ) -> Forbidding:
+def forbids_service(*, emulator: bool, environment: Environment = ENVIRONMENT) -> Forbidding:
     """What `YAGRPC_FORBID_SERVICE` says.
 
     Args:
@@ -328,7 +328,7 @@ def forbids_service(*, emulator: bool, environment: Mapping[str, str] = os.envir
     return Forbidding(environment.get("YAGRPC_FORBID_SERVICE") == "1", emulator)
 
 
-def logs_texts(environment: Mapping[str, str] = ENVIRONMENT) -> bool:
+def logs_texts(environment: Environment = ENVIRONMENT) -> bool:
     """Whether the logs show requests and answers whole: `YAGRPC_LOG_TEXTS=1`."""
     return environment.get("YAGRPC_LOG_TEXTS") == "1"
 
@@ -375,7 +375,7 @@ def check_no_credential(name: str, value: object, takes: str) -> None:
         raise ConfigError(f"{name} has the form of a credential: it takes {takes}")
 
 
-def resolve_folder(folder_id: str | None, environment: Mapping[str, str] = ENVIRONMENT) -> str | None:
+def resolve_folder(folder_id: str | None, environment: Environment = ENVIRONMENT) -> str | None:
     """The folder: the argument, then `YC_FOLDER_ID`; `None` where neither is given.
 
     Raises:

@@ -1,7 +1,9 @@
 """What holds a secret without showing it, and what is shown of a value that may be one.
 
 A secret is shown by reprs: in an error, in a log, and among the variables of each frame that a crash reporter prints.
-So the first function that gets one puts it into one of these classes, in its first line.
+And whatever writes an object with its attributes (`json` with `default=vars`, a crash reporter) shows what is in them.
+So the first function that gets a secret puts it into one of these classes, in its first line, and `reveal` is called
+where the secret is used.
 
 Rules: standard library only; nothing here raises, for any value. Whatever an error, a log or a repr shows of a setting
 or an argument goes through `shown`: also a value that is expected to be no secret, since it may be given by mistake.
@@ -10,8 +12,8 @@ or an argument goes through `shown`: also a value that is expected to be no secr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NoReturn, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar
 
 SelfT = TypeVar("SelfT", bound="Secret")
 ValueT = TypeVar("ValueT")
@@ -62,49 +64,92 @@ class Secret:
         return self
 
 
-class SecretText(str):
-    """A text that is sent as any other, and not shown by a repr: neither in metadata nor among a frame's variables."""
+class Held(Secret, Generic[ValueT]):
+    """A value that only `reveal` gives: it is in no attribute, so that no dump of an object's variables has it.
+
+    Args:
+        value: The value.
+    """
+
+    __slots__ = ("_revealed",)
+
+    def __init__(self, value: ValueT) -> None:
+        self._revealed: Callable[[], ValueT] = lambda: value
+
+    def reveal(self) -> ValueT:
+        """The value itself: to be used at once, and kept nowhere."""
+        return self._revealed()
+
+    def __bool__(self) -> bool:
+        return bool(self.reveal())
+
+    def __eq__(self, other: object) -> bool:
+        return self.reveal() == other.reveal() if isinstance(other, Held) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.reveal())
+
+
+class RevealedText(str):
+    """A text on its way out of a `SecretText`: sent as any other, and not shown by a repr.
+
+    The frames of other libraries have it among their variables.
+    """
 
     def __repr__(self) -> str:
         return "'***'"
 
-    def __getitem__(self, index: Any) -> SecretText:
+    def __getitem__(self, index: Any) -> RevealedText:
         # Tools that cut long texts show the repr of a slice.
-        return SecretText(super().__getitem__(index))
+        return RevealedText(super().__getitem__(index))
 
 
-class SecretBytes(bytes):
-    """Bytes that are not shown by a repr. gRPC sends no subclass of `bytes`: `bytes(value)` before it gets them."""
-
-    def __repr__(self) -> str:
-        return "b'***'"
-
-    def __getitem__(self, index: Any) -> Any:
-        part = super().__getitem__(index)
-        return SecretBytes(part) if isinstance(part, bytes) else part
-
-
-class SecretMapping(Mapping[str, Any]):
-    """A view of a mapping, such as the environment, that a repr does not show.
+class SecretText(Held[str]):
+    """A text that is not shown, and no `str`: what writes texts, such as `json`, does not write it.
 
     Args:
-        content: The mapping; what changes in it is seen here.
+        value: The text.
+    """
+
+    def __init__(self, value: str) -> None:
+        super().__init__(RevealedText(str.__str__(value)))
+
+
+class SecretBytes(Held[bytes]):
+    """Bytes that are not shown, and no `bytes`.
+
+    Args:
+        value: The bytes.
+    """
+
+
+class SecretMapping(Held[Mapping[str, Any]]):
+    """A view of a mapping, such as the environment, that is not shown; what changes in the mapping is seen here.
+
+    It is no `Mapping`: crash reporters show what one has.
+
+    Args:
+        content: The mapping.
     """
 
     def __init__(self, content: Mapping[Any, Any]) -> None:
-        self._content = content
+        super().__init__(content)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, or the default."""
+        return self.reveal().get(key, default)
 
     def __getitem__(self, key: str) -> Any:
-        return self._content[key]
+        return self.reveal()[key]
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._content)
+    def __contains__(self, key: object) -> bool:
+        return key in self.reveal()
 
-    def __len__(self) -> int:
-        return len(self._content)
+    __hash__ = None  # type: ignore[assignment]  # what it shows may change
 
-    def __repr__(self) -> str:
-        return "{...}"
+
+Environment: TypeAlias = "Mapping[str, str] | SecretMapping"
+"""The environment variables: a test gives a dict."""
 
 
 class Unusable:
@@ -121,21 +166,17 @@ class Unusable:
         return f"<{self.kind}>"
 
 
-@overload
-def hidden(value: str) -> SecretText: ...
-@overload
-def hidden(value: object) -> Any: ...
 def hidden(value: object) -> Any:
-    """What was given as a secret, as something whose repr does not show it.
+    """What was given as a secret, as something that does not show it.
 
     Returns:
         A text as a `SecretText`, bytes as `SecretBytes`, a mapping as a `SecretMapping`, and anything else that may
         show itself as an `Unusable`; `None` and what is a `Secret` are returned as they are.
     """
-    if value is None or isinstance(value, (Secret, SecretText, SecretBytes, SecretMapping, Unusable)):
+    if value is None or isinstance(value, (Secret, Unusable)):
         return value
     if isinstance(value, str):
-        return SecretText(str.__str__(value))
+        return SecretText(value)
     if isinstance(value, bytes):
         return SecretBytes(value)
     if isinstance(value, Mapping):
@@ -147,11 +188,9 @@ def kind_of(value: object) -> str:
     """The name of the type of a value, as it was given to `hidden`."""
     if isinstance(value, Unusable):
         return value.kind
-    if isinstance(value, SecretMapping):
-        return type(value._content).__name__
-    if isinstance(value, (SecretText, SecretBytes)):
-        return "str" if isinstance(value, str) else "bytes"
-    return type(value).__name__
+    if isinstance(value, SecretText):
+        return "str"
+    return type(value.reveal() if isinstance(value, Held) else value).__name__
 
 
 def hidden_metadata(given: object) -> Any:
@@ -163,6 +202,11 @@ def hidden_metadata(given: object) -> Any:
         return tuple(_hidden_pair(pair) for pair in pairs)
     except Exception:  # an iterable is anybody's code
         return hidden(object())
+
+
+def revealed(metadata: Iterable[tuple[str, Any]]) -> tuple[tuple[str, str | bytes], ...]:
+    """Metadata as gRPC takes them: the last step before they are sent."""
+    return tuple([(key, value.reveal() if isinstance(value, Held) else value) for key, value in metadata])
 
 
 def has_form_of_secret(text: str) -> bool:

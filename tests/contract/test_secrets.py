@@ -120,7 +120,7 @@ def keep(client):
     note(client, client._core, client._core.authorizer, client._core.credentials)
     held = client._core.authorizer and client._core.authorizer.tokens.held
     if held:
-        used.add(held.authorization.removeprefix("Bearer "))
+        used.add(held.authorization.reveal().removeprefix("Bearer "))
 
 if kind == "key file":  # refused when a client is created
     attempt(lambda: yagrpc.Client(**settings(address)))

@@ -230,8 +230,8 @@ def test_a_redis_that_goes_away_and_comes_back(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"share": 5}, "share is 5: give 'auto', the path of a file"),
-        ({"share": ""}, "share is ''"),
+        ({"share": 5}, "share is a int: give 'auto', the path of a file"),
+        ({"share": ""}, "share is empty: give"),
         ({"share": "http://host"}, "share has a scheme that is not known"),
         ({"share": "redis://host:port"}, "is no URL of Redis"),
         ({"share": "/nowhere/at/all/limits"}, "can't be used: No such file or directory"),

@@ -26,6 +26,7 @@ from yagrpc.errors import (
     UnavailableError,
     YagrpcError,
 )
+from yagrpc.hiding import revealed
 from yagrpc.ids import Answer
 
 TOKENIZE, SUBMIT, GET = (
@@ -67,7 +68,7 @@ def core(**settings: Any) -> ClientCore:
 
 
 def metadata(call: Call[Any, Any]) -> dict[str, Any]:
-    found = dict(call.metadata)
+    found = dict(revealed(call.metadata))
     assert len(found) == len(call.metadata), "each key once"
     return found
 

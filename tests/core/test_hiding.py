@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import collections
+import copy
+import dataclasses
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import yagrpc
+from yagrpc import _pb
 from yagrpc.credentials import ServiceAccountKey, resolve_credentials
 from yagrpc.hiding import (
     SecretBytes,
@@ -22,6 +27,7 @@ from yagrpc.hiding import (
     hidden,
     hidden_metadata,
     kind_of,
+    revealed,
     shown,
     shown_path,
     without_secrets,
@@ -225,23 +231,110 @@ def test_what_is_hidden_shows_nothing_and_knows_its_type(value: Any, monkeypatch
     assert hidden(held) is held
 
 
-def test_a_secret_text_is_a_text_whose_slices_are_secret_too() -> None:
-    held = hidden(MARK)
-    assert (held, len(held), f"{held}") == (MARK, len(MARK), MARK)
-    assert (repr(held), repr(held[:5]), repr(held[0])) == ("'***'",) * 3
-    assert held[:5] == MARK[:5]
-    assert repr(hidden(b"abc")[:2]) == "b'***'"
-    assert hidden(b"abc")[0] == ord("a")
-    assert pickle.loads(pickle.dumps(held)) == MARK
+def test_a_secret_text_is_no_text_and_reveals_one_whose_slices_are_secret_too() -> None:
+    held = SecretText(MARK)
+    assert not isinstance(held, str)
+    assert (str(held), f"{held}", f"{held!s:>20}") == ("SecretText(...)",) * 2 + ("     SecretText(...)",)
+    text = held.reveal()
+    assert (text, len(text), f"{text}") == (MARK, len(MARK), MARK)
+    assert (repr(text), repr(text[:5]), repr(text[0])) == ("'***'",) * 3
+    assert text[:5] == MARK[:5]
+    assert SecretBytes(b"abc").reveal() == b"abc"
+    assert held
+    assert not SecretText("")
+    assert not SecretBytes(b"")
+
+
+def call_with_secrets() -> Any:
+    given: Any = {"metadata": {"x-key": MARK, "x-bin": MARK.encode()}}
+    request = _pb.text_generation_service_pb2.TokenizeRequest()
+    with yagrpc.Client(folder_id="folder", credentials=API_KEY) as client:
+        return client._core.call(yagrpc.methods.TokenizerService.Tokenize, request, given)
+
+
+CREDENTIALS: dict[str, Callable[[], Any]] = {
+    "an API key": lambda: yagrpc.ApiKey(API_KEY),
+    "an IAM token": lambda: yagrpc.IamToken(SECRETS["an IAM token"]),
+    "an OAuth token": lambda: yagrpc.OAuthToken(SECRETS["an OAuth token"], warn=False),
+    "a service account's key": lambda: ServiceAccountKey(
+        {**KEY, "private_key": f"-----BEGIN PRIVATE KEY-----\n{MARK}\n-----END PRIVATE KEY-----"}
+    ),
+    "an access token": lambda: yagrpc.AccessToken(SECRETS["an IAM token"]),
+    "what the machine offers": lambda: resolve_credentials(None, {"YC_TOKEN": MARK}),
+    "a client": lambda: yagrpc.Client(folder_id="folder", credentials=API_KEY),
+    "a client that shares quotas": lambda: yagrpc.Client(
+        folder_id="folder", credentials=API_KEY, share=f"redis://user:{MARK}@127.0.0.1:1/0", on_limiter_failure="error"
+    ),
+    "metadata": lambda: hidden_metadata({"authorization": MARK, "a-bin": MARK.encode()}),
+    "a call": lambda: call_with_secrets(),
+}
+
+
+@pytest.mark.parametrize("made", CREDENTIALS.values(), ids=list(CREDENTIALS))
+def test_no_dump_of_an_objects_variables_has_a_secret(made: Callable[[], Any]) -> None:
+    """As crash reporters dump them, and `json` with `default=vars`."""
+    thing = made()
+    try:
+        found = list(dumped(thing))
+        assert found
+        for text in found:
+            assert MARK not in text
+            assert API_KEY not in text
+    finally:
+        if isinstance(thing, yagrpc.Client):
+            thing.close()
+
+
+@pytest.mark.parametrize("name", list(CREDENTIALS)[:6])
+def test_no_serializer_writes_a_secret(name: str) -> None:
+    made = CREDENTIALS[name]()
+    held = dataclasses.make_dataclass("Settings", ["credentials"])(made)
+    assert MARK not in repr(dataclasses.asdict(held))
+    assert MARK not in json.dumps(made, default=lambda each: repr(each) if callable(each) else vars(each))
+    assert MARK not in repr(vars(made)) + str(vars(copy.deepcopy(made))) + repr(vars(copy.copy(made)))
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match="can't be pickled"):
+            pickle.dumps(made, protocol)
+
+
+def dumped(thing: Any) -> Iterator[str]:
+    """All texts that can be reached by the variables of an object, and of those in turn."""
+    waiting, seen = [thing], [thing]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, (str, bytes)):
+            yield str.__str__(one) if isinstance(one, str) else repr(bytes(one))
+            continue
+        if isinstance(one, Mapping):
+            inner = [*one.keys(), *one.values()]
+        elif isinstance(one, (list, tuple, set, frozenset, collections.deque)):
+            inner = list(one)
+        else:
+            yield repr(one)
+            slots = [name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ())]
+            inner = [getattr(one, name) for name in slots if hasattr(one, name)] + list(
+                getattr(one, "__dict__", {}).values()
+            )
+        for each in inner:
+            if not isinstance(each, (type, ModuleType, FunctionType)) and not any(each is other for other in seen):
+                seen.append(each)
+                waiting.append(each)
+
+
+def test_secrets_are_compared_by_what_they_hold() -> None:
+    assert SecretText(MARK) == SecretText(MARK)
+    assert hash(SecretText(MARK)) == hash(SecretText(MARK))
+    assert SecretText(MARK) != SecretText("other")
+    assert SecretText(MARK) != MARK
 
 
 def test_metadata_is_hidden_value_by_value() -> None:
     pairs = [("authorization", MARK), ["a-bin", MARK.encode()], (MARK,), MARK]
     found = hidden_metadata(iter(pairs))
     assert MARK not in repr(found)
-    assert found[:2] == (("authorization", MARK), ("a-bin", MARK.encode()))
+    assert revealed(found[:2]) == (("authorization", MARK), ("a-bin", MARK.encode()))
     assert [type(value) for _, value in found[:2]] == [SecretText, SecretBytes]
     assert [type(pair) for pair in found[2:]] == [Unusable, Unusable]
-    assert hidden_metadata({"a": "b"}) == (("a", "b"),)
+    assert revealed(hidden_metadata({"a": "b"})) == (("a", "b"),)
     assert hidden_metadata(found) == found
     assert MARK not in repr([hidden_metadata(MARK), hidden_metadata(5), hidden_metadata(MARK.encode())])

@@ -44,6 +44,7 @@ from yagrpc.errors import (
     UnavailableError,
     YagrpcError,
 )
+from yagrpc.hiding import revealed
 
 ENDPOINT = "llm.example:443"
 SUBMIT = methods.TextGenerationAsyncService.Completion
@@ -702,7 +703,7 @@ def authorizer(clock: Any, *tokens: str | Exception) -> Authorizer:
 
 def tokens_sent(drive: Any) -> list[str]:
     """The tokens of the attempts."""
-    return [str(dict(effect.metadata).get("authorization", "")) for effect in drive.sent]
+    return [str(dict(revealed(effect.metadata)).get("authorization", "")) for effect in drive.sent]
 
 
 @pytest.mark.parametrize("method", [methods.TokenizerService.Tokenize, SUBMIT, OTHER])

@@ -25,7 +25,7 @@ from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._services.text import completion_type
 from yagrpc.config import Polling, Quota, refuse_unknown
 from yagrpc.hiding import hidden
-from yagrpc.limiter import given_share, limiter_of
+from yagrpc.limiter import hidden_share, limiter_of
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class AsyncClient(Unpicklable, Methods):
         on_limiter_failure: OnFailure = "local",
         **unknown: Never,
     ) -> None:
-        credentials, share = hidden(credentials), given_share(share)
+        credentials, share = hidden(credentials), hidden_share(share)
         refuse_unknown(self, unknown)
         options = ChannelOptions(channel_options)
         warn_of_trace()

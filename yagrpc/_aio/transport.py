@@ -34,6 +34,7 @@ from yagrpc._grpc.rpcs import drain, drop, given, given_later, may_have_run
 from yagrpc._grpc.status import status_of
 from yagrpc.context import CURRENT
 from yagrpc.errors import ClientClosedError, Code, ConfigError
+from yagrpc.hiding import revealed
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, StreamMethod
 
 ResultT = TypeVar("ResultT")
@@ -178,7 +179,7 @@ class AsyncTransport:
         """Start an rpc; it runs from here on."""
         call = effect.call
         timeout = effect.timeout if effect.reporter is None else with_linger(effect.timeout)
-        rpc = self.channels.callable(call.method)(call.request, timeout=timeout, metadata=effect.metadata)
+        rpc = self.channels.callable(call.method)(call.request, timeout=timeout, metadata=revealed(effect.metadata))
         call.started(functools.partial(drop, rpc, asyncio.get_running_loop()), outlives=effect.reporter is not None)
         return rpc
 

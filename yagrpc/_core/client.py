@@ -136,7 +136,7 @@ class ClientCore:
         self._policies: dict[AnyMethod, Policy] = {}
         self._send_limit = send_limit
         self._proxy_of = proxy_of
-        self._fixed_pairs: tuple[tuple[str, str], ...] = ()
+        self._fixed_pairs: Metadata = ()
         self.authorizer: Authorizer | None = None
         if self.credentials.fixed:
             self._fixed_pairs = credential_pairs(self.credentials, asked(self.credentials), self.folder_id)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from yagrpc.config import ENVIRONMENT
+from yagrpc.hiding import Environment
 
 log = logging.getLogger("yagrpc.credentials")
 
@@ -33,7 +33,7 @@ TRACE_SHOWS_SECRETS: Final = (
 )
 
 
-def proxy_of(endpoint: str, option: str | None = None, environment: Mapping[str, str] = ENVIRONMENT) -> str:
+def proxy_of(endpoint: str, option: str | None = None, environment: Environment = ENVIRONMENT) -> str:
     """The proxy through which gRPC connects a channel with TLS, and what names it; empty where there is none.
 
     Args:
@@ -50,7 +50,7 @@ def proxy_of(endpoint: str, option: str | None = None, environment: Mapping[str,
     return f"{found['address']} ({source})"
 
 
-def warn_of_trace(environment: Mapping[str, str] = ENVIRONMENT) -> None:
+def warn_of_trace(environment: Environment = ENVIRONMENT) -> None:
     """Log a warning, once in a process, where gRPC traces what it sends."""
     if environment.get("GRPC_TRACE"):
         _warn()
@@ -61,7 +61,7 @@ def _warn() -> None:
     log.warning(TRACE_SHOWS_SECRETS)
 
 
-def _first(names: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, str]:
+def _first(names: tuple[str, ...], environment: Environment) -> tuple[str, str]:
     """The first of several variables that is set, and its value."""
     return next(((name, environment[name]) for name in names if name in environment), ("", ""))
 

@@ -26,7 +26,7 @@ from yagrpc._sync.primitives import Pollers
 from yagrpc._sync.transport import Transport
 from yagrpc.config import Polling, Quota, refuse_unknown
 from yagrpc.hiding import hidden
-from yagrpc.limiter import given_share, limiter_of
+from yagrpc.limiter import hidden_share, limiter_of
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Client(Unpicklable, Methods):
         on_limiter_failure: OnFailure = "local",
         **unknown: Never,
     ) -> None:
-        credentials, share = hidden(credentials), given_share(share)
+        credentials, share = hidden(credentials), hidden_share(share)
         refuse_unknown(self, unknown)
         options = ChannelOptions(channel_options)
         warn_of_trace()

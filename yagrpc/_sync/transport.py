@@ -31,6 +31,7 @@ from yagrpc._sync.channels import BlockingChannels
 from yagrpc._sync.submits import Submits
 from yagrpc.context import on_leaving
 from yagrpc.errors import ClientClosedError, Code
+from yagrpc.hiding import revealed
 from yagrpc.method import (
     AnyMethod,
     BidiStreamMethod,
@@ -248,8 +249,8 @@ class Transport:
                 # A host's channel may not be gRPC's own.
                 with_call = getattr(sender, "with_call", None) if call.wants_ids else None
                 if with_call is None:
-                    return sender(call.request, timeout=timeout, metadata=effect.metadata)
-                answer, rpc = with_call(call.request, timeout=timeout, metadata=effect.metadata)
+                    return sender(call.request, timeout=timeout, metadata=revealed(effect.metadata))
+                answer, rpc = with_call(call.request, timeout=timeout, metadata=revealed(effect.metadata))
         except grpc.RpcError as error:
             return status_of(error, closed=self.channels.closed)
         _keep_ids(rpc, call)
@@ -266,7 +267,7 @@ class Transport:
         if future is None:
             return False
         with SignalsHeld():
-            rpc = future(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            rpc = future(call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
             call.started(Cancelled(end_of(rpc, "cancel")))
             if hasattr(rpc, "add_done_callback"):
                 rpc.add_done_callback(lambda _: answered(rpc))  # given is perhaps the rpc of an inner interceptor
@@ -279,7 +280,7 @@ class Transport:
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with SignalsHeld() as signals:
             if not self._future(effect, ended.put):
-                return sender(effect.call.request, timeout=effect.timeout, metadata=effect.metadata)
+                return sender(effect.call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
             try:
                 rpc = signals.next_item(ended, None)
             except BaseException:  # of a signal
@@ -302,7 +303,7 @@ class Transport:
     def _open(self, sender: Any, effect: Send) -> Opened:
         call = effect.call
         with SignalsHeld():
-            rpc = sender(call.request, timeout=effect.timeout, metadata=effect.metadata)
+            rpc = sender(call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
             call.started(Cancelled(end_of(rpc, "cancel", "close")))
         messages = iter(rpc)
         responses = Responses(self.channels, rpc, messages)

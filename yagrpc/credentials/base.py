@@ -62,7 +62,12 @@ class AccessToken(Secret):
         self.lifetime = None if lifetime is None else seconds(lifetime)
         if lifetime is not None and self.lifetime is None:
             raise ConfigError(f"an access token's lifetime is a {type(lifetime).__name__}: it takes seconds, or None")
-        self.value: str = checked_token(value)
+        self._value = checked_token(value)
+
+    @property
+    def value(self) -> str:
+        """The token."""
+        return self._value.reveal()
 
     def __repr__(self) -> str:
         return f"AccessToken(..., lifetime={self.lifetime!r})"
@@ -93,7 +98,7 @@ class FetchedCredentials(ObtainedCredentials):
 
     def authorization(self) -> str:
         """The value of the `authorization` metadata, from a new fetch; a client keeps the token of `fetch` instead."""
-        return bearer(self.fetch(FETCH_TIMEOUT).value)
+        return bearer(self.fetch(FETCH_TIMEOUT).value).reveal()
 
 
 class ExchangedCredentials(ObtainedCredentials):
@@ -133,9 +138,9 @@ def checked_token(token: object) -> SecretText:
     """
     token = hidden(token)
     text = checked_text("the IAM token", token)
-    if re.match(OAUTH_TOKEN, text):
+    if re.match(OAUTH_TOKEN, text.reveal()):
         raise ConfigError("the IAM token has the form of an OAuth token: use OAuthToken(...)")
-    if re.match(API_KEY, text):
+    if re.match(API_KEY, text.reveal()):
         raise ConfigError("the IAM token has the form of an API key: use ApiKey(...)")
     return text
 
@@ -151,13 +156,13 @@ def checked_text(what: str, value: object) -> SecretText:
         raise ConfigError(f"{what} is a {kind_of(value)}, not a string")
     if not value:
         raise ConfigError(f"{what} is empty")
-    if value != value.strip():
+    if value.reveal() != value.reveal().strip():
         raise ConfigError(f"{what} begins or ends with white space (often a newline of its file): strip it")
-    if value.startswith(("Api-Key ", "Bearer ")):
+    if value.reveal().startswith(("Api-Key ", "Bearer ")):
         raise ConfigError(f"{what} begins with its scheme: give the secret alone")
-    if wrong := mistake(value):
+    if wrong := mistake(value.reveal()):
         raise ConfigError(f"{what} {wrong}")
-    if not re.fullmatch(_PRINTABLE, value):
+    if not re.fullmatch(_PRINTABLE, value.reveal()):
         raise ConfigError(f"{what} holds white space or characters outside ASCII: it cannot be sent")
     return value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from yagrpc.config import ENVIRONMENT
@@ -18,7 +18,7 @@ from yagrpc.credentials.given import ApiKey, IamToken
 from yagrpc.credentials.metadata import MetadataService
 from yagrpc.credentials.yc import YcCli
 from yagrpc.errors import ConfigError, UnavailableError
-from yagrpc.hiding import API_KEY, IAM_TOKEN, OAUTH_TOKEN, SecretText, hidden, kind_of
+from yagrpc.hiding import API_KEY, IAM_TOKEN, OAUTH_TOKEN, Environment, SecretText, hidden, kind_of
 from yagrpc.pasted import mistake
 
 PROBE_SECONDS: Final = 0.1
@@ -37,7 +37,7 @@ class Automatic(ObtainedCredentials):
         environment: The environment variables.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._environment = hidden(environment)
 
     def choose(self) -> Credentials:
@@ -76,9 +76,7 @@ class Automatic(ObtainedCredentials):
         return "Automatic()"
 
 
-def resolve_credentials(
-    credentials: Credentials | str | None, environment: Mapping[str, str] = ENVIRONMENT
-) -> Credentials:
+def resolve_credentials(credentials: Credentials | str | None, environment: Environment = ENVIRONMENT) -> Credentials:
     """The credentials to use.
 
     The argument, then `YC_API_KEY`, `YC_IAM_TOKEN`, `YC_OAUTH_TOKEN`, `YC_SERVICE_ACCOUNT_KEY_FILE`, the metadata
@@ -121,17 +119,18 @@ def check_credentials(credentials: Credentials) -> None:
         credentials.check()
 
 
-def variables_set(environment: Mapping[str, str]) -> list[str]:
+def variables_set(environment: Environment) -> list[str]:
     """The variables that are set, of those that hold credentials: the first one is used."""
     return [name for name in (*_OF_VARIABLES, "YC_TOKEN") if environment.get(name)]
 
 
-def variable_used(environment: Mapping[str, str]) -> str | None:
+def variable_used(environment: Environment) -> str | None:
     """The variable that says which credentials are used; `None` where none does, and the machine is asked."""
     return next((name for name in _OF_VARIABLES if environment.get(name)), None)
 
 
-def _by_shape(text: SecretText) -> Credentials:
+def _by_shape(credentials: SecretText) -> Credentials:
+    text = credentials.reveal()
     if wrong := mistake(text):
         raise ConfigError(f"credentials {wrong}")
     if re.match(API_KEY, text):
@@ -147,7 +146,7 @@ def _by_shape(text: SecretText) -> Credentials:
 
 
 def _oauth(token: str, source: str = "YC_OAUTH_TOKEN") -> OAuthToken:
-    token = hidden(token)
+    token = hidden(token).reveal()
     # Logged: a warning would name a line of yagrpc, which is of no use to the user.
     log.warning("%s is an OAuth token. %s", source, OAUTH_IS_RETIRED)
     return OAuthToken(token, warn=False)

@@ -57,17 +57,16 @@ class OAuthToken(ExchangedCredentials):
     def __init__(self, token: str, *, warn: bool = True) -> None:
         if warn:
             warnings.warn(OAUTH_IS_RETIRED, DeprecationWarning, stacklevel=2)
-        token = hidden(token)
-        checked_text("the OAuth token", token)
-        if re.match(IAM_TOKEN, token):
+        checked = checked_text("the OAuth token", token := hidden(token))
+        if re.match(IAM_TOKEN, checked.reveal()):
             raise ConfigError("the OAuth token has the form of an IAM token: use IamToken(...)")
-        if re.match(API_KEY, token):
+        if re.match(API_KEY, checked.reveal()):
             raise ConfigError("the OAuth token has the form of an API key: use ApiKey(...)")
-        self._token = token
+        self._token = checked
 
     def identity(self, audience: str, now: float) -> dict[str, str]:
         """The token itself; only the IAM service receives it."""
-        return {"yandex_passport_oauth_token": self._token}
+        return {"yandex_passport_oauth_token": self._token.reveal()}
 
 
 class ServiceAccountKey(ExchangedCredentials):
@@ -86,7 +85,7 @@ class ServiceAccountKey(ExchangedCredentials):
     def __init__(self, key: str | os.PathLike[str] | Mapping[str, Any]) -> None:
         key = hidden(os.fspath(key) if isinstance(key, os.PathLike) else key)
         self._path: str | None = None
-        if isinstance(key, SecretText) and key.lstrip().startswith("{"):
+        if isinstance(key, SecretText) and key.reveal().lstrip().startswith("{"):
             self._parts = _parts(_KEY, _parsed(_KEY, key))
         elif isinstance(key, SecretText):
             self._path = _checked_path(key)
@@ -106,7 +105,7 @@ class ServiceAccountKey(ExchangedCredentials):
         if self._path is not None and not os.path.exists(self._path):
             return
         _, _, private = self._parts if self._path is None else _read(self._path)
-        if fault := pem_fault(private):
+        if fault := pem_fault(private.reveal()):
             raise ConfigError(f"{self._what} has a private_key that is no RSA key in PEM: {fault}; {_AGAIN}")
 
     def identity(self, audience: str, now: float) -> dict[str, str]:
@@ -125,14 +124,14 @@ class ServiceAccountKey(ExchangedCredentials):
         claims = {"iss": account, "aud": audience, "iat": issued, "exp": issued + JWT_SECONDS}
         try:
             # Without its context: that may show the key.
-            token = hidden(jwt.encode(claims, private, algorithm="PS256", headers={"kid": key_id}))
+            token = hidden(jwt.encode(claims, private.reveal(), algorithm="PS256", headers={"kid": key_id}))
         except Exception:
             token = None
         if token is None:
-            fault = pem_fault(private)
+            fault = pem_fault(private.reveal())
             remedy = f"{fault}; {_AGAIN}" if fault else "create a new one"
             raise ConfigError(f"{self._what} has a private_key that is no RSA key in PEM: {remedy}")
-        return {"jwt": token}
+        return {"jwt": token.reveal()}
 
     @property
     def _what(self) -> str:
@@ -147,8 +146,9 @@ _WRITTEN: Final = "it takes what 'yc iam key create' wrote"
 _AGAIN: Final = "copy the whole file that 'yc iam key create' wrote"
 
 
-def _checked_path(path: SecretText) -> str:
+def _checked_path(given: SecretText) -> str:
     """The path of a key's file, which errors may show: not what is plainly a secret, given in the place of a path."""
+    path = given.reveal()
     if not path:
         raise ConfigError(f"{_KEY}'s file name is empty")
     if wrong := mistake(path):
@@ -163,7 +163,7 @@ def _checked_path(path: SecretText) -> str:
         raise ConfigError(
             f"{_KEY} is neither a path nor JSON: give the path of the file that 'yc iam key create' wrote"
         )
-    return str(path)
+    return str.__str__(path)
 
 
 _LONGEST_PATH: Final = 4096
@@ -172,7 +172,7 @@ _LONGEST_PATH: Final = 4096
 
 def _read(path: str) -> tuple[str, str, SecretText]:
     what = f"the service account key file {shown_path(path)}"
-    content, failure = hidden(b""), ""
+    content, failure = SecretBytes(b""), ""
     try:
         with open(path, "rb") as file:
             content = hidden(file.read(_LONGEST))
@@ -189,12 +189,16 @@ def _parsed(what: str, text: SecretText | SecretBytes) -> SecretMapping:
     import json
 
     try:
-        content = hidden(json.loads(text.removeprefix(BOM) if isinstance(text, str) else decoded(text) or ""))
+        content = hidden(json.loads(_json_of(text.reveal())))
     except (ValueError, RecursionError):  # without its context: that has the text
         content = None
     if not isinstance(content, SecretMapping):
         raise ConfigError(f"{what} is no JSON object: {_WRITTEN}")
     return content
+
+
+def _json_of(text: str | bytes) -> str:
+    return text.removeprefix(BOM) if isinstance(text, str) else decoded(text) or ""
 
 
 def _parts(what: str, content: SecretMapping) -> tuple[str, str, SecretText]:
@@ -211,7 +215,7 @@ def _parts(what: str, content: SecretMapping) -> tuple[str, str, SecretText]:
         if not isinstance(value, SecretText) or not value:
             raise ConfigError(f"{what} has no {name}: {_WRITTEN}")
     key_id, account, private = found
-    start = private.find(_PEM)
+    start = private.reveal().find(_PEM)
     if start < 0:
         raise ConfigError(f"{what} has a private_key without a PEM block")
-    return str(key_id), str(account), hidden(repaired_pem(private[start:]))
+    return str.__str__(key_id.reveal()), str.__str__(account.reveal()), hidden(repaired_pem(private.reveal()[start:]))

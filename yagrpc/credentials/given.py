@@ -23,17 +23,16 @@ class ApiKey(Credentials):
     fixed = True
 
     def __init__(self, key: str) -> None:
-        key = hidden(key)
-        checked_text("the API key", key)
-        if re.match(IAM_TOKEN, key):
+        checked = checked_text("the API key", key := hidden(key))
+        if re.match(IAM_TOKEN, checked.reveal()):
             raise ConfigError("the API key has the form of an IAM token: use IamToken(...)")
-        if re.match(OAUTH_TOKEN, key):
+        if re.match(OAUTH_TOKEN, checked.reveal()):
             raise ConfigError("the API key has the form of an OAuth token: use OAuthToken(...)")
-        self._authorization = SecretText(f"Api-Key {key}")
+        self._authorization = SecretText(f"Api-Key {checked.reveal()}")
 
     def authorization(self) -> str:
         """The value of the `authorization` metadata."""
-        return self._authorization
+        return self._authorization.reveal()
 
 
 class IamToken(Credentials):
@@ -56,9 +55,8 @@ class IamToken(Credentials):
         if callable(token):
             self._token = token
         else:
-            token = hidden(token)
-            checked = checked_token(token)
-            self._token = lambda: checked
+            checked = checked_token(token := hidden(token))
+            self._token = checked.reveal
 
     def authorization(self) -> str:
         """The value of the `authorization` metadata.
@@ -71,7 +69,7 @@ class IamToken(Credentials):
         except Exception as error:
             failure = ForeignError.of(error)
         else:
-            return bearer(checked_token(token))
+            return bearer(checked_token(token).reveal()).reveal()
         raise ConfigError(f"the callable that gives the IAM token failed with {failure.kind}") from failure
 
 

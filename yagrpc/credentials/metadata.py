@@ -68,7 +68,7 @@ class MetadataService(FetchedCredentials):
         import json
 
         try:
-            answer = hidden(json.loads(body))
+            answer = hidden(json.loads(body.reveal()))
             return AccessToken(answer["access_token"], float(answer["expires_in"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             pass  # the answer may hold a token, so the error does not show it

@@ -43,12 +43,12 @@ class YcCli(FetchedCredentials):
         """
         code, printed, said = self._run(timeout)
         if code != 0:
-            reason = cleaned(without_secrets(said)[-200:]) or "it said nothing"
+            reason = cleaned(without_secrets(said.reveal())[-200:]) or "it said nothing"
             raise ConfigError(f"{self._name} failed with exit code {code}: {reason}")
-        token = hidden(next(reversed(printed.decode("utf-8", "replace").split()), ""))
+        token = hidden(next(reversed(printed.reveal().decode("utf-8", "replace").split()), ""))
         if not token:
             raise ConfigError(f"{self._name} printed no token")
-        return AccessToken(token)
+        return AccessToken(token.reveal())
 
     def __repr__(self) -> str:
         return f"YcCli(profile={shown(self.profile)})"

@@ -8,13 +8,13 @@ Rules: nothing else of this package is loaded by a client that shares nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from yagrpc.config import ENVIRONMENT
 from yagrpc.errors import ConfigError
-from yagrpc.hiding import SecretText, hidden, shown
+from yagrpc.hiding import Environment, SecretText, hidden, kind_of, shown
 
 if TYPE_CHECKING:
     from yagrpc._core.quota.grants import Limiter, OnFailure
@@ -26,47 +26,55 @@ ShareInput: TypeAlias = "str | PathLike[str] | None"
 VARIABLE: Final = "YAGRPC_SHARE"
 
 
-def given_share(share: Any, environment: Mapping[str, str] = ENVIRONMENT) -> SecretText | None:
-    """The setting `share`, hidden, as a URL may hold a password; `None` where quotas are not shared.
+def hidden_share(share: Any) -> Any:
+    """The setting `share` as it was given, hidden: a URL may hold a password."""
+    return hidden(fspath(share) if isinstance(share, PathLike) else share)
+
+
+def place_of(share: Any, default: str | None = None, environment: Environment = ENVIRONMENT) -> SecretText | None:
+    """Where quotas are counted; `None` where they are not shared.
 
     Args:
-        share: What was given; `None` for what the environment says.
+        share: As `hidden_share` gave it; `None` for what the environment says.
+        default: What is taken where the environment says nothing.
         environment: The environment variables.
 
     Raises:
         ConfigError: It is no text and no path.
     """
-    share = fspath(share) if isinstance(share, PathLike) else share
     if share is None:
-        share = environment.get(VARIABLE) or None
-    if share is None or (isinstance(share, str) and share):
-        return None if share is None else SecretText(share)
-    kind, share = shown(share), None
+        share = hidden(environment.get(VARIABLE) or default)
+    if share is None or (isinstance(share, SecretText) and share):
+        return share
+    kind = "empty" if isinstance(share, SecretText) else f"a {kind_of(share)}"
     raise ConfigError(
         f"share is {kind}: give 'auto', the path of a file, 'redis://...', or None for quotas of this client alone"
     )
 
 
-def limiter_of(share: SecretText | None, on_failure: OnFailure) -> Callable[[str | None, Quota | None], Limiter | None]:
+def limiter_of(
+    share: Any, on_failure: OnFailure, default: str | None = None
+) -> Callable[[str | None, Quota | None], Limiter | None]:
     """What makes the limiter of a client, of its folder and its quotas.
 
     Args:
-        share: As `given_share` gave it.
+        share: As `hidden_share` gave it.
         on_failure: What happens while the limiter can't be reached: `local` or `error`.
+        default: What `share` is where neither it nor the environment says anything.
 
     Raises:
-        ConfigError: `on_failure` is neither.
+        ConfigError: One of the settings can't be meant.
     """
-    share = hidden(share)
+    place = place_of(share, default)
     if on_failure not in ("local", "error"):
         raise ConfigError(f"on_limiter_failure is {shown(on_failure)}: give 'local' or 'error'")
 
     def make(folder_id: str | None, quota: Quota | None) -> Limiter | None:
-        if share is None or quota is None:
+        if place is None or quota is None:
             return None
         from yagrpc.limiter.agent import Agent
         from yagrpc.limiter.share import store_of
 
-        return Agent(store_of(share, folder_id), quota, on_failure)
+        return Agent(store_of(place, folder_id), quota, on_failure)
 
     return make

@@ -22,7 +22,7 @@ from yagrpc._grpc.waits.threads import Waiter
 from yagrpc.config import Quota
 from yagrpc.errors import ConfigError, LimiterError, QuotaWaitError, RequestError
 from yagrpc.foreign import cleaned
-from yagrpc.limiter import given_share, limiter_of
+from yagrpc.limiter import hidden_share, limiter_of, place_of
 from yagrpc.limiter.share import AUTO, store_of
 from yagrpc.limiter.store import StoreError
 from yagrpc.quantities import seconds as seconds_of
@@ -74,11 +74,11 @@ class Limits:
         share: ShareInput = None,
         on_limiter_failure: OnFailure = "local",
     ) -> None:
-        setting = given_share(share) or given_share(AUTO)
+        share = hidden_share(share)
         checked, _ = config.check_settings(quota, config.Polling())
         if checked is None:
             raise ConfigError("quota is None: Limits needs the quotas that it keeps")
-        limiter = limiter_of(setting, on_limiter_failure)(config.resolve_folder(folder_id), checked)
+        limiter = limiter_of(share, on_limiter_failure, AUTO)(config.resolve_folder(folder_id), checked)
         assert limiter is not None
         self._limiter: Limiter = limiter
         rules = {rule.name: rule for rule in rules_of(checked)}
@@ -244,9 +244,10 @@ def quota_use(folder_id: str | None = None, *, share: ShareInput = None) -> list
         ConfigError: A setting can't work.
         LimiterError: The place can't be reached.
     """
-    setting = given_share(share) or given_share(AUTO)
-    assert setting is not None
-    store = store_of(setting, config.resolve_folder(folder_id))
+    share = hidden_share(share)
+    place = place_of(share, AUTO)
+    assert place is not None
+    store = store_of(place, config.resolve_folder(folder_id))
     try:
         return store.used()
     except StoreError as error:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from yagrpc._core.quota.grants import Granted, Later, Rule, Used
 from yagrpc.errors import ConfigError
-from yagrpc.hiding import SecretText, without_secrets
+from yagrpc.hiding import Held, SecretText, without_secrets
 from yagrpc.limiter.store import HORIZON, LEASE, PRESENT, RETRY, SLACK, Batch, Reply, StoreError
 
 INSTALL: Final = "share='redis://...' needs redis-py: pip install 'yagrpc[redis]'"
@@ -50,12 +50,13 @@ class RedisStore:
         self._redis: Any = redis
         self.name = _without_password(url)
         try:
-            self._client: Any = redis.Redis.from_url(
-                str.__str__(url), socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, decode_responses=True
+            client: Any = redis.Redis.from_url(
+                str.__str__(url.reveal()), socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, decode_responses=True
             )
         except ValueError:
             raise ConfigError(f"share={self.name} is no URL of Redis: give redis://host:6379/0") from None
-        self._script = self._client.register_script(_SCRIPT.read_text("utf-8"))
+        # Held: a client of redis-py has the password among its variables.
+        self._client, self._script = Held(client), Held(client.register_script(_SCRIPT.read_text("utf-8")))
         self._key = f"yagrpc:{{{folder}}}"
         self._clock = clock
 
@@ -80,14 +81,14 @@ class RedisStore:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._client.reveal().close()
 
     def _run(self, **asked: Any) -> dict[str, Any]:
         asked |= {"lease": LEASE, "horizon": HORIZON, "retry": RETRY, "present": PRESENT, "slack": SLACK, "keep": KEEP}
         if self._clock is not None:
             asked["now"] = self._clock()
         with self._errors():
-            reply: dict[str, Any] = json.loads(self._script(keys=[self._key], args=[json.dumps(asked)]))
+            reply: dict[str, Any] = json.loads(self._script.reveal()(keys=[self._key], args=[json.dumps(asked)]))
         return reply
 
     @contextlib.contextmanager
@@ -112,6 +113,6 @@ def _answer(answer: list[Any]) -> Granted | Later:
 
 def _without_password(url: SecretText) -> str:
     """A URL as errors name it."""
-    parts = urlsplit(str.__str__(url))
+    parts = urlsplit(url.reveal())
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"

@@ -34,15 +34,17 @@ def store_of(share: SecretText, folder_id: str | None) -> Store:
     if not folder_id:
         raise ConfigError("share needs the folder whose quotas are shared: give folder_id, or set YC_FOLDER_ID")
     folder = hashlib.sha256(folder_id.encode()).hexdigest()[:16]
-    if share.startswith(("redis://", "rediss://")):
+    if share.reveal().startswith(("redis://", "rediss://")):
         from yagrpc.limiter.redis import RedisStore
 
         return RedisStore(share, folder)
-    if "://" in share:
+    if "://" in share.reveal():
         raise ConfigError("share has a scheme that is not known: give 'auto', a path, redis://... or rediss://...")
     from yagrpc.limiter.sqlite import SqliteStore
 
-    return SqliteStore(_default_path(folder) if share == AUTO else Path(str.__str__(share)).expanduser())
+    return SqliteStore(
+        _default_path(folder) if share.reveal() == AUTO else Path(str.__str__(share.reveal())).expanduser()
+    )
 
 
 def _default_path(folder: str) -> Path:

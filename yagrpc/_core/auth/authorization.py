@@ -65,7 +65,7 @@ class Authorizer:
         Raises:
             YagrpcError: A new token can't be obtained.
         """
-        before = hidden(dict(refused).get("authorization", ""))
+        before = hidden(dict(refused).get("authorization"))
         if not before:
             return None
         yield from self.tokens.renew(call, before, error, deadline)
@@ -73,17 +73,15 @@ class Authorizer:
         return None if after == refused else after
 
 
-def credential_pairs(
-    credentials: Credentials, authorization: str | None, folder_id: str | None
-) -> tuple[tuple[str, str], ...]:
+def credential_pairs(credentials: Credentials, authorization: SecretText | None, folder_id: str | None) -> Metadata:
     """The metadata that a credential makes: the folder goes with a user account's, and with no other."""
     if not authorization:
         return ()
-    pairs = (("authorization", SecretText(authorization)),)
+    pairs: Metadata = (("authorization", authorization),)
     return (*pairs, ("x-folder-id", folder_id)) if credentials.user_account and folder_id else pairs
 
 
-def asked(credentials: Credentials) -> str | None:
+def asked(credentials: Credentials) -> SecretText | None:
     """What credentials authorize a call with, checked: a user may have written them.
 
     Raises:
@@ -98,7 +96,9 @@ def asked(credentials: Credentials) -> str | None:
     except Exception as error:
         failure = ForeignError.of(error)
     else:
-        if authorization is None or (isinstance(authorization, SecretText) and re.fullmatch(_SENT, authorization)):
+        if authorization is None or (
+            isinstance(authorization, SecretText) and re.fullmatch(_SENT, authorization.reveal())
+        ):
             return authorization
     if failure is not None:
         raise ConfigError(f"{name}.authorization() failed with {failure.kind}") from failure

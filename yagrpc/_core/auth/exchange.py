@@ -39,7 +39,7 @@ def exchange(identity: Mapping[str, str], send: Callable[[Any], Flow[Any]], wall
     known = response.HasField("expires_at")
     token = hidden(response.iam_token)
     response.Clear()
-    return AccessToken(token, end - wall() if known else None)
+    return AccessToken(token.reveal(), end - wall() if known else None)
 
 
 def audience(endpoint: str) -> str:

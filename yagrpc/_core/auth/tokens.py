@@ -27,7 +27,7 @@ from yagrpc.credentials import (
 from yagrpc.credentials.base import FETCH_TIMEOUT, ForeignError, bearer
 from yagrpc.errors import ConfigError, UnavailableError, YagrpcError
 from yagrpc.errors.base import own_copy
-from yagrpc.hiding import hidden
+from yagrpc.hiding import SecretText, hidden
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
@@ -60,7 +60,7 @@ class Held(NamedTuple):
     The last is a guess unless it is `known`.
     """
 
-    authorization: str
+    authorization: SecretText
     since: float
     due: float
     safe: float
@@ -99,7 +99,7 @@ class Tokens:
         self._jitter = jitter
         self._failure: tuple[float, YagrpcError] | None = None
 
-    def current(self, call: Call[Any, Any], deadline: Deadline) -> Flow[str | None]:
+    def current(self, call: Call[Any, Any], deadline: Deadline) -> Flow[SecretText | None]:
         """The `authorization` of now, obtained first where no token lives; `None` where nothing has to be obtained.
 
         Args:
@@ -126,7 +126,7 @@ class Tokens:
             raise _about(failure, call)
         return None if held is None else held.authorization
 
-    def renew(self, call: Call[Any, Any], refused: str, error: YagrpcError, deadline: Deadline) -> Flow[None]:
+    def renew(self, call: Call[Any, Any], refused: SecretText, error: YagrpcError, deadline: Deadline) -> Flow[None]:
         """Obtain another token than one that was refused, unless another caller has.
 
         Args:
@@ -190,7 +190,7 @@ class Tokens:
     def _token(self, credentials: ObtainedCredentials) -> Flow[AccessToken]:
         if isinstance(credentials, ExchangedCredentials):
             identity = hidden((yield from block(lambda: credentials.identity(self._audience(), self._wall()))))
-            return (yield from self._exchange(identity))
+            return (yield from self._exchange(identity.reveal()))
         assert isinstance(credentials, FetchedCredentials)
         for attempt in range(2, FETCHES + 1):
             try:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
     from yagrpc._core.deadline import Deadline
     from yagrpc.context import Caller
+    from yagrpc.hiding import SecretBytes, SecretText
     from yagrpc.method import AnyMethod
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
-Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
+Metadata: TypeAlias = "tuple[tuple[str, str | SecretText | SecretBytes], ...]"
+"""What is sent with a call; `hiding.revealed` gives it to gRPC."""
 
 
 class Call(Generic[RequestT, ResponseT]):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc.errors import RequestError
 from yagrpc.foreign import ID, identifier
-from yagrpc.hiding import SecretBytes, has_form_of_secret, hidden_metadata
+from yagrpc.hiding import SecretBytes, SecretText, has_form_of_secret, hidden_metadata
 from yagrpc.ids import RequestIds
 from yagrpc.quantities import request_id
 
@@ -53,8 +53,7 @@ def given_metadata(parameters: CallParameters) -> Metadata:
         if not isinstance(pair, tuple):
             raise RequestError("metadata", pair, "it takes pairs of key and value, or a dict")
         _check_pair("metadata", *pair)
-    # Bytes as they are sent: gRPC takes no subclass of `bytes`.
-    return tuple((key, bytes(value) if isinstance(value, SecretBytes) else value) for key, value in given)
+    return given
 
 
 def pairs_of(metadata: Any) -> dict[str, str | bytes]:
@@ -84,8 +83,8 @@ def _check_pair(field: str, key: object, value: object) -> None:
     if not isinstance(key, str) or not re.fullmatch(_KEY, key):
         raise RequestError(field, key, "a key has lower-case letters, digits, '.', '-' and '_'")
     if key.endswith("-bin"):
-        if not isinstance(value, bytes):
+        if not isinstance(value, SecretBytes):
             raise RequestError(field, key, "a key that ends in -bin takes bytes")
-    elif not isinstance(value, str) or not re.fullmatch(_VALUE, value):
+    elif not isinstance(value, SecretText) or not re.fullmatch(_VALUE, value.reveal()):
         # The value may be a secret, so it is not shown.
         raise RequestError(field, key, "its value has to be printable ASCII text")
