@@ -46,6 +46,7 @@ ResultError SubmitTimeoutError UnauthenticatedError UnavailableError Unimplement
 
 LAYERS = [
     "_version.py",
+    "files.py",
     "method.py",
     "ids.py",
     "quantities.py",
@@ -97,9 +98,9 @@ LAYERS = [
 import stands in the file: in a function and under `TYPE_CHECKING` too."""
 
 APART: dict[str, set[str]] = {
-    "codegen/": set(),
+    "codegen/": {"files.py"},
     "rest/": {"_pb.py", "method.py"},
-    "emulator/": {"_pb.py", "rest/"},
+    "emulator/": {"_pb.py", "files.py", "rest/"},
     "_sync/": set(LAYERS) - {"_aio/"},
     "pytest_plugin.py": {"emulator/", "__init__.py"},
     "__main__.py": {"cli/"},
@@ -120,9 +121,10 @@ MACHINE = {"grpc", "asyncio", "threading", "time", "random", "os"}
 """What only the shells and `_grpc` deal with: connections, event loops, threads, clocks, random numbers, the system."""
 
 MACHINE_BELOW = {
+    "files.py": ({"os"}, "reads the files that settings name"),
     "config.py": ({"os"}, "reads the settings that the environment holds"),
     "ids.py": ({"os"}, "makes request ids of random bytes"),
-    "credentials/exchanged.py": ({"os"}, "reads the file of a service account's key"),
+    "credentials/exchanged.py": ({"os"}, "looks for the file of a service account's key"),
     "credentials/metadata.py": ({"os"}, "reads the address of the metadata service from the environment"),
     "credentials/yc.py": ({"os"}, "finds and runs the yc command"),
 }

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import grpc
@@ -19,7 +19,6 @@ from click.shell_completion import ShellComplete
 from yagrpc.cli.io.inputs import MAX_BYTES
 from yagrpc.cli.program import cli
 from yagrpc.emulator import Emulator, Failure
-from yagrpc.emulator.scripting import reading
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command, Programs, Terminal
@@ -258,6 +257,30 @@ def test_a_file_without_end_is_reported(
     assert not emulator.calls
 
 
+NO_FILES: Final = {
+    "a FIFO": "it is a FIFO, and not a regular file",
+    "a device": "it is a device, and not a regular file",
+    "a folder": "it is a folder, and not a regular file",
+    "a file of terabytes": "longer than ",
+}
+"""What a path may lead to that can't be read to its end, and what is said of it."""
+
+
+def no_file(kind: str, folder: Path) -> tuple[str, str]:
+    """Something of that kind: its path, and what is said of it."""
+    path = folder / "odd"
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path = Path("/dev/zero")
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 10**12)  # without a block on the disk
+    return str(path), NO_FILES[kind]
+
+
 def test_a_pipe_without_end_is_reported(programs: Programs, emulator: Emulator, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for stdin, source in ((f"{tmp_path}/pipe", "-"), ("/dev/null", f"{tmp_path}/pipe")):
@@ -279,17 +302,33 @@ def test_a_long_request_is_read_whole(command: Command, emulator: Emulator, tmp_
     assert "is over the limit of" in command.fails(1, "tokenize", "--file", str(tmp_path / "long.txt"))
 
 
+@pytest.mark.parametrize("kind", [kind for kind in NO_FILES if kind != "a folder"])  # click's own
 @pytest.mark.parametrize("option", ["--script", "--recording"])
-def test_a_file_of_the_emulator_without_end_is_reported(
-    command: Command, monkeypatch: pytest.MonkeyPatch, option: str
+def test_what_is_no_file_is_none_of_the_emulators(command: Command, tmp_path: Path, option: str, kind: str) -> None:
+    path, said = no_file(kind, tmp_path)
+    assert said in command.fails(2, "emulator", option, path)
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_no_key_file(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
-    monkeypatch.setattr(reading, "LONGEST", 1024 * 1024)
-    assert "longer than 1 MiB, the most that is read" in command.fails(2, "emulator", option, "/dev/zero")
+    path, said = no_file(kind, tmp_path)
+    monkeypatch.setenv("YC_SERVICE_ACCOUNT_KEY_FILE", path)
+    assert f"can't be read: {said}" in command.fails(2, "tokenize", "hi", "--folder-id", "b1g")
 
 
-def test_a_key_file_without_end_is_reported(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("YC_SERVICE_ACCOUNT_KEY_FILE", "/dev/zero")
-    assert "'/dev/zero' is no JSON object" in command.fails(2, "tokenize", "hi", "--folder-id", "b1g")
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_no_descriptor_set(command: Command, tmp_path: Path, kind: str) -> None:
+    path, said = no_file(kind, tmp_path)
+    arguments = ("--out", str(tmp_path / "out"), "--package", "p")
+    assert f"can't be read: {said}" in command.fails(2, "generate", "--descriptor-set", path, *arguments)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NO_FILES if kind != "a file of terabytes"])
+def test_what_is_no_file_is_no_limiters_file(command: Command, tmp_path: Path, kind: str) -> None:
+    path, _ = no_file(kind, tmp_path)
+    assert f"share='{path}' can't be used" in command.fails(2, "limits", "--folder-id", "b1g", "--share", path)
 
 
 # Streams that can't be used

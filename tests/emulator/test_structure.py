@@ -93,6 +93,7 @@ def test_of_the_project_only_the_generated_modules_are_imported(path: Path) -> N
     others = {name for name in imports(path) if not name.startswith("yagrpc.emulator")}
     assert {name for name in others if not name.startswith("yagrpc.rest")} <= {
         "yagrpc._pb",
+        "yagrpc.files.read_file",
         "yagrpc.method.StreamMethod",
     }
 

@@ -17,7 +17,7 @@ from yagrpc.codegen.environment import installed_proto_roots, tool_versions
 from yagrpc.codegen.errors import GenerateError
 from yagrpc.codegen.reading.comments import clean_comments
 from yagrpc.codegen.reading.descriptor_sets import check_names_of, missing_imports, needed, ordered, read_descriptor_set
-from yagrpc.codegen.reading.sources import check_roots, copy_sources, protos_below
+from yagrpc.codegen.reading.sources import LARGEST, check_roots, copy_sources, protos_below
 from yagrpc.codegen.swap import swap
 from yagrpc.codegen.workspace import workspace
 from yagrpc.codegen.writing.collisions import check_names
@@ -28,6 +28,7 @@ from yagrpc.codegen.writing.methods import MethodTables
 from yagrpc.codegen.writing.options import OptionReader
 from yagrpc.codegen.writing.plain_forms import with_plain_forms
 from yagrpc.codegen.writing.stubs import without_version_guard
+from yagrpc.files import read_file
 
 __all__ = ["completed", "generate", "package_files"]
 
@@ -164,7 +165,7 @@ _PLUGIN_SUFFIXES = ("_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 
 def _read(path: Path) -> descriptor_pb2.FileDescriptorSet:
     try:
-        return read_descriptor_set(path.read_bytes(), str(path))
+        return read_descriptor_set(read_file(path, LARGEST), str(path))
     except OSError as error:
         raise GenerateError(f"{path} can't be read: {error.strerror}") from error
 

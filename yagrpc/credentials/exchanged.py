@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from yagrpc.credentials.base import ExchangedCredentials, checked_text
 from yagrpc.errors import ConfigError
+from yagrpc.files import read_file
 from yagrpc.hiding import (
     API_KEY,
     IAM_TOKEN,
@@ -36,7 +37,7 @@ CLOCK_ALLOWANCE: Final = 60
 """Seconds by which a JWT is dated back: one from the future is refused, and clocks differ."""
 
 _LONGEST: Final = 1024 * 1024
-"""Bytes that are read of a key file, which has 2,500: another file may have no end."""
+"""Bytes of a key file at most; it has 2,500."""
 
 _PEM: Final = "-----BEGIN"
 
@@ -174,8 +175,7 @@ def _read(path: str) -> tuple[str, str, SecretText]:
     what = f"the service account key file {shown_path(path)}"
     content, failure = SecretBytes(b""), ""
     try:
-        with open(path, "rb") as file:
-            content = hidden(file.read(_LONGEST))
+        content = hidden(read_file(path, _LONGEST))
     except OSError as error:
         failure = error.strerror or type(error).__name__
     except ValueError:

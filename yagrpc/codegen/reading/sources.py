@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from yagrpc.codegen.errors import GenerateError
 from yagrpc.codegen.names import name_problem
+from yagrpc.files import read_file
 
-__all__ = ["check_roots", "copy_sources", "protos_below", "read_regular"]
+__all__ = ["LARGEST", "check_roots", "copy_sources", "protos_below", "read_regular"]
 
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of a file at most. The largest proto of the cloud has a thousandth of it; a sparse file may claim terabytes."""
@@ -128,15 +128,7 @@ def read_regular(path: Path) -> bytes | None:
         GenerateError: It is something else (a FIFO, a device, a folder), is too large, or can't be read.
     """
     try:
-        # Without O_NONBLOCK, to open a FIFO would wait for a writer.
-        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(opened, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise GenerateError(f"{path} is not a regular file")
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise GenerateError(f"{path} has more than {LARGEST // 1024**2} MiB: that is no proto file")
-        return data
+        return read_file(path, LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
             raise GenerateError(f"{path} is a link to nothing") from None

@@ -75,7 +75,8 @@ def load_script(path: str | Path) -> EmulatorScript:
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ScriptError(f"script {path}: it can't be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ScriptError(f"script {path}: it can't be read: {reason}") from error
     return parse_script(text, str(path))
 
 
