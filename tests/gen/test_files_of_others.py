@@ -115,6 +115,18 @@ def test_a_proto_may_be_a_link(tmp_path: Path, protos: Path) -> None:
     assert (tmp_path / "out/p/folder/a_pb2.py").exists()
 
 
+def test_what_a_killed_import_leaves_is_no_file_of_others(tmp_path: Path, protos: Path) -> None:
+    cache = tmp_path / "out/p/__pycache__"
+    generate([protos], tmp_path / "out", "p")
+    cache.mkdir()
+    (cache / "methods.cpython-311.pyc.140231337").write_bytes(b"half")
+    generate([protos], tmp_path / "out", "p")
+    assert not cache.exists()
+    (tmp_path / "out/p/methods.cpython-311.pyc.140231337").write_bytes(b"half")
+    with pytest.raises(GenerateError, match=r" was not written by this generator, and would be deleted"):
+        generate([protos], tmp_path / "out", "p")
+
+
 def test_hidden_files_are_left_out(tmp_path: Path, protos: Path) -> None:
     for name in (".venv/bad-1.2/x.proto", ".git/x.proto", "._fine.proto", ".generate-abcdefgh/sources.d/x.proto"):
         (protos / name).parent.mkdir(parents=True, exist_ok=True)
