@@ -80,6 +80,7 @@ def test_help_has_the_documentation_of_an_argument_with_all_its_lines() -> None:
 def test_a_signature_says_what_holds_where_nothing_is_given() -> None:
     shown = str(inspect.signature(yagrpc.Client.completion_async))
     assert "temperature: 'Number | None' = None, " in shown
+    assert "tool_choice: 'str | None' = None, " in shown
     assert "timeout: 'Seconds | None' = ..., " in shown  # None is for ever
     assert "model: 'str' = ..., " in shown
     assert shown.endswith("data_logging: 'bool' = ...) -> 'Operation[Completion]'")
