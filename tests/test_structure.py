@@ -126,7 +126,8 @@ MACHINE_BELOW = {
     "ids.py": ({"os"}, "makes request ids of random bytes"),
     "credentials/exchanged.py": ({"os"}, "looks for the file of a service account's key"),
     "credentials/metadata.py": ({"os"}, "reads the address of the metadata service from the environment"),
-    "credentials/yc.py": ({"os"}, "finds and runs the yc command"),
+    "credentials/yc.py": ({"os"}, "reads the profile of yc from the environment"),
+    "credentials/commands.py": ({"os", "threading", "time"}, "runs the yc command"),
 }
 """The files below `_grpc` that import some of it all the same, and what for."""
 

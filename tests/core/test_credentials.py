@@ -312,6 +312,42 @@ def test_credentials_can_not_be_pickled(credentials: Any) -> None:
     assert copy.deepcopy([credentials])[0] is credentials
 
 
+def no_flag(wrong: Any) -> Any:
+    return None if wrong is True else wrong
+
+
+def no_number(wrong: Any) -> Any:
+    return "a" if wrong in (5, 1.5) else wrong
+
+
+@pytest.mark.parametrize("wrong", [5, b"bytes", ["a"], {"a": 1}, 1.5, object(), True], ids=repr)
+@pytest.mark.parametrize(
+    ("setting", "make"),
+    {
+        "the API key": ApiKey,
+        "the IAM token": IamToken,
+        "user": lambda wrong: IamToken(IAM, user=no_flag(wrong)),
+        "the OAuth token": lambda wrong: OAuthToken(wrong, warn=False),
+        "warn": lambda wrong: OAuthToken(OAUTH, warn=no_flag(wrong)),
+        "the service account key": ServiceAccountKey,
+        "address": MetadataService,
+        "profile": YcCli,
+        "user of yc": lambda wrong: YcCli(user=no_flag(wrong)),
+        "command": lambda wrong: YcCli(command=wrong),
+        "the IAM token that is fetched": AccessToken,
+        "lifetime": lambda wrong: AccessToken(IAM, no_number(wrong)),
+        "credentials": resolve,
+    }.items(),
+)
+def test_a_setting_of_the_wrong_kind_is_named(setting: str, make: Callable[[Any], object], wrong: Any) -> None:
+    assert setting.partition(" of ")[0].partition(" that ")[0] in str(refused(lambda: make(wrong)))
+
+
+@pytest.mark.parametrize("empty", [{"profile": ""}, {"command": ""}])
+def test_an_empty_setting_of_yc_is_named(empty: dict[str, str]) -> None:
+    assert f"{next(iter(empty))} is ''" in str(refused(lambda: YcCli(**empty)))  # type: ignore[arg-type]
+
+
 ANY_TEXT = st.text() | st.binary().map(lambda data: data.decode("latin-1"))
 BEGINNINGS = st.sampled_from(["", "AQVN", "t1.", "y0_", "Bearer ", "Api-Key ", '"', "<", " "])
 """What decides what is said of a secret."""

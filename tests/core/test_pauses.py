@@ -41,6 +41,7 @@ def test_an_attempt_of_a_read_leaves_time_for_another(
 @pytest.mark.parametrize("left", [None, 10.0, 1000.0])
 def test_the_last_attempt_and_a_generation_have_all_that_is_left(left: float | None) -> None:
     assert attempt_timeout(READ, READ.attempts, left) == left
+    assert attempt_timeout(READ, READ.attempts + 1, left) == left
     assert attempt_timeout(READ, READ.attempts - 1, left) != left
     assert attempt_timeout(GENERATION, 1, left) == left
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from yagrpc._core.flow import Flow, Share
 from yagrpc._grpc.loops import ended
+from yagrpc.credentials.base import unless
 from yagrpc.errors import ClientClosedError
 
 
@@ -85,7 +86,7 @@ def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
     def call() -> None:
         returned, failure = None, None
         try:
-            returned = function()
+            returned = unless(future.cancelled, function)()
         except BaseException as error:  # the waiter gets it
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile

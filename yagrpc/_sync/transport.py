@@ -30,6 +30,7 @@ from yagrpc._sync.background import Sharing
 from yagrpc._sync.channels import BlockingChannels
 from yagrpc._sync.submits import Submits
 from yagrpc.context import on_leaving
+from yagrpc.credentials.base import unless
 from yagrpc.errors import ClientClosedError, Code
 from yagrpc.hiding import revealed
 from yagrpc.method import (
@@ -323,8 +324,9 @@ class Transport:
         if isinstance(effect, Share):
             return self._sharing.share(effect)
         if isinstance(effect, Block):
-            function = functools.partial(contextvars.copy_context().run, effect.function)
-            return outcome_in_thread(function, "yagrpc-blocking", lambda: self.channels.closed)
+            function = unless(lambda: self.channels.closed, effect.function)
+            run = functools.partial(contextvars.copy_context().run, function)
+            return outcome_in_thread(run, "yagrpc-blocking", lambda: self.channels.closed)
         assert isinstance(effect, Sleep)
         return self._wait(effect.seconds)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import abc
 import re
-from typing import Final
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Final, TypeVar
 
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import API_KEY, OAUTH_TOKEN, Secret, SecretText, hidden, kind_of
@@ -18,6 +20,11 @@ from yagrpc.quantities import Seconds, seconds
 
 FETCH_TIMEOUT: Final = 20.0
 """Seconds for getting one token, unless the caller gives another limit."""
+
+UNWANTED: Final[ContextVar[Callable[[], bool]]] = ContextVar("yagrpc-unwanted", default=lambda: False)
+"""Whether nobody waits for the fetch that runs here any more, as its client was closed: what takes long checks that."""
+
+ResultT = TypeVar("ResultT")
 
 _PRINTABLE: Final = r"[!-~]+"
 
@@ -123,6 +130,33 @@ class ExchangedCredentials(ObtainedCredentials):
             ConfigError: Always.
         """
         raise ConfigError(f"{type(self).__name__} is never sent itself: a client exchanges it for an IAM token")
+
+
+def unless(unwanted: Callable[[], bool], function: Callable[[], ResultT]) -> Callable[[], ResultT]:
+    """A function whose fetch may end early.
+
+    Args:
+        unwanted: Whether nobody waits for it any more.
+        function: The function.
+    """
+
+    def call() -> ResultT:
+        UNWANTED.set(unwanted)
+        return function()
+
+    return call
+
+
+def checked_flag(name: str, value: object) -> bool:
+    """A setting that is `True` or `False`.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if not isinstance(value, bool):
+        value = hidden(value)
+        raise ConfigError(f"{name} is a {kind_of(value)}: it takes True or False")
+    return value
 
 
 def bearer(token: str) -> SecretText:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
-from yagrpc.credentials.base import ExchangedCredentials, checked_text
+from yagrpc.credentials.base import ExchangedCredentials, checked_flag, checked_text
 from yagrpc.errors import ConfigError
 from yagrpc.files import read_file
 from yagrpc.hiding import (
@@ -56,9 +56,10 @@ class OAuthToken(ExchangedCredentials):
     user_account = True
 
     def __init__(self, token: str, *, warn: bool = True) -> None:
-        if warn:
+        token = hidden(token)
+        if checked_flag("warn", warn):
             warnings.warn(OAUTH_IS_RETIRED, DeprecationWarning, stacklevel=2)
-        checked = checked_text("the OAuth token", token := hidden(token))
+        checked = checked_text("the OAuth token", token)
         if re.match(IAM_TOKEN, checked.reveal()):
             raise ConfigError("the OAuth token has the form of an IAM token: use IamToken(...)")
         if re.match(API_KEY, checked.reveal()):

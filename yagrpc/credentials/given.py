@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from yagrpc.credentials.base import Credentials, ForeignError, bearer, checked_text, checked_token
+from yagrpc.credentials.base import Credentials, ForeignError, bearer, checked_flag, checked_text, checked_token
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import IAM_TOKEN, OAUTH_TOKEN, SecretText, hidden
 
@@ -50,13 +50,13 @@ class IamToken(Credentials):
     """
 
     def __init__(self, token: str | Callable[[], str], *, user: bool = False) -> None:
-        self.user_account = user
+        token = token if callable(token) else hidden(token)
+        self.user_account = checked_flag("user", user)
         self.fixed = not callable(token)
         if callable(token):
             self._token = token
         else:
-            checked = checked_token(token := hidden(token))
-            self._token = checked.reveal
+            self._token = checked_token(token).reveal
 
     def authorization(self) -> str:
         """The value of the `authorization` metadata.

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
 from yagrpc.config import check_no_credential
-from yagrpc.credentials.base import AccessToken, FetchedCredentials
+from yagrpc.credentials.base import UNWANTED, AccessToken, FetchedCredentials, checked_flag
+from yagrpc.credentials.commands import Ran, Stopped, run_command
 from yagrpc.errors import ConfigError, UnavailableError
 from yagrpc.foreign import cleaned
-from yagrpc.hiding import SecretBytes, SecretText, hidden, shown, shown_path, without_secrets
+from yagrpc.hiding import hidden, shown, shown_path, without_secrets
+
+_LONGEST: Final = 64 * 1024
+"""Bytes that the command may write to a stream: it writes a token, and a notice at times."""
+
+_PROFILE: Final = "the name of a profile of yc"
 
 
 class YcCli(FetchedCredentials):
@@ -21,14 +28,21 @@ class YcCli(FetchedCredentials):
         command: The command, or its path.
 
     Raises:
-        ConfigError: The profile has the form of a credential.
+        ConfigError: A setting is of the wrong kind, or the profile has the form of a credential.
     """
 
-    def __init__(self, profile: str | None = None, *, user: bool = True, command: str = "yc") -> None:
-        self.user_account = user
+    def __init__(
+        self, profile: str | None = None, *, user: bool = True, command: str | os.PathLike[str] = "yc"
+    ) -> None:
+        self.user_account = checked_flag("user", user)
         source = "profile" if profile is not None else "YC_PROFILE"
         self.profile = profile if profile is not None else os.environ.get("YC_PROFILE") or None
-        check_no_credential(source, self.profile, "the name of a profile of yc")
+        check_no_credential(source, self.profile, _PROFILE)
+        if self.profile is not None and not (isinstance(self.profile, str) and self.profile):
+            raise ConfigError(f"{source} is {shown(self.profile)}: it takes {_PROFILE}, or None for the active one")
+        command = os.fspath(command) if isinstance(command, os.PathLike) else command
+        if not (isinstance(command, str) and command):
+            raise ConfigError(f"command is {shown(command)}: it takes the name or the path of the command yc")
         self._command = command
 
     def fetch(self, timeout: float) -> AccessToken:
@@ -38,14 +52,14 @@ class YcCli(FetchedCredentials):
             timeout: Seconds until the command is killed.
 
         Raises:
-            UnavailableError: The command did not end in time.
-            ConfigError: The command is not installed, or failed.
+            UnavailableError: The command did not end in time, or the client was closed.
+            ConfigError: The command is not installed, or failed, or wrote without end.
         """
-        code, printed, said = self._run(timeout)
-        if code != 0:
-            reason = cleaned(without_secrets(said.reveal())[-200:]) or "it said nothing"
-            raise ConfigError(f"{self._name} failed with exit code {code}: {reason}")
-        token = hidden(next(reversed(printed.reveal().decode("utf-8", "replace").split()), ""))
+        ran = self._run(timeout)
+        if ran.code != 0:
+            reason = cleaned(without_secrets(ran.err.reveal().decode("utf-8", "replace"))[-200:]) or "it said nothing"
+            raise ConfigError(f"{self._name} failed with exit code {ran.code}: {reason}")
+        token = hidden(next(reversed(ran.out.reveal().decode("utf-8", "replace").split()), ""))
         if not token:
             raise ConfigError(f"{self._name} printed no token")
         return AccessToken(token.reveal())
@@ -57,19 +71,17 @@ class YcCli(FetchedCredentials):
     def _name(self) -> str:
         return shown_path(f"{self._command} iam create-token")
 
-    def _run(self, timeout: float) -> tuple[int, SecretBytes, SecretText]:
-        """Its exit code, and what it wrote to both streams; an error has no cause, which may hold a part of that."""
-        import subprocess
-
+    def _run(self, timeout: float) -> Ran:
+        """What it said; an error has no cause, which may hold a part of that."""
         command = [self._command, "iam", "create-token", "--no-user-output"]
         if self.profile is not None:
             command += ["--profile", self.profile]
         failure: UnavailableError | ConfigError
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
-            return done.returncode, hidden(done.stdout), hidden(done.stderr.decode("utf-8", "replace"))
-        except subprocess.TimeoutExpired:
-            failure = UnavailableError(f"{self._name} did not end within {timeout:g} s", attempts=1)
+            return run_command(command, timeout, _LONGEST, UNWANTED.get())
+        except Stopped as stopped:
+            text = f"{self._name} {stopped.why}"
+            failure = UnavailableError(text, attempts=1) if stopped.late else ConfigError(text)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no name of a command"
             failure = ConfigError(f"{shown_path(self._command)} can't be run: {reason}")
