@@ -6,6 +6,8 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import yagrpc
+from tests.contract.raw import RawServer
+from tests.contract.test_closing import _after as after
 from yagrpc import _pb, methods
 from yagrpc.emulator import Emulator, paths
 
@@ -103,6 +107,45 @@ def test_the_hosts_channels_are_used_and_left_open(subject: Any, emulator: Emula
     assert (get(request) if subject.kind == "sync" else subject(ask())).done
     for channel in (models, operations):
         subject(channel.close())
+
+
+def noted(stream: Any, came: threading.Event) -> Any:
+    """Read a stream, and tell of its messages."""
+    if hasattr(stream, "__next__"):
+        return [came.set() for _ in stream]
+
+    async def read() -> Any:
+        return [came.set() async for _ in stream]
+
+    return read()
+
+
+@pytest.mark.parametrize("read", [0, 1])
+def test_closing_ends_a_stream_on_a_channel_of_the_hosts(subject: Any, read: int) -> None:
+    """One that waits for its first message, or for another."""
+    answer = _pb.text_generation_service_pb2.CompletionResponse()
+    answer.alternatives.add().message.text = "one"
+    raw, came, left = RawServer(), threading.Event(), threading.Event()
+
+    def answers(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        context.add_callback(left.set)
+        for _ in range(read):
+            yield answer.SerializeToString()
+        if not read:
+            came.set()
+        left.wait(20)
+
+    raw.streams["Completion"] = answers
+    opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
+    channel = subject.in_loop(lambda: opened(raw.address))
+    client = subject.client(channel=channel)
+    calls = [lambda: noted(client.completion_stream("a"), came), lambda: after(subject, came.wait, client.close)]
+    error, closed = subject.together(calls)
+    assert closed is None
+    assert type(error) is (yagrpc.ClientClosedError if read else yagrpc.AmbiguousSubmitError), error
+    assert left.wait(20)
+    subject(channel.close())
+    raw.stop()
 
 
 def test_channel_closed_by_the_host_is_reported(subject: Any, emulator: Emulator) -> None:
@@ -221,6 +264,7 @@ def test_credentials_go_over_tls_that_is_verified(tmp_path: Path) -> None:
 _TLS_SCRIPT = """
 import asyncio, datetime, ipaddress, sys
 from concurrent import futures
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -230,6 +274,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import yagrpc
+from tests.contract.raw import RawServer
+from tests.contract.test_closing import _after as after
 from yagrpc import _pb
 
 def certificate(names):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextvars
 import functools
 import queue
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -75,6 +77,7 @@ class Transport:
         self._waiting: set[Waiter] = set()
         self._submits = Submits(self._answer_submit)
         self._sharing = Sharing(self.run)
+        self._opened = Streams()
         complete_at_exit(self)
 
     def start(self, flow: Flow[Any], done: Callable[[Any], None]) -> None:
@@ -118,6 +121,7 @@ class Transport:
         try:
             self._submits.wait(CLOSE_GRACE)
         finally:
+            self._opened.cancel()  # those on a channel of the host's
             try:
                 self.channels.shut()
             finally:
@@ -136,6 +140,7 @@ class Transport:
         self.channels.forked()
         self._submits = Submits(self._answer_submit)
         self._sharing = Sharing(self.run)
+        self._opened = Streams()
         if self.channels.closed:
             self._sharing.close()
 
@@ -308,6 +313,7 @@ class Transport:
             call.started(Cancelled(end_of(rpc, "cancel", "close")))
         messages = iter(rpc)
         responses = Responses(self.channels, rpc, messages)
+        self._opened.add(responses, closed=lambda: self.channels.closed)
         with interruptible(rpc):
             first = next(messages, END)
         with SignalsHeld():
@@ -357,7 +363,7 @@ class Responses:
         messages: The iterator over its messages.
     """
 
-    __slots__ = ("_channels", "_messages", "_rpc")
+    __slots__ = ("__weakref__", "_channels", "_messages", "_rpc")
 
     def __init__(self, channels: BlockingChannels, rpc: Any, messages: Iterator[Any]) -> None:
         self._channels = channels
@@ -370,6 +376,12 @@ class Responses:
         with SignalsHeld():
             return given(self._rpc, "done") is not False
 
+    def cancel(self) -> None:
+        """End the rpc."""
+        if (end := end_of(self._rpc, "cancel", "close")) is not None:
+            with SignalsHeld():
+                end()
+
     def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with."""
         try:
@@ -377,6 +389,29 @@ class Responses:
                 return next(self._messages, END)
         except grpc.RpcError as error:
             return status_of(error, closed=self._channels.closed)
+
+
+class Streams:
+    """The streams of one client that are open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[Responses] = weakref.WeakSet()
+
+    def add(self, responses: Responses, closed: Callable[[], bool]) -> None:
+        """Take note of a stream; it is ended where the client was closed meanwhile."""
+        with SignalsHeld(), self._lock:
+            self._open.add(responses)
+        if closed():
+            responses.cancel()
+
+    def cancel(self) -> None:
+        """End all of them."""
+        with SignalsHeld():
+            with self._lock:
+                streams = list(self._open)
+            for responses in streams:
+                responses.cancel()
 
 
 def _streams(method: AnyMethod) -> bool:
