@@ -112,10 +112,13 @@ def test_the_hosts_channels_are_used_and_left_open(subject: Any, emulator: Emula
 def noted(stream: Any, came: threading.Event) -> Any:
     """Read a stream, and tell of its messages."""
     if hasattr(stream, "__next__"):
-        return [came.set() for _ in stream]
+        for _ in stream:
+            came.set()
+        return None
 
-    async def read() -> Any:
-        return [came.set() async for _ in stream]
+    async def read() -> None:
+        async for _ in stream:
+            came.set()
 
     return read()
 

@@ -145,7 +145,7 @@ class SignalsHeld:
         self._over = True
         try:
             for number, handler in self._handlers.items():
-                if _get(number) == self._handle:  # a handler may have set another in its place
+                if self._handles(number):  # a handler may have set another in its place
                     _set(number, handler)
         except BaseException:  # of a handler that is back already: the others have to be, too
             self._restore()
