@@ -147,8 +147,9 @@ class _Worker:
                 self._say(batch, asked)
             except Exception as error:  # of any kind: callers wait for the answers
                 self._lose(error, asked)
-        with contextlib.suppress(StoreError, ConfigError), self._lock:  # else its leases expire
-            self._store.leave(self._id)
+        with self._lock:
+            with contextlib.suppress(StoreError, ConfigError):  # else its leases expire
+                self._store.leave(self._id)
             self._store.close()
 
     def used(self) -> list[Used]:
