@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +21,25 @@ class RedisServer:
 
     Args:
         folder: Where it has its files.
+        options: Further options.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         program = shutil.which("redis-server")
         if program is None:
             pytest.skip("redis-server is not installed")
-        self._command = [program, "--save", "", "--appendonly", "no", "--dir", str(folder), "--bind", "127.0.0.1"]
+        self._command = [
+            program,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(folder),
+            "--bind",
+            "127.0.0.1",
+            *options,
+        ]
         self.port = 0
         self.start()
 
@@ -34,6 +47,11 @@ class RedisServer:
     def url(self) -> str:
         """Its URL; each test takes a folder of its own."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def ask(self, *command: object) -> bytes:
+        """What it answers to a command."""
+        program = [str(shutil.which("redis-cli")), "-p", str(self.port), *map(str, command)]
+        return subprocess.run(program, capture_output=True, check=True).stdout
 
     def start(self) -> None:
         """Start it, at the port that it had before."""
@@ -47,7 +65,8 @@ class RedisServer:
                 if "Ready to accept connections" in line:
                     self.port = port
                     return
-            self._process.wait()  # another process took the port first
+            self._process.wait()  # another process took the port first, or a node of a cluster can't have it
+            self._process.stdout.close()
         raise AssertionError("redis-server does not start")
 
     def stop(self) -> None:
@@ -133,6 +152,33 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.stop()
 
 
+class RedisCluster:
+    """A Redis Cluster of three nodes, each in a process of its own.
+
+    Args:
+        folder: Where they have their files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes: list[RedisServer] = []
+        for number in range(3):
+            (folder / str(number)).mkdir()
+            self.nodes.append(RedisServer(folder / str(number), "--cluster-enabled", "yes"))
+        shares = [range(number * 16384 // 3, (number + 1) * 16384 // 3) for number in range(3)]
+        for node, slots in zip(self.nodes, shares, strict=True):
+            node.ask("CLUSTER", "ADDSLOTS", *slots)
+            node.ask("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        until = time.monotonic() + 60
+        while not all(b"cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in self.nodes):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop all nodes."""
+        for node in self.nodes:
+            node.stop()
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -145,6 +191,14 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A cluster that runs until the end of all tests that use it."""
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.stores import RedisServer
+from tests.stores import RedisCluster, RedisServer
 from yagrpc.hiding import SecretText
 from yagrpc.limiter.redis import RedisStore
 from yagrpc.limiter.sqlite import SqliteStore
@@ -34,7 +34,7 @@ def clock() -> Clock:
 Opener = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "redis cluster"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Opener]:
     """Opens the same count as often as a test wants, as each process does."""
     stores: list[Store] = []
@@ -44,6 +44,12 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iter
 
         def make() -> Store:
             return RedisStore(SecretText(server.url), folder, clock=clock)
+    elif request.param == "redis cluster":
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+
+        def make() -> Store:
+            url = f"redis+cluster://127.0.0.1:{cluster.nodes[0].port}"
+            return RedisStore(SecretText(url), folder, clock=clock)
     else:
 
         def make() -> Store:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.limiter.conftest import Clock, Opener
-from tests.stores import RedisServer
+from tests.stores import RedisCluster, RedisServer
 from yagrpc._core.quota.grants import Granted, Later, Rule, Used
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import SecretText
@@ -399,7 +399,47 @@ def test_a_wrong_password_is_a_mistake(redis_server: RedisServer) -> None:
     store.close()
 
 
+def test_a_node_of_a_cluster_is_named_as_such(redis_cluster: RedisCluster) -> None:
+    refused = []
+    for node in redis_cluster.nodes:
+        store = RedisStore(SecretText(node.url), "f")
+        try:
+            store.used()
+        except ConfigError as error:
+            refused.append(str(error))
+        store.close()
+    assert len(refused) == 2, "one of three has the folder's keys"
+    assert all("is a node of a Redis Cluster: write redis+cluster:// for redis://" in text for text in refused)
+
+
+def test_a_server_that_is_no_cluster_is_named_as_such(redis_server: RedisServer) -> None:
+    store = RedisStore(SecretText(redis_server.url.replace("redis:", "redis+cluster:")), "f")
+    with pytest.raises(ConfigError, match=r"is no Redis Cluster: write redis:// for redis\+cluster://"):
+        store.used()
+    store.close()
+
+
+def test_a_wrong_password_of_a_cluster_is_a_mistake(redis_cluster: RedisCluster) -> None:
+    store = RedisStore(SecretText(f"redis+cluster://user:hunter2@127.0.0.1:{redis_cluster.nodes[1].port}"), "f")
+    with pytest.raises(ConfigError, match="Redis refuses the user or the password") as failed:
+        store.used()
+    assert "hunter2" not in str(failed.value) + repr(vars(store))
+    store.close()
+
+
+def test_a_cluster_that_is_not_there_may_come(own_redis_server: RedisServer) -> None:
+    own_redis_server.stop()
+    store = RedisStore(SecretText(f"redis+cluster://user:hunter2@127.0.0.1:{own_redis_server.port}"), "f")
+    with pytest.raises(StoreError) as failed:
+        store.used()
+    assert "hunter2" not in str(failed.value)
+    store.close()
+    own_redis_server.start()
+
+
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:port/0", "redis://127.0.0.1:6379/0?db=x"])
 def test_a_url_that_is_none_of_redis_is_a_mistake(url: str) -> None:
+    store = RedisStore(SecretText(url), "f")
     with pytest.raises(ConfigError, match="is no URL of Redis"):
-        RedisStore(SecretText(url), "f")
+        store.used()
+    store.close()

@@ -7,9 +7,8 @@ and the service's refusals then hold all processes back. The script reads and wr
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +26,12 @@ TIMEOUT: Final = 2.0
 KEEP: Final = 2 * 24 * 3600
 """Seconds after which Redis forgets a folder that nobody uses: longer than the longest window."""
 
+CLUSTERS: Final = ("redis+cluster://", "rediss+cluster://")
+"""How the URL of a Redis Cluster begins."""
+
+SCHEMES: Final = ("redis://", "rediss://", *CLUSTERS)
+"""How the URLs begin that this module takes."""
+
 _SCRIPT: Final = Path(__file__).with_name("step.lua")
 
 
@@ -34,12 +39,13 @@ class RedisStore:
     """The count in Redis, version 6.2 or newer.
 
     Args:
-        url: `redis://` or `rediss://` (TLS), with user, password, host, port and the number of the database.
+        url: `redis://` or `rediss://` (TLS), with user, password, host, port and the number of the database; or
+            `redis+cluster://` or `rediss+cluster://`, with any node of a cluster.
         folder: A name of the folder, which is in its keys.
         clock: Gives the time, in seconds; by default Redis does.
 
     Raises:
-        ConfigError: redis-py is not installed, or the URL is none of Redis.
+        ConfigError: redis-py is not installed.
     """
 
     def __init__(self, url: SecretText, folder: str, *, clock: Callable[[], float] | None = None) -> None:
@@ -49,14 +55,9 @@ class RedisStore:
             raise ConfigError(INSTALL) from None
         self._redis: Any = redis
         self.name = _without_password(url)
-        try:
-            client: Any = redis.Redis.from_url(
-                str.__str__(url.reveal()), socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, decode_responses=True
-            )
-        except ValueError:
-            raise ConfigError(f"share={self.name} is no URL of Redis: give redis://host:6379/0") from None
         # Held: a client of redis-py has the password among its variables.
-        self._client, self._script = Held(client), Held(client.register_script(_SCRIPT.read_text("utf-8")))
+        self._url = Held(url.reveal().replace("+cluster://", "://"))
+        self._script: Held[Any] | None = None
         self._key = f"yagrpc:{{{folder}}}"
         self._clock = clock
 
@@ -81,27 +82,45 @@ class RedisStore:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.reveal().close()
+        if self._script is not None:
+            self._script.reveal().registered_client.close()
 
     def _run(self, **asked: Any) -> dict[str, Any]:
         asked |= {"lease": LEASE, "horizon": HORIZON, "retry": RETRY, "present": PRESENT, "slack": SLACK, "keep": KEEP}
         if self._clock is not None:
             asked["now"] = self._clock()
-        with self._errors():
-            reply: dict[str, Any] = json.loads(self._script.reveal()(keys=[self._key], args=[json.dumps(asked)]))
-        return reply
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
         errors = self._redis.exceptions
         try:
-            yield
-        except (errors.AuthenticationError, errors.NoPermissionError):
-            raise ConfigError(f"share={self.name}: Redis refuses the user or the password of the URL") from None
-        except errors.RedisError as error:
-            raise StoreError(without_secrets(str(error))) from None
-        except ValueError:
+            script = (self._script or self._connected()).reveal()
+            reply: dict[str, Any] = json.loads(script(keys=[self._key], args=[json.dumps(asked)]))
+            return reply
+        except (errors.RedisError, errors.RedisClusterException) as error:
+            raise self._failure(error) from None
+        except ConfigError:
+            raise
+        except ValueError:  # of redis-py, too, for numbers that are none
             raise StoreError("the answer is none of Redis's: is another server there?") from None
+
+    def _connected(self) -> Held[Any]:
+        """The script, at a client of one server or of a cluster; the latter asks a node for the others at once."""
+        kind = self._redis.RedisCluster if self.name.startswith(CLUSTERS) else self._redis.Redis
+        timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+        try:
+            client = kind.from_url(self._url.reveal(), decode_responses=True, **timeouts)
+        except ValueError:
+            raise ConfigError(f"share={self.name} is no URL of Redis: give redis://host:6379/0") from None
+        self._script = Held(client.register_script(_SCRIPT.read_text("utf-8")))
+        return self._script
+
+    def _failure(self, error: Exception) -> ConfigError | StoreError:
+        errors = self._redis.exceptions
+        if isinstance(error.__cause__ or error, (errors.AuthenticationError, errors.NoPermissionError)):
+            return ConfigError(f"share={self.name}: Redis refuses the user or the password of the URL")
+        if isinstance(error, (errors.MovedError, errors.AskError)):
+            return ConfigError(f"share={self.name} is a node of a Redis Cluster: write redis+cluster:// for redis://")
+        if isinstance(error, errors.RedisClusterException) and "not enabled" in str(error):
+            return ConfigError(f"share={self.name} is no Redis Cluster: write redis:// for redis+cluster://")
+        return StoreError(without_secrets(str(error)))
 
 
 def _answer(answer: list[Any]) -> Granted | Later:
@@ -114,5 +133,4 @@ def _answer(answer: list[Any]) -> Granted | Later:
 def _without_password(url: SecretText) -> str:
     """A URL as errors name it."""
     parts = urlsplit(url.reveal())
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

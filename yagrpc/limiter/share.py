@@ -25,7 +25,7 @@ def store_of(share: SecretText, folder_id: str | None) -> Store:
     """The store that a setting names.
 
     Args:
-        share: `auto`, the path of a file, `redis://...` or `rediss://...`.
+        share: `auto`, the path of a file, `redis://...`, `rediss://...`, or these with `+cluster`.
         folder_id: The folder whose quotas they are.
 
     Raises:
@@ -34,12 +34,14 @@ def store_of(share: SecretText, folder_id: str | None) -> Store:
     if not folder_id:
         raise ConfigError("share needs the folder whose quotas are shared: give folder_id, or set YC_FOLDER_ID")
     folder = hashlib.sha256(folder_id.encode()).hexdigest()[:16]
-    if share.reveal().startswith(("redis://", "rediss://")):
-        from yagrpc.limiter.redis import RedisStore
-
-        return RedisStore(share, folder)
     if "://" in share.reveal():
-        raise ConfigError("share has a scheme that is not known: give 'auto', a path, redis://... or rediss://...")
+        from yagrpc.limiter.redis import SCHEMES, RedisStore
+
+        if share.reveal().startswith(SCHEMES):
+            return RedisStore(share, folder)
+        raise ConfigError(
+            "share has a scheme that is not known: give 'auto', a path, redis://..., rediss://... or redis+cluster://..."
+        )
     from yagrpc.limiter.sqlite import SqliteStore
 
     return SqliteStore(
