@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -260,3 +261,20 @@ def test_waiting_ends_by_itself_or_by_an_advance() -> None:
         clock.advance(100)
 
     asyncio.run(wait())
+
+
+def test_a_stop_that_is_cancelled_amid_a_crash_ends_as_cancelled(tmp_path: Path) -> None:
+    async def stopped() -> EmulatorServer:
+        server = EmulatorServer(EmulatorOptions(state=tmp_path / "state"))
+        await server.start()
+        server.state.crash(_pb.control_pb2.Crash(down=3600))
+        while not server.state.clock._waiters:  # noqa: ASYNC110 - the crash tells nobody how far it is
+            await asyncio.sleep(0)
+        stop = asyncio.ensure_future(server.stop())
+        await asyncio.sleep(0)
+        stop.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stop
+        return server
+
+    assert asyncio.run(stopped()).state._file is None

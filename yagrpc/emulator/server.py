@@ -158,17 +158,23 @@ class EmulatorServer:
 
         Args:
             grace: Seconds that running calls have left; `None` ends them at once.
+
+        Raises:
+            RuntimeError: A crash was under way, and the emulator could not start again.
         """
         crashing, self._crashing = self._crashing, None
-        if crashing is not None:
-            crashing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await crashing
-        server, self._server = self._server, None
-        if server is not None:
-            await self._stop_http()
-            await server.stop(grace)
-        self.state.close()
+        try:
+            if crashing is not None:
+                crashing.cancel()
+                await asyncio.wait({crashing})  # to await the task itself would take its end for that of this one
+                if not crashing.cancelled():
+                    crashing.result()
+        finally:
+            server, self._server = self._server, None
+            if server is not None:
+                await self._stop_http()
+                await server.stop(grace)
+            self.state.close()
 
     async def _stop_http(self) -> None:
         http, self._http = self._http, None
