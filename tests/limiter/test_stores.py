@@ -173,6 +173,9 @@ def test_a_refusal_of_the_service_holds_every_process_back(opened: Opener, clock
     one, two = Participant(opened(), "a", SECOND, HOUR), Participant(opened(), "b", SECOND, HOUR)
     one.say(refused=(Refusal("submit_per_hour", 30.0, "allowed 15 requests"),))
     late = two.ask()
+    assert [row for row in two.store.used() if row.quota == "submit_per_hour"] == [
+        Used("submit_per_hour", "(others)", int(HOUR.limit), HOUR.limit)
+    ], "its window is taken as used up by others"
     assert isinstance(late, Later)
     assert late._replace(least=30.0) == Later("submit_per_hour", HORIZON, 30.0, "allowed 15 requests")
     assert late.least == pytest.approx(30.0, abs=0.01)
@@ -181,6 +184,7 @@ def test_a_refusal_of_the_service_holds_every_process_back(opened: Opener, clock
     assert isinstance(two.ask(), Later), "a shorter pause does not end a longer one"
     clock.now += 30
     assert two.ask() == Granted(0.0)
+    assert "(others)" not in [row.participant for row in two.store.used()]
 
 
 def test_of_two_quotas_the_smaller_counts_while_its_process_lives(opened: Opener, clock: Clock) -> None:

@@ -147,10 +147,8 @@ class _Worker:
                 self._say(batch, asked)
             except Exception as error:  # of any kind: callers wait for the answers
                 self._lose(error, asked)
-        with self._lock:
-            with contextlib.suppress(StoreError, ConfigError):  # else its leases expire
-                self._store.leave(self._id)
-            self._store.close()
+        with self._lock, contextlib.closing(self._store), contextlib.suppress(StoreError, ConfigError):
+            self._store.leave(self._id)  # else its leases expire
 
     def used(self) -> list[Used]:
         """What all processes use; empty where the store can't be reached."""

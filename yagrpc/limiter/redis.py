@@ -96,10 +96,9 @@ class RedisStore:
             return reply
         except (errors.RedisError, errors.RedisClusterException) as error:
             raise self._failure(error) from None
-        except ConfigError:
-            raise
-        except ValueError:  # of redis-py, too, for numbers that are none
-            raise StoreError("the answer is none of Redis's: is another server there?") from None
+        except ValueError as error:  # of redis-py, too, for numbers that are none
+            wrong = StoreError("the answer is none of Redis's: is another server there?")
+            raise (error if isinstance(error, ConfigError) else wrong) from None
 
     def _connected(self) -> Held[Any]:
         """The script, at a client of one server or of a cluster; the latter asks a node for the others at once."""

@@ -58,6 +58,10 @@ _SCHEMA: Final = (
 FORMAT: Final = Format("limiter's", APPLICATION, VERSION, _SCHEMA)
 
 
+_PAUSED: Final = "SELECT until, refusal FROM pause WHERE quota = ? AND until > ?"
+"""Until when nothing is sent under a quota that the service refuses by."""
+
+
 class SqliteStore:
     """The count in a file.
 
@@ -141,6 +145,9 @@ class SqliteStore:
                     " WHERE quota = ? AND at > ? GROUP BY 1 ORDER BY 1",
                     (quota, since),
                 ).fetchall()
+                left = int(limit) - sum(slots for _, slots in counts)
+                if left > 0 and cursor.execute(_PAUSED, (quota, now)).fetchone() is not None:
+                    counts.append(("(others)", left))
                 found += [Used(quota, label, slots, limit) for label, slots in counts or [("", 0)]]
             return found
 
@@ -220,7 +227,7 @@ def _answer(cursor: sqlite3.Cursor, participant: str, ask: Ask, now: float) -> G
         return _confirmed(cursor, participant, ask, now)
     at, last = now, ""
     for rule in ask.rules:
-        pause = cursor.execute("SELECT until, refusal FROM pause WHERE quota = ? AND until > ?", (rule.name, now))
+        pause = cursor.execute(_PAUSED, (rule.name, now))
         if (found := pause.fetchone()) is not None:
             return Later(rule.name, min(found[0] - now, HORIZON), found[0] - now, found[1])
         limit = _limit(cursor, rule, now)

@@ -79,13 +79,15 @@ if asked.kind == 'used' then
   for _, quota in ipairs(redis.call('SMEMBERS', key('quotas'))) do
     local limit, seconds = smallest(quota, nil)
     if limit ~= nil then
-      local since, counts = now, {}
+      local since, counts, left = now, {}, math.floor(limit)
       if seconds > 0 then since = now - span(seconds, limit) end
       for _, member in ipairs(redis.call('ZRANGE', key('used', quota), '(' .. string.format('%.6f', since), '+inf',
           'BYSCORE')) do
         local label = labels[string.match(member, '^[^/]*')] or '(gone)'
-        counts[label] = (counts[label] or 0) + 1
+        counts[label], left = (counts[label] or 0) + 1, left - 1
       end
+      local paused = tonumber(redis.call('HGET', key('pause', quota), 'until') or 0)
+      if paused > now and left > 0 then counts['(others)'] = left end
       local any = false
       for label, count in pairs(counts) do
         any = true
