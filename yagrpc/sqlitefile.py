@@ -93,7 +93,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
 def _create(path: Path, subject: str) -> None:
     """Create the file for its user alone; refuse what is not a file of this user's."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # to open a device may wait
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
     except OSError as error:
         raise ConfigError(f"{subject} can't be used: {error.strerror}") from None
     try:
