@@ -72,7 +72,7 @@ def make_page(state: State, token: str) -> Router:
 
 
 def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    text = importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
+    text = importlib.resources.files(__name__).joinpath(name).read_text("utf-8")
 
     async def serve(request: Request) -> Response:
         return Response(text, media_type=kind, headers=_SECURITY)
