@@ -19,6 +19,7 @@ from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.operation.listening import Listening, distinct
 from yagrpc._core.operation.view import OperationView
 from yagrpc._core.polling.watch import check_wait
+from yagrpc._core.reporting.operations import Waiting
 from yagrpc._grpc.loops import running_loop
 from yagrpc._grpc.waits.signals import SignalsHeld, next_item
 from yagrpc.context import CURRENT, inherited, on_leaving
@@ -98,30 +99,34 @@ class Completions(Generic[OperationT]):
         ended: queue.SimpleQueue[OperationT | None] = queue.SimpleQueue()
         waiting = self.waiting()
         listening: Listening[OperationT] | None = None
-        try:
-            with SignalsHeld():  # what an exception of a signal interrupts would be polled on and on
-                listening = Listening(self.operations, ended.put)
-            while waiting:
-                try:
-                    with on_leaving(lambda: ended.put(None)):
-                        operation = next_item(ended, self.left())
-                except queue.Empty:
-                    operation = None
-                if operation is None:
-                    error = self.late(waiting)
-                    raise error from error.__cause__
-                del waiting[operation]
-                yield operation
-        finally:
-            if listening is not None:
-                with SignalsHeld():
-                    listening.close()
+        with self.reported() as reported:
+            try:
+                with SignalsHeld():  # what an exception of a signal interrupts would be polled on and on
+                    listening = reported.run(Listening, self.operations, ended.put)
+                while waiting:
+                    try:
+                        with on_leaving(lambda: ended.put(None)):
+                            operation = next_item(ended, self.left())
+                    except queue.Empty:
+                        operation = None
+                    if operation is None:
+                        error = self.late(waiting)
+                        raise error from error.__cause__
+                    del waiting[operation]
+                    yield operation
+            finally:
+                if listening is not None:
+                    with SignalsHeld():
+                        listening.close()
 
     async def asynchronous(self) -> AsyncGenerator[OperationT, None]:
         """The operations, in an event loop."""
         ended = _Inbox[OperationT]()
         waiting = self.waiting()
-        with contextlib.closing(Listening(self.operations, ended.put)):
+        with (
+            self.reported() as reported,
+            contextlib.closing(reported.run(Listening, self.operations, ended.put)),
+        ):
             while waiting:
                 if not await ended.filled(self.left()):
                     raise self.late(waiting)
@@ -140,6 +145,11 @@ class Completions(Generic[OperationT]):
         if running:
             check_wait(running[0].id)
         return dict.fromkeys(self.operations)
+
+    def reported(self) -> Waiting:
+        """The wait for those that are not done, as the subscribers of their clients hear of it."""
+        running = [operation for operation in self.operations if not operation._over]
+        return Waiting((operation._client._core.events for operation in running), [each.id for each in running])
 
     def left(self) -> float | None:
         """Seconds until the timeout is over."""
@@ -360,6 +370,7 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
     loop = running_loop()
     future: asyncio.Future[list[Any]] = loop.create_future()
     waiting = completions.waiting()
+    failures: list[Exception] = []  # to ask the future for its exception would count as taking it
 
     def take_in(operation: Any) -> None:
         del waiting[operation]
@@ -370,7 +381,11 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
             if not waiting:
                 future.set_result(outcomes.results())
         except Exception as error:
-            future.set_exception(error)
+            fail(error)
+
+    def fail(error: Exception) -> None:
+        failures.append(error)
+        future.set_exception(error)
 
     def put(operation: Any) -> None:
         if operation.blocking:
@@ -380,10 +395,18 @@ def _gathered(completions: Completions[Any], outcomes: _Outcomes) -> asyncio.Fut
 
     def expire() -> None:
         if not future.done():
-            future.set_exception(completions.late(waiting))
+            fail(completions.late(waiting))
 
-    listening = Listening(completions.operations, put)
-    future.add_done_callback(lambda _: listening.close())
+    def end(future: asyncio.Future[Any]) -> None:
+        listening.close()
+        error = asyncio.CancelledError() if future.cancelled() else next(iter(failures), None)
+        reported.__exit__(None, error, None)
+
+    with contextlib.ExitStack() as opened:
+        reported = opened.enter_context(completions.reported())
+        listening = reported.run(Listening, completions.operations, put)
+        opened.pop_all()
+    future.add_done_callback(end)
     if (caller := completions.caller) is not None:
         caller.add(future, lambda: loop.call_soon_threadsafe(expire))
         future.add_done_callback(caller.forget)

@@ -19,10 +19,11 @@ from yagrpc import _pb, methods
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.policy import Policy, policy_of
 from yagrpc._core.deadline import Deadline
-from yagrpc._core.events import Events, hub_of
+from yagrpc._core.events import Events
 from yagrpc._core.flow import Block, Connect, Flow, Send, Share, Sleep, Wait
 from yagrpc._core.ports import Route
 from yagrpc._core.quota.gates import Gate
+from yagrpc._core.reporting.logs import hub_of
 from yagrpc._core.send import send_call
 from yagrpc.method import AnyMethod
 

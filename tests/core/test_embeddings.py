@@ -19,11 +19,11 @@ from yagrpc._core.call.call import Call
 from yagrpc._core.call.policy import policy_of
 from yagrpc._core.client import located
 from yagrpc._core.deadline import Deadline
-from yagrpc._core.events import hub_of
 from yagrpc._core.flow import Wait
 from yagrpc._core.quota.admission import Admission
 from yagrpc._core.quota.gates import Gate
 from yagrpc._core.quota.windows import Window
+from yagrpc._core.reporting.logs import hub_of
 from yagrpc._services.embeddings import Embeddings, embedding_requests
 
 Request = _pb.embedding_service_pb2.TextEmbeddingRequest

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from yagrpc import _pb, methods
-from yagrpc._core.events import HOOKS, Events, Hub, LogEvents, Outcome, hub_of
+from yagrpc._core.events import HOOKS, Events, Hub, Outcome
 from yagrpc._core.failure.retry import Action, Verdict
+from yagrpc._core.reporting.logs import LogEvents, hub_of
 from yagrpc.errors import ConfigError, ResultError, UnavailableError
 
 PATH = methods.TokenizerService.Tokenize.path
@@ -148,6 +149,16 @@ class Attentive(Events):
         raise ValueError("as scripted")
 
 
+class Ending(Events):
+    """Uses the ends of calls and of waits."""
+
+    def call_ended(self, call: Any, answer: Any, error: BaseException | None) -> None:
+        raise ValueError("as scripted")
+
+    def wait_ended(self, wait: Any, error: BaseException | None) -> None:
+        raise ValueError("as scripted")
+
+
 class Polled(Events):
     """Uses another."""
 
@@ -159,7 +170,18 @@ class Polled(Events):
 
 
 def test_every_event_is_a_hook() -> None:
-    assert set(HOOKS) == {"submitting", "accepted", "sending", "attempt", "waiting_for_quota", "polled"}
+    of_calls = {"call_started", "submitting", "accepted", "sending", "attempt", "call_ended"}
+    of_waits = {"waiting_for_quota", "waited_for_quota", "wait_started", "wait_ended", "polled", "operation_ended"}
+    assert set(HOOKS) == {"client_opened", *of_calls, *of_waits}
+
+
+def test_calls_and_waits_are_wanted_by_one_who_uses_them_alone() -> None:
+    hub = hub_of([Polled(), Attentive()], texts=lambda: False)
+    assert not hub.calls
+    assert not hub.waits
+    hub = hub_of([Polled(), Ending()], texts=lambda: False)
+    assert hub.calls
+    assert hub.waits
 
 
 def test_attempts_are_wanted_by_one_who_uses_them_or_by_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from yagrpc import _pb, methods
-from yagrpc._core.events import Events, LogEvents, Outcome
+from yagrpc._core.events import Events, Outcome
 from yagrpc._core.failure.retry import Action, Verdict
 from yagrpc._core.failure.sizes import Unreadable
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Connect, Opened, Send
 from yagrpc._core.quota.gates import Gate
 from yagrpc._core.quota.windows import Gauge
+from yagrpc._core.reporting.logs import LogEvents
 from yagrpc._core.send import send_call
 from yagrpc.errors import (
     AmbiguousSubmitError,

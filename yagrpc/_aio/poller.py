@@ -17,6 +17,7 @@ from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
 from yagrpc._core.polling.watch import Glance, Listener, Watch, check_wait
+from yagrpc._core.reporting.operations import Waiting, report_end
 from yagrpc._grpc.loops import ended
 from yagrpc.context import detached_context, inherited, sooner
 from yagrpc.errors import ClientClosedError, YagrpcError
@@ -99,14 +100,15 @@ class AsyncPoller:
         """
         check_wait(operation.id)
         within = inherited(timeout)
-        watch = self._join(operation)
-        try:
-            if not await self._wait(watch, within) and within == timeout:
-                check_wait(operation.id, gone=True)
-                await self._poll_once(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_POLL)
-        finally:
-            self._release(watch)
-        return watch.waited(within)
+        with Waiting([self._core.events], [operation.id]) as waiting:
+            watch = waiting.run(self._join, operation)
+            try:
+                if not await self._wait(watch, within) and within == timeout:
+                    check_wait(operation.id, gone=True)
+                    await self._poll_once(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_POLL)
+            finally:
+                self._release(watch)
+            return watch.waited(within)
 
     def listen(self, operation: OperationView[Any, Any], listener: Listener) -> Watch:
         """Call `listener` with the watch, which is given, once it has ended."""
@@ -218,6 +220,7 @@ class AsyncPoller:
         outcome: _pb.operation_pb2.Operation | YagrpcError
         try:
             outcome = await self._transport.run(self._core.poll(self._core.get_call(watch.operation_id)))
+            report_end(self._core.events, watch, outcome, self._clock())
         except asyncio.CancelledError:
             outcome = ClientClosedError(watch.operation_id)
         except Exception as error:  # of any kind: the waiters get it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -69,13 +70,14 @@ class AsyncStream(Unpicklable, Generic[ItemT]):
             if self._closed and isinstance(error, Exception):  # by another task
                 raise StopAsyncIteration from None
             if isinstance(error, Exception) or self._responses is None or self._responses.ended:
-                self._end()
+                self._end(error)
             raise
         if self._closed or not isinstance(message, RpcStatus):
             self._end()
             raise StopAsyncIteration
-        self._end()
-        raise self._core.broken(message, self._call)
+        broken = self._core.broken(message, self._call)
+        self._end(broken)
+        raise broken
 
     def only(self) -> ItemT:
         """The last message of a stream that has been read to its end.
@@ -105,6 +107,14 @@ class AsyncStream(Unpicklable, Generic[ItemT]):
         self._responses = opened.responses
         return opened.first
 
-    def _end(self) -> None:
+    def _end(self, error: BaseException | None = None) -> None:
+        reports = not self._closed and self._responses is not None
         self._closed = True
         self._call.cancel()
+        if reports:
+            self._core.left(self.last, self._call, error)
+
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:  # at the end, modules have lost `sys`
+        # A stream that is dropped: gRPC ends its rpc by itself.
+        if not getattr(self, "_closed", True) and self._responses is not None and not ending():
+            self._core.left(self.last, self._call, None)

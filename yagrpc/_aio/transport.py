@@ -179,7 +179,10 @@ class AsyncTransport:
         """Start an rpc; it runs from here on."""
         call = effect.call
         timeout = effect.timeout if effect.reporter is None else with_linger(effect.timeout)
-        rpc = self.channels.callable(call.method)(call.request, timeout=timeout, metadata=revealed(effect.metadata))
+        sender = self.channels.callable(call.method)
+        if call.within is not None:
+            sender = functools.partial(call.within.run, sender)
+        rpc = sender(call.request, timeout=timeout, metadata=revealed(effect.metadata))
         call.started(functools.partial(drop, rpc, asyncio.get_running_loop()), outlives=effect.reporter is not None)
         return rpc
 

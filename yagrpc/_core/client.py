@@ -27,13 +27,15 @@ from yagrpc._core.call.requests import (
 )
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.endpoints.directory import Directory
-from yagrpc._core.events import Events, hub_of
+from yagrpc._core.events import Events
 from yagrpc._core.failure.final import another_operation, broken_stream, no_result
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.ports import Route
 from yagrpc._core.quota.gates import Gates, Limit, QuotaUse, of_all
+from yagrpc._core.reporting.calls import reported
+from yagrpc._core.reporting.logs import hub_of
 from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
 from yagrpc.context import CURRENT
@@ -221,7 +223,8 @@ class ClientCore:
 
     def send(self, call: Call[Any, Any]) -> Flow[Any]:
         """The flow of a call; of a method that streams responses it opens the stream."""
-        return send_call(call, self)
+        flow = send_call(call, self)
+        return reported(call, flow, self.events) if self.events.calls else flow
 
     def each(
         self,
@@ -269,7 +272,7 @@ class ClientCore:
         Raises:
             OperationResultError: It is about another one.
         """
-        operation: _pb.operation_pb2.Operation = yield from send_call(call, self)
+        operation: _pb.operation_pb2.Operation = yield from self.send(call)
         if (refusal := another_operation(operation, call, self.endpoint_of(call.method))) is not None:
             raise refusal
         return operation
@@ -325,6 +328,17 @@ class ClientCore:
             error.with_context(**call.context(self.endpoint_of(call.method)))
             raise
 
+    def left(self, last: Any, call: Call[Any, Any], error: BaseException | None) -> None:
+        """Report the end of a call whose stream was open.
+
+        Args:
+            last: What its last message became, if there was one.
+            call: The call.
+            error: What its reader gets; `None` where the stream has ended well, or was left.
+        """
+        if self.events.calls:
+            self.events.call_ended(call, getattr(last, "proto", last), error)
+
     def no_answer(self, call: Call[Any, Any]) -> ResultError:
         """The error of a call that ended well, without an answer."""
         return no_result("the service answered without a completion", call, self.endpoint_of(call.method))
@@ -349,7 +363,7 @@ class ClientCore:
             request = _pb.api_endpoint_service_pb2.ListApiEndpointsRequest()
             listing = self.call(methods.ApiEndpointService.List, request, {"request_id": call.client_request_id})
             listing.timeout, listing.deadline = deadline.seconds, deadline  # errors name what the caller gave
-            response = yield from send_call(listing, self)
+            response = yield from self.send(listing)
             self.directory.learn((endpoint.id, endpoint.address) for endpoint in response.endpoints)
         own = self.channel_of(method) not in self._host_channels
         limit = self._send_limit if own else -1
@@ -404,7 +418,7 @@ class ClientCore:
 
     def _one_of_several(self, make: Callable[[Any], ResultT], call: Call[Any, Any], place: str) -> Flow[ResultT]:
         try:
-            return self.result(make, (yield from send_call(call, self)), call)
+            return self.result(make, (yield from self.send(call)), call)
         except YagrpcError as error:
             if not place:
                 raise
@@ -412,7 +426,7 @@ class ClientCore:
 
     def _send_identity(self, request: Any) -> Flow[Any]:
         parameters: CallParameters = {"timeout": FETCH_TIMEOUT}
-        return send_call(self.call(methods.IamTokenService.Create, request, parameters), self)
+        return self.send(self.call(methods.IamTokenService.Create, request, parameters))
 
     def _metadata(
         self, policy: Policy, parameters: CallParameters, client_request_id: str, caller: Caller | None

@@ -16,22 +16,21 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from yagrpc._core.failure.final import ends_wait
-from yagrpc._core.failure.retry import Action
-from yagrpc.errors import CallError, ConfigError, YagrpcError
-
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from google.protobuf.message import Message
 
     from yagrpc import _pb
     from yagrpc._core.call.call import Call
     from yagrpc._core.failure.retry import Verdict
+    from yagrpc._core.failure.status import Cause
+    from yagrpc.context import Caller
+    from yagrpc.errors import YagrpcError
 
 log = logging.getLogger("yagrpc")
 log.addHandler(logging.NullHandler())
 calls_log = logging.getLogger("yagrpc.calls")
-operations_log = logging.getLogger("yagrpc.operations")
-quota_log = logging.getLogger("yagrpc.quota")
 
 
 class Outcome(NamedTuple):
@@ -44,6 +43,7 @@ class Outcome(NamedTuple):
         answer: The response; of a stream, its first message; `None` where it failed.
         error: What went wrong; `None` where it was answered.
         late: Whether its caller had left before it ended.
+        cause: Why it failed; `None` where it was answered.
     """
 
     number: int
@@ -52,6 +52,26 @@ class Outcome(NamedTuple):
     answer: Message | None = None
     error: YagrpcError | None = None
     late: bool = False
+    cause: Cause | None = None
+
+
+class Wait:
+    """One caller's wait for one operation or several: the same object at its start and at its end.
+
+    Args:
+        operation_ids: What it waits for.
+        caller: The caller of the handler that waits, where there is one.
+
+    Attributes:
+        within: The context (`contextvars`) that the Gets run in; a subscriber may set it; `None` for the caller's own.
+    """
+
+    __slots__ = ("__weakref__", "caller", "operation_ids", "within")
+
+    def __init__(self, operation_ids: tuple[str, ...], caller: Caller | None) -> None:
+        self.operation_ids = operation_ids
+        self.caller = caller
+        self.within: Context | None = None
 
 
 class Events:
@@ -59,6 +79,36 @@ class Events:
 
     An exception in `submitting` stops the call; one in any other method is logged, and has no other effect.
     """
+
+    _logs_only = False
+
+    def client_opened(self, client: Any) -> None:
+        """A client has this subscriber; called once for each client.
+
+        Args:
+            client: The `Client` or `AsyncClient`.
+        """
+
+    def call_started(self, call: Call[Any, Any]) -> None:
+        """A call starts: it waits for its slot, connects, and is sent once or several times.
+
+        What is added to `call.metadata` here goes with every attempt. `call.within` may be set to the context
+        (`contextvars`) in which gRPC, and so each interceptor, is called.
+
+        Args:
+            call: The call; it is the same object in all methods.
+        """
+
+    def call_ended(self, call: Call[Any, Any], answer: Message | None, error: BaseException | None) -> None:
+        """A call that started has ended; called once for each, with `call.attempts` as they are then.
+
+        A call that streams its answer ends with its stream: read to its end, failed, closed or dropped.
+
+        Args:
+            call: The call.
+            answer: The response; of a stream, the last message that was read, if any.
+            error: What its caller gets instead; `None` where it was answered, or the stream was left by its reader.
+        """
 
     def submitting(self, call: Call[Any, Any]) -> None:
         """A generation is about to be sent for the first time: the moment to record the intent.
@@ -105,12 +155,46 @@ class Events:
             seconds: How long it waits at least; `None` where that is not known, since a running call has to end first.
         """
 
+    def waited_for_quota(self, call: Call[Any, Any], quota: str, seconds: float) -> None:
+        """A call has waited for a slot under a quota, however long, and has it now.
+
+        Args:
+            call: The call.
+            quota: The quota, as `Quota` names it.
+            seconds: How long it waited.
+        """
+
+    def wait_started(self, wait: Wait) -> None:
+        """A caller waits for operations: in `result()`, `as_completed`, `wait` or `gather`.
+
+        Args:
+            wait: The wait.
+        """
+
+    def wait_ended(self, wait: Wait, error: BaseException | None) -> None:
+        """That caller waits no longer.
+
+        Args:
+            wait: The wait.
+            error: Why it can't wait any longer, such as the end of its timeout; `None` where it has what it waited for.
+        """
+
     def polled(self, operation_id: str, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
         """A Get of an operation came back.
 
         Args:
             operation_id: The operation.
             outcome: The operation as the Get found it, or why the Get failed.
+        """
+
+    def operation_ended(self, operation: _pb.operation_pb2.Operation, taken: float | None, delay: float | None) -> None:
+        """A Get has found that an operation has ended; called before those who wait for it get it.
+
+        Args:
+            operation: The operation, with its result or its error.
+            taken: Seconds from its creation to its end; `None` where the service gives no times.
+            delay: Seconds from its end until it was found; `None` where that is not known, as of an operation that
+                this client waits for by its id alone.
         """
 
 
@@ -122,6 +206,10 @@ class Hub(Events):
 
     Args:
         subscribers: The objects of `Events`, in the order in which they are called.
+
+    Attributes:
+        calls: Whether a subscriber uses `call_started` or `call_ended`.
+        waits: Whether a subscriber uses `wait_started` or `wait_ended`.
     """
 
     def __init__(self, subscribers: Iterable[Events]) -> None:
@@ -138,13 +226,28 @@ class Hub(Events):
         self._attempts = any(
             getattr(type(subscriber), name) is not getattr(Events, name)
             for subscriber in self._subscribers
-            if not isinstance(subscriber, LogEvents)
+            if not subscriber._logs_only
             for name in ("sending", "attempt")
         )
+
+        self.calls = bool(self._hooks["call_started"] or self._hooks["call_ended"])
+        self.waits = bool(self._hooks["wait_started"] or self._hooks["wait_ended"])
 
     def wants_attempts(self) -> bool:
         """Whether a subscriber uses `sending` or `attempt`, or the calls are logged at DEBUG."""
         return self._attempts or calls_log.isEnabledFor(logging.DEBUG)
+
+    def client_opened(self, client: Any) -> None:
+        """Notify all."""
+        self._notify("client_opened", client)
+
+    def call_started(self, call: Call[Any, Any]) -> None:
+        """Notify all."""
+        self._notify("call_started", call)
+
+    def call_ended(self, call: Call[Any, Any], answer: Message | None, error: BaseException | None) -> None:
+        """Notify all."""
+        self._notify("call_ended", call, answer, error)
 
     def submitting(self, call: Call[Any, Any]) -> None:
         """Notify all; an exception stops the call."""
@@ -167,9 +270,25 @@ class Hub(Events):
         """Notify all."""
         self._notify("waiting_for_quota", call, quota, seconds)
 
+    def waited_for_quota(self, call: Call[Any, Any], quota: str, seconds: float) -> None:
+        """Notify all."""
+        self._notify("waited_for_quota", call, quota, seconds)
+
+    def wait_started(self, wait: Wait) -> None:
+        """Notify all."""
+        self._notify("wait_started", wait)
+
+    def wait_ended(self, wait: Wait, error: BaseException | None) -> None:
+        """Notify all."""
+        self._notify("wait_ended", wait, error)
+
     def polled(self, operation_id: str, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
         """Notify all."""
         self._notify("polled", operation_id, outcome)
+
+    def operation_ended(self, operation: _pb.operation_pb2.Operation, taken: float | None, delay: float | None) -> None:
+        """Notify all."""
+        self._notify("operation_ended", operation, taken, delay)
 
     def _notify(self, name: str, *arguments: Any) -> None:
         for hook in self._hooks[name]:
@@ -177,136 +296,3 @@ class Hub(Events):
                 hook(*arguments)
             except Exception:
                 log.exception("Events.%s of %s failed", name, type(getattr(hook, "__self__", hook)).__name__)
-
-
-class LogEvents(Events):
-    """The logs: `yagrpc.calls`, `yagrpc.quota` and `yagrpc.operations`.
-
-    Sizes, ids, statuses and times are logged; texts only where they are asked for, without secrets (see `redaction`);
-    metadata, which hold the credential, never. Every record has the ids in its `extra` as well.
-
-    Args:
-        texts: Whether requests and answers are logged whole; asked at each line.
-    """
-
-    def __init__(self, *, texts: Callable[[], bool]) -> None:
-        self._texts = texts
-        self._failed_polls = 0
-
-    def accepted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
-        """The record from which an id can be found again."""
-        operations_log.info(
-            "operation %s accepted by %s (client request id %s)",
-            operation.id,
-            call.method.service,
-            call.client_request_id,
-            extra={"operation_id": operation.id, "client_request_id": call.client_request_id},
-        )
-
-    def sending(self, call: Call[Any, Any], number: int, endpoint: str, timeout: float | None) -> None:
-        """A line at DEBUG."""
-        limit = "no timeout" if timeout is None else f"timeout {timeout:.3g} s"
-        size = _size(call.request)
-        self._debug(call, f"sent to {endpoint}: attempt {number}, {size}, {limit}{self._text(call, call.request)}")
-
-    def attempt(self, call: Call[Any, Any], outcome: Outcome, verdict: Verdict | None) -> None:
-        """A line at DEBUG; at INFO where the call is sent again, or where no caller gets the failure.
-
-        At WARNING where an operation may run whose id is not known.
-        """
-        error = outcome.error
-        if error is None:
-            ids = f"request id {call.ids.request_id or '-'}, server trace id {call.ids.server_trace_id or '-'}"
-            text = self._text(call, outcome.answer)
-            self._debug(call, f"answered in {outcome.seconds:.3f} s: {_size(outcome.answer)}, {ids}{text}")
-            return
-        self._debug(call, f"failed in {outcome.seconds:.3f} s: {error}")
-        line, level = "%s (client request id %s): %s; %s", logging.INFO
-        if outcome.late:
-            if verdict is not None and verdict.action is Action.AMBIGUOUS:
-                text = "a submit may have been accepted, its operation id is unknown and its caller had left: %s"
-                operations_log.warning(text, error, extra=_extra(call))
-                return
-            follows = "its caller had left"
-        elif verdict is not None and verdict.action is Action.RETRY:
-            follows = f"sent again in {verdict.pause:.3f} s"
-        elif verdict is not None and verdict.action in (Action.REQUEUE, Action.RENEW):
-            follows = verdict.action.value
-        else:
-            return
-        code = error.code.name if isinstance(error, CallError) else str(error)
-        calls_log.log(level, line, call.method.path, call.client_request_id, code, follows, extra=_extra(call))
-
-    def waiting_for_quota(self, call: Call[Any, Any], quota: str, seconds: float | None) -> None:
-        """A line at INFO."""
-        quota_log.info(
-            "a call of %s waits %s for a slot under quota.%s (client request id %s)",
-            call.method.path,
-            "for a running call to end" if seconds is None else f"at least {seconds:.0f} s",
-            quota,
-            call.client_request_id,
-            extra=_extra(call),
-        )
-
-    def polled(self, operation_id: str, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
-        """One warning when polling begins to fail, and one when it works again, for all operations together.
-
-        Threads may disagree for a moment: then a line is doubled.
-        """
-        if not isinstance(outcome, YagrpcError):
-            if self._failed_polls:
-                operations_log.warning("polling operations works again, after %d failed Gets", self._failed_polls)
-                self._failed_polls = 0
-            return
-        if ends_wait(outcome):
-            return
-        self._failed_polls += 1
-        extra = {"operation_id": operation_id, "client_request_id": outcome.client_request_id}
-        if self._failed_polls == 1:
-            text = "polling operations fails, it is retried until it works: %s"
-            operations_log.warning(text, outcome, extra=extra)
-        else:
-            operations_log.debug("a Get of operation %s failed: %s", operation_id, outcome, extra=extra)
-
-    def _debug(self, call: Call[Any, Any], text: str) -> None:
-        calls_log.debug(
-            "%s (client request id %s) %s", call.method.path, call.client_request_id, text, extra=_extra(call)
-        )
-
-    def _text(self, call: Call[Any, Any], message: Any) -> str:
-        if not self._texts() or not hasattr(message, "ByteSize"):
-            return ""
-        from yagrpc.redaction import loggable  # texts are logged by few
-
-        text = loggable(message, call.method.service)
-        return f": {text}" if text else ""
-
-
-def hub_of(given: Events | Iterable[Events] | None, *, texts: Callable[[], bool]) -> Hub:
-    """The subscribers of a client: the logs, and those that its user gave.
-
-    Args:
-        given: One subscriber, several, or none.
-        texts: Whether requests and answers are logged whole; asked at each line.
-
-    Raises:
-        ConfigError: Something else is among them.
-    """
-    subscribers = [] if given is None else [given] if isinstance(given, Events) else given
-    if not isinstance(subscribers, Iterable):
-        raise ConfigError(f"events is a {type(given).__name__}: it takes a yagrpc.Events, or several")
-    found = list(subscribers)
-    for subscriber in found:
-        if not isinstance(subscriber, Events):
-            raise ConfigError(
-                f"events holds a {type(subscriber).__name__}: it takes objects derived from yagrpc.Events"
-            )
-    return Hub([LogEvents(texts=texts), *found])
-
-
-def _extra(call: Call[Any, Any]) -> dict[str, str]:
-    return {"client_request_id": call.client_request_id, "operation_id": call.operation_id}
-
-
-def _size(message: Any) -> str:
-    return f"{message.ByteSize()} bytes" if hasattr(message, "ByteSize") else "a stream"

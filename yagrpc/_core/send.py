@@ -209,7 +209,7 @@ class _Attempts:
                 self.admission.refused(failure.error.message)
             else:
                 self.admission.release()
-        self._report(None, failure.error, verdict)
+        self._report(None, failure, verdict)
         if verdict.action is Action.RETRY:
             history.repeats += 1
             yield from sleep(verdict.pause)
@@ -281,13 +281,13 @@ class _Attempts:
         if failure is not None:
             ran = failure.cause is Cause.UNREADABLE
             action = Action.AMBIGUOUS if ran else TABLE[failure.cause][self.call.policy.kind]
-            self._report(None, failure.error, Verdict(action), late=True)
+            self._report(None, failure, Verdict(action), late=True)
 
     def _report(
-        self, answer: Any, error: YagrpcError | None = None, verdict: Verdict | None = None, *, late: bool = False
+        self, answer: Any, failure: Failure | None = None, verdict: Verdict | None = None, *, late: bool = False
     ) -> None:
         if type(answer) is Opened:
             answer = None if answer.first is END else answer.first
-        seconds = self.ports.clock() - self.sent_at
-        outcome = Outcome(self.call.attempts, self.route.endpoint, seconds, answer, error, late)
+        seconds, (cause, error) = self.ports.clock() - self.sent_at, (None, None) if failure is None else failure[:2]
+        outcome = Outcome(self.call.attempts, self.route.endpoint, seconds, answer, error, late, cause)
         self.ports.events.attempt(self.call, outcome, verdict)

@@ -142,6 +142,7 @@ class Client(Unpicklable, Methods):
         self._transport = Transport(self._core, options, channel, operation_channel, interceptors)
         self._pollers = Pollers(self._core, self._transport)
         renew_after_fork(self)
+        self._core.events.client_opened(self)
 
     def forked(self) -> None:
         """Called in a forked child: calls there open connections of their own."""

@@ -23,6 +23,7 @@ from yagrpc import _pb, config
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.polling.scheduler import FINAL_POLL, Scheduler
 from yagrpc._core.polling.watch import Glance, Listener, Watch, check_wait
+from yagrpc._core.reporting.operations import Waiting, report_end
 from yagrpc._grpc.waits.signals import SignalsHeld
 from yagrpc._grpc.waits.threads import Waiter, in_thread
 from yagrpc.context import CURRENT, detached_context, inherited, sooner
@@ -119,9 +120,9 @@ class Poller:
         """
         check_wait(operation.id)
         within = inherited(timeout)
-        with SignalsHeld() as signals:
+        with SignalsHeld() as signals, Waiting([self._core.events], [operation.id]) as waiting:
             with self._lock:
-                watch = self._join(operation)
+                watch = waiting.run(self._join, operation)
             try:
                 ended = self._wait(lambda: watch.ended, self._deadline(within), [watch], signals)
                 if not ended and within == timeout:
@@ -311,6 +312,8 @@ class Poller:
 
     def _came_back(self, watch: Watch, outcome: Any) -> None:
         failed = isinstance(outcome, BaseException)
+        if not failed:
+            report_end(self._core.events, watch, outcome, self._clock())
         self._returned(watch, poll_failure(outcome, watch.operation_id) if failed else outcome)
 
     def _returned(self, watch: Watch, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:

@@ -28,6 +28,7 @@ from yagrpc._grpc.rpcs import end_of, given
 from yagrpc._grpc.status import status_of
 from yagrpc._grpc.waits.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
 from yagrpc._grpc.waits.threads import Waiter, in_thread, outcome_in_thread
+from yagrpc._grpc.within import Within
 from yagrpc._sync.background import Sharing
 from yagrpc._sync.channels import BlockingChannels
 from yagrpc._sync.submits import Submits
@@ -245,6 +246,8 @@ class Transport:
         """Send a request in this thread, and wait for its answer; of a stream, for its first message."""
         call = effect.call
         sender: Any = self.channels.callables.get(call.method) or self.channels.callable(call.method)
+        if call.within is not None:
+            sender = Within(sender, call.within)
         try:
             if not isinstance(call.method, (UnaryMethod, OperationMethod)):
                 opens = self._await if isinstance(call.method, ClientStreamMethod) else self._open
@@ -269,9 +272,11 @@ class Transport:
             Whether it was started: a host's channel that is not gRPC's own may have no futures.
         """
         call = effect.call
-        future = getattr(self.channels.callable(call.method), "future", None)
+        future: Any = getattr(self.channels.callable(call.method), "future", None)
         if future is None:
             return False
+        if call.within is not None:
+            future = functools.partial(call.within.run, future)
         with SignalsHeld():
             rpc = future(call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
             call.started(Cancelled(end_of(rpc, "cancel")))

@@ -13,6 +13,8 @@ from yagrpc.errors import ClientClosedError
 from yagrpc.ids import RequestIds
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from yagrpc._core.call.policy import Policy
     from yagrpc._core.deadline import Deadline
     from yagrpc.context import Caller
@@ -51,12 +53,13 @@ class Call(Generic[RequestT, ResponseT]):
         queues: Whether it waits for its first slot under a quota as long as that takes. Its timeout, which its caller
             did not give, starts after that.
         held: What releases its slot under a quota, where it has one.
+        within: The context (`contextvars`) that gRPC is called in; `None` for that of now. A subscriber may set it.
     """
 
     __slots__ = (
         "__weakref__", "_end", "attempts", "caller", "cancelled", "client_request_id", "deadline", "held", "ids",
         "metadata", "method", "needs_token", "operation_id", "policy", "queues", "request", "resubmit", "timeout",
-        "wants_ids", "watched",
+        "wants_ids", "watched", "within",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +94,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.deadline: Deadline | None = None
         self.queues = False
         self.held: Callable[[], object] | None = None
+        self.within: Context | None = None
         self._end: Callable[[], object] | None = None
 
     def started(self, end: Callable[[], object] | None, *, outlives: bool = False) -> None:

@@ -100,7 +100,7 @@ class Pace:
         """The quota, and how many of its slots are used and left."""
         if self._used is None:
             return None, 0, None
-        used = sum(at + self._window > now for at in self._used)
+        used = sum(at + self._window > now for at in list(self._used))  # at one step: another thread may ask
         return self._limit, used, (self._used.maxlen or 0) - used
 
     def use(self, now: float) -> None:

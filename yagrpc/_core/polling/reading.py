@@ -83,3 +83,11 @@ def time_taken(operation: _pb.operation_pb2.Operation) -> float | None:
         return None
     taken = operation.modified_at.seconds - operation.created_at.seconds
     return taken if taken > 0 else None
+
+
+def exact_time_taken(operation: _pb.operation_pb2.Operation) -> float | None:
+    """The same as exactly as the service says it, and 0 where it took no time."""
+    if not (operation.HasField("created_at") and operation.HasField("modified_at")):
+        return None
+    start, end = operation.created_at, operation.modified_at
+    return max(0.0, end.seconds - start.seconds + (end.nanos - start.nanos) / 1e9)

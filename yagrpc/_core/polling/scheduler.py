@@ -229,7 +229,8 @@ class Scheduler:
     def gets(self, now: float) -> tuple[float | None, int, int | None, int]:
         """The quota of Gets, how much of it is used and left, and how many operations wait to be polled."""
         limit, used, left = self._pace.used(now)
-        return limit, used, left, sum(not watch.in_flight for watch in self._watches.values())
+        watches = list(self._watches.values())  # at one step: another thread may ask
+        return limit, used, left, sum(not watch.in_flight for watch in watches)
 
     # What is next
 

@@ -117,9 +117,10 @@ class Admission:
 
     def _wait(self, call: Call[Any, Any], slot: Slot, deadline: Deadline, failure: YagrpcError | None) -> Flow[None]:
         started = now = self._clock()
-        reported = False
+        reported, waited = False, ""
         while (seconds := self._taken(call, slot, now)) is not None:
             quota, least = self._gate.bound(slot, now)
+            waited = waited or quota
             left = deadline.left_at(now)
             if least > left or left <= 0:
                 refusal = self._refusal or self._gate.refusal(slot, now)
@@ -143,6 +144,8 @@ class Admission:
             if call.caller is not None:
                 call.check()
             now = self._clock()
+        if waited:
+            self._events.waited_for_quota(call, waited, now - started)
 
     def _taken(self, call: Call[Any, Any], slot: Slot, now: float) -> float | None:
         """As `Gate.take`; an error of the limiter says of which call it is."""
