@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import math
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -76,10 +77,19 @@ class Subject:
 
         return function() if self._loop is None else self._loop.run_until_complete(called())
 
-    def close(self) -> None:
-        """Close the clients that the test left open, and the loop."""
+    def until(self, event: threading.Event) -> None:
+        """Wait for an event of another thread; the event loop runs meanwhile."""
+        waited = event.wait(30) if self._loop is None else self(asyncio.to_thread(event.wait, 30))
+        assert waited
+
+    def close_clients(self) -> None:
+        """Close the clients that the test left open."""
         for client in self._clients:
             self(client.close())
+
+    def close(self) -> None:
+        """Close the clients, and the loop."""
+        self.close_clients()
         if self._loop is not None:
             self._loop.close()
 

@@ -375,6 +375,11 @@ class Responses:
         self._rpc = rpc
         self._messages = messages
 
+    def __del__(self, given: Callable[[Any, str], Any] = given) -> None:  # at the end, the module has lost it
+        # A stream that is dropped: an rpc that an interceptor has given a callback keeps itself alive.
+        if given(self._rpc, "done") is False:
+            given(self._rpc, "cancel")
+
     @property
     def ended(self) -> bool:
         """Whether no more messages come, after an exception: it ends a generator, which then raises nothing further."""
