@@ -258,8 +258,10 @@ class Telemetry(yagrpc.Events):
             return
         done = {conventions.ATTEMPTS: call.attempts}
         counted: Attributes = {}
-        if isinstance(error, yagrpc.CallError) or error is None:
-            counted[conventions.RPC_STATUS] = "OK" if error is None else _code_name(error)
+        if error is None:
+            counted[conventions.RPC_STATUS] = "OK"
+        elif isinstance(error, (yagrpc.CallError, yagrpc.AmbiguousSubmitError)) and error.code is not None:
+            counted[conventions.RPC_STATUS] = _name(error.code)
         if answer is not None:
             work.set(genai.of_answer(answer, texts=self._texts))
         if error is not None:
@@ -400,11 +402,7 @@ class Telemetry(yagrpc.Events):
 
 def error_type(error: BaseException) -> str:
     """The value of `error.type`: the name of the status, or of the class where there is none."""
-    return _code_name(error) if isinstance(error, yagrpc.CallError) else type(error).__qualname__
-
-
-def _code_name(error: yagrpc.CallError) -> str:
-    return error.code.name if isinstance(error.code, yagrpc.Code) else _name(error.code)
+    return _name(error.code) if isinstance(error, yagrpc.CallError) else type(error).__qualname__
 
 
 def _name(code: Any) -> str:
