@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -133,13 +133,30 @@ class AsyncServerInterceptor(_Serving, grpc.aio.ServerInterceptor):
         if not inspect.isasyncgenfunction(behavior):
             return self._blocking_stream(behavior)
 
-        async def write(request: Any, context: Any) -> None:
-            # gRPC leaves the generator of a cancelled call to the garbage collector; this one is closed at once.
-            async with contextlib.aclosing(behavior(request, context)) as messages:
-                async for message in messages:
-                    await context.write(message)
+        # A generator again, and no coroutine that writes: OpenTelemetry's interceptor iterates what a handler gives.
+        async def serve(request: Any, context: Any) -> AsyncIterator[Any]:
+            caller = self._caller(context)
+            messages = behavior(request, context)
+            with self._finishing(context, caller):
+                try:
+                    while True:
+                        with _for(caller):  # at each message: it may be closed in another context
+                            try:
+                                message = await anext(messages)
+                            except StopAsyncIteration:
+                                return
+                        yield message
+                except YagrpcError as error:
+                    with _for(caller):
+                        await end(context, error, self._exposure)
+                except (asyncio.CancelledError, GeneratorExit):
+                    caller.leave()
+                    raise
+                finally:
+                    with _for(caller):
+                        await messages.aclose()
 
-        return self._awaiting(write)
+        return serve
 
     def _awaiting(self, behavior: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
         async def serve(request: Any, context: Any) -> Any:
