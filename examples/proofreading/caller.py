@@ -17,7 +17,12 @@ def main() -> int:
     parser.add_argument("address", help="where the server listens, host:port")
     parser.add_argument("text", help="the text to correct")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for each call (default 60)")
+    parser.add_argument("--trace", metavar="FILE", help="write the spans of this process to a file")
     options = parser.parse_args()
+    if options.trace:
+        from tracing import set_up_caller  # it needs OpenTelemetry's SDK
+
+        set_up_caller(options.trace)
     request = CorrectRequest(text=options.text)
     with grpc.insecure_channel(options.address, [("grpc.enable_http_proxy", 0)]) as channel:
         stub = ProofreaderStub(channel)

@@ -74,13 +74,13 @@ async def start(client: yagrpc.AsyncClient, port: int = 0) -> tuple[grpc.aio.Ser
     return server, address
 
 
-async def serve(port: int) -> None:
-    """Serve until SIGINT or SIGTERM."""
+async def serve(port: int, events: yagrpc.Events | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; the events of the client may go to a subscriber."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # on Windows, where Ctrl-C cancels this coroutine instead
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with yagrpc.AsyncClient() as client:
+    async with yagrpc.AsyncClient(events=events) as client:
         server, address = await start(client, port)
         try:
             print(address, flush=True)
@@ -93,9 +93,15 @@ async def serve(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the proofreader, from an event loop.")
     parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 for a free one (default)")
+    parser.add_argument("--trace", metavar="FILE", help="write the spans of this process to a file")
     options = parser.parse_args()
     logging.basicConfig()
-    asyncio.run(serve(options.port))
+    events = None
+    if options.trace:
+        from tracing import set_up  # it needs OpenTelemetry's SDK
+
+        events = set_up(options.trace)
+    asyncio.run(serve(options.port, events))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Traced:
 def traced(subject: Any, request: pytest.FixtureRequest, way: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
     found = Traced(subject, way, both=request.param == "beside")
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", found.provider)  # the blocking one takes no other
-    instrumentors = [GrpcInstrumentorClient(), GrpcAioInstrumentorClient()] if way == "global" else []
+    instrumentors: list[Any] = [GrpcInstrumentorClient(), GrpcAioInstrumentorClient()] if way == "global" else []
     for instrumentor in instrumentors:
         instrumentor.instrument(tracer_provider=found.provider)
     yield found
@@ -126,7 +126,7 @@ def test_every_method_works_and_is_in_the_trace(
             subject(client.completion_async("hello", model="gpt://nothing"))
     subject(client.close())
     trace_id = format(caller.get_span_context().trace_id, "032x")
-    sent = [request.metadata["traceparent"] for request in emulator.requests]
+    sent = [str(request.metadata["traceparent"]) for request in emulator.requests]
     assert {each.split("-")[1] for each in sent} == {trace_id}
     spans = traced.spans()
     assert sorted(format(span.context.span_id, "016x") for span in spans) == sorted(each.split("-")[2] for each in sent)
@@ -137,7 +137,7 @@ def test_every_method_works_and_is_in_the_trace(
         if own:
             around = own[span.parent.span_id]
             assert around.attributes is not None
-            assert f"/{around.attributes['rpc.method']}" == span.name
+            assert f"/{around.attributes['rpc.method']!s}" == span.name
         elif span.name != paths.OPERATION_GET:
             assert span.parent.span_id == caller.get_span_context().span_id
     assert client.limits.concurrent_completions.used == 0

@@ -8,7 +8,7 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def test_a_completion_has_a_span_by_the_conventions(subject: Any, emulator: Emul
     assert event.attributes["yagrpc.attempt.number"] == 1
     (request,) = emulator.requests
     trace_id, span_id = format(span.context.trace_id, "032x"), format(span.context.span_id, "016x")
-    assert request.metadata["traceparent"].split("-")[1:3] == [trace_id, span_id]
+    assert str(request.metadata["traceparent"]).split("-")[1:3] == [trace_id, span_id]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -304,7 +304,7 @@ def test_a_handler_without_a_span_passes_the_trace_of_its_caller_on(
     tokenize = recorded.span(TOKENIZE)
     assert format(tokenize.parent.span_id, "016x") == theirs.split("-")[2]
     first = emulator.requests[0].metadata
-    assert first["traceparent"].split("-")[1:3] == [theirs.split("-")[1], format(tokenize.context.span_id, "016x")]
+    assert str(first["traceparent"]).split("-")[1:3] == [theirs.split("-")[1], format(tokenize.context.span_id, "016x")]
     assert first["x-client-trace-id"] == "kept"
 
 
@@ -369,12 +369,13 @@ def talk(subject: Any, recorded: Recorded, **settings: Any) -> str:
         operations = [subject(client.completion_async(text)) for text in (MARK, f"fail {MARK}")]
         emulator.advance(3600)
         subject(operations[0].result(timeout=20))
-        for failing in (
+        failures: list[Callable[[], Any]] = [
             lambda: operations[1].result(timeout=20),
             lambda: client.completion(f"fail {MARK}", resubmit=False),
             lambda: client.completion("a", model=f"gpt://{SECRET}"),
             lambda: client.operation(f"d7q{MARK}").result(timeout=1),
-        ):
+        ]
+        for failing in failures:
             with pytest.raises(yagrpc.YagrpcError):
                 subject(failing())
         subject(client.close())
@@ -415,7 +416,7 @@ def test_the_names_of_models_have_no_folder() -> None:
 
 
 def test_every_name_of_the_conventions_is_used() -> None:
-    sources = "".join(Path(module.__file__).read_text("utf-8") for module in (otel, genai))
+    sources = "".join(Path(str(module.__file__)).read_text("utf-8") for module in (otel, genai))
     names = [name for name in vars(conventions) if name.isupper()]
     assert len(names) > 40
     assert [name for name in names if f"conventions.{name}" not in sources] == []
