@@ -51,6 +51,8 @@ class LogEvents(Events):
 
     def sending(self, call: Call[Any, Any], number: int, endpoint: str, timeout: float | None) -> None:
         """A line at DEBUG."""
+        if not calls_log.isEnabledFor(logging.DEBUG):
+            return  # another subscriber has asked for attempts
         limit = "no timeout" if timeout is None else f"timeout {timeout:.3g} s"
         size = _size(call.request)
         self._debug(call, f"sent to {endpoint}: attempt {number}, {size}, {limit}{self._text(call, call.request)}")
@@ -60,7 +62,8 @@ class LogEvents(Events):
 
         At WARNING where an operation may run whose id is not known.
         """
-        error = outcome.error
+        if (error := outcome.error) is None and not calls_log.isEnabledFor(logging.DEBUG):
+            return
         if error is None:
             ids = f"request id {call.ids.request_id or '-'}, server trace id {call.ids.server_trace_id or '-'}"
             text = self._text(call, outcome.answer)
