@@ -288,6 +288,7 @@ class _Attempts:
     ) -> None:
         if type(answer) is Opened:
             answer = None if answer.first is END else answer.first
-        seconds, (cause, error) = self.ports.clock() - self.sent_at, (None, None) if failure is None else failure[:2]
+        error, cause = (None, None) if failure is None else (failure.error, failure.cause)
+        seconds = self.ports.clock() - self.sent_at
         outcome = Outcome(self.call.attempts, self.route.endpoint, seconds, answer, error, late, cause)
         self.ports.events.attempt(self.call, outcome, verdict)
