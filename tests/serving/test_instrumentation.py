@@ -36,7 +36,7 @@ def provider(spans: InMemorySpanExporter) -> TracerProvider:
 
 def handlers(one: Any, many: Any) -> Any:
     """A service with a unary method and one that streams its answer; messages are bytes."""
-    table = {
+    table: Any = {
         "One": grpc.unary_unary_rpc_method_handler(one),
         "Many": grpc.unary_stream_rpc_method_handler(many),
     }
@@ -45,15 +45,16 @@ def handlers(one: Any, many: Any) -> Any:
 
 def call_each(channel: grpc.Channel) -> None:
     """Both methods answer, and both failures have the status of the table."""
-    one, many = channel.unary_unary(ONE), channel.unary_stream(MANY)
+    one: Any = channel.unary_unary(ONE)
+    many: Any = channel.unary_stream(MANY)
     assert one(b"hello", timeout=30) == b"hello"
     assert list(many(b"hello", timeout=30)) == [b"hello", b"hello"]
     with pytest.raises(grpc.RpcError) as caught:
         one(b"fail", timeout=30)
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(grpc.RpcError) as caught:
         list(many(b"fail", timeout=30))
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def check(request: bytes) -> bytes:
@@ -126,7 +127,8 @@ async def test_the_generator_of_a_caller_that_leaves_is_closed_without_the_colle
     gc.disable()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            call: Any = channel.unary_stream(MANY)(b"")
+            method: Any = channel.unary_stream(MANY)
+            call = method(b"")
             await call.read()
             await asyncio.wait_for(full.wait(), 30)
             call.cancel()

@@ -34,7 +34,7 @@ from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.ports import Route
 from yagrpc._core.quota.gates import Gates, Limit, QuotaUse, of_all
-from yagrpc._core.reporting.calls import reported
+from yagrpc._core.reporting.calls import OpenCall, reported
 from yagrpc._core.reporting.logs import hub_of
 from yagrpc._core.send import send_call
 from yagrpc.config import Polling, Quota
@@ -328,16 +328,9 @@ class ClientCore:
             error.with_context(**call.context(self.endpoint_of(call.method)))
             raise
 
-    def left(self, last: Any, call: Call[Any, Any], error: BaseException | None) -> None:
-        """Report the end of a call whose stream was open.
-
-        Args:
-            last: What its last message became, if there was one.
-            call: The call.
-            error: What its reader gets; `None` where the stream has ended well, or was left.
-        """
-        if self.events.calls:
-            self.events.call_ended(call, getattr(last, "proto", last), error)
+    def opened(self, call: Call[Any, Any]) -> OpenCall | None:
+        """What reports the end of a call whose stream is open now; `None` where no subscriber asks for it."""
+        return OpenCall(call, self.events) if self.events.calls else None
 
     def no_answer(self, call: Call[Any, Any]) -> ResultError:
         """The error of a call that ended well, without an answer."""

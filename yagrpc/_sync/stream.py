@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -15,6 +14,7 @@ from yagrpc._core.flow import END
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call
     from yagrpc._core.client import ClientCore
+    from yagrpc._core.reporting.calls import OpenCall
     from yagrpc._sync.transport import Responses, Transport
     from yagrpc.ids import RequestIds
 
@@ -43,6 +43,7 @@ class Stream(Unpicklable, Generic[ItemT]):
         self._make = make
         self._opening = False
         self._responses: Responses | None = None
+        self._reported: OpenCall | None = None
         self._closed = False
 
     def __iter__(self) -> Iterator[ItemT]:
@@ -64,6 +65,8 @@ class Stream(Unpicklable, Generic[ItemT]):
             message = self._open() if self._responses is None else self._responses.read()
             if not self._closed and not isinstance(message, RpcStatus) and message is not END:
                 self.last = self._core.result(self._make, message, self._call)
+                if self._reported is not None:
+                    self._reported.last = self.last
                 return self.last
             if message is END and not self._closed:
                 self._core.finish(self._make, self.last, self._call)
@@ -105,17 +108,11 @@ class Stream(Unpicklable, Generic[ItemT]):
     def _open(self) -> Any:
         """Send the request; gives the first message, or `END`."""
         opened = self._transport.run(self._core.send(self._call))
-        self._responses = opened.responses
+        self._responses, self._reported = opened.responses, self._core.opened(self._call)
         return opened.first
 
     def _end(self, error: BaseException | None = None) -> None:
-        reports = not self._closed and self._responses is not None
         self._closed = True
         self._call.cancel()
-        if reports:
-            self._core.left(self.last, self._call, error)
-
-    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:  # at the end, modules have lost `sys`
-        # A stream that is dropped: gRPC ends its rpc by itself.
-        if not getattr(self, "_closed", True) and self._responses is not None and not ending():
-            self._core.left(self.last, self._call, None)
+        if self._reported is not None:
+            self._reported.end(error)

@@ -317,7 +317,8 @@ class Transport:
             rpc = sender(call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
             call.started(Cancelled(end_of(rpc, "cancel", "close")))
         messages = iter(rpc)
-        responses = Responses(self.channels, rpc, messages)
+        kind = BothWays if isinstance(call.method, BidiStreamMethod) else Responses
+        responses = kind(self.channels, rpc, messages)
         self._opened.add(responses, closed=lambda: self.channels.closed)
         with interruptible(rpc):
             first = next(messages, END)
@@ -375,11 +376,6 @@ class Responses:
         self._rpc = rpc
         self._messages = messages
 
-    def __del__(self, given: Callable[[Any, str], Any] = given) -> None:  # at the end, the module has lost it
-        # A stream that is dropped: an rpc that an interceptor has given a callback keeps itself alive.
-        if given(self._rpc, "done") is False:
-            given(self._rpc, "cancel")
-
     @property
     def ended(self) -> bool:
         """Whether no more messages come, after an exception: it ends a generator, which then raises nothing further."""
@@ -399,6 +395,16 @@ class Responses:
                 return next(self._messages, END)
         except grpc.RpcError as error:
             return status_of(error, closed=self._channels.closed)
+
+
+class BothWays(Responses):
+    """The same of a stream of requests and answers, whose rpc an interceptor's callback may keep alive."""
+
+    __slots__ = ()
+
+    def __del__(self, given: Callable[[Any, str], Any] = given) -> None:  # at the end, the module has lost it
+        if given(self._rpc, "done") is False:
+            given(self._rpc, "cancel")
 
 
 class Streams:
