@@ -33,7 +33,7 @@ server = grpc.aio.server
 grpc.aio.server = lambda *given, **named: server(*given, interceptors=[Spans()], **named)
 export("emulator", sys.argv[1])
 options = EmulatorOptions(duration=float(sys.argv[2]), seed=1)
-run(options, on_ready=lambda address: print(address, flush=True))
+run(options, on_ready=lambda server: print(server.address, flush=True))
 """
 """OpenTelemetry's instrumentation of servers takes generators as handlers of streams, and the emulator's write."""
 
