@@ -261,7 +261,7 @@ BUDGETS: dict[str, tuple[int, list[str]]] = {
     "the path of one call": (900, PATH_OF_A_CALL),
     "_core": (4000, [file for file in FILES if file.startswith("_core/")]),
     "the hand-written shells": (
-        2100,
+        2150,
         [file for file in FILES if file.startswith(("_aio/", "_sync/")) and not SOURCES[file].startswith(GENERATED)],
     ),
 }

@@ -383,10 +383,8 @@ class Responses:
             return given(self._rpc, "done") is not False
 
     def cancel(self) -> None:
-        """End the rpc."""
-        if (end := end_of(self._rpc, "cancel", "close")) is not None:
-            with SignalsHeld():
-                end()
+        """End the rpc; a generator that another thread reads ends with its next message."""
+        Cancelled(end_of(self._rpc, "cancel", "close"))()
 
     def read(self) -> Any:
         """The next message, `END`, or the `RpcStatus` that the stream failed with."""
