@@ -24,7 +24,7 @@ import yagrpc
 from table import by_turns, show
 from yagrpc import _pb, methods
 
-_SERVER = "from yagrpc.emulator import run; run(on_ready=lambda address: print(address, flush=True))"
+_SERVER = "from yagrpc.emulator import run; run(on_ready=lambda server: print(server.address, flush=True))"
 _AUTHORIZATION = ("authorization", "Api-Key AQVN-benchmark")
 SAME, NONE, FRESH, TYPED = (
     "bare stub, the same metadata",
