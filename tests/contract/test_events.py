@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import grpc
 import pytest
 
 import yagrpc
 from yagrpc import methods
-from yagrpc.emulator import Emulator
+from yagrpc.emulator import Emulator, Failure, Fault
 
 
 class Journal(yagrpc.Events):
@@ -26,6 +27,9 @@ class Journal(yagrpc.Events):
     def accepted(self, call: yagrpc.Call[Any, Any], operation: Any) -> None:
         self.names.append("accepted")
         self.ids.append(operation.id)
+
+    def not_started(self, call: yagrpc.Call[Any, Any]) -> None:
+        self.names.append("not started")
 
     def sending(self, call: yagrpc.Call[Any, Any], number: int, endpoint: str, timeout: float | None) -> None:
         self.names.append(f"sending {number}")
@@ -104,6 +108,16 @@ def test_an_exception_in_submitting_stops_the_call_with_nothing_sent(
     failing.name = ""
     subject(getattr(client, name)("hello"))
     assert journal.names[:2] == ["submitting", "sending 1"]
+
+
+@pytest.mark.parametrize("name", GENERATIONS)
+def test_a_generation_that_was_refused_is_taken_back(subject: Any, emulator: Emulator, name: str) -> None:
+    emulator.faults.add(Fault(Failure(grpc.StatusCode.PERMISSION_DENIED, "no")))
+    journal = Journal()
+    client = subject.client(emulator, events=journal)
+    with pytest.raises(yagrpc.PermissionDeniedError):
+        subject(getattr(client, name)("hello"))
+    assert journal.names == ["submitting", "sending 1", "PermissionDeniedError", "not started"]
 
 
 @pytest.mark.parametrize("name", ["accepted", "attempt", "polled"])

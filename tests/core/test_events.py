@@ -170,7 +170,7 @@ class Polled(Events):
 
 
 def test_every_event_is_a_hook() -> None:
-    of_calls = {"call_started", "submitting", "accepted", "sending", "attempt", "call_ended"}
+    of_calls = {"call_started", "submitting", "accepted", "not_started", "sending", "attempt", "call_ended"}
     of_waits = {"waiting_for_quota", "waited_for_quota", "wait_started", "wait_ended", "polled", "operation_ended"}
     assert set(HOOKS) == {"client_opened", *of_calls, *of_waits}
 

@@ -14,7 +14,7 @@ from yagrpc._core.events import Events, Outcome
 from yagrpc._core.failure.retry import Action, Verdict
 from yagrpc._core.failure.sizes import Unreadable
 from yagrpc._core.failure.status import RpcStatus
-from yagrpc._core.flow import END, Connect, Opened, Send
+from yagrpc._core.flow import END, Connect, Opened, Send, Sleep
 from yagrpc._core.quota.gates import Gate
 from yagrpc._core.quota.windows import Gauge
 from yagrpc._core.reporting.logs import LogEvents
@@ -51,6 +51,9 @@ class Heard(Events):
 
     def accepted(self, call: Any, operation: Any) -> None:
         self.heard.append(("accepted", call, operation))
+
+    def not_started(self, call: Any) -> None:
+        self.heard.append(("not_started", call))
 
     def sending(self, call: Any, number: int, endpoint: str, timeout: float | None) -> None:
         self.heard.append(("sending", number, endpoint, timeout))
@@ -131,7 +134,7 @@ def test_nothing_is_sent_where_submitting_took_the_rest_of_the_time(
         run(a_call(method, timeout=5.0), [], gate=gate, events=[Slow(), heard])
     assert caught.value.attempts == 0
     assert drive.kinds() == ["connect"]
-    assert heard.names() == ["submitting"]
+    assert heard.names() == ["submitting", "not_started"]
     assert gate.limits[0].used(drive.clock()) == 0
 
 
@@ -143,6 +146,57 @@ def test_nothing_is_sent_where_submitting_closed_the_client(run: Any, drive: Any
     with pytest.raises(ClientClosedError):
         run(a_call(SUBMIT), [], events=[Closes()])
     assert drive.kinds() == ["connect"]
+
+
+UNREADABLE = Unreadable(9, None, "odd")
+
+
+@pytest.mark.parametrize("method", [SUBMIT, COMPLETE])
+@pytest.mark.parametrize(
+    ("outcomes", "proved"),
+    [
+        ([DENIED], True),
+        ([EXHAUSTED, DENIED], True),
+        ([GONE], False),
+        ([GONE, DENIED], False),  # sent again, since its caller allows that
+        ([UNREADABLE], False),
+    ],
+    ids=["refused", "refused again", "lost", "lost, then refused", "unreadable"],
+)
+def test_a_generation_that_is_proved_not_to_have_started_is_taken_back(
+    method: Any, outcomes: list[Any], proved: bool, heard: Heard, run: Any, a_call: Any
+) -> None:
+    call = a_call(method, resubmit=len(outcomes) > 1)
+    with pytest.raises(YagrpcError):
+        run(call, outcomes, events=heard)
+    taken_back = [entry for entry in heard.heard if entry[0] == "not_started"]
+    assert taken_back == [("not_started", call)] * proved
+    assert heard.names()[-1] == ("not_started" if proved else "attempt")
+
+
+def test_an_operation_without_an_id_may_have_started(heard: Heard, run: Any, a_call: Any) -> None:
+    with pytest.raises(ResultError):
+        run(a_call(SUBMIT), [_pb.operation_pb2.Operation()], events=heard)
+    assert "not_started" not in heard.names()
+
+
+def test_a_read_is_never_taken_back(heard: Heard, run: Any, a_call: Any) -> None:
+    for method in (TOKENIZE, OTHER):
+        with pytest.raises(PermissionDeniedError):
+            run(a_call(method), [DENIED], events=heard)
+    assert "not_started" not in heard.names()
+
+
+def test_a_generation_that_is_interrupted_between_two_attempts_is_taken_back(
+    heard: Heard, ports: Any, a_call: Any
+) -> None:
+    flow: Any = send_call(a_call(SUBMIT), ports(events=heard))
+    assert isinstance(next(flow), Connect)
+    assert isinstance(flow.send(True), Send)
+    assert isinstance(flow.send(EXHAUSTED), Sleep)
+    with pytest.raises(KeyboardInterrupt):
+        flow.throw(KeyboardInterrupt())
+    assert heard.names() == ["submitting", "attempt", "not_started"]
 
 
 # Attempts
@@ -319,7 +373,7 @@ def test_a_failure_whose_caller_has_left_is_logged(
     """Nobody else hears of it."""
     late = leave(KeyboardInterrupt(), events=heard)
     late(outcome)
-    assert heard.names() == ["submitting", "sending", "attempt"]
+    assert heard.names() == ["submitting", "sending", "attempt", *["not_started"] * (outcome is DENIED)]
     (found,) = heard.outcomes()
     assert (found.late, found.number) == (True, 1)
     assert found.seconds == pytest.approx(3.0)

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 import yagrpc
-from yagrpc.emulator import Emulator
+from yagrpc.emulator import Emulator, Failure, Fault
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 DOCS = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
@@ -46,7 +47,10 @@ def test_the_journal_records_the_id_of_each_submit(tmp_path: Path, monkeypatch: 
             client.completion("ping")
             with pytest.raises(sqlite3.IntegrityError):
                 client.completion_async("ping", request_id="mine")
-        assert emulator.calls[yagrpc.methods.TextGenerationAsyncService.Completion.path] == 1
+            emulator.faults.add(Fault(Failure(grpc.StatusCode.PERMISSION_DENIED, "no"), times=1))
+            with pytest.raises(yagrpc.PermissionDeniedError):
+                client.completion_async("ping", request_id="refused")
+        assert emulator.calls[yagrpc.methods.TextGenerationAsyncService.Completion.path] == 2
     with contextlib.closing(sqlite3.connect("submits.db")) as database:
         rows = database.execute("SELECT client_request_id, operation_id FROM submits").fetchall()
     assert rows == [("mine", operation.id)]

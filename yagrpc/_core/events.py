@@ -127,6 +127,15 @@ class Events:
             operation: The operation; its `id` is the only way to its result.
         """
 
+    def not_started(self, call: Call[Any, Any]) -> None:
+        """A generation that `submitting` announced has failed, and it is proved that nothing was started or billed.
+
+        The moment to take the record of the intent back. It is not called where the generation may have started.
+
+        Args:
+            call: The call.
+        """
+
     def sending(self, call: Call[Any, Any], number: int, endpoint: str, timeout: float | None) -> None:
         """An attempt is about to be sent.
 
@@ -257,6 +266,10 @@ class Hub(Events):
     def accepted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
         """Notify all."""
         self._notify("accepted", call, operation)
+
+    def not_started(self, call: Call[Any, Any]) -> None:
+        """Notify all."""
+        self._notify("not_started", call)
 
     def sending(self, call: Call[Any, Any], number: int, endpoint: str, timeout: float | None) -> None:
         """Notify all."""

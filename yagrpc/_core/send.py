@@ -74,12 +74,11 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
                 attempts.answered(response)
                 return response
             yield from attempts.recover(failure)
-    except Exception as error:
+    except BaseException as error:
         call.release()
-        raise attempts.final_error(error)  # noqa: B904 - it has its cause
-    except BaseException:
-        call.release()
-        raise
+        final = attempts.final_error(error) if isinstance(error, Exception) else error
+        attempts.withdraw()
+        raise final  # noqa: B904 - it has its cause
 
 
 class _Attempts:
@@ -94,6 +93,8 @@ class _Attempts:
     authorization: Metadata = ()
     admission: Admission | None = None
     sent_at = 0.0
+    announced = False
+    """Whether `submitting` was called."""
 
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
@@ -135,8 +136,10 @@ class _Attempts:
         call, left = self.call, self._left()
         if call.attempts == 0 and call.policy.kind is Kind.GENERATION:
             self.ports.events.submitting(call)
+            self.announced = True
             left = self._left()  # a subscriber may take long, as a journal does whose database is locked
         call.attempts += 1
+        self.history.nothing_started = False
         timeout = attempt_timeout(call.policy, self.history.repeats + 1, left, hung=self.history.hung)
         self.sent_at = self.ports.clock()
         if call.watched:
@@ -253,6 +256,11 @@ class _Attempts:
             final.__cause__ = error
         return final
 
+    def withdraw(self) -> None:
+        """Report, at the end of a call, that what `submitting` announced did not start."""
+        if self.announced and self.history.nothing_started:
+            self.ports.events.not_started(self.call)
+
     def _not_sent(self, kind: type[CallError], what: str, found: Obstacle | None = None) -> NoReturn:
         """Raise the error of a call that is not sent, or not again."""
         sent, last = "started" if self.call.attempts else "sent", self.history.last
@@ -282,6 +290,8 @@ class _Attempts:
             ran = failure.cause is Cause.UNREADABLE
             action = Action.AMBIGUOUS if ran else TABLE[failure.cause][self.call.policy.kind]
             self._report(None, failure, Verdict(action), late=True)
+            self.history.failed(failure, self.call.policy.kind)
+            self.withdraw()
 
     def _report(
         self, answer: Any, failure: Failure | None = None, verdict: Verdict | None = None, *, late: bool = False

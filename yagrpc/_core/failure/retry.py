@@ -56,6 +56,9 @@ TABLE: Final[dict[Cause, dict[Kind, Action]]] = {
 `decide` then applies the limits: attempts, time left, one renewal.
 """
 
+NOTHING_STARTED: Final = frozenset({Cause.QUOTA, Cause.UNAUTHENTICATED, Cause.NO_CONNECTION, Cause.REFUSED})
+"""Causes that prove that the attempt started nothing."""
+
 
 class History:
     """What has happened to one call: the failures of its attempts, counted in one place.
@@ -66,6 +69,7 @@ class History:
         unsure: The first failure after which the call may have run. A later attempt does not change that.
         last: The failure of the last attempt.
         hung: Whether an attempt had no answer in time.
+        nothing_started: Whether it is proved that no attempt until now has started anything.
     """
 
     repeats = 0
@@ -73,6 +77,7 @@ class History:
     unsure: Failure | None = None
     last: Failure | None = None
     hung = False
+    nothing_started = True
 
     def failed(self, failure: Failure, kind: Kind) -> None:
         """Take note of a failed attempt."""
@@ -80,6 +85,7 @@ class History:
         self.hung = self.hung or failure.cause is Cause.HUNG
         if self.unsure is None and TABLE[failure.cause][kind] is Action.AMBIGUOUS:
             self.unsure = failure
+        self.nothing_started = self.unsure is None and failure.cause in NOTHING_STARTED
 
 
 class Verdict(NamedTuple):
