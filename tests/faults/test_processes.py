@@ -168,34 +168,6 @@ def test_a_client_that_is_new_in_a_child_in_which_grpc_cannot_work_says_so(servi
     assert "status 0" in reported
 
 
-GREENLETS = """
-import sys
-from gevent import monkey
-monkey.patch_all()
-if sys.argv[2] == "prepared":
-    import grpc.experimental.gevent
-    grpc.experimental.gevent.init_gevent()
-import yagrpc
-settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
-for kind in (yagrpc.AsyncClient, yagrpc.Client):
-    try:
-        client = kind(**settings)
-    except yagrpc.ConfigError as error:
-        print(error)
-    else:
-        print(len(list(client.completion_stream("hello", timeout=60))) > 0)
-        client.close()
-"""
-
-
-def test_threads_that_gevent_has_patched_are_refused_when_the_client_is_created(emulator: Emulator) -> None:
-    pytest.importorskip("gevent", reason="gevent is not installed")
-    refused = run(GREENLETS, emulator.address, "unprepared").splitlines()
-    assert "AsyncClient can't work there: use Client" in refused[0]
-    assert "call grpc.experimental.gevent.init_gevent() after it" in refused[1]
-    assert run(GREENLETS, emulator.address, "prepared").splitlines()[1] == "True"
-
-
 PATCHED = """
 import sys, types
 gevent = types.ModuleType("gevent.monkey")  # the part of gevent that is asked

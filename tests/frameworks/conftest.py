@@ -90,13 +90,17 @@ class Processes:
             self.signal_all(signal.SIGKILL)
         self._process.wait(SOON)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask the program to stop; gives its exit code."""
-        os.kill(self.pid, number)
+    def wait(self) -> int:
+        """Wait until the program ends by itself; gives its exit code."""
         try:
             return self._process.wait(SOON)
         except subprocess.TimeoutExpired:
             raise AssertionError(self.output) from None
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask the program to stop; gives its exit code."""
+        os.kill(self.pid, number)
+        return self.wait()
 
     def _ended(self) -> bool:
         return self._process.poll() is not None
@@ -108,7 +112,7 @@ Starter = Callable[..., Processes]
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
     """The service, with its documented quotas; what it is asked to generate takes an hour of its own clock."""
-    with Emulator(duration=HOUR, quota=EmulatorQuota(), seed=1) as found:
+    with Emulator(duration=HOUR, completion_duration=HOUR, quota=EmulatorQuota(), seed=1) as found:
         yield found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import Future, InvalidStateError
@@ -148,11 +149,17 @@ class Emulator:
         """Start the thread; returns when the emulator listens.
 
         Raises:
-            RuntimeError: The emulator is running, or the port is in use.
+            RuntimeError: The emulator is running, the port is in use, or threads are greenlets of gevent's.
             ValueError: The state file can't be used.
         """
         if self._thread is not None:
             raise RuntimeError("the emulator is running already")
+        patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
+        if patched is not None and patched("threading"):  # gRPC's asyncio API would wait for ever
+            raise RuntimeError(
+                "gevent has patched threads (monkey.patch_all()), and the emulator can't work there: run it as a"
+                " process (yagrpc emulator)"
+            )
         ready: Future[None] = Future()
         self._end = Future()
         self._thread = threading.Thread(

@@ -1,0 +1,125 @@
+"""Where gevent has patched threads, everything works with gRPC prepared, and says what to do without it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.frameworks.conftest import EXAMPLES, Starter
+from yagrpc.emulator import Emulator, paths
+
+pytest.importorskip("gevent", reason="the group `frameworks` of pyproject.toml is not installed")
+
+PATCH = """
+from gevent import monkey
+monkey.patch_all()
+"""
+
+PREPARE = """
+import grpc.experimental.gevent
+grpc.experimental.gevent.init_gevent()
+"""
+
+EVERYTHING = """
+import time, gevent, yagrpc
+
+ticks, called = [], []
+
+def tick():
+    while True:
+        ticks.append(time.monotonic())
+        gevent.sleep(0.01)
+
+def ended(operation):
+    try:
+        return operation.result().text
+    except yagrpc.ClientClosedError as error:
+        return error.operation_id
+
+gevent.spawn(tick)
+with yagrpc.Client(share="limits.sqlite3") as client:
+    completions = [gevent.spawn(client.completion, f"text {number}") for number in range(8)]
+    assert all(f'"text {number}"' in each.get().text for number, each in enumerate(completions))
+    assert len(ticks) > 10, ticks  # other greenlets run while calls wait
+    operation = client.completion_async("ping")
+    operation.add_done_callback(lambda done: called.append(done.id))
+    assert "ping" in operation.result().text
+    assert client.poll([operation.id])[0].result(0) == operation.result()
+    assert "ping" in list(client.completion_stream("ping"))[-1].text
+    with client.completion_stream("left") as stream:
+        next(stream)
+    try:
+        with gevent.Timeout(0.05):
+            client.completion("left")
+    except gevent.Timeout:
+        pass
+    try:
+        client.completion("late", timeout=0.05)
+    except yagrpc.SubmitTimeoutError:
+        print("timeout")
+    waiting = client.completion_async("slow", metadata=[("x-emulator-duration", "3600")])
+    greenlet = gevent.spawn(ended, waiting)
+    gevent.sleep(0.1)
+    assert not greenlet.ready()
+assert called == [operation.id]
+assert greenlet.get() == waiting.id
+print("closed")
+"""
+
+ENTRIES = """
+import grpc, yagrpc, yagrpc.emulator
+
+channel = grpc.insecure_channel("127.0.0.1:1")
+for open_one in (
+    yagrpc.Client,
+    lambda: yagrpc.Client(channel=channel, operation_channel=channel),
+    yagrpc.AsyncClient,
+    yagrpc.doctor,
+    yagrpc.emulator.Emulator().start,
+):
+    try:
+        print([finding.text for finding in open_one().findings])
+    except (yagrpc.ConfigError, RuntimeError) as error:
+        print(type(error).__name__, error)
+"""
+
+
+def printed(start: Starter, folder: Path, source: str) -> str:
+    """What a program prints that ends well, without warnings."""
+    (folder / "program.py").write_text(source)
+    program = start("-W", "error", "program.py")
+    assert program.wait() == 0, program.output
+    return program.output
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """A service that answers after a moment of real time, in which other greenlets run."""
+    with Emulator(duration=0.2, completion_duration=0.3) as found:
+        yield found
+
+
+def test_everything_works_where_grpc_is_prepared(start: Starter, emulator: Emulator, tmp_path: Path) -> None:
+    assert printed(start, tmp_path, PATCH + PREPARE + EVERYTHING) == "timeout\nclosed\n"
+
+
+def test_the_example_runs(start: Starter, emulator: Emulator) -> None:
+    program = start("-W", "error", str(EXAMPLES / "gevent_client.py"))
+    assert program.wait() == 0, program.output
+    kinds = [line.partition(":")[0] for line in program.output.splitlines()]
+    assert kinds.count("answered") == kinds.count("deferred") == 2
+    assert kinds[-1] == "closed"
+    assert emulator.generations == {paths.COMPLETION: 3, paths.COMPLETION_ASYNC: 2}
+
+
+def test_every_entry_says_what_to_do_where_grpc_is_not_prepared(start: Starter, tmp_path: Path) -> None:
+    own, hosts, asynchronous, doctor, emulated = printed(start, tmp_path, PATCH + ENTRIES).splitlines()
+    for each in (own, hosts):
+        assert each.startswith("ConfigError gevent has patched threads")
+        assert "call grpc.experimental.gevent.init_gevent() after it" in each
+    assert "AsyncClient can't work there: use Client" in asynchronous
+    assert "call grpc.experimental.gevent.init_gevent() after it" in ast.literal_eval(doctor)[0]
+    assert emulated.startswith("RuntimeError gevent has patched threads")
