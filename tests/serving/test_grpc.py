@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
@@ -266,6 +267,50 @@ def test_a_handlers_own_status_and_metadata_stay(backend: Backend, model: Model)
     assert (call.code(), call.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "text: it takes a text")
     if backend.kind != "threads":  # such a handler can't read what it has set
         assert trailers(call)["mine"] == "1"
+
+
+class EndedContext:
+    """The context of a call that has ended, before gRPC says so: a race of a few microseconds."""
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def time_remaining(self) -> float:
+        return 0.001
+
+    def add_done_callback(self, callback: Any) -> None: ...
+
+    def set_trailing_metadata(self, metadata: Any) -> None: ...
+
+    async def abort(self, *_: Any) -> None:
+        raise grpc.aio.InternalError("execute_batch")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_an_error_for_a_caller_that_has_just_left_is_no_exception_of_the_handler(streams: bool) -> None:
+    """The task ends as those do that gRPC cancels; it would log any other end with a traceback."""
+
+    async def fails(request: Any, context: Any) -> Any:
+        raise yagrpc.RequestError("text", "a secret", "it takes a text")
+
+    async def fails_late(request: Any, context: Any) -> Any:
+        yield b"text"
+        raise yagrpc.RequestError("text", "a secret", "it takes a text")
+
+    make: Any = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+
+    async def continuation(details: Any) -> Any:
+        return make(fails_late if streams else fails)
+
+    handler = await serving.AsyncServerInterceptor().intercept_service(continuation, None)
+
+    async def serve() -> None:
+        if streams:
+            assert [message async for message in handler.unary_stream(b"", EndedContext())] == []
+        await handler.unary_unary(b"", EndedContext())
+
+    with pytest.raises(asyncio.CancelledError):
+        await serve()
 
 
 def test_other_exceptions_stay_what_they_are(backend: Backend) -> None:

@@ -148,7 +148,7 @@ class AsyncServerInterceptor(_Serving, grpc.aio.ServerInterceptor):
                         yield message
                 except YagrpcError as error:
                     with _for(caller):
-                        await end(context, error, self._exposure)
+                        await _sent(end(context, error, self._exposure))
                 except (asyncio.CancelledError, GeneratorExit):
                     caller.leave()
                     raise
@@ -165,12 +165,20 @@ class AsyncServerInterceptor(_Serving, grpc.aio.ServerInterceptor):
                 try:
                     return await behavior(request, context)
                 except YagrpcError as error:
-                    await end(context, error, self._exposure)
+                    await _sent(end(context, error, self._exposure))
                 except asyncio.CancelledError:
                     caller.leave()
                     raise
 
         return serve
+
+
+async def _sent(sending: Awaitable[Any]) -> None:
+    """Wait until something was sent to a caller; where its call has ended just before, this task ends as with it."""
+    try:
+        await sending
+    except grpc.aio.InternalError:  # gRPC would log it as an exception of the handler
+        raise asyncio.CancelledError from None
 
 
 @contextlib.contextmanager
