@@ -169,6 +169,55 @@ def test_a_request_without_time_sends_nothing(app: FastAPI, web: Callable[[Any],
     assert not model.emulator.calls
 
 
+@pytest.mark.parametrize(
+    ("given", "timeout", "left"),
+    [
+        ("30", 60, 30.0),
+        ("1.5", None, 1.5),
+        ("1500m", 60, 1.5),
+        ("2S", 60, 2.0),
+        ("1H", 60, 60.0),
+        ("90", 60, 60.0),
+        ("0", 60, 0.0),
+        ("-1", 60, 60.0),
+        ("soon", 60, 60.0),
+        ("1e3", 60, 60.0),
+        ("nan", None, None),
+        (None, 60, 60.0),
+    ],
+)
+def test_a_header_shortens_the_timeout(
+    given: str | None, timeout: float | None, left: float | None, loop: Loop
+) -> None:
+    found: list[float | None] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(serving.caller().left())
+
+    async def receive() -> Any:
+        await asyncio.sleep(HOUR)
+
+    async def send(message: Any) -> None: ...
+
+    middleware = serving.Middleware(app, timeout=timeout, margin=0, deadline_header="X-Request-Timeout")
+    headers = [] if given is None else [(b"x-request-timeout", given.encode())]
+    loop.run(middleware({"type": "http", "headers": headers}, receive, send))
+    assert found == [left if left is None else pytest.approx(left, abs=1.0)]
+
+
+def test_without_the_setting_no_header_counts(app: FastAPI, web: Callable[[Any], Web], model: Model) -> None:
+    app.add_middleware(serving.Middleware)
+    answer = web(app).client.get("/submit", headers={"grpc-timeout": "0m", "x-request-timeout": "0"})
+    assert answer.status_code == 200
+
+
+def test_a_caller_that_waits_no_longer_sends_nothing(app: FastAPI, web: Callable[[Any], Web], model: Model) -> None:
+    app.add_middleware(serving.Middleware, timeout=60, deadline_header="grpc-timeout")
+    answer = web(app).client.get("/submit", headers={"Grpc-Timeout": "1m"})
+    assert (answer.status_code, answer.json()["reason"]) == (504, "TIMEOUT")
+    assert not model.emulator.calls
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_the_trace_and_the_request_id_are_passed_on(
     app: FastAPI, web: Callable[[Any], Web], model: Model, way: str
@@ -309,6 +358,9 @@ def test_other_kinds_of_connections_pass(loop: Loop) -> None:
         ({"margin": -0.5}, "margin is -0.5: it takes"),
         ({"timeout": -1}, "timeout is -1: it takes"),
         ({"expose": 1}, "ex"),
+        ({"deadline_header": "two words"}, "deadline_header is 'two words': it takes the name of a header"),
+        ({"deadline_header": ""}, "deadline_header"),
+        ({"deadline_header": 3.0}, "deadline_header"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], text: str) -> None:

@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from yagrpc.context import CURRENT, Caller
-from yagrpc.errors import YagrpcError
+from yagrpc.errors import ConfigError, YagrpcError
+from yagrpc.hiding import shown
 from yagrpc.quantities import Seconds
-from yagrpc.serving.callers import MARGIN, OPERATION_ID, checked_seconds, log_owed, new_caller, owed
+from yagrpc.serving.callers import MARGIN, OPERATION_ID, checked_seconds, log_owed, new_caller, owed, seconds_in
 from yagrpc.serving.statuses import log_error
 from yagrpc.serving.table import Expose, Exposure, pause, row_of
 
@@ -91,15 +93,30 @@ class Middleware:
         timeout: Seconds that each request may take; `None` for no limit.
         margin: Seconds of these that are kept for the answer.
         expose: Of which codes an error's own text is passed on: `True` for all, or some of `yagrpc.Code`.
+        deadline_header: A header in which callers say how long they wait, such as `grpc-timeout` (`1500m`) or
+            `x-request-timeout` (`1.5`, in seconds). It shortens `timeout`, and never extends it. By default none is
+            read.
 
     Raises:
         ConfigError: A setting can't work.
     """
 
     def __init__(
-        self, app: App, *, timeout: Seconds | None = None, margin: Seconds = MARGIN, expose: Expose = False
+        self,
+        app: App,
+        *,
+        timeout: Seconds | None = None,
+        margin: Seconds = MARGIN,
+        expose: Expose = False,
+        deadline_header: str | None = None,
     ) -> None:
+        name = deadline_header
+        if name is not None and not (isinstance(name, str) and re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII)):
+            raise ConfigError(
+                f"deadline_header is {shown(deadline_header)}: it takes the name of a header, such as grpc-timeout"
+            )
         self._app = app
+        self._deadline_header = None if name is None else name.lower()
         self._timeout = checked_seconds("timeout", timeout, optional=True)
         self._margin = checked_seconds("margin", margin) or 0.0
         self._exposure = Exposure(expose)
@@ -109,7 +126,7 @@ class Middleware:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         http = scope["type"] == "http"
-        caller = new_caller(scope["headers"], self._timeout if http else None, self._margin)
+        caller = new_caller(scope["headers"], self._left(scope["headers"]) if http else None, self._margin)
         incoming, answer = _Incoming(receive, caller), _Answer(send, caller)
         token = CURRENT.set(caller)
         try:
@@ -127,6 +144,11 @@ class Middleware:
             CURRENT.reset(token)
             caller.finish()
             log_owed(caller)
+
+    def _left(self, headers: list[tuple[bytes, bytes]]) -> float | None:
+        """The seconds that a request may take."""
+        given = None if self._deadline_header is None else seconds_in(headers, self._deadline_header)
+        return min((each for each in (self._timeout, given) if each is not None), default=None)
 
 
 class _Incoming:

@@ -43,6 +43,9 @@ _TRACE: Final = {
 }
 """What is passed on, and what each may be."""
 
+_UNITS: Final = {"": 1.0, "H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+"""Seconds of the units of `grpc-timeout`; a number without one is seconds."""
+
 _NEVER: Final = 1e9
 """Seconds, about thirty years. For a caller without a deadline, gRPC reports 9e18 seconds left."""
 
@@ -62,6 +65,13 @@ def checked_seconds(name: str, value: Seconds | None, *, optional: bool = False)
         none = ", or None for no limit" if optional else ""
         raise ConfigError(f"{name} is {shown(value)}: it takes seconds, 0 or more, or a timedelta{none}")
     return found
+
+
+def seconds_in(pairs: Iterable[tuple[Any, Any]], name: str) -> float | None:
+    """The seconds that a header has, as a number, or as gRPC writes a timeout; `None` where it has none."""
+    text = next((_text(value) for key, value in pairs if _text(key).lower() == name), "")
+    found = re.fullmatch(r"([0-9]{1,8}(?:\.[0-9]{1,9})?)([HMSmun]?)", text)
+    return None if found is None else float(found[1]) * _UNITS[found[2]]
 
 
 def new_caller(pairs: Iterable[tuple[Any, Any]], left: float | None, margin: float, *, request_id: str = "") -> Caller:
