@@ -150,34 +150,35 @@ def test_jobs_survive_that_all_processes_are_killed(server: Server, emulator: Em
 def test_workers_are_replaced_while_requests_run(server: Server, emulator: Emulator, tmp_path: Path) -> None:
     """SIGHUP replaces them once they have answered; those that die are replaced too, and forget nothing."""
     processes = server.run("app:app", BACKEND, "--preload")
+    once = httpx.Limits(max_keepalive_connections=0)
     with (
-        httpx.Client(base_url=server.url, timeout=SOON, trust_env=False) as caller,
-        httpx.Client(base_url=server.url, timeout=SOON, trust_env=False) as later,
+        httpx.Client(base_url=server.url, timeout=SOON, trust_env=False, limits=once) as caller,
         ThreadPoolExecutor(1) as pool,
     ):
         assert caller.post("/jobs", json={"id": "first", "text": "one"}).status_code == 202
         waiting = pool.submit(caller.get, "/jobs/first")
-        eventually(lambda: bool(emulator.calls[paths.OPERATION_GET]))
+        eventually(lambda: bool(emulator.calls[paths.OPERATION_GET]), lambda: processes.output)
         os.kill(processes.pid, signal.SIGHUP)
         workers = processes.expect(r"Started server process \[(\d+)\]", 2 * WORKERS)[WORKERS:]
         processes.expect("Application startup complete", 2 * WORKERS)
         assert not waiting.done()
         emulator.advance(HOUR)
         assert '"one"' in waiting.result(SOON).json()
+        processes.expect("Finished server process", WORKERS)  # until then, old workers may take requests
 
         emulator.faults.add(Fault(Hang(), method=paths.COMPLETION_ASYNC, times=1))
         lost = pool.submit(caller.post, "/jobs", json={"id": "second", "text": "two"})
-        eventually(lambda: emulator.calls[paths.COMPLETION_ASYNC] == 2)
+        eventually(lambda: emulator.calls[paths.COMPLETION_ASYNC] == 2, lambda: processes.output)
         for worker in workers:
             os.kill(int(worker), signal.SIGKILL)
         with pytest.raises(httpx.TransportError):
             lost.result(SOON)
         processes.expect("Application startup complete", 3 * WORKERS)
-        assert later.post("/jobs", json={"id": "second", "text": "two"}).status_code == 202
-        assert later.get("/jobs/second").status_code == 409
+        assert caller.post("/jobs", json={"id": "second", "text": "two"}).status_code == 202
+        assert caller.get("/jobs/second").status_code == 409
         assert emulator.calls[paths.COMPLETION_ASYNC] == 2
-        refused = later.post("/jobs", json={"id": "third", "text": ""})
+        refused = caller.post("/jobs", json={"id": "third", "text": ""})
         assert (refused.status_code, refused.json()["reason"]) == (400, "INVALID_REQUEST")
-        assert later.get("/jobs/third").status_code == 404
+        assert caller.get("/jobs/third").status_code == 404
     assert processes.stop() == 0, processes.output
     assert Table(tmp_path).rows()[1] == ("second", None, None)
