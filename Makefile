@@ -4,6 +4,7 @@
 #   make check    format, lint, types, generated code; builds the packages and uses them
 #   make bench    speed, compared with bare stubs and the official packages (make bench-quick: a part, in two minutes)
 #   make frameworks  the examples under gunicorn, Celery, gevent and Jupyter, as real processes
+#   make load     the asyncio service of the examples under 64 callers, with faults, for five minutes (DURATION=15: less)
 #   make faults   every failure against every call, as a table, and outages in real time (QUICK=1: one short outage)
 #   make fuzz     random answers and arguments, for a long time
 #   make mutants  changes of yagrpc/_core that no test sees; takes hours (MODULES="send.py" SAMPLE=40: some)
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -I -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench bench-quick frameworks faults fuzz mutants matrix official upstream live gen format clean
+.PHONY: demo test check bench bench-quick frameworks load faults fuzz mutants matrix official upstream live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
@@ -57,6 +58,9 @@ bench-quick:
 frameworks: $(VENV)/.installed $(VENV)/.tools
 	$(PIP) install --group frameworks
 	$(PYTEST) --no-cov -rs tests/frameworks $(ARGS)
+
+load: $(VENV)/.installed $(VENV)/.tools
+	$(BIN)/python benchmarks/load.py $(if $(DURATION),--seconds $(DURATION))
 
 faults: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) --no-cov tests/faults $(if $(QUICK),-m slow -k "killed_server and (sync-5 or aio-5)",-m "slow or not slow") $(ARGS)
