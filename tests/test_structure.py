@@ -272,8 +272,12 @@ SUB_PACKAGE = 800
 
 
 def lines_of_code(file: str) -> int:
-    """The lines of a file that hold code: blank lines, comments and docstrings are not what is to be saved on."""
-    text = SOURCES[file]
+    """The lines of code of a file of the package."""
+    return code_lines(SOURCES[file])
+
+
+def code_lines(text: str) -> int:
+    """The lines of a text that hold code: blank lines, comments and docstrings are not what is to be saved on."""
     held: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.string.strip() and token.type != tokenize.COMMENT:
