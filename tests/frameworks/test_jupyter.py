@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.frameworks.conftest import EXAMPLES, HOUR, SOON, eventually
 from yagrpc.emulator import Emulator, paths
 
 nbformat = pytest.importorskip("nbformat", reason="the group `frameworks` of pyproject.toml is not installed")
+jupyter_client = pytest.importorskip("jupyter_client", reason="the group `frameworks` is not installed")
 nbclient = pytest.importorskip("nbclient", reason="the group `frameworks` of pyproject.toml is not installed")
 pytest.importorskip("ipykernel", reason="the group `frameworks` of pyproject.toml is not installed")
 
@@ -59,12 +61,15 @@ class Kernel:
         self._manager.interrupt_kernel()
 
 
-@pytest.fixture
-def kernel(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
-    from jupyter_client.manager import KernelManager
+def settings(folder: Path) -> dict[str, str]:
+    """A kernel that is reached by sockets in a folder: a port that was free may be taken by another process."""
+    return {"kernel_name": "python3", "transport": "ipc", "connection_file": str(folder / "kernel.json")}
 
+
+@pytest.fixture
+def kernel(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
     monkeypatch.setenv("YAGRPC_EMULATOR_HOST", emulator.address)
-    manager = KernelManager(kernel_name="python3")
+    manager = jupyter_client.KernelManager(**settings(tmp_path))
     manager.start_kernel()
     client = manager.blocking_client()
     client.start_channels()
@@ -76,12 +81,13 @@ def kernel(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kern
         manager.shutdown_kernel(now=True)
 
 
-def test_the_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     assert not [cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
     with Emulator(duration=0.0) as service:
         monkeypatch.setenv("YAGRPC_EMULATOR_HOST", service.address)
-        nbclient.NotebookClient(notebook, timeout=SOON, kernel_name="python3").execute()
+        manager = jupyter_client.AsyncKernelManager(**settings(tmp_path))
+        nbclient.NotebookClient(notebook, km=manager, timeout=SOON).execute(cleanup_kc=True)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert not [output for output in outputs if output.get("name") == "stderr"]
     assert "What do wombats eat?" in str(outputs[-1])
