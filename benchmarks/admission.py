@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yagrpc
 from yagrpc._core.quota.gates import Gate
-from yagrpc._core.quota.grants import Rule
+from yagrpc._core.quota.windows import Rule
 
 TARGET = 1.0
 """Milliseconds of a median, on loopback."""

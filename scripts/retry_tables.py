@@ -123,7 +123,7 @@ def by_cause() -> Iterator[str]:
         failure = Failure(cause, CallError("", code=Code.UNAVAILABLE))
         yield f"| {cause.value} | {' | '.join(action(row, failure).value for row in ROWS)} |"
         if cause is Cause.QUOTA:
-            queued = [action(row, failure._replace(quota="unnamed"), queued=True).value for row in ROWS]
+            queued = [action(row, Failure(cause, failure.error, "unnamed"), queued=True).value for row in ROWS]
             yield f"| {cause.value}, and the client keeps it too (`quota=`) | {' | '.join(queued)} |"
 
 

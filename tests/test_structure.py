@@ -374,10 +374,11 @@ def loaded_by(code: str) -> set[str]:
 TOUCHED: Final = "yagrpc.Client, yagrpc.AsyncClient, yagrpc.methods.TextGenerationAsyncService.Completion"
 
 HEAVY: Final = frozenset(
-    {"uuid", "sqlite3", "click", "rich", "dataclasses", "datetime"}
+    {"uuid", "sqlite3", "click", "rich", "dataclasses", "datetime", "random"}
     | {f"yagrpc.{name}" for name in ("messages", "results", "emulator", "redaction", "diagnosis", "_aio.uploads")}
     | {f"yagrpc._core.failure.{name}" for name in ("hints", "connection", "details")}
-    | {"yagrpc._core.endpoints.public", "yagrpc._core.auth.exchange"}
+    | {"yagrpc._core.endpoints.public", "yagrpc._core.auth.exchange", "yagrpc._core.auth.tokens"}
+    | {"yagrpc._core.quota.grants", "yagrpc._core.quota.use", "yagrpc.limiter.agent", "yagrpc.limiter.limits"}
 )
 """What most programs never use, or only where something fails."""
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from yagrpc._core.failure.retry import Action as Action
     from yagrpc._core.failure.retry import Verdict as Verdict
     from yagrpc._core.operation.view import OperationStatus as OperationStatus
-    from yagrpc._core.quota.gates import Limit as Limit
-    from yagrpc._core.quota.gates import QuotaUse as QuotaUse
     from yagrpc._core.quota.grants import Used as Used
+    from yagrpc._core.quota.use import Limit as Limit
+    from yagrpc._core.quota.use import QuotaUse as QuotaUse
     from yagrpc._services.embeddings import EmbeddingParameters as EmbeddingParameters
     from yagrpc._services.embeddings import Embeddings as Embeddings
     from yagrpc._sync.client import Client as Client
@@ -125,8 +125,8 @@ _HOMES: Final = {
     "AsyncClient": "_aio.client",
     "AsyncOperation": "_aio.operation",
     "AsyncStream": "_aio.stream",
-    "Limit": "_core.quota.gates",
-    "QuotaUse": "_core.quota.gates",
+    "Limit": "_core.quota.use",
+    "QuotaUse": "_core.quota.use",
     "Limits": "limiter.limits",
     "quota_use": "limiter.limits",
     "Used": "_core.quota.grants",

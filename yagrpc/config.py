@@ -293,7 +293,7 @@ def resolve_endpoints(
     return Endpoints(endpoint or one, operation_endpoint or one, one, one, plaintext=True), False
 
 
-class Forbidding(NamedTuple):
+class Forbidding:
     """Whether a client may leave this machine: `YAGRPC_FORBID_SERVICE=1` forbids it, for tests.
 
     Args:
@@ -301,8 +301,11 @@ class Forbidding(NamedTuple):
         emulator: Whether calls go to the emulator that the environment names, which may be anywhere.
     """
 
-    forbids: bool
-    emulator: bool
+    __slots__ = ("emulator", "forbids")
+
+    def __init__(self, forbids: bool, emulator: bool) -> None:
+        self.forbids = forbids
+        self.emulator = emulator
 
     def check(self, address: str) -> None:
         """Check where calls would go.

@@ -19,7 +19,8 @@ import yagrpc
 from yagrpc import config, hiding, methods
 from yagrpc._core.call.policy import policy_of
 from yagrpc._core.polling.scheduler import Scheduler
-from yagrpc._core.quota.gates import Gates, Limit
+from yagrpc._core.quota.gates import Gates
+from yagrpc._core.quota.use import Limit
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.config import (
     Endpoints,

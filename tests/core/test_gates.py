@@ -17,7 +17,8 @@ from yagrpc._core.call.policy import policy_of
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Events
 from yagrpc._core.quota.admission import Admission
-from yagrpc._core.quota.gates import LONGEST_PAUSE, Gate, Gates, Limit
+from yagrpc._core.quota.gates import LONGEST_PAUSE, Gate, Gates
+from yagrpc._core.quota.use import Limit
 from yagrpc._core.quota.windows import Gauge, Slot, Window
 from yagrpc.config import Quota
 from yagrpc.errors import ClientClosedError

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from yagrpc._core.quota.grants import FRESH, LATE, Change, Granted, Grants, Later, Rule
-from yagrpc._core.quota.windows import Slot
+from yagrpc._core.quota.grants import FRESH, LATE, Change, Granted, Grants, Later
+from yagrpc._core.quota.windows import Rule, Slot
 from yagrpc.errors import LimiterError
 
 RATE = (Rule("submit_per_second", 10, 1.0),)

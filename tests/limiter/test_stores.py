@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.limiter.conftest import Clock, Opener
 from tests.stores import RedisCluster, RedisServer
-from yagrpc._core.quota.grants import Granted, Later, Rule, Used
+from yagrpc._core.quota.grants import Granted, Later, Used
+from yagrpc._core.quota.windows import Rule
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import SecretText
 from yagrpc.limiter.redis import RedisStore

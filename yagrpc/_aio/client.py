@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from yagrpc._aio.stream import AsyncStream
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.events import Events
-    from yagrpc._core.quota.gates import QuotaUse
     from yagrpc._core.quota.grants import OnFailure
+    from yagrpc._core.quota.use import QuotaUse
     from yagrpc.credentials import Credentials
     from yagrpc.limiter import ShareInput
     from yagrpc.quantities import Seconds

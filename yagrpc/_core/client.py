@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from yagrpc import _pb, config, methods
 from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
-from yagrpc._core.auth.tokens import Tokens
 from yagrpc._core.call.call import Call, Metadata
 from yagrpc._core.call.metadata import given_metadata, given_request_id
 from yagrpc._core.call.named import checked_method
@@ -33,7 +32,7 @@ from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.polling.reading import poll_failure
 from yagrpc._core.ports import Route
-from yagrpc._core.quota.gates import Gates, Limit, QuotaUse, of_all
+from yagrpc._core.quota.gates import Gates
 from yagrpc._core.reporting.calls import OpenCall, reported
 from yagrpc._core.reporting.logs import hub_of
 from yagrpc._core.send import send_call
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
 
     from yagrpc._core.flow import Flow, Jobs
     from yagrpc._core.quota.grants import Grants, Limiter
+    from yagrpc._core.quota.use import QuotaUse
     from yagrpc._core.runtime import Runtime
     from yagrpc.context import Caller
     from yagrpc.method import AnyMethod
@@ -144,6 +144,7 @@ class ClientCore:
             self._fixed_pairs = credential_pairs(self.credentials, asked(self.credentials), self.folder_id)
         else:
             from yagrpc._core.auth.exchange import audience, exchange  # an API key is sent as it is
+            from yagrpc._core.auth.tokens import Tokens
 
             tokens = Tokens(
                 self.credentials,
@@ -392,6 +393,8 @@ class ClientCore:
 
     def limits(self, gets: tuple[float | None, int, int | None, int]) -> QuotaUse:
         """What is used of each quota, and what is left; the quota of Gets is the scheduler's."""
+        from yagrpc._core.quota.use import Limit, of_all  # few ask
+
         own = self.gates.used(self.clock(), Limit(*gets))
         return own if self._limiter is None else of_all(own, self._limiter.used())
 

@@ -202,4 +202,7 @@ def _with_reason(status: RpcStatus, secure: RpcStatus | None) -> RpcStatus:
         return status
     from yagrpc._core.failure.connection import TLS_ONLY
 
-    return status._replace(message=f"{TLS_ONLY}: {status.message}")
+    message = f"{TLS_ONLY}: {status.message}"
+    return RpcStatus(
+        status.code, message, status.initial, status.trailing, status.from_peer, status.error, status.closed
+    )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from typing import Final
 
 from yagrpc._core.runtime import Runtime
 
-RUNTIME: Final = Runtime(clock=time.monotonic, wall=time.time, uniform=random.uniform, make_lock=threading.RLock)
+
+def _uniform(least: float, most: float) -> float:
+    import random  # only a pause needs it
+
+    return random.uniform(least, most)
+
+
+RUNTIME: Final = Runtime(clock=time.monotonic, wall=time.time, uniform=_uniform, make_lock=threading.RLock)
 """What both shells run on."""

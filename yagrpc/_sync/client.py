@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.events import Events
-    from yagrpc._core.quota.gates import QuotaUse
     from yagrpc._core.quota.grants import OnFailure
+    from yagrpc._core.quota.use import QuotaUse
     from yagrpc._sync.operation import Operation
     from yagrpc._sync.stream import Stream
     from yagrpc.credentials import Credentials

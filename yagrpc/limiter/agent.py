@@ -19,8 +19,8 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
-from yagrpc._core.quota.gates import rules_of
-from yagrpc._core.quota.grants import Change, Grant, Granted, Grants, OnFailure, Rule, Used
+from yagrpc._core.quota.grants import Change, Grant, Granted, Grants, OnFailure, Used
+from yagrpc._core.quota.windows import Rule, rules_of
 from yagrpc._grpc import fork
 from yagrpc._grpc.waits.threads import in_thread
 from yagrpc.config import Quota

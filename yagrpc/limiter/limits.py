@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from yagrpc import config
-from yagrpc._core.quota.gates import Gate, Limit, QuotaUse, of_all, rules_of
-from yagrpc._core.quota.windows import Slot
+from yagrpc._core.quota.gates import Gate
+from yagrpc._core.quota.use import Limit, QuotaUse, of_all
+from yagrpc._core.quota.windows import Slot, rules_of
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._grpc.waits.threads import Waiter
 from yagrpc.config import Quota

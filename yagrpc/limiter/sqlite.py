@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from yagrpc._core.quota.grants import Granted, Later, Rule, Used
+from yagrpc._core.quota.grants import Granted, Later, Used
+from yagrpc._core.quota.windows import Rule
 from yagrpc.hiding import shown_path
 from yagrpc.limiter.store import (
     HORIZON,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc._core.call.metadata import pairs_of, request_ids
 from yagrpc._core.call.policy import Kind
@@ -59,7 +59,7 @@ class Cause(enum.Enum):
     CLOSED = "the client was closed"
 
 
-class RpcStatus(NamedTuple):
+class RpcStatus:
     """How an attempt ended without an answer, as a plain value.
 
     Args:
@@ -72,23 +72,40 @@ class RpcStatus(NamedTuple):
         closed: Whether it ended since the client was closed.
     """
 
-    code: Code
-    message: str = ""
-    initial: Any = ()
-    trailing: Any = ()
-    from_peer: bool = False
-    error: BaseException | None = None
-    closed: bool = False
+    __slots__ = ("closed", "code", "error", "from_peer", "initial", "message", "trailing")
+
+    def __init__(
+        self,
+        code: Code,
+        message: str = "",
+        initial: Any = (),
+        trailing: Any = (),
+        from_peer: bool = False,
+        error: BaseException | None = None,
+        closed: bool = False,
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.initial = initial
+        self.trailing = trailing
+        self.from_peer = from_peer
+        self.error = error
+        self.closed = closed
 
     def __repr__(self) -> str:
         # It is among the variables of frames, which crash reporters show; the text may hold a credential that was sent.
         return f"RpcStatus({self.code.name}, {without_secrets(cleaned(self.message))!r})"
 
 
-def unanswered(call: Call[Any, Any]) -> RpcStatus:
-    """The status of an attempt whose caller no longer waits for its answer."""
+def unanswered(call: Call[Any, Any], error: BaseException | None = None) -> RpcStatus:
+    """The status of an attempt whose caller no longer waits for its answer.
+
+    Args:
+        call: The call.
+        error: What gRPC raised, if anything, without secrets.
+    """
     if call.caller is not None and call.caller.gone:
-        return RpcStatus(Code.CANCELLED, "the caller has left")
+        return RpcStatus(Code.CANCELLED, "the caller has left", error=error)
     return RpcStatus(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
@@ -97,7 +114,7 @@ def raised(error: BaseException) -> RpcStatus:
     return RpcStatus(Code.UNKNOWN, f"the attempt ended with {type(error).__name__}", error=error)
 
 
-class Failure(NamedTuple):
+class Failure:
     """A failed attempt.
 
     Args:
@@ -106,9 +123,12 @@ class Failure(NamedTuple):
         quota: The service's id of the quota that refused, where its text names one.
     """
 
-    cause: Cause
-    error: YagrpcError
-    quota: str = ""
+    __slots__ = ("cause", "error", "quota")
+
+    def __init__(self, cause: Cause, error: YagrpcError, quota: str = "") -> None:
+        self.cause = cause
+        self.error = error
+        self.quota = quota
 
     @property
     def code(self) -> Code:
@@ -129,7 +149,7 @@ def classify(status: RpcStatus, call: Call[Any, Any], *, endpoint: str, send_lim
     """
     found = None
     if status.code is Code.CANCELLED and call.caller is not None and call.caller.gone:
-        status = unanswered(call)._replace(error=status.error)
+        status = unanswered(call, status.error)
     if status.code is Code.UNAVAILABLE and call.policy.kind is Kind.READ and not status.trailing:
         from yagrpc._core.failure.connection import obstacle
 

@@ -22,8 +22,7 @@ from yagrpc._core.polling.pace import Pace
 from yagrpc._core.polling.queues import Queues, append, remove
 from yagrpc._core.polling.reading import created_ago, time_taken, wait_failure
 from yagrpc._core.polling.watch import Watch
-from yagrpc._core.quota.gates import rules_of
-from yagrpc._core.quota.windows import Slot
+from yagrpc._core.quota.windows import Slot, rules_of
 from yagrpc.config import Polling, Quota
 from yagrpc.errors import LimiterError, ResourceExhaustedError, YagrpcError
 

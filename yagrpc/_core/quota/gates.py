@@ -13,15 +13,17 @@ import contextlib
 import math
 import re
 from collections import deque
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from yagrpc._core.call.policy import POLICIES
-from yagrpc._core.quota.grants import Grants, Rule, Used
-from yagrpc._core.quota.windows import Gauge, Slot, Window
+from yagrpc._core.quota.windows import Gauge, Rule, Slot, Window, rules_of
 from yagrpc._core.runtime import MakeLock
 from yagrpc.config import Quota
 from yagrpc.errors import ClientClosedError
+
+if TYPE_CHECKING:
+    from yagrpc._core.quota.grants import Grants
+    from yagrpc._core.quota.use import Limit, QuotaUse
 
 LONGEST_PAUSE: Final = 60.0
 """Seconds for which a refusal holds the calls of a quota back at most; refusals in a row double it up to that."""
@@ -30,41 +32,6 @@ _FIRST_PAUSE: Final = 1.0
 
 _UNIT: Final = r"Per(Second|Minute|Hour|Day)\b"
 """How the service's ids of quotas end."""
-
-SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
-
-
-class Limit(NamedTuple):
-    """One quota at a moment.
-
-    Args:
-        limit: The quota; `None` for no limit.
-        used: Slots that are taken: of a rate those that its window still holds.
-        left: Slots that are free; `None` where there is no limit.
-        waiting: Calls that wait for a slot.
-    """
-
-    limit: float | None
-    used: int
-    left: int | None
-    waiting: int
-
-
-class QuotaUse(NamedTuple):
-    """What a client has used of its quotas and what is left, at a moment; the fields are those of `Quota`.
-
-    Where the quotas are shared, it is what all processes have used.
-    """
-
-    get_per_second: Limit
-    submit_per_second: Limit
-    submit_per_hour: Limit
-    concurrent_completions: Limit
-    tokenize_per_second: Limit
-    embeddings_per_second: Limit
-    classification_per_second: Limit
-    images_per_minute: Limit
-    images_per_day: Limit
 
 
 class Gate:
@@ -277,6 +244,8 @@ class Gates:
             now: The time, in seconds.
             gets: The quota of Gets, which the scheduler of operations keeps.
         """
+        from yagrpc._core.quota.use import Limit, QuotaUse  # few ask
+
         found = {
             limit.name: Limit(limit.limit, used := limit.used(now), limit.size - used, len(gate))
             for gate in self._gates.values()
@@ -284,24 +253,3 @@ class Gates:
         }
         nothing = Limit(None, 0, None, 0)
         return QuotaUse(*({"get_per_second": gets, **found}.get(name, nothing) for name in QuotaUse._fields))
-
-
-def rules_of(quota: Quota | None) -> list[Rule]:
-    """The quotas that limit anything."""
-    given = {} if quota is None else quota._asdict()
-    return [
-        Rule(name, limit, SECONDS.get(name.rpartition("_per_")[2], 0.0))
-        for name, limit in given.items()
-        if limit is not None
-    ]
-
-
-def of_all(own: QuotaUse, rows: Iterable[Used]) -> QuotaUse:
-    """What all processes use of shared quotas; where that is not known, what this one uses."""
-    used: dict[str, Limit] = {}
-    for row in rows:
-        before = used[row.quota].used if row.quota in used else 0
-        slots = before + row.slots
-        waiting = getattr(own, row.quota).waiting
-        used[row.quota] = Limit(row.limit, slots, max(0, int(row.limit) - slots), waiting)
-    return own._replace(**used)

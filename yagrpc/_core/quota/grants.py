@@ -2,7 +2,7 @@
 
 The service counts what a folder sends, whichever process sends it. So a slot that a gate would give away is asked for
 first at a limiter that all processes share. Asking is I/O, and is done by the agent of `yagrpc.limiter`, in its own
-thread; what is here is what follows from its answers.
+thread; what is here is what follows from its answers. A client whose quotas are its own does not load this.
 
 Rules: no I/O, no clock and no thread. The agent's thread calls `answer`, `lost` and `found`, everything else the gate
 that guards the slot. Each of them changes single attributes only, so that neither has to wait for the other.
@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from yagrpc._core.quota.windows import Gauge, Slot, Window
+from yagrpc._core.quota.windows import Gauge, Rule, Slot, Window
 from yagrpc.errors import LimiterError
 
 FRESH: Final = 0.25
@@ -29,26 +29,6 @@ LOCAL_PAUSE: Final = 0.5
 
 OnFailure: TypeAlias = Literal["local", "error"]
 """What happens to calls while the limiter can't be reached."""
-
-
-class Rule(NamedTuple):
-    """One quota.
-
-    Args:
-        name: As `Quota` names it.
-        limit: How many.
-        seconds: The length of its window; 0 where it is a number of calls at once.
-    """
-
-    name: str
-    limit: float
-    seconds: float
-
-    def local(self, parts: int = 1) -> Window | Gauge:
-        """The quota, or an equal part of it, counted in this process alone."""
-        if self.seconds:
-            return Window(self.name, self.limit / parts, self.seconds)
-        return Gauge(self.name, max(1, int(self.limit) // parts))
 
 
 class Granted(NamedTuple):

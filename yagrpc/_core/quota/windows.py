@@ -11,13 +11,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from yagrpc.config import Quota
 
 IN_HAND: Final = 0.02
 """Part of a rate left unused, for jitter of the network: how the service counts is not documented."""
 
 ANSWER_GRACE: Final = 1.0
 """Seconds after its departure by which a call is taken to have been counted, though its answer is not there yet."""
+
+SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 24 * 3600.0}
+"""The windows that the names of quotas end in."""
 
 
 class Slot:
@@ -134,3 +140,33 @@ class Gauge:
     def used(self, now: float) -> int:
         """How many calls run."""
         return len(self._running)
+
+
+class Rule(NamedTuple):
+    """One quota, whoever counts it.
+
+    Args:
+        name: As `Quota` names it.
+        limit: How many.
+        seconds: The length of its window; 0 where it is a number of calls at once.
+    """
+
+    name: str
+    limit: float
+    seconds: float
+
+    def local(self, parts: int = 1) -> Window | Gauge:
+        """The quota, or an equal part of it, counted in this process alone."""
+        if self.seconds:
+            return Window(self.name, self.limit / parts, self.seconds)
+        return Gauge(self.name, max(1, int(self.limit) // parts))
+
+
+def rules_of(quota: Quota | None) -> list[Rule]:
+    """The quotas that limit anything."""
+    given = {} if quota is None else quota._asdict()
+    return [
+        Rule(name, limit, SECONDS.get(name.rpartition("_per_")[2], 0.0))
+        for name, limit in given.items()
+        if limit is not None
+    ]
