@@ -12,6 +12,7 @@ from yagrpc import _pb
 from yagrpc._aio.methods import Methods
 from yagrpc._aio.primitives import Pollers
 from yagrpc._aio.transport import AsyncTransport
+from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import check_parameters, checked_timeout
 from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.call.requests import AsyncRequestStream, check_operation_id
@@ -254,7 +255,7 @@ class AsyncClient(Unpicklable, Methods):
         """
         if parameters:
             check_parameters("call", parameters)
-        method = self._core.method(method)
+        method = checked_method(method)
         if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
             request = AsyncRequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):

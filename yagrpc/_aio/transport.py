@@ -106,7 +106,8 @@ class AsyncTransport:
 
     async def run(self, flow: Flow[ResultT]) -> ResultT:
         """Run a flow, and give what it returns."""
-        self.enter_loop()
+        if asyncio._get_running_loop() is not self.loop:  # as it rarely is
+            self.enter_loop()
         try:
             effect = next(flow)
             while True:

@@ -14,7 +14,6 @@ from yagrpc import _pb, config, methods
 from yagrpc._core.auth.authorization import Authorizer, asked, credential_pairs
 from yagrpc._core.call.call import Call, Metadata
 from yagrpc._core.call.metadata import given_metadata, given_request_id
-from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import CallParameters, checked_timeout
 from yagrpc._core.call.policy import POLL, Policy, policy_of
 from yagrpc._core.call.requests import (
@@ -135,7 +134,7 @@ class ClientCore:
         self._limiter = limiter_of(self.folder_id, quota)
         self.gates = Gates(quota, runtime.make_lock, self.grants)
         self.routes: dict[AnyMethod, Route] = {}
-        self._policies: dict[AnyMethod, Policy] = {}
+        self._rpcs: dict[AnyMethod, tuple[Policy, type[Message]]] = {}
         self._send_limit = send_limit
         self._proxy_of = proxy_of
         self._fixed_pairs: Metadata = ()
@@ -177,11 +176,11 @@ class ClientCore:
         Raises:
             RequestError: The request is another message, or a parameter can't be sent.
         """
-        # The usual case is inlined here: a separate function would add 5 % to the cost of a call.
-        usual = type(request) is method.request_type and method.path != ASYNC_COMPLETION
+        # What most calls need is written out here: each function that it would be in adds to the cost of every call.
+        policy, request_type = self._rpcs.get(method) or self._rpc(method)
+        usual = type(request) is request_type and method.path != ASYNC_COMPLETION
         if not usual and not isinstance(request, (RequestStream, AsyncRequestStream)):
             request = checked_request(method, request)
-        policy = self._policies.get(method) or self._policies.setdefault(method, policy_of(method))
         timeout = policy.timeout
         client_request_id, resubmit, caller, deadline = "", False, CURRENT.get(), None
         if parameters:
@@ -194,8 +193,7 @@ class ClientCore:
         client_request_id = client_request_id or new_request_id()
         metadata = self._metadata(policy, parameters, client_request_id, caller)
         needs_token = self.authorizer is not None and policy.credential
-        if needs_token and any(key == "authorization" for key, _ in metadata):
-            needs_token = False
+        needs_token = needs_token and all(key != "authorization" for key, _ in metadata)
         watched = self.events.wants_attempts()
         call: Call[Any, Any] = Call(
             method,
@@ -213,14 +211,6 @@ class ClientCore:
         call.queues = "timeout" not in parameters and deadline is None
         call.caller, call.deadline = caller, deadline
         return call
-
-    def method(self, method: AnyMethod | str) -> AnyMethod:
-        """A method that was given as an object or by its name.
-
-        Raises:
-            RequestError: It is neither.
-        """
-        return checked_method(method)
 
     def send(self, call: Call[Any, Any]) -> Flow[Any]:
         """The flow of a call; of a method that streams responses it opens the stream."""
@@ -379,7 +369,7 @@ class ClientCore:
 
     def channel_of(self, method: AnyMethod) -> str:
         """Which of the host's channels serves a method: `operation` or `model`; or `iam`, which none does."""
-        endpoint = (self._policies.get(method) or policy_of(method)).endpoint
+        endpoint = policy_of(method).endpoint
         return endpoint if endpoint in ("operation", "iam") else "model"
 
     def jitter(self) -> float:
@@ -423,6 +413,10 @@ class ClientCore:
     def _send_identity(self, request: Any) -> Flow[Any]:
         parameters: CallParameters = {"timeout": FETCH_TIMEOUT}
         return self.send(self.call(methods.IamTokenService.Create, request, parameters))
+
+    def _rpc(self, method: AnyMethod) -> tuple[Policy, type[Message]]:
+        """The facts about an rpc and the class of its requests, kept for the next call of it."""
+        return self._rpcs.setdefault(method, (policy_of(method), method.request_type))
 
     def _metadata(
         self, policy: Policy, parameters: CallParameters, client_request_id: str, caller: Caller | None

@@ -27,9 +27,13 @@ class Deadline:
         self._clock = clock
         self._at = None if seconds is None else clock() + seconds
 
-    def left(self) -> float | None:
-        """Seconds that are left, 0 or more; `None` for no limit."""
-        return None if self._at is None else max(0.0, self._at - self._clock())
+    def left(self, now: float | None = None) -> float | None:
+        """Seconds that are left, 0 or more; `None` for no limit.
+
+        Args:
+            now: The time, where the caller has read the deadline's clock.
+        """
+        return None if self._at is None else max(0.0, self._at - (self._clock() if now is None else now))
 
     def left_at(self, now: float) -> float:
         """Seconds that are left at a time of the deadline's clock, perhaps below 0; infinity for no limit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from yagrpc._core.auth.authorization import Authorizer
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from yagrpc.method import AnyMethod
 
 
-class Route:
+class Route(NamedTuple):
     """Where the calls of one method go; the same for all of them.
 
     Args:
@@ -24,13 +24,10 @@ class Route:
         proxy: The proxy that its channel connects through, for errors; empty where there is none.
     """
 
-    __slots__ = ("endpoint", "gate", "proxy", "send_limit")
-
-    def __init__(self, endpoint: str, send_limit: int = -1, gate: Gate | None = None, proxy: str = "") -> None:
-        self.endpoint = endpoint
-        self.send_limit = send_limit
-        self.gate = gate
-        self.proxy = proxy
+    endpoint: str
+    send_limit: int = -1
+    gate: Gate | None = None
+    proxy: str = ""
 
 
 class Ports(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from yagrpc._core.deadline import Clock
 
@@ -12,7 +12,7 @@ MakeLock: TypeAlias = Callable[[], AbstractContextManager[Any]]
 """Makes a reentrant lock."""
 
 
-class Runtime:
+class Runtime(NamedTuple):
     """What the decisions take from the machine.
 
     Args:
@@ -22,12 +22,7 @@ class Runtime:
         make_lock: Makes a reentrant lock.
     """
 
-    __slots__ = ("clock", "make_lock", "uniform", "wall")
-
-    def __init__(
-        self, clock: Clock, wall: Clock, uniform: Callable[[float, float], float], make_lock: MakeLock
-    ) -> None:
-        self.clock = clock
-        self.wall = wall
-        self.uniform = uniform
-        self.make_lock = make_lock
+    clock: Clock
+    wall: Clock
+    uniform: Callable[[float, float], float]
+    make_lock: MakeLock

@@ -103,7 +103,7 @@ class _Attempts:
         self.history = History()
         self.route = NOWHERE
         self.connects = call.policy.kind is not Kind.READ
-        self.submits = isinstance(call.method, OperationMethod) and self.connects
+        self.submits = self.connects and isinstance(call.method, OperationMethod)
 
     def authorize(self) -> Flow[None]:
         """Get what authorizes the call."""
@@ -141,7 +141,6 @@ class _Attempts:
         call.attempts += 1
         self.history.nothing_started = False
         timeout = attempt_timeout(call.policy, self.history.repeats + 1, left, hung=self.history.hung)
-        self.sent_at = self.ports.clock()
         if call.watched:
             self.ports.events.sending(call, call.attempts, self.route.endpoint, timeout)
         if self.admission is not None:
@@ -151,7 +150,8 @@ class _Attempts:
     def _left(self) -> float | None:
         """The seconds that are left for an attempt that may be sent now."""
         self.call.check(self.route.endpoint)
-        left = self.deadline.left()
+        self.sent_at = now = self.ports.clock()
+        left = self.deadline.left(now)
         if self.call.policy.kind is Kind.GENERATION and left is not None and left < LEAST:
             self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
         return left

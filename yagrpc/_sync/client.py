@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb
+from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import check_parameters, checked_timeout
 from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.call.requests import RequestStream, check_operation_id
@@ -253,7 +254,7 @@ class Client(Unpicklable, Methods):
         """
         if parameters:
             check_parameters("call", parameters)
-        method = self._core.method(method)
+        method = checked_method(method)
         if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
             request = RequestStream(method, request)
         if isinstance(method, (StreamMethod, BidiStreamMethod)):

@@ -46,7 +46,6 @@ class Call(Generic[RequestT, ResponseT]):
 
     Attributes:
         attempts: How often it was sent.
-        ids: The ids of the call; the service's part is there once it has answered.
         cancelled: Whether nothing may be sent any more.
         caller: The caller of the handler that makes the call, where there is one: the call ends when the caller leaves.
         deadline: A deadline that it shares with other calls, or with the caller, instead of its own.
@@ -57,7 +56,7 @@ class Call(Generic[RequestT, ResponseT]):
     """
 
     __slots__ = (
-        "__weakref__", "_end", "attempts", "caller", "cancelled", "client_request_id", "deadline", "held", "ids",
+        "__weakref__", "_end", "_ids", "attempts", "caller", "cancelled", "client_request_id", "deadline", "held",
         "metadata", "method", "needs_token", "operation_id", "policy", "queues", "request", "resubmit", "timeout",
         "wants_ids", "watched", "within",
     )  # fmt: skip
@@ -88,7 +87,6 @@ class Call(Generic[RequestT, ResponseT]):
         self.wants_ids = wants_ids
         self.watched = watched
         self.attempts = 0
-        self.ids = RequestIds(client_request_id)
         self.cancelled = False
         self.caller: Caller | None = None
         self.deadline: Deadline | None = None
@@ -96,6 +94,18 @@ class Call(Generic[RequestT, ResponseT]):
         self.held: Callable[[], object] | None = None
         self.within: Context | None = None
         self._end: Callable[[], object] | None = None
+        self._ids: RequestIds | None = None
+
+    @property
+    def ids(self) -> RequestIds:
+        """The ids of the call; the service's part is there once it has answered."""
+        if self._ids is None:  # most calls have an answer whose ids nobody reads
+            self._ids = RequestIds(self.client_request_id)
+        return self._ids
+
+    @ids.setter
+    def ids(self, ids: RequestIds) -> None:
+        self._ids = ids
 
     def started(self, end: Callable[[], object] | None, *, outlives: bool = False) -> None:
         """Keep what ends the attempt that gRPC works on, where anything does; it raises nothing of an interceptor's.

@@ -143,7 +143,7 @@ class Gauge:
 
 
 class Rule(NamedTuple):
-    """One quota, whoever counts it.
+    """One quota as a name, a limit and a window.
 
     Args:
         name: As `Quota` names it.

@@ -73,7 +73,10 @@ class SignalsHeld:
         self._handlers: dict[int, Any] = {}
         self._over = self._waits = False
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: handler for number in HELD if callable(handler := _get(number))}
+            for number in HELD:
+                handler = _get(number)
+                if callable(handler):
+                    self._handlers[number] = handler
             try:
                 for number in self._handlers:
                     _set(number, self._handle)
