@@ -41,7 +41,7 @@ class Emulator:
     """An emulator in a process of its own."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-c", _EMULATOR], stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen([sys.executable, "-I", "-c", _EMULATOR], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.address, self.rest_address = self._process.stdout.readline().split()
 

@@ -121,7 +121,7 @@ def test_a_key_that_is_not_whole_is_refused_when_the_client_is_made(
 @CLIENTS
 def test_a_key_file_that_cannot_be_read_is_refused_when_the_client_is_made(client: Any, tmp_path: Path) -> None:
     made(client, credentials=yagrpc.ServiceAccountKey(tmp_path / "later.json"))  # it may come before the first call
-    assert "can't be read: Is a directory" in refused(client, credentials=yagrpc.ServiceAccountKey(tmp_path))
+    assert "can't be read: it is a folder" in refused(client, credentials=yagrpc.ServiceAccountKey(tmp_path))
     (tmp_path / "empty.json").write_bytes(b"")
     assert "is no JSON object" in refused(client, credentials=yagrpc.ServiceAccountKey(tmp_path / "empty.json"))
 
