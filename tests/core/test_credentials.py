@@ -320,7 +320,9 @@ def no_number(wrong: Any) -> Any:
     return "a" if wrong in (5, 1.5) else wrong
 
 
-@pytest.mark.parametrize("wrong", [5, b"bytes", ["a"], {"a": 1}, 1.5, object(), True], ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize(
+    "wrong", [5, b"bytes", ["a"], {"a": 1}, 1.5, object(), True], ids=lambda wrong: type(wrong).__name__
+)
 @pytest.mark.parametrize(
     ("setting", "make"),
     {
