@@ -242,6 +242,11 @@ class Hub(Events):
         self.calls = bool(self._hooks["call_started"] or self._hooks["call_ended"])
         self.waits = bool(self._hooks["wait_started"] or self._hooks["wait_ended"])
 
+    @property
+    def given(self) -> tuple[Events, ...]:
+        """The subscribers that the user of the client gave."""
+        return tuple(each for each in self._subscribers if not isinstance(each, LogEvents))
+
     def wants_attempts(self) -> bool:
         """Whether a subscriber uses `sending` or `attempt`, or the calls are logged at DEBUG."""
         return self._attempts or calls_log.isEnabledFor(logging.DEBUG)

@@ -1,6 +1,7 @@
 """THE loop: one call, from its authorization to its answer or its error. Every rpc of a client goes through it.
 
-    authorize -> find the endpoint -> wait for a slot -> connect -> send -> classify -> decide -> (pause) -> again
+    authorize -> find the endpoint -> wait for a slot -> connect -> (record) -> send -> classify -> decide -> (pause)
+    -> again
 
 Rules: a timeout is over everything. What may be billed waits for its connection in a separate step and is sent
 without waiting after that: a failure of the first step proves that nothing was sent. What a failure means is decided by
@@ -18,10 +19,10 @@ from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
 from yagrpc._core.failure.final import ambiguous, without_id
 from yagrpc._core.failure.pauses import LEAST, attempt_timeout
-from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
+from yagrpc._core.failure.retry import AGAIN, TABLE, Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify, raised
-from yagrpc._core.flow import END, Flow, Opened, connect, send, sleep
+from yagrpc._core.flow import END, Flow, Opened, connect, record, send, sleep
 from yagrpc._core.ports import NOWHERE
 from yagrpc._core.quota.admission import Admission
 from yagrpc.errors import (
@@ -67,6 +68,8 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
                 yield from attempts.admit(attempts.route.gate)
             if attempts.connects:
                 yield from attempts.connect()
+            if call.recorder is not None:
+                yield from record(call.recorder)
             timeout, metadata = attempts.leave(), attempts.metadata()
             response = yield from send(call, timeout, metadata, attempts if attempts.submits else None)
             failure = attempts.failure(response)
@@ -213,6 +216,8 @@ class _Attempts:
             else:
                 self.admission.release()
         self._report(None, failure, verdict)
+        if call.recorder is not None and history.unsure is None and verdict.action in AGAIN:
+            call.recorder.refused()
         if verdict.action is Action.RETRY:
             history.repeats += 1
             yield from sleep(verdict.pause)
@@ -278,6 +283,8 @@ class _Attempts:
         if without_id(outcome, self.call, self.route.endpoint) is None:
             if self.call.caller is not None:
                 self.call.caller.operations[outcome.id] = None
+            if self.call.recorder is not None:
+                self.call.recorder.accepted(outcome.id)
             self.ports.events.accepted(self.call, outcome)
 
     def left(self, outcome: Any) -> None:

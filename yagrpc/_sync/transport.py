@@ -19,9 +19,10 @@ import grpc
 
 from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
+from yagrpc._core.call.recorder import Wakeable
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
-from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait, Wakeable
+from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.rpcs import end_of, given

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from yagrpc._core.call.policy import Policy
+    from yagrpc._core.call.recorder import Recorder
     from yagrpc._core.deadline import Deadline
     from yagrpc.context import Caller
     from yagrpc.hiding import SecretBytes, SecretText
@@ -53,12 +54,13 @@ class Call(Generic[RequestT, ResponseT]):
             did not give, starts after that.
         held: What releases its slot under a quota, where it has one.
         within: The context (`contextvars`) that gRPC is called in; `None` for that of now. A subscriber may set it.
+        recorder: What records each attempt before it is sent, and the operation; `None` for most calls.
     """
 
     __slots__ = (
         "__weakref__", "_end", "_ids", "attempts", "caller", "cancelled", "client_request_id", "deadline", "held",
-        "metadata", "method", "needs_token", "operation_id", "policy", "queues", "request", "resubmit", "timeout",
-        "wants_ids", "watched", "within",
+        "metadata", "method", "needs_token", "operation_id", "policy", "queues", "recorder", "request", "resubmit",
+        "timeout", "wants_ids", "watched", "within",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +95,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.queues = False
         self.held: Callable[[], object] | None = None
         self.within: Context | None = None
+        self.recorder: Recorder | None = None
         self._end: Callable[[], object] | None = None
         self._ids: RequestIds | None = None
 

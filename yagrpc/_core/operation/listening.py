@@ -61,7 +61,7 @@ class Listening(Generic[OperationT]):
         self._watched: dict[OperationT, tuple[Listens, Watch, Listener]] = {}
         try:
             for operation in operations:
-                self._listen(operation)
+                self.add(operation)
         except BaseException:
             self.close()
             raise
@@ -74,7 +74,8 @@ class Listening(Generic[OperationT]):
                 poller, watch, listener = watched
                 poller.unlisten(watch, listener)
 
-    def _listen(self, operation: OperationT) -> None:
+    def add(self, operation: OperationT) -> None:
+        """Report one more, once its outcome is known."""
         if operation._over:
             self._notify(operation)
             return
