@@ -4,6 +4,7 @@
     |- ConfigError (also ValueError)        settings that cannot work: credentials, folder, endpoint
     |- RequestError (also ValueError)       an argument of a request; nothing was sent
     |- ClientClosedError                    the client was closed
+    |- JournalError                         a journal can't be written: a full disk, for example
     |- LimiterError                        the shared limiter can't be reached
     |- QuotaWaitError (also TimeoutError)   no slot under a quota in time
     |- CallError                            the service refused one call, or the call did not reach it
@@ -60,6 +61,7 @@ from yagrpc.errors.call import (
 from yagrpc.errors.client import ClientClosedError
 from yagrpc.errors.code import Code
 from yagrpc.errors.given import ConfigError, RequestError
+from yagrpc.errors.journal import JournalError
 from yagrpc.errors.operation import (
     OperationCancelledError,
     OperationError,
@@ -82,7 +84,7 @@ __all__ = [
     "AbortedError", "AlreadyExistsError", "AmbiguousSubmitError", "CallCancelledError", "CallError",
     "ClientClosedError", "Code", "CompletionFilteredError", "CompletionTruncatedError", "ConfigError",
     "DataLossError", "DeadlineExceededError", "FailedPreconditionError", "IncompleteCompletionError",
-    "InternalError", "InvalidArgumentError", "LimiterError", "MessageTooLargeError", "NotFoundError",
+    "InternalError", "InvalidArgumentError", "JournalError", "LimiterError", "MessageTooLargeError", "NotFoundError",
     "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
     "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
     "PermissionDeniedError", "QuotaWaitError", "RequestError", "ResourceExhaustedError", "ResultError",

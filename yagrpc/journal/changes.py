@@ -1,0 +1,179 @@
+"""What can happen to a row of a journal: the steps from `planned` to `ended`.
+
+    planned -> submitting -> submitted (operation id) -> ended
+       ^____________|_______________|  (proved not to have started; or tried again)
+
+A row that was never sent is planned too: the journal does not have it yet, and its input does.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, TypeAlias
+
+
+class State(enum.IntEnum):
+    """How far a row is."""
+
+    PLANNED = 0
+    SUBMITTING = 1
+    """Its request leaves, or has left; its operation is not known."""
+    SUBMITTED = 2
+    """Its operation is known."""
+    ENDED = 3
+
+
+class Fixed(NamedTuple):
+    """What a row is, whatever happens to it.
+
+    Args:
+        number: Its place in the input, from 0.
+        id: The id that its user gave; `None` for none.
+        line: Its line in the input, from 1.
+        fingerprint: A hash of its source.
+        source: The row as JSON.
+    """
+
+    number: int
+    id: str | None
+    line: int
+    fingerprint: bytes
+    source: bytes
+
+
+class Intent(NamedTuple):
+    """Its request is about to leave.
+
+    Args:
+        fixed: The row.
+        attempt: Which attempt it is, from 1.
+        doubtful: How many attempts before may have been billed without a result.
+        request_id: What the request is known by to the service (`x-client-request-id`).
+        at: When, in seconds since the epoch.
+    """
+
+    fixed: Fixed
+    attempt: int
+    doubtful: int
+    request_id: str
+    at: float
+
+
+class Retracted(NamedTuple):
+    """Its request has not left, or was refused: it is planned again."""
+
+    number: int
+
+
+class Accepted(NamedTuple):
+    """The service accepted its operation."""
+
+    number: int
+    operation_id: str
+
+
+class Result(NamedTuple):
+    """How an attempt ended.
+
+    Args:
+        number: The row.
+        ended: When, in seconds since the epoch.
+        outcome: How, as one word.
+        response: The answer as it came; `None` where there is none.
+        error: What went wrong; empty where nothing did.
+        input_tokens: What it used.
+        output_tokens: What it used.
+        cost: What it cost, in roubles; `None` where that is not known.
+    """
+
+    number: int
+    ended: float
+    outcome: str
+    response: bytes | None = None
+    error: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+
+
+class Ended(NamedTuple):
+    """It has ended, for good.
+
+    Args:
+        result: How.
+        fixed: The row, where the journal may not have it yet: nothing was submitted for it.
+    """
+
+    result: Result
+    fixed: Fixed | None = None
+
+
+class Again(NamedTuple):
+    """An attempt has ended, and another follows: it is planned again.
+
+    Args:
+        result: How it ended.
+        doubtful: Whether it may have been billed without a result.
+    """
+
+    result: Result
+    doubtful: bool
+
+
+class Noted(NamedTuple):
+    """Something about the whole run, as JSON.
+
+    Args:
+        name: What.
+        value: Its value, as JSON.
+    """
+
+    name: str
+    value: str
+
+
+Change: TypeAlias = "Intent | Retracted | Accepted | Ended | Again | Noted"
+
+
+class Entry(NamedTuple):
+    """A row as a journal has it, with its result once it has ended.
+
+    Args:
+        fixed: What it is.
+        state: How far it is.
+        attempt: Its last attempt, from 1; 0 where there was none.
+        doubtful: How many attempts may have been billed without a result.
+        request_id: What its last request is known by to the service.
+        operation_id: Its last operation; empty where none is known.
+        submitted: When its last request left, in seconds since the epoch.
+        seq: Its place in the order in which rows ended, from 1; 0 where it has not.
+        result: How it ended; `None` where it has not.
+    """
+
+    fixed: Fixed
+    state: State
+    attempt: int
+    doubtful: int
+    request_id: str
+    operation_id: str
+    submitted: float | None
+    seq: int
+    result: Result | None
+
+
+class Totals(NamedTuple):
+    """What a run has used so far.
+
+    Args:
+        input_tokens: Tokens of all inputs.
+        output_tokens: Tokens of all answers.
+        cost: In roubles; `None` where the price of any is not known, or nothing was used.
+        doubtful: How many attempts may have been billed without a result.
+        repeated: How many attempts ended without being the last of their row.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    doubtful: int
+    repeated: int

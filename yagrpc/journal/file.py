@@ -1,0 +1,188 @@
+"""The file of a journal: created for its user alone, checked before it is used, and written by one process at a time.
+
+Rules: links are never followed. The lock is the system's own, on a file beside the journal: it ends with its process,
+however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+from yagrpc.errors import ConfigError
+from yagrpc.hiding import shown_path
+
+APPLICATION: Final = 0x7961676A
+"""What marks a file as a journal (SQLite's `application_id`)."""
+
+VERSION: Final = 1
+"""The version of the schema."""
+
+BUSY: Final = 10.0
+"""Seconds to wait for SQLite's own lock: a reader holds it for milliseconds."""
+
+SCHEMA: Final = (
+    "CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE row (number INTEGER PRIMARY KEY, id TEXT, line INTEGER NOT NULL, fingerprint BLOB NOT NULL,"
+    " source BLOB NOT NULL, state INTEGER NOT NULL, attempt INTEGER NOT NULL, doubtful INTEGER NOT NULL,"
+    " request_id TEXT NOT NULL, operation TEXT NOT NULL, submitted REAL)",
+    "CREATE INDEX row_id ON row (id) WHERE id IS NOT NULL",
+    "CREATE TABLE result (seq INTEGER PRIMARY KEY, number INTEGER NOT NULL, ended REAL NOT NULL, outcome TEXT NOT NULL,"
+    " response BLOB, error TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL)",
+    "CREATE UNIQUE INDEX result_number ON result (number)",
+    "CREATE TABLE attempt (number INTEGER NOT NULL, attempt INTEGER NOT NULL, operation TEXT NOT NULL, submitted REAL,"
+    " ended REAL NOT NULL, outcome TEXT NOT NULL, error TEXT NOT NULL, input_tokens INTEGER NOT NULL,"
+    " output_tokens INTEGER NOT NULL, cost REAL)",
+    "CREATE INDEX attempt_number ON attempt (number)",
+    f"PRAGMA application_id = {APPLICATION}",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """Open a journal; to write, it is created where it is not there.
+
+    Args:
+        path: The file.
+        write: Whether this process is the one that writes.
+
+    Raises:
+        ConfigError: It can't be opened, is no journal, is broken, or is of another version.
+    """
+    name = shown_path(str(path))
+    _check_file(path, name, create=write)
+    try:
+        # A reader, too: the last one that closes it removes SQLite's own files beside it.
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise ConfigError(f"journal {name} can't be opened: {error}") from None
+    try:
+        if write:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            _check_content(connection, name, create=True)
+            connection.execute("COMMIT")
+        else:
+            connection.execute("PRAGMA query_only = ON")
+            _check_content(connection, name, create=False)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise ConfigError(f"journal {name} can't be used: {error}") from None
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise ConfigError(
+            f"journal {name} is broken, or no journal: restore it from a copy, or name another file, which is then"
+            " created (what it has paid for is paid again)"
+        ) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not tables and not application and create:
+        for statement in SCHEMA:
+            connection.execute(statement)
+    elif application != APPLICATION:
+        raise ConfigError(f"journal {name} is no journal: name another file, which is then created")
+    elif version != VERSION:
+        raise ConfigError(
+            f"journal {name} was written by another version of yagrpc (its format is {version}, this version knows"
+            f" {VERSION}): use that version, or name another file"
+        )
+
+
+def _check_file(path: Path, name: str, *, create: bool) -> None:
+    """Refuse what is not a file of this user's; create it for the user alone."""
+    flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        reason = "it is a link, which is never followed" if error.errno == errno.ELOOP else error.strerror
+        raise ConfigError(f"journal {name} can't be used: {reason}") from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"journal {name} can't be used: it is no file")
+        if found.st_mode & 0o077 and sys.platform != "win32":
+            os.fchmod(descriptor, 0o600)  # it holds prompts and answers
+    finally:
+        os.close(descriptor)
+
+
+class Lock:
+    """The right to write a journal, of one process at a time.
+
+    Args:
+        path: The journal's file; the lock is a file beside it.
+
+    Raises:
+        ConfigError: Another process has it; the message says which.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(f"{path.name}.lock")
+        name = shown_path(str(path))
+        while True:
+            try:
+                flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+                self._descriptor = os.open(self._path, flags, 0o600)
+            except OSError as error:
+                raise ConfigError(f"journal {name} can't be locked: {error.strerror}") from None
+            if not _try_lock(self._descriptor):
+                os.lseek(self._descriptor, 1, os.SEEK_SET)  # Windows keeps the locked byte from others
+                holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip("\0 \n")
+                os.close(self._descriptor)
+                raise ConfigError(
+                    f"journal {name} is in use by process {holder or '(unknown)'}: wait for its end, or end it first"
+                )
+            if self._is_there():
+                break
+            os.close(self._descriptor)  # the process that had it has removed it meanwhile
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, f" {os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Give the right back. Doing that twice does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):  # Windows removes no open file; an empty lock that stays locks nothing
+                self._path.unlink()
+            os.close(descriptor)
+
+    def _is_there(self) -> bool:
+        try:
+            there = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        mine = os.fstat(self._descriptor)
+        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Lock a file, if no other process has."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,297 @@
+"""A journal: changes are committed in groups, and rows are read back.
+
+Rules: a commit is on the disk when it returns (`synchronous=FULL`), or nothing of it is. Whatever fails in writing is a
+`JournalError`; what was committed before stays.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from yagrpc.errors import JournalError
+from yagrpc.hiding import shown_path
+from yagrpc.journal.changes import (
+    Accepted,
+    Again,
+    Change,
+    Ended,
+    Entry,
+    Fixed,
+    Intent,
+    Noted,
+    Result,
+    Retracted,
+    State,
+    Totals,
+)
+from yagrpc.journal.file import Lock, connect
+
+_INTENT: Final = (
+    "INSERT INTO row VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET state = 1,"
+    " attempt = excluded.attempt, doubtful = excluded.doubtful, request_id = excluded.request_id, operation = '',"
+    " submitted = excluded.submitted"
+)
+_WHOLE: Final = "INSERT INTO row VALUES (?, ?, ?, ?, ?, 3, 0, 0, '', '', NULL) ON CONFLICT DO UPDATE SET state = 3"
+_AGAIN: Final = (
+    "INSERT INTO attempt SELECT number, attempt, operation, submitted, ?, ?, ?, ?, ?, ? FROM row WHERE number = ?"
+)
+_ENTRY: Final = (
+    "SELECT row.number, id, line, fingerprint, source, state, attempt, doubtful, request_id, operation, submitted,"
+    " seq, ended, outcome, response, error, input_tokens, output_tokens, cost"
+)
+
+
+class Journal:
+    """A journal that is read.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: It can't be opened, is no journal, is broken, or is of another version.
+    """
+
+    _write = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = connect(path, write=self._write)
+
+    def noted(self) -> dict[str, Any]:
+        """What is noted about the run."""
+        return {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM run")}
+
+    def fingerprints(self) -> Iterator[tuple[int, bytes, State]]:
+        """The number, the fingerprint and the state of each row, by number."""
+        rows = self._rows("SELECT number, fingerprint, state FROM row ORDER BY number")
+        return ((number, fingerprint, State(state)) for number, fingerprint, state in rows)
+
+    def has_id(self, row_id: str) -> bool:
+        """Whether a row has this id."""
+        return next(self._rows("SELECT 1 FROM row WHERE id = ? LIMIT 1", (row_id,)), None) is not None
+
+    def entry(self, number: int) -> Entry:
+        """One row, by its number."""
+        (found,) = self._entries("FROM row LEFT JOIN result USING (number) WHERE row.number = ?", (number,))
+        return found
+
+    def attempts(self, number: int) -> list[str]:
+        """The outcomes of the attempts of a row before its last."""
+        query = "SELECT outcome FROM attempt WHERE number = ? ORDER BY attempt"
+        return [outcome for (outcome,) in self._rows(query, (number,))]
+
+    def in_state(self, *states: State) -> list[Entry]:
+        """The rows that are in one of these states, by number."""
+        marks = ", ".join("?" * len(states))
+        where = f"FROM row LEFT JOIN result USING (number) WHERE state IN ({marks}) ORDER BY row.number"
+        return list(self._entries(where, states))
+
+    def ended(self, after: int, limit: int) -> list[Entry]:
+        """Rows that have ended, in the order in which they did.
+
+        Args:
+            after: The `seq` after which they begin.
+            limit: How many, at most.
+        """
+        where = "FROM result JOIN row USING (number) WHERE seq > ? ORDER BY seq LIMIT ?"
+        return list(self._entries(where, (after, limit)))
+
+    def ended_in_order(self, first: int, limit: int) -> list[Entry]:
+        """Rows that have ended, in the order of the input.
+
+        Args:
+            first: The number of the first.
+            limit: How many, at most.
+        """
+        where = "FROM result JOIN row USING (number) WHERE result.number >= ? ORDER BY result.number LIMIT ?"
+        return list(self._entries(where, (first, limit)))
+
+    def counts(self) -> dict[tuple[State, str], int]:
+        """How many rows there are of each state and outcome (empty where it has not ended)."""
+        query = "SELECT state, coalesce(outcome, ''), count(*) FROM row LEFT JOIN result USING (number) GROUP BY 1, 2"
+        return {(State(state), outcome): count for state, outcome, count in self._rows(query)}
+
+    def totals(self) -> Totals:
+        """What all rows and attempts have used."""
+        query = (
+            "SELECT coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0.0),"
+            " count(*) - count(cost), count(*) FROM"
+        )
+        used = "input_tokens + output_tokens > 0"
+        parts = [next(self._rows(f"{query} {table} WHERE {used}")) for table in ("result", "attempt")]
+        (doubtful,) = next(self._rows("SELECT coalesce(sum(doubtful), 0) FROM row"))
+        (attempts,) = next(self._rows("SELECT count(*) FROM attempt"))
+        tokens_in, tokens_out, cost, unpriced, used_by = (sum(part) for part in zip(*parts, strict=True))
+        priced = not unpriced and bool(used_by)
+        return Totals(tokens_in, tokens_out, cost if priced else None, doubtful, attempts)
+
+    def span(self) -> tuple[float | None, float | None, int]:
+        """When the first request left and the last result came, and how many came in the minute before that."""
+        (first,) = next(self._rows("SELECT min(submitted) FROM row"))
+        (last,) = next(self._rows("SELECT max(ended) FROM result"))
+        (recent,) = next(self._rows("SELECT count(*) FROM result WHERE ended > ? - 60", (last or 0.0,)))
+        return first, last, recent
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _entries(self, where: str, values: Sequence[Any]) -> Iterator[Entry]:
+        for row in self._rows(f"{_ENTRY} {where}", values):
+            result = None if row[11] is None else Result(row[0], *row[12:])
+            yield Entry._make((Fixed(*row[:5]), State(row[5]), *row[6:11], row[11] or 0, result))
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """What a query gives.
+
+        Raises:
+            JournalError: The file can't be read.
+        """
+        try:
+            yield from self._connection.execute(query, values)
+        except sqlite3.Error as error:
+            raise JournalError(f"journal {shown_path(str(self.path))} can't be read: {error}") from error
+
+
+class JournalWriter(Journal):
+    """A journal that this process writes, and no other.
+
+    Args:
+        path: The file; it is created where it is not there, its folder is not.
+
+    Raises:
+        ConfigError: It can't be used, as for `Journal`, or another process writes it.
+    """
+
+    _write = True
+
+    def __init__(self, path: Path) -> None:
+        self._lock = Lock(path)
+        try:
+            super().__init__(path)
+        except BaseException:
+            self._lock.release()
+            raise
+        (self._seq,) = next(self._rows("SELECT coalesce(max(seq), 0) FROM result"))
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Commit some changes, in their order; they are on the disk once this returns.
+
+        Raises:
+            JournalError: They could not be written, and none of them is there.
+        """
+        seq = self._seq
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for kind, group in itertools.groupby(changes, type):
+                    _APPLY[kind](self, list(group))
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._seq = seq
+                if self._connection.in_transaction:  # SQLite rolls back by itself where the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise JournalError(f"journal {shown_path(str(self.path))} can't be written: {error}") from error
+
+    def numbers_of(self, outcomes: Iterable[str]) -> list[int]:
+        """The rows that have ended so."""
+        wanted = list(outcomes)
+        marks = ", ".join("?" * len(wanted))
+        return [number for (number,) in self._rows(f"SELECT number FROM result WHERE outcome IN ({marks})", wanted)]
+
+    def forget_output(self) -> None:
+        """Have the output written again from its beginning: rows in it are planned again."""
+        output = self.noted()["output"]
+        if "offset" in output:
+            output |= {"offset": 0, "after": 0, "tail": ""}
+        self.commit([Noted("output", json.dumps(output))])
+
+    def reopen(self, numbers: Iterable[int]) -> None:
+        """Plan ended rows again; their results are kept as attempts."""
+        for chunk in _chunks(numbers, 1000):
+            marks = ", ".join("?" * len(chunk))
+            columns = "ended, outcome, error, input_tokens, output_tokens, cost"
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(
+                f"INSERT INTO attempt SELECT number, attempt, operation, submitted, {columns}"
+                f" FROM result JOIN row USING (number) WHERE number IN ({marks})",
+                chunk,
+            )
+            self._connection.execute(f"DELETE FROM result WHERE number IN ({marks})", chunk)
+            self._connection.execute(f"UPDATE row SET state = 0, operation = '' WHERE number IN ({marks})", chunk)
+            self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file, and let another process write it."""
+        super().close()
+        self._lock.release()
+
+    def _intent(self, changes: list[Intent]) -> None:
+        self._connection.executemany(_INTENT, [(*each.fixed, *each[1:]) for each in changes])
+
+    def _retracted(self, changes: list[Retracted]) -> None:
+        self._connection.executemany("UPDATE row SET state = 0 WHERE number = ? AND state = 1", changes)
+
+    def _accepted(self, changes: list[Accepted]) -> None:
+        self._connection.executemany(
+            "UPDATE row SET state = 2, operation = ? WHERE number = ?",
+            [(each.operation_id, each.number) for each in changes],
+        )
+
+    def _ended(self, changes: list[Ended]) -> None:
+        self._connection.executemany(_WHOLE, [each.fixed for each in changes if each.fixed is not None])
+        known = [(each.result.number,) for each in changes if each.fixed is None]
+        self._connection.executemany("UPDATE row SET state = 3 WHERE number = ?", known)
+        first = self._seq + 1
+        self._connection.executemany(
+            "INSERT INTO result VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(seq, *each.result) for seq, each in enumerate(changes, first)],
+        )
+        self._seq += len(changes)
+
+    def _again(self, changes: list[Again]) -> None:
+        self._connection.executemany(
+            _AGAIN,
+            [
+                (
+                    each.result.ended,
+                    each.result.outcome,
+                    each.result.error,
+                    each.result.input_tokens,
+                    each.result.output_tokens,
+                    each.result.cost,
+                    each.result.number,
+                )
+                for each in changes
+            ],
+        )
+        self._connection.executemany(
+            "UPDATE row SET state = 0, operation = '', doubtful = doubtful + ? WHERE number = ?",
+            [(int(each.doubtful), each.result.number) for each in changes],
+        )
+
+    def _noted(self, changes: list[Noted]) -> None:
+        self._connection.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", changes)
+
+
+_APPLY: Final[dict[type, Callable[[JournalWriter, Any], None]]] = {
+    Intent: JournalWriter._intent,
+    Retracted: JournalWriter._retracted,
+    Accepted: JournalWriter._accepted,
+    Ended: JournalWriter._ended,
+    Again: JournalWriter._again,
+    Noted: JournalWriter._noted,
+}
+
+
+def _chunks(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
+    left = iter(numbers)
+    while chunk := list(itertools.islice(left, size)):
+        yield chunk
