@@ -24,6 +24,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 EXPORTS = """
 __version__ emulator methods
+AsyncBulk Bulk BulkParameters BulkResult Progress RowOutcome
 Client AsyncClient Operation AsyncOperation Stream AsyncStream OperationStatus as_completed gather wait
 Diagnosis Finding doctor
 CallParameters CompletionParameters EmbeddingParameters ModelParameters Polling Quota
@@ -37,7 +38,7 @@ BidiStreamMethod ClientStreamMethod HttpRule OperationMethod StreamMethod UnaryM
 AbortedError AlreadyExistsError AmbiguousSubmitError CallCancelledError CallError ClientClosedError Code ConfigError
 CompletionFilteredError CompletionTruncatedError IncompleteCompletionError
 DataLossError DeadlineExceededError FailedPreconditionError InternalError InvalidArgumentError
-LimiterError MessageTooLargeError NotFoundError
+JournalError LimiterError MessageTooLargeError NotFoundError
 OperationCancelledError OperationError OperationExpiredError OperationFailedError OperationNotFoundError
 OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError QuotaWaitError RequestError
 ResourceExhaustedError
@@ -60,6 +61,7 @@ LAYERS = [
     "config.py",
     "credentials/",
     "messages.py",
+    "prices.py",
     "results.py",
     "context.py",
     "_core/__init__.py",
@@ -85,6 +87,9 @@ LAYERS = [
     "_aio/",
     "_sync/",
     "waiting.py",
+    "journal/",
+    "bulk/",
+    "clients.py",
     "serving/",
     "diagnosis.py",
     "codegen/",
@@ -192,6 +197,7 @@ def test_every_file_has_its_place_in_the_list() -> None:
 def test_imports_are_found_wherever_they_stand() -> None:
     assert own_imports("_core/flow.py") == {
         "_core/call/call.py": {"Call", "Metadata"},
+        "_core/call/recorder.py": {"Recorder", "Wakeable"},
         "_core/failure/status.py": {"RpcStatus"},
     }
     assert own_imports("__main__.py") == {"cli/__init__.py": {"main"}}

@@ -19,7 +19,6 @@ from yagrpc._version import __version__ as __version__
 if TYPE_CHECKING:
     from yagrpc import emulator as emulator
     from yagrpc import methods as methods
-    from yagrpc._aio.client import AsyncClient as AsyncClient
     from yagrpc._aio.operation import AsyncOperation as AsyncOperation
     from yagrpc._aio.stream import AsyncStream as AsyncStream
     from yagrpc._core.call.call import Call as Call
@@ -36,9 +35,16 @@ if TYPE_CHECKING:
     from yagrpc._core.quota.use import QuotaUse as QuotaUse
     from yagrpc._services.embeddings import EmbeddingParameters as EmbeddingParameters
     from yagrpc._services.embeddings import Embeddings as Embeddings
-    from yagrpc._sync.client import Client as Client
     from yagrpc._sync.operation import Operation as Operation
     from yagrpc._sync.stream import Stream as Stream
+    from yagrpc.bulk.decisions.outcomes import RowOutcome as RowOutcome
+    from yagrpc.bulk.decisions.progress import Progress as Progress
+    from yagrpc.bulk.parameters import BulkParameters as BulkParameters
+    from yagrpc.bulk.results import BulkResult as BulkResult
+    from yagrpc.bulk.run import AsyncBulk as AsyncBulk
+    from yagrpc.bulk.run import Bulk as Bulk
+    from yagrpc.clients import AsyncClient as AsyncClient
+    from yagrpc.clients import Client as Client
     from yagrpc.config import Polling as Polling
     from yagrpc.config import Quota as Quota
     from yagrpc.credentials import AccessToken as AccessToken
@@ -70,6 +76,7 @@ if TYPE_CHECKING:
     from yagrpc.errors import IncompleteCompletionError as IncompleteCompletionError
     from yagrpc.errors import InternalError as InternalError
     from yagrpc.errors import InvalidArgumentError as InvalidArgumentError
+    from yagrpc.errors import JournalError as JournalError
     from yagrpc.errors import LimiterError as LimiterError
     from yagrpc.errors import MessageTooLargeError as MessageTooLargeError
     from yagrpc.errors import NotFoundError as NotFoundError
@@ -122,7 +129,8 @@ if TYPE_CHECKING:
 _MODULES: Final = ("emulator", "methods")
 
 _HOMES: Final = {
-    "AsyncClient": "_aio.client",
+    "AsyncBulk": "bulk.run",
+    "AsyncClient": "clients",
     "AsyncOperation": "_aio.operation",
     "AsyncStream": "_aio.stream",
     "Limit": "_core.quota.use",
@@ -141,7 +149,12 @@ _HOMES: Final = {
     "Verdict": "_core.failure.retry",
     "EmbeddingParameters": "_services.embeddings",
     "Embeddings": "_services.embeddings",
-    "Client": "_sync.client",
+    "Bulk": "bulk.run",
+    "BulkParameters": "bulk.parameters",
+    "BulkResult": "bulk.results",
+    "Progress": "bulk.decisions.progress",
+    "RowOutcome": "bulk.decisions.outcomes",
+    "Client": "clients",
     "Operation": "_sync.operation",
     "Stream": "_sync.stream",
     "Polling": "config",
@@ -175,6 +188,7 @@ _HOMES: Final = {
     "IncompleteCompletionError": "errors",
     "InternalError": "errors",
     "InvalidArgumentError": "errors",
+    "JournalError": "errors",
     "LimiterError": "errors",
     "MessageTooLargeError": "errors",
     "NotFoundError": "errors",

@@ -6,8 +6,8 @@ Rules: a value is a thin view of its proto, which is its attribute `.proto`; an 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 from google.protobuf import json_format
 
@@ -54,6 +54,25 @@ class Usage(NamedTuple):
     completion_tokens: int
     total_tokens: int
     reasoning_tokens: int
+
+    def cost(
+        self, model: str, mode: Literal["async", "sync"] = "async", *, prices: Mapping[str, Any] | None = None
+    ) -> float | None:
+        """What it has cost, in roubles; `None` where the model's price is not known.
+
+        Args:
+            model: The model: its name, its name and branch, or its URI.
+            mode: `async` or `sync`.
+            prices: Prices that go before those that yagrpc knows, in roubles for 1,000 tokens of input and of answer:
+                `{"yandexgpt": {"async": [0.4, 0.4], "sync": 0.8}}`.
+
+        Raises:
+            ConfigError: The prices are something else.
+        """
+        from yagrpc.prices import cost_of, parse_prices, price_of  # few ask
+
+        own = None if prices is None else parse_prices(prices, "prices")
+        return cost_of(self.input_text_tokens, self.completion_tokens, price_of(model, mode, own))
 
 
 class Alternative(NamedTuple):

@@ -25,14 +25,14 @@ from yagrpc._grpc.options import ChannelOptions, host_channels
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._services.text import completion_type
 from yagrpc.config import Polling, Quota, refuse_unknown
-from yagrpc.hiding import hidden
+from yagrpc.hiding import SecretMapping, hidden
 from yagrpc.limiter import hidden_share, limiter_of
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
 
 if TYPE_CHECKING:
     import grpc.aio
     from google.protobuf.message import Message
-    from typing_extensions import Never, Unpack
+    from typing_extensions import Never, Self, Unpack
 
     from yagrpc._aio.operation import AsyncOperation
     from yagrpc._aio.stream import AsyncStream
@@ -119,6 +119,8 @@ class AsyncClient(Unpicklable, Methods):
         refuse_unknown(self, unknown)
         options = ChannelOptions(channel_options)
         warn_of_trace()
+        own = {"channel": channel, "operation_channel": operation_channel, "interceptors": interceptors}
+        self._own = tuple(name for name, value in own.items() if value)
         self._core = ClientCore(
             RUNTIME,
             folder_id=folder_id,
@@ -138,6 +140,26 @@ class AsyncClient(Unpicklable, Methods):
             host_channels=host_channels(channel, operation_channel),
             proxy_of=options.proxy_of,
             limiter_of=limiter_of(share, on_limiter_failure),
+        )
+        self._settings = SecretMapping(
+            {
+                "folder_id": folder_id,
+                "credentials": credentials,
+                "model": model,
+                "endpoint": endpoint,
+                "operation_endpoint": operation_endpoint,
+                "plaintext": plaintext,
+                "root_certificates": root_certificates,
+                "endpoints": endpoints,
+                "channel_options": options.given,
+                "quota": quota,
+                "polling": polling,
+                "data_logging": data_logging,
+                "events": self._core.events.given,
+                "strict": strict,
+                "share": share,
+                "on_limiter_failure": on_limiter_failure,
+            }
         )
         self._transport = AsyncTransport(self._core, options, channel, operation_channel, interceptors)
         self._pollers = Pollers(self._core, self._transport)
@@ -282,7 +304,7 @@ class AsyncClient(Unpicklable, Methods):
         if hasattr(self, "_pollers") and not ending() and self._transport.leaked():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
-    async def __aenter__(self) -> AsyncClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

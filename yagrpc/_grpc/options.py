@@ -77,6 +77,7 @@ class ChannelOptions:
         given: Pairs of an option's name and its value.
 
     Attributes:
+        given: The pairs.
         send_limit: The largest request that is sent, in bytes; -1 for any.
         receive_limit: The largest answer that is taken, in bytes; -1 for any. The deserializers apply it; gRPC's
             own limit is above it.
@@ -87,12 +88,13 @@ class ChannelOptions:
         ConfigError: They are not pairs of a name and a value, a limit is not a number, or gRPC would retry.
     """
 
-    __slots__ = ("_proxy", "for_plaintext", "for_tls", "receive_limit", "send_limit")
+    __slots__ = ("_proxy", "for_plaintext", "for_tls", "given", "receive_limit", "send_limit")
 
     def __init__(self, given: Iterable[tuple[str, Any]]) -> None:
         merged: dict[str, Any] = dict(DEFAULT_OPTIONS)  # of two equal keys gRPC takes the first
         try:
-            merged.update(given)
+            self.given = tuple(given)
+            merged.update(self.given)
         except (TypeError, ValueError):
             raise ConfigError("channel_options takes pairs such as ('grpc.keepalive_time_ms', 20000)") from None
         if not all(isinstance(key, str) for key in merged):

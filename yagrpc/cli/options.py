@@ -207,16 +207,22 @@ class Connection:
         from yagrpc import Client  # this loads gRPC, which is slow and which help does not need
 
         check_output()
+        return Client(**self.settings(), events=events)
 
-        return Client(
-            folder_id=self.folder_id,
-            endpoint=self.endpoint,
-            operation_endpoint=self.operation_endpoint,
-            plaintext=self.plaintext,
-            root_certificates=None if self.ca is None else read_bytes(self.ca),
-            data_logging=self.data_logging,
-            events=events,
-        )
+    def settings(self) -> dict[str, Any]:
+        """The settings of a client, of either kind.
+
+        Raises:
+            click.ClickException: The file with the certificates can't be read.
+        """
+        return {
+            "folder_id": self.folder_id,
+            "endpoint": self.endpoint,
+            "operation_endpoint": self.operation_endpoint,
+            "plaintext": self.plaintext,
+            "root_certificates": None if self.ca is None else read_bytes(self.ca),
+            "data_logging": self.data_logging,
+        }
 
     def submitting(self) -> contextlib.AbstractContextManager[Client]:
         """A client for a submit: if the block ends without the operation, what is known of it is reported.

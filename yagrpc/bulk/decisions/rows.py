@@ -1,0 +1,334 @@
+"""One row: what its user wrote, and the request that it becomes.
+
+A row is a text, a dict (`text` or `messages`, parameters of its own, an `id`), a list of messages, or a whole request
+of the REST guide. In a table (CSV, Parquet, a DataFrame) a row has columns: one is the text, all others are data.
+
+Rules: pure; nothing is sent for a row that can't be: it is `invalid`, with the reason. Whatever a row is, it is kept as
+JSON, in the form in which it came.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from yagrpc import _pb
+from yagrpc._core.call.requests import check_completion
+from yagrpc.errors import ConfigError, RequestError
+from yagrpc.hiding import shown
+from yagrpc.journal.changes import Fixed
+from yagrpc.messages import Message, completion_request, model_uri, parsed, tokenize_request
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message as ProtoMessage
+
+LONGEST_TEXT: Final = 100_000
+"""Characters of one text, the most that the service takes."""
+
+_OVERRIDES: Final = (
+    "model", "system", "temperature", "max_tokens", "reasoning_mode", "tools", "tool_choice", "parallel_tool_calls",
+    "json_object", "json_schema",
+)  # fmt: skip
+"""The parameters that a row may have of its own."""
+
+_KNOWN: Final = ("id", "text", "messages", *_OVERRIDES)
+
+_WHOLE: Final = ("modelUri", "model_uri", "completionOptions", "completion_options")
+"""The keys by which a whole request is recognised."""
+
+_PLACE: Final = re.compile(r"\{\{|\}\}|\{(\w+)\}|[{}]")
+"""What a template has in its braces; doubled ones are plain characters."""
+
+
+class Raw(NamedTuple):
+    """A row as its reader gives it.
+
+    Args:
+        line: Its line, or its place, in the input, from 1.
+        source: The row as JSON.
+        problem: Why it can't be read; empty where it can.
+        id: Its id, where something else than the row gives it.
+    """
+
+    line: int
+    source: bytes
+    problem: str = ""
+    id: str | None = None
+
+    def fingerprint(self) -> bytes:
+        """A hash of the row; of equal rows equal."""
+        return hashlib.blake2b(self.source, digest_size=12).digest()
+
+
+class Recipe(NamedTuple):
+    """How rows become requests.
+
+    Args:
+        task: What is done with each.
+        folder_id: The folder of short model names.
+        model: The model, where a row names none.
+        parameters: Those of each completion, where a row has none of its own.
+        table: Whether rows are those of a table.
+        text: The column of a table that holds the texts.
+        key: The column that holds the ids; `None` for none.
+        template: What is sent for a text; `None` for the text itself.
+    """
+
+    task: str
+    folder_id: str | None
+    model: str
+    parameters: Mapping[str, Any]
+    table: bool = False
+    text: str = "text"
+    key: str | None = "id"
+    template: str | None = None
+
+
+class Planned(NamedTuple):
+    """A row that was read.
+
+    Args:
+        fixed: What the journal keeps of it.
+        value: What it was, as JSON values.
+        problem: Why it is invalid; empty where it is not.
+    """
+
+    fixed: Fixed
+    value: Any
+    problem: str
+
+
+def check_template(template: str | None) -> None:
+    """Check a template.
+
+    Raises:
+        ConfigError: It has a brace that is neither doubled nor around a name, or names nothing.
+    """
+    if template is None:
+        return
+    if not isinstance(template, str):
+        raise ConfigError(f"template is {shown(template)}: it takes a text with {{text}} in it")
+    found = [match for match in _PLACE.finditer(template) if match[0] not in ("{{", "}}")]
+    if not found or any(match[1] is None for match in found):
+        raise ConfigError(
+            f"template is {shown(template)}: it takes {{text}}, or names of columns; write {{{{ for a brace"
+        )
+
+
+def plan(number: int, raw: Raw, recipe: Recipe) -> Planned:
+    """Read a row: its id and its values. Whether it can be sent is found when its request is created.
+
+    Args:
+        number: Its place in the input, from 0.
+        raw: The row.
+        recipe: How rows become requests.
+    """
+    value, row_id, problem = None, raw.id, raw.problem
+    if not problem:
+        try:
+            value = json.loads(raw.source)
+        except UnicodeDecodeError as error:
+            problem = f"it is not UTF-8 (byte {error.start})"
+        except RecursionError:
+            problem = "it is nested too deeply"
+        except ValueError as error:
+            problem = f"it is not JSON: {error}"
+    if isinstance(value, dict) and row_id is None and recipe.key is not None:
+        given = value.get(recipe.key)
+        if isinstance(given, (str, int)) and not isinstance(given, bool) and given != "":
+            row_id = str(given)
+        elif given is not None or (recipe.table and not problem):
+            problem = problem or f"{recipe.key} is {shown(given)}: an id is a text or a whole number"
+    return Planned(Fixed(number, row_id, raw.line, raw.fingerprint(), raw.source), value, problem)
+
+
+def parameters_of(value: Any, recipe: Recipe) -> dict[str, Any]:
+    """The parameters of a row's completion: its own, and the run's in their place."""
+    own = {} if recipe.table or not isinstance(value, dict) else value
+    return {**recipe.parameters, **{name: own[name] for name in _OVERRIDES if own.get(name) is not None}}
+
+
+def request_of(value: Any, recipe: Recipe, parameters: Mapping[str, Any]) -> ProtoMessage:
+    """The request of a row.
+
+    Args:
+        value: The row, as JSON values.
+        recipe: How rows become requests.
+        parameters: Those of its completion.
+
+    Raises:
+        RequestError: The row is of another form, or the service would refuse it.
+        ConfigError: A model is a short name, and no folder is known.
+    """
+    if recipe.task != "completion":
+        return _text_request(_text_of(value, recipe), recipe)
+    if isinstance(value, dict) and not recipe.table and any(name in value for name in _WHOLE):
+        request = _whole_request(value)
+    else:
+        request = completion_request(
+            _messages_of(value, recipe),
+            folder_id=recipe.folder_id,
+            **{"model": recipe.model, **parameters},
+        )
+    for index, message in enumerate(request.messages):
+        _check_length(message.text, f"messages[{index}].text")
+    return request
+
+
+def source_of(row: Any) -> bytes:
+    """A row of Python values as JSON.
+
+    Raises:
+        RequestError: It is something else than texts, dicts, lists and numbers.
+    """
+    if hasattr(row, "DESCRIPTOR"):
+        row = plain(row)
+    try:
+        try:
+            return json.dumps(row, ensure_ascii=False, default=plain).encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which is refused with its row
+            return json.dumps(row, default=plain).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestError("row", row, f"it takes a text, a dict, or a list of messages ({error})") from None
+
+
+def rows_of(rows: Iterable[Any], key: Callable[[Any], Any] | None) -> Iterator[Raw]:
+    """Rows of Python values, each when it is asked for.
+
+    Args:
+        rows: The rows.
+        key: Gives the id of each; `None` where the row itself has it.
+    """
+    for line, row in enumerate(rows, 1):
+        try:
+            source, problem = source_of(row), ""
+        except RequestError as error:
+            source, problem = json.dumps(shown(row)).encode(), str(error)
+        given = None if key is None else key(row)
+        yield Raw(line, source, problem, None if given is None else str(given))
+
+
+def table_of(rows: Any) -> Iterator[Any] | None:
+    """The rows of a Series, or of a DataFrame as dicts; `None` for anything else."""
+    library = type(rows).__module__.partition(".")[0]
+    if library not in ("pandas", "polars") or not hasattr(rows, "columns"):
+        return None
+    if library == "polars":
+        found: Iterator[Any] = rows.iter_rows(named=True)
+        return found
+    names = [str(name) for name in rows.columns]
+    return (dict(zip(names, row, strict=True)) for row in rows.itertuples(index=False, name=None))
+
+
+def columns_of(fixed: Fixed, value: Any, *, table: bool) -> dict[str, Any]:
+    """The columns of a row, for the output."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list):
+        return {"messages": value}
+    return {"text": value if value is not None else fixed.source.decode("utf-8", "replace")}
+
+
+def _messages_of(value: Any, recipe: Recipe) -> Any:
+    if isinstance(value, dict) and not recipe.table and "messages" in value:
+        if "text" in value:
+            raise RequestError("text", value["text"], "a row has text or messages, not both")
+        _check_keys(value)
+        messages = value["messages"]
+        if not isinstance(messages, list):
+            raise RequestError("messages", messages, "it takes a list of messages")
+        return messages
+    if isinstance(value, list):
+        return value
+    return _text_of(value, recipe)
+
+
+def _text_of(value: Any, recipe: Recipe) -> str:
+    columns = value
+    if isinstance(value, str):
+        columns = {recipe.text: value}
+    elif not isinstance(value, dict):
+        raise RequestError("row", value, "it takes a text, or an object with text or messages")
+    elif not recipe.table:
+        _check_keys(value)
+    name = recipe.text if recipe.table or isinstance(value, str) else "text"
+    if recipe.template is None or name in columns:
+        if name not in columns:
+            allowed = f"there is no column {name!r}" if recipe.table else "it takes text, or messages"
+            raise RequestError("row", sorted(columns), allowed)
+        text = columns[name]
+        if not isinstance(text, str) or not text.strip():
+            raise RequestError(name, text, "it takes a text that is not empty")
+        _check_length(text, name)
+    if recipe.template is None:
+        return str(columns[name])
+    return _PLACE.sub(lambda found: _filled(found, columns, name), recipe.template)
+
+
+def _filled(found: re.Match[str], columns: Mapping[str, Any], text: str) -> str:
+    if found[1] is None:
+        return found[0][0]
+    name = text if found[1] == "text" and "text" not in columns else found[1]
+    value = columns.get(name)
+    if value is None or value != value:
+        raise RequestError(name, value, "the template needs it")
+    return str(value)
+
+
+def _text_request(text: str, recipe: Recipe) -> ProtoMessage:
+    if recipe.task == "tokenize":
+        return tokenize_request(text, model=recipe.model, folder_id=recipe.folder_id)
+    uri = model_uri(recipe.model, recipe.folder_id, "emb")
+    return _pb.embedding_service_pb2.TextEmbeddingRequest(model_uri=uri, text=text)
+
+
+def _whole_request(value: Mapping[str, Any]) -> _pb.text_generation_service_pb2.CompletionRequest:
+    body = {name: each for name, each in value.items() if name != "id"}
+    request = parsed(_pb.text_generation_service_pb2.CompletionRequest, body, "row")
+    request.completion_options.stream = False
+    check_completion(request)
+    return request
+
+
+def _check_keys(value: Mapping[str, Any]) -> None:
+    """Refuse a key that is a known one misspelt: what else a row has is data, and stays with it."""
+    for name in value:
+        if name not in _KNOWN and (near := _near(name)):
+            raise RequestError(name, value[name], f"this key is not known: did you mean {near!r}?")
+
+
+@functools.lru_cache(1000)
+def _near(name: str) -> str:
+    """The known key that a name may be meant to be; empty for none. Rows have the same names mostly."""
+    near = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
+    return near[0] if near else ""
+
+
+def _check_length(text: str, field: str) -> None:
+    if len(text) > LONGEST_TEXT:
+        raise RequestError(field, f"{text[:20]}...", f"it has {len(text):,} characters, and the most is 100,000")
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON does not have, as one that it has."""
+    if isinstance(value, Message):
+        if value.tool_calls or value.tool_results:
+            raise TypeError("a message with tool calls has no JSON form here: give the API's JSON")
+        return {"role": value.role, "text": value.text}
+    if hasattr(value, "DESCRIPTOR"):
+        from google.protobuf import json_format
+
+        return json_format.MessageToDict(value)
+    if hasattr(value, "tolist"):  # numpy
+        return value.tolist()
+    try:
+        if value != value:
+            return None
+    except TypeError:  # of pandas' NA nothing is known
+        return None
+    return str(value)

@@ -1,0 +1,79 @@
+"""Whether an answer follows the JSON schema that was asked for.
+
+Rules: pure. Of a schema only what most schemas consist of is checked: `type`, `enum`, `const`, `required`,
+`properties`, `additionalProperties: false` and `items`; what else it asks for is taken as kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+def mismatch(text: str, schema: Mapping[str, Any]) -> str:
+    """Where a text does not follow a schema; empty where it does.
+
+    Args:
+        text: The answer.
+        schema: The schema.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return f"it is not JSON: {error}"
+    return _mismatch(value, schema, "the answer")
+
+
+def _mismatch(value: Any, schema: Any, where: str) -> str:
+    if not isinstance(schema, Mapping):
+        return ""
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    if types and not any(_is(value, name) for name in types):
+        return f"{where} is no {' or '.join(map(str, types))}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{where} is none of the values of its enum"
+    if "const" in schema and value != schema["const"]:
+        return f"{where} is not its const"
+    if isinstance(value, dict):
+        return _object_mismatch(value, schema, where)
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            if found := _mismatch(item, schema.get("items"), f"{where}[{index}]"):
+                return found
+    return ""
+
+
+def _object_mismatch(value: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> str:
+    properties = schema.get("properties", {})
+    for name in schema.get("required", []):
+        if name not in value:
+            return f"{where} has no {name!r}"
+    for name, item in value.items():
+        if name not in properties and schema.get("additionalProperties") is False:
+            return f"{where} has {name!r}, which its schema does not"
+        if found := _mismatch(item, properties.get(name), f"{where}.{name}"):
+            return found
+    return ""
+
+
+def _is(value: object, name: object) -> bool:
+    kinds = _TYPES.get(str(name))
+    if kinds is None:
+        return True
+    if isinstance(value, bool):
+        return name == "boolean"
+    if name == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, kinds)

@@ -1,0 +1,101 @@
+"""Group commits: what many tasks change in a journal at once is one commit, in a thread of its own.
+
+Rules: changes are committed in the order in which they came. So the id of an operation is on the disk before any
+request leaves whose intent was added after it. Where a commit fails, the intents in it fail, and nothing is sent for
+them; what is known of requests that were sent is kept, and written as soon as that is possible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from yagrpc.errors import JournalError
+from yagrpc.journal.changes import Accepted, Change, Ended, Intent
+from yagrpc.journal.journal import JournalWriter
+
+Done = Callable[[JournalError | None], object]
+"""Called once a change is on the disk, or with the reason why it is not."""
+
+PATIENCE: Final = 60.0
+"""Seconds for which a commit that fails is tried again while the run ends; what it holds may be paid for."""
+
+_PAUSE: Final = 1.0
+
+
+class Commits:
+    """The commits of one run, in one event loop.
+
+    Args:
+        journal: The journal.
+        committed: Called with the number of rows that ended in a commit, after it.
+        failed: Called when a commit fails.
+    """
+
+    def __init__(
+        self,
+        journal: JournalWriter,
+        committed: Callable[[int], object],
+        failed: Callable[[JournalError], object],
+    ) -> None:
+        self._journal = journal
+        self._committed = committed
+        self._failed = failed
+        self._queue: list[tuple[Change, Done | None]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="yagrpc-journal")
+        self._flushing: asyncio.Task[None] | None = None
+
+    def add(self, change: Change, done: Done | None = None) -> None:
+        """Commit a change soon; called in the event loop."""
+        self._queue.append((change, done))
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="yagrpc-journal")
+
+    async def settle(self) -> None:
+        """Wait until everything is on the disk.
+
+        Raises:
+            JournalError: It can't be written; the message names the operations whose ids are lost with it.
+        """
+        for _ in range(int(PATIENCE / _PAUSE)):
+            while self._flushing is not None:
+                await asyncio.shield(self._flushing)
+            if not self._queue:
+                return
+            await asyncio.sleep(_PAUSE)
+            self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="yagrpc-journal")
+        lost = [change.operation_id for change, _ in self._queue if isinstance(change, Accepted)]
+        ids = f"; it does not have the operations {', '.join(lost)}" if lost else ""
+        raise JournalError(f"{len(self._queue)} changes of the journal could not be written in {PATIENCE:.0f} s{ids}")
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._queue:
+                batch, self._queue = self._queue, []
+                try:
+                    await loop.run_in_executor(self._thread, self._journal.commit, [change for change, _ in batch])
+                except JournalError as error:
+                    self._not_written(batch, error)
+                    return
+                for _, done in batch:
+                    if done is not None:
+                        done(None)
+                if ended := sum(isinstance(change, Ended) for change, _ in batch):
+                    self._committed(ended)
+        finally:
+            self._flushing = None
+
+    def _not_written(self, batch: list[tuple[Change, Done | None]], error: JournalError) -> None:
+        intents = [done for change, done in batch if isinstance(change, Intent)]
+        self._queue = [each for each in batch if not isinstance(each[0], Intent)] + self._queue
+        for done in intents:
+            if done is not None:
+                done(error)
+        self._failed(error)

@@ -1,0 +1,267 @@
+"""Rows from files: by the ending of the name, JSONL, CSV or Parquet."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import importlib
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+from yagrpc.bulk.decisions.rows import Raw, source_of
+from yagrpc.errors import ConfigError
+from yagrpc.hiding import shown_path
+
+FORMATS: Final = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
+}  # fmt: skip
+"""The formats, by the ending of a file's name."""
+
+LONGEST_LINE: Final = 16 * 1024 * 1024
+"""Bytes of a line at most: no larger request can be sent."""
+
+SEPARATORS: Final = (",", ";", "\t", "|")
+
+_BOMS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+_CHUNK: Final = 1024 * 1024
+
+_SAMPLE: Final = 64 * 1024
+
+
+class Input(NamedTuple):
+    """A file of rows.
+
+    Args:
+        rows: Gives its rows, from the first.
+        total: How many there are.
+        table: Whether they have columns.
+        columns: The columns of a table; empty for JSONL.
+        found: What was found out about it, to be said; empty for nothing.
+    """
+
+    rows: Callable[[], Iterator[Raw]]
+    total: int
+    table: bool
+    columns: tuple[str, ...] = ()
+    found: str = ""
+
+
+def format_of(path: Path, given: str | None = None) -> str:
+    """The format of a file.
+
+    Raises:
+        ConfigError: Its name does not say it.
+    """
+    if given is not None:
+        return given
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise ConfigError(f"{shown_path(str(path))}: its name ends in none of {', '.join(FORMATS)}: give its format")
+    return found
+
+
+def open_input(path: Path, kind: str, *, encoding: str | None = None, separator: str | None = None) -> Input:
+    """A file of rows, checked as far as it can be without a request.
+
+    Args:
+        path: The file.
+        kind: Its format.
+        encoding: The encoding of a CSV; `None` to find it out.
+        separator: What separates its columns; `None` to find it out.
+
+    Raises:
+        ConfigError: It can't be read, or is of another format.
+    """
+    try:
+        if kind == "jsonl":
+            return _open_jsonl(path)
+        if kind == "csv":
+            return _open_csv(path, encoding, separator)
+        return _open_parquet(path)
+    except OSError as error:
+        raise ConfigError(f"{shown_path(str(path))} can't be read: {error.strerror or error}") from None
+
+
+# JSONL
+
+
+def _open_jsonl(path: Path) -> Input:
+    with open(path, "rb") as file:
+        head = file.read(4)
+        file.seek(0)
+        total = sum(1 for line in _lines(file, head) if line[1].strip())
+    return Input(lambda: _jsonl_rows(path), total, table=False)
+
+
+def _jsonl_rows(path: Path) -> Iterator[Raw]:
+    with open(path, "rb") as file:
+        head = file.read(4)
+        file.seek(0)
+        for number, line in _lines(file, head):
+            source = line.strip()
+            if len(source) > LONGEST_LINE:
+                yield Raw(number, source[:100], f"the line has more than {LONGEST_LINE // 1024**2} MiB")
+            elif source:
+                yield Raw(number, source)
+
+
+def _lines(file: IO[bytes], head: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, each with its number: in UTF-8, whatever it was in; one that is too long is cut."""
+    encoding = next((encoding for bom, encoding in _BOMS if head.startswith(bom)), "")
+    if encoding == "utf-16":
+        text = io.TextIOWrapper(file, encoding, newline="\n", errors="surrogateescape")
+        yield from ((number, line.encode("utf-8", "surrogatepass")) for number, line in enumerate(text, 1))
+        return
+    if encoding:
+        file.seek(len(codecs.BOM_UTF8))
+    number = 0
+    while line := file.readline(LONGEST_LINE + 2):
+        number += 1
+        yield number, line
+        while len(line) > LONGEST_LINE and not line.endswith(b"\n") and (line := file.readline(_CHUNK)):
+            line = line if line.endswith(b"\n") else line + bytes(LONGEST_LINE)
+
+
+# CSV
+
+
+def _open_csv(path: Path, encoding: str | None, separator: str | None) -> Input:
+    name = shown_path(str(path))
+    with open(path, "rb") as file:
+        sample = file.read(_SAMPLE)
+        if not sample.strip():
+            raise ConfigError(f"{name} is empty")
+        found_encoding = encoding or _encoding_of(file, sample)
+    try:
+        text = codecs.getincrementaldecoder(found_encoding)("replace").decode(sample)
+    except LookupError:
+        raise ConfigError(f"{name}: there is no encoding {found_encoding!r}") from None
+    found_separator = separator or _separator_of(text)
+    with _csv_file(path, found_encoding) as opened:
+        reader = csv.reader(opened, delimiter=found_separator, strict=True)
+        try:
+            header = next(reader)
+        except (csv.Error, StopIteration) as error:
+            raise ConfigError(f"{name}: its first line, which names the columns, can't be read: {error}") from None
+        columns = [column.strip() for column in header]
+        if len(set(columns)) < len(columns) or not all(columns):
+            raise ConfigError(f"{name}: its first line has to name each column once: {', '.join(columns)[:200]}")
+        total = sum(1 for _ in _csv_records(reader))
+    shown = {"\t": "a tab"}.get(found_separator, repr(found_separator))
+    said = f"{name}: read as {found_encoding.removesuffix('-sig')}, separated by {shown}"
+    return Input(lambda: _csv_rows(path, found_encoding, found_separator, columns), total, True, tuple(columns), said)
+
+
+def _csv_rows(path: Path, encoding: str, separator: str, columns: list[str]) -> Iterator[Raw]:
+    with _csv_file(path, encoding) as file:
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        next(reader)
+        for line, cells, problem in _csv_records(reader):
+            record: Any = dict(zip(columns, cells, strict=False))
+            if not problem and len(cells) != len(columns):
+                problem = f"it has {len(cells)} columns, and the first line names {len(columns)}"
+                record = cells
+            if not problem and any("\0" in cell for cell in cells):
+                problem = "it holds a NUL character"
+            if not problem and any("\udc80" <= character <= "\udcff" for cell in cells for character in _odd(cell)):
+                problem = f"it is not {encoding.removesuffix('-sig')}"
+            yield Raw(line, source_of(record), problem)
+
+
+def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], str]]:
+    """The records of a CSV: the line where each begins, its cells, and why it can't be read."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            reason = "a quote that opens there is never closed" if "end of data" in str(error) else str(error)
+            if "field limit" in reason:
+                reason = f"a column has over {csv.field_size_limit():,} characters: a quote may never be closed"
+            yield line, [], reason
+            continue
+        if cells:
+            yield line, cells, ""
+
+
+def _csv_file(path: Path, encoding: str) -> IO[str]:
+    return open(path, encoding=encoding, errors="surrogateescape", newline="")
+
+
+def _odd(cell: str) -> str:
+    return "" if cell.isascii() else cell
+
+
+def _encoding_of(file: IO[bytes], sample: bytes) -> str:
+    """The encoding of a CSV: by its byte order mark, else UTF-8 if the whole file is, else cp1251."""
+    for bom, encoding in _BOMS:
+        if sample.startswith(bom):
+            return encoding
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if max(even, odd) > len(sample) // 8 and min(even, odd) * 8 < max(even, odd):
+        return "utf-16-le" if odd > even else "utf-16-be"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    file.seek(0)
+    try:
+        while chunk := file.read(_CHUNK):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "cp1251"
+    return "utf-8"
+
+
+def _separator_of(text: str) -> str:
+    """What separates the columns: of the usual characters the one that the first line has most of, outside quotes."""
+    counts = dict.fromkeys(SEPARATORS, 0)
+    quoted = False
+    for character in text.lstrip("\ufeff\r\n"):
+        if character == '"':
+            quoted = not quoted
+        elif character == "\n" and not quoted:
+            break
+        elif not quoted and character in counts:
+            counts[character] += 1
+    return max(SEPARATORS, key=lambda separator: counts[separator])
+
+
+# Parquet
+
+
+def _open_parquet(path: Path) -> Input:
+    parquet = load_parquet()
+    name = shown_path(str(path))
+    try:
+        with parquet.ParquetFile(path) as file:
+            total, columns = file.metadata.num_rows, tuple(file.schema_arrow.names)
+    except OSError:
+        raise
+    except Exception as error:  # of pyarrow's own kinds
+        raise ConfigError(f"{name} is no Parquet file that can be read: {error}") from None
+    return Input(lambda: _parquet_rows(path), total, True, columns)
+
+
+def _parquet_rows(path: Path) -> Iterator[Raw]:
+    with load_parquet().ParquetFile(path) as file:
+        records: Iterable[Any] = (
+            record for batch in file.iter_batches(batch_size=1000) for record in batch.to_pylist()
+        )
+        for line, record in enumerate(records, 1):
+            yield Raw(line, source_of(record))
+
+
+def load_parquet() -> Any:
+    """The module of pyarrow that reads and writes Parquet.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        return importlib.import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        raise ConfigError("Parquet needs pyarrow: pip install 'yagrpc[parquet]'") from error

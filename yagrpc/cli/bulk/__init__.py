@@ -1,0 +1,3 @@
+"""What the commands of `yagrpc bulk` do; their options are in `commands/bulk.py`."""
+
+from __future__ import annotations

@@ -1,0 +1,121 @@
+"""`yagrpc bulk status|export|retry|cancel`: what is done with a journal, while its run is on or after it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yagrpc.bulk.files.outputs import check_free, export
+from yagrpc.bulk.results import Summary, summary_of
+from yagrpc.cli.io.output import note, print_json, print_text
+from yagrpc.errors import ConfigError, YagrpcError
+from yagrpc.journal.changes import State
+from yagrpc.journal.journal import Journal, JournalWriter
+
+if TYPE_CHECKING:
+    from yagrpc.cli.options import Connection
+
+__all__ = ["cancel_operations", "export_journal", "retry_rows", "show_status"]
+
+
+def show_status(path: Path, *, as_json: bool) -> None:
+    """Print how far a run is.
+
+    Raises:
+        ConfigError: There is no journal, or it can't be read.
+    """
+    with contextlib.closing(_opened(path)) as journal:
+        summary, (first, last, recent), noted = summary_of(journal), journal.span(), journal.noted()
+    if as_json:
+        print_json(_as_json(summary, first, last, recent, noted.get("total")))
+        return
+    options = noted.get("options", {})
+    print_text(f"{options.get('task', '?')} with {options.get('model', '?')}, mode {options.get('mode', '?')}")
+    for line in summary.lines():
+        print_text(line)
+    if first is not None and last is not None:
+        print_text(f"from {_time(first)} to {_time(last)}, {recent:,} rows in the last minute of that")
+    if noted.get("total") is not None:
+        print_text("finished" if not summary.unfinished else "not finished")
+
+
+def export_journal(path: Path, output: Path, kind: str) -> None:
+    """Write the rows of a journal that have ended to a file.
+
+    Raises:
+        ConfigError: The journal can't be read, or the file exists.
+        OSError: The file can't be written.
+    """
+    with contextlib.closing(_opened(path)) as journal:
+        options = journal.noted().get("options", {})
+        check_free(output)
+        count = export(journal, output, kind, options.get("task", "completion"), table=bool(options.get("table")))
+    note(f"yagrpc: {count:,} rows written to {output}")
+
+
+def retry_rows(path: Path, outcomes: Collection[str]) -> None:
+    """Plan rows again that have ended so: the next run sends them.
+
+    Raises:
+        ConfigError: The journal can't be used.
+    """
+    _check_there(path)
+    with contextlib.closing(JournalWriter(path)) as journal:
+        numbers = journal.numbers_of(outcomes)
+        journal.reopen(numbers)
+        output = journal.noted().get("output")
+        if output is not None and numbers:  # it holds their old results: it is written again
+            journal.forget_output()
+    note(f"yagrpc: {len(numbers):,} rows are planned again: run the command of the run again to send them")
+
+
+def cancel_operations(path: Path, connection: Connection) -> int:
+    """Ask the service to cancel the operations of a run that is not on; gives how many it refused.
+
+    Raises:
+        ConfigError: The journal can't be used, or its run is on.
+    """
+    _check_there(path)
+    refused = 0
+    with contextlib.closing(JournalWriter(path)) as journal, connection.client() as client:
+        running = [client.operation(entry.operation_id) for entry in journal.in_state(State.SUBMITTED)]
+        for operation in running:
+            try:
+                operation.cancel()
+            except YagrpcError as error:
+                refused += 1
+                note(f"yagrpc: {error}")
+    note(f"yagrpc: {len(running) - refused:,} operations were asked to stop; the next run gets how they ended")
+    return refused
+
+
+def _opened(path: Path) -> Journal:
+    _check_there(path)
+    return Journal(path)
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise ConfigError(f"journal {path} is not there: a run creates it beside its output, as OUTPUT.journal")
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _as_json(
+    summary: Summary, first: float | None, last: float | None, recent: int, total: int | None
+) -> dict[str, Any]:
+    return {
+        "rows": summary.rows,
+        "outcomes": dict(summary.outcomes),
+        "unfinished": dict(summary.unfinished),
+        **summary.totals._asdict(),
+        "first_submitted_at": None if first is None else _time(first),
+        "last_ended_at": None if last is None else _time(last),
+        "in_last_minute": recent,
+        "finished": total is not None and not summary.unfinished,
+    }
