@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import importlib
 import json
+import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from os import PathLike, fspath
 from pathlib import Path
@@ -147,11 +149,11 @@ class AsyncBulk:
             raise ConfigError(f"max_cost needs the price of {model}, which is not known: give prices=")
         if self._max_cost is not None and own["task"] != "completion":
             raise ConfigError(f"max_cost is of completions: task {own['task']} takes none")
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         path = own.get("journal")
         if path is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="yagrpc-bulk-")
-            path = str(Path(self._folder.name) / "journal")
+            folder = tempfile.mkdtemp(prefix="yagrpc-bulk-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = str(Path(folder) / "journal")
         elif not isinstance(path, (str, PathLike)) or not fspath(path):
             raise ConfigError(f"journal is {shown(path)}: it takes the path of a file")
         self.journal = Path(fspath(path))

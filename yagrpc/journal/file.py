@@ -7,7 +7,6 @@ however that ends.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
 import stat
@@ -105,22 +104,24 @@ def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -
 
 
 def _check_file(path: Path, name: str, *, create: bool) -> None:
-    """Refuse what is not a file of this user's; create it for the user alone."""
-    flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    """Refuse what is not a file of this user's; create it for the user alone.
+
+    A file that is there is not opened: closing it again would release the locks that SQLite has on it in this process,
+    and another process would then take the journal for closed, and remove what it has not taken over yet.
+    """
     try:
-        descriptor = os.open(path, flags, 0o600)
-    except OSError as error:
-        reason = "it is a link, which is never followed" if error.errno == errno.ELOOP else error.strerror
-        raise ConfigError(f"journal {name} can't be used: {reason}") from None
-    try:
-        found = os.fstat(descriptor)
+        if create:
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            raise ConfigError(f"journal {name} can't be used: it is a link, which is never followed")
         if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"journal {name} can't be used: it is no file")
-        if found.st_mode & 0o077 and sys.platform != "win32":
-            os.fchmod(descriptor, 0o600)  # it holds prompts and answers
-    finally:
-        os.close(descriptor)
+        if found.st_mode & 0o077 and create and sys.platform != "win32":
+            os.chmod(path, 0o600)  # it holds prompts and answers
+    except OSError as error:
+        raise ConfigError(f"journal {name} can't be used: {error.strerror}") from None
 
 
 class Lock:

@@ -66,10 +66,9 @@ class Journal:
         """What is noted about the run."""
         return {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM run")}
 
-    def fingerprints(self) -> Iterator[tuple[int, bytes, State]]:
-        """The number, the fingerprint and the state of each row, by number."""
-        rows = self._rows("SELECT number, fingerprint, state FROM row ORDER BY number")
-        return ((number, fingerprint, State(state)) for number, fingerprint, state in rows)
+    def fingerprints(self) -> Iterator[tuple[int, bytes]]:
+        """The number and the fingerprint of each row, by number."""
+        return self._rows("SELECT number, fingerprint FROM row ORDER BY number")
 
     def has_id(self, row_id: str) -> bool:
         """Whether a row has this id."""

@@ -93,7 +93,7 @@ def seconds_left(
         typical: Seconds that an operation takes.
     """
     if not to_send:
-        return typical / 2 if running else 0.0
+        return (typical / 2 or None) if running else 0.0
     if limits is None:
         return to_send / per_second if per_second else None
     second, hour = limits

@@ -238,7 +238,7 @@ class Engine:
         Raises:
             ConfigError: A row differs, or the input has fewer rows.
         """
-        for number, fingerprint, _ in self._reader.fingerprints():
+        for number, fingerprint in self._reader.fingerprints():
             while self._next < number:
                 if (raw := await self._read()) is None:
                     break

@@ -6,6 +6,7 @@ import codecs
 import csv
 import importlib
 import io
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -29,6 +30,9 @@ _BOMS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"),
 _CHUNK: Final = 1024 * 1024
 
 _SAMPLE: Final = 64 * 1024
+
+_JUDGED: Final = 20
+"""Records of a CSV by which its separator is found out."""
 
 
 class Input(NamedTuple):
@@ -113,7 +117,10 @@ def _lines(file: IO[bytes], head: bytes) -> Iterator[tuple[int, bytes]]:
     encoding = next((encoding for bom, encoding in _BOMS if head.startswith(bom)), "")
     if encoding == "utf-16":
         text = io.TextIOWrapper(file, encoding, newline="\n", errors="surrogateescape")
-        yield from ((number, line.encode("utf-8", "surrogatepass")) for number, line in enumerate(text, 1))
+        try:
+            yield from ((number, line.encode("utf-8", "surrogatepass")) for number, line in enumerate(text, 1))
+        finally:
+            text.detach()  # who opened the file closes it
         return
     if encoding:
         file.seek(len(codecs.BOM_UTF8))
@@ -217,17 +224,22 @@ def _encoding_of(file: IO[bytes], sample: bytes) -> str:
 
 
 def _separator_of(text: str) -> str:
-    """What separates the columns: of the usual characters the one that the first line has most of, outside quotes."""
-    counts = dict.fromkeys(SEPARATORS, 0)
-    quoted = False
-    for character in text.lstrip("\ufeff\r\n"):
-        if character == '"':
-            quoted = not quoted
-        elif character == "\n" and not quoted:
-            break
-        elif not quoted and character in counts:
-            counts[character] += 1
-    return max(SEPARATORS, key=lambda separator: counts[separator])
+    """What separates the columns: that of the usual characters by which most records have the columns of the first.
+
+    Args:
+        text: The beginning of the file.
+    """
+
+    def score(separator: str) -> tuple[float, int]:
+        try:
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+            records = [record for record in itertools.islice(reader, _JUDGED) if record]
+        except csv.Error:
+            return 0.0, 0
+        width = len(records[0]) if records else 0
+        return (sum(len(record) == width for record in records) / len(records) if width > 1 else 0.0), width
+
+    return max(SEPARATORS, key=score)
 
 
 # Parquet

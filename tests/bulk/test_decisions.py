@@ -1,0 +1,171 @@
+"""Whether a row is tried again, whether the next may be sent, what an answer is worth, and how long a run takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+import yagrpc
+from yagrpc._core.quota.gates import Limit
+from yagrpc.bulk.decisions.outcomes import RowOutcome, check_retries, outcome_of_error, stops_run, tried_again
+from yagrpc.bulk.decisions.progress import seconds_left, span
+from yagrpc.bulk.decisions.schema import mismatch
+from yagrpc.bulk.decisions.spending import May, Spending
+from yagrpc.prices import PRICES, price_of
+
+RETRIES = check_retries(2, ("failed", "truncated"), "resubmit")
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "again"),
+    [
+        (yagrpc.OperationFailedError("op", "m", code=yagrpc.Code.INTERNAL), "failed", True),
+        (yagrpc.OperationFailedError("op", "m", code=yagrpc.Code.INVALID_ARGUMENT), "failed", False),
+        (yagrpc.OperationCancelledError("op", "m"), "failed", False),
+        (yagrpc.AmbiguousSubmitError("m"), "ambiguous", True),
+        (yagrpc.SubmitTimeoutError("m"), "ambiguous", True),
+        (yagrpc.OperationExpiredError("op", "m"), "expired", True),
+        (yagrpc.OperationNotFoundError("op", "m"), "expired", True),
+        (yagrpc.ResultError("no id"), "ambiguous", True),
+        (yagrpc.OperationResultError("op", "no result"), "failed", False),
+        (yagrpc.RequestError("f", 1, "a"), "invalid", False),
+    ],
+)
+def test_an_error_is_an_outcome(error: Any, outcome: str, again: bool) -> None:
+    found = outcome_of_error(error)
+    assert found.value == outcome
+    assert tried_again(found, error, 1, RETRIES) is again
+    assert not stops_run(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        yagrpc.UnauthenticatedError("m"),
+        yagrpc.PermissionDeniedError("m"),
+        yagrpc.ConfigError("m"),
+        yagrpc.JournalError("m"),
+    ],
+)
+def test_what_is_wrong_with_every_row_ends_the_run(error: Any) -> None:
+    assert stops_run(error)
+
+
+def test_retries_are_counted() -> None:
+    assert [tried_again(RowOutcome.TRUNCATED, None, attempt, RETRIES) for attempt in (1, 2, 3)] == [True, True, False]
+    assert not tried_again(RowOutcome.FILTERED, None, 1, RETRIES)
+    assert not tried_again(RowOutcome.AMBIGUOUS, None, 1, check_retries(2, (), "fail"))
+
+
+def test_cost_is_reserved_until_it_is_known() -> None:
+    spending = Spending(10.0)
+    assert [spending.may_cost(4.0) for _ in range(3)] == [May.YES, May.YES, May.LATER]
+    spending.cost(4.0, 1.0, 50)
+    assert spending.may_cost(4.0) is May.YES
+    spending.cost(4.0, 4.0, 50)
+    spending.cost(4.0, None, 0)
+    assert (spending.spent, spending.reserved) == (9.0, 0.0)
+    assert spending.may_cost(4.0) is May.NO
+    assert Spending(None).may_cost(1e9) is May.YES
+
+
+@hypothesis_settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(0, 1)), max_size=60), st.floats(1, 50))
+def test_the_limit_is_never_passed(rows: list[tuple[float, float]], limit: float) -> None:
+    spending = Spending(limit)
+    running: list[tuple[float, float]] = []
+    for cost, part in rows:
+        while spending.may_cost(cost) is May.LATER:
+            most, real = running.pop(0)
+            spending.cost(most, most * real, 0)
+            if not running:
+                break
+        else:
+            if spending.reserved:
+                running.append((cost, part))
+        assert spending.spent + spending.reserved <= limit * (1 + 1e-9) + 5
+
+
+def test_failures_are_judged_as_a_number_or_as_a_part() -> None:
+    assert not Spending(None).has_failed_too_often(1000, 1000)
+    assert [Spending(None, (3, False)).has_failed_too_often(failed, 10) for failed in (3, 4)] == [False, True]
+    share = Spending(None, (0.5, True))
+    assert [share.has_failed_too_often(failed, ended) for failed, ended in ((9, 10), (10, 20), (11, 20))] == [
+        False,
+        False,
+        True,
+    ]
+
+
+SCHEMAS: list[dict[str, Any]] = [
+    {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False},
+    {"type": "array", "items": {"enum": [1, "x", None]}},
+    {"type": ["string", "null"]},
+    {"const": 5},
+    {},
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 6) | st.sampled_from([0.5, 2.0]) | st.sampled_from(["x", "y"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+)
+
+
+@hypothesis_settings(deadline=None)
+@given(st.sampled_from(SCHEMAS), VALUES)
+def test_a_mismatch_is_what_jsonschema_finds(schema: dict[str, Any], value: Any) -> None:
+    import json
+
+    valid = jsonschema.Draft202012Validator(schema).is_valid(value)
+    if not (isinstance(value, (bool, list)) and "enum" in str(schema)) and value is not True:  # Python's True is 1
+        assert (mismatch(json.dumps(value), schema) == "") is valid
+
+
+def test_what_is_no_json_is_a_mismatch() -> None:
+    assert mismatch("Sure! {}", {}).startswith("it is not JSON")
+
+
+def test_prices_are_known_or_none() -> None:
+    assert price_of("gpt://f/yandexgpt-lite/latest", "async") == PRICES["yandexgpt-lite", "async"]
+    assert price_of("gpt://f/yandexgpt-5.1/latest@tuned", "sync") == PRICES["yandexgpt-5.1", "sync"]
+    for unknown in ("yandexgpt", "yandexgpt/rc", "aliceai-llm", "gpt-oss-120b"):
+        assert price_of(unknown, "async") is None
+    assert all(each.date and each.source for each in PRICES.values())
+    assert all(PRICES[model, "sync"].input == pytest.approx(2 * PRICES[model, "async"].input) for model, _ in PRICES)
+
+
+def test_usage_has_a_cost() -> None:
+    usage = yagrpc.Usage(1000, 500, 1500, 0)
+    assert usage.cost("yandexgpt-5-pro") == pytest.approx(0.9)
+    assert usage.cost("yandexgpt-5-pro", "sync") == pytest.approx(1.8)
+    assert usage.cost("yandexgpt") is None
+    assert usage.cost("yandexgpt/rc", prices={"yandexgpt/rc": {"async": [1, 2]}}) == 2.0
+    with pytest.raises(yagrpc.ConfigError, match="prices: prices are JSON"):
+        usage.cost("a", prices={"a": {"batch": 1}})
+
+
+SECOND = Limit(10.0, 0, 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("to_send", "hour", "expected"),
+    [
+        (0, Limit(5000.0, 0, 5000, 0), 0.0),
+        (1000, Limit(5000.0, 0, 5000, 0), 100 + 20),
+        (1000, Limit(5000.0, 4500, 500, 0), 360 + 20),
+        (10_000, Limit(5000.0, 0, 5000, 0), 3600 + 20),
+        (1000, Limit(None, 0, None, 0), 100 + 20),
+    ],
+)
+def test_the_time_left_knows_the_hours_quota(to_send: int, hour: Limit, expected: float) -> None:
+    assert seconds_left(to_send, 0, 9.0, (SECOND, hour), 20.0) == pytest.approx(expected)
+
+
+def test_the_time_left_without_quotas_is_that_of_the_pace() -> None:
+    assert seconds_left(100, 0, 10.0, None, 0.0) == 10.0
+    assert seconds_left(100, 0, 0.0, None, 0.0) is None
+    assert [span(seconds) for seconds in (5, 300, 7200)] == ["5 s", "5 min", "2.0 h"]

@@ -1,0 +1,502 @@
+"""`client.bulk` in both clients, against the emulator: results, outcomes, resuming, and what ends a run."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pandas
+import polars
+import pytest
+
+import yagrpc
+from tests.bulk.conftest import FREE, settings
+from yagrpc import _pb, methods
+from yagrpc.bulk.engine import commits
+from yagrpc.emulator import Emulator, Failure, Fault, LostReply, paths
+
+SUBMIT = methods.TextGenerationAsyncService.Completion.path
+SYNC = methods.TextGenerationService.Completion.path
+
+Connect = Callable[..., yagrpc.Client]
+
+
+def outcomes(results: Any) -> list[str]:
+    return [result.outcome.value for result in results]
+
+
+def filtered() -> Any:
+    """What the service answers where its content filter stops it."""
+    message = _pb.text_common_pb2.Message(role="assistant", text="a stock sentence")
+    status = _pb.text_common_pb2.Alternative.AlternativeStatus.ALTERNATIVE_STATUS_CONTENT_FILTER
+    return _pb.text_generation_service_pb2.CompletionResponse(
+        alternatives=[_pb.text_common_pb2.Alternative(message=message, status=status)]
+    )
+
+
+REPLIES: Any = {
+    "boom": Failure(grpc.StatusCode.INTERNAL, "broken"),
+    "wrong": Failure(grpc.StatusCode.INVALID_ARGUMENT, "no such thing"),
+    "filter": filtered(),
+    "json": '{"n": 1}',
+}
+
+
+def test_results_come_in_any_order_and_are_given_in_that_of_the_input(connect: Connect) -> None:
+    with Emulator(duration=0.05) as emulator:
+        bulk = connect(emulator).bulk(f"row {n}" for n in range(30))
+        assert sorted(result.number for result in bulk) == list(range(30))
+        results = bulk.results()
+        assert [result.row for result in results] == [f"row {n}" for n in range(30)]
+        assert all(result.text is not None and f'"{result.row}"' in result.text for result in results)
+        assert {result.operation_id for result in results} == {each.id for each in emulator.operations}
+        assert emulator.generations == {SUBMIT: 30}
+
+
+async def test_the_asyncio_client_has_the_same() -> None:
+    with Emulator(duration=0.05) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            bulk = client.bulk([{"text": "a", "id": "x"}, {"text": "b", "id": "y"}])
+            assert {result.id async for result in bulk} == {"x", "y"}
+            assert [result.id for result in await bulk.results()] == ["x", "y"]
+            assert (await client.bulk(["c"]).to_pandas())["outcome"].tolist() == ["done"]
+            assert bulk.summary().outcomes == {"done": 2}
+
+
+def test_rows_are_read_as_they_can_be_sent(connect: Connect) -> None:
+    read = []
+
+    def rows() -> Iterator[str]:
+        for number in itertools.count():
+            read.append(number)
+            yield f"row {number}"
+
+    with Emulator(duration=0) as emulator:
+        results = iter(connect(emulator).bulk(rows(), concurrency=4))
+        first = [next(results) for _ in range(10)]
+        results.close()  # type: ignore[attr-defined]
+    assert len(first) == 10
+    assert emulator.generations[SUBMIT] <= len(read)
+
+
+def test_each_outcome_is_data(connect: Connect) -> None:
+    with Emulator(duration=0, replies=REPLIES) as emulator:
+        rows = ["fine", "boom", "wrong", "filter", {"text": "long", "max_tokens": 2}, "", {"text": "a", "id": 1}]
+        bulk = connect(emulator).bulk([*rows, {"text": "b", "id": 1}], retries=0)
+        results = bulk.results()
+    assert outcomes(results) == ["done", "failed", "failed", "filtered", "truncated", "invalid", "done", "invalid"]
+    assert "INTERNAL: broken" in results[1].error
+    assert results[3].completion is not None
+    assert results[3].completion.filtered
+    assert results[4].usage.completion_tokens == 2
+    assert results[5].error.startswith("text is ''")
+    assert results[7].error == "another row has its id, '1'"
+    assert emulator.generations[SUBMIT] == 6
+    assert bulk.summary().outcomes == {"done": 2, "failed": 2, "filtered": 1, "invalid": 2, "truncated": 1}
+
+
+def test_what_the_service_refuses_as_a_request_is_invalid(connect: Connect) -> None:
+    refusal = Failure(grpc.StatusCode.INVALID_ARGUMENT, "number of input tokens must be no more than 8192, got 28498")
+    with Emulator(duration=0, faults=[Fault(refusal, method=paths.COMPLETION_ASYNC, calls=1)]) as emulator:
+        (result,) = connect(emulator).bulk(["a"]).results()
+    assert result.outcome is yagrpc.RowOutcome.INVALID
+    assert "no more than 8192" in result.error
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"]}
+
+
+def test_an_answer_that_does_not_follow_its_schema_is_a_mismatch(connect: Connect) -> None:
+    with Emulator(duration=0, replies=REPLIES) as emulator:
+        client = connect(emulator)
+        results = client.bulk(["json", "other"], json_schema=SCHEMA, retries=0).results()
+        own = client.bulk([{"text": "json", "json_schema": SCHEMA}, "json"], retries=0).results()
+    assert outcomes(results) == ["schema_mismatch", "done"]
+    assert results[0].error == "the answer.n is no string"
+    assert outcomes(own) == ["schema_mismatch", "done"]
+
+
+def test_failures_that_may_not_come_again_are_tried_again(connect: Connect) -> None:
+    answers = iter([Failure(grpc.StatusCode.INTERNAL, "once"), None])
+    with Emulator(duration=0, replies=lambda request: next(answers)) as emulator:
+        bulk = connect(emulator).bulk(["a"])
+        (result,) = bulk.results()
+    assert (result.outcome, result.attempts) == (yagrpc.RowOutcome.DONE, 2)
+    assert bulk.summary().totals.repeated == 1
+
+
+def test_retries_end(connect: Connect) -> None:
+    with Emulator(duration=0, replies=REPLIES) as emulator:
+        (result,) = connect(emulator).bulk(["boom"], retries=3).results()
+    assert (result.outcome.value, result.attempts, emulator.generations[SUBMIT]) == ("failed", 4, 4)
+
+
+def test_a_retry_may_have_more_tokens_or_another_model(connect: Connect) -> None:
+    with Emulator(duration=0, replies=REPLIES) as emulator:
+        again: Any = {"truncated": {"max_tokens": "x2"}, "filtered": {"model": "yandexgpt-5.1"}}
+        bulk = connect(emulator).bulk(["filter", "a longer text than that"], max_tokens=5, retries=3, retry_on=again)
+        bulk.results()
+        sent = [each.request for each in emulator.requests if each.path == SUBMIT]
+    tokens = [each.completion_options.max_tokens.value for each in sent if "longer" in each.messages[0].text]
+    models = [each.model_uri.split("/")[-2] for each in sent if each.messages[0].text == "filter"]
+    assert tokens == [5, 10, 20, 40][: len(tokens)]
+    assert len(tokens) > 2
+    assert models == ["yandexgpt", "yandexgpt-5.1", "yandexgpt-5.1", "yandexgpt-5.1"]
+
+
+@pytest.mark.parametrize(("policy", "outcome", "generations"), [("resubmit", "done", 2), ("fail", "ambiguous", 1)])
+def test_a_lost_reply_follows_the_policy_and_is_counted(
+    connect: Connect, policy: Any, outcome: str, generations: int
+) -> None:
+    with Emulator(duration=0, faults=[Fault(LostReply(), method=paths.COMPLETION_ASYNC, calls=1)]) as emulator:
+        bulk = connect(emulator).bulk(["a"], on_ambiguous=policy)
+        (result,) = bulk.results()
+        assert (result.outcome.value, emulator.generations[SUBMIT]) == (outcome, generations)
+        assert bulk.summary().totals.doubtful == generations - 1
+
+
+def test_a_service_that_loses_every_reply_is_not_paid_for_ever(connect: Connect) -> None:
+    with Emulator(duration=0, faults=[Fault(LostReply(), method=paths.COMPLETION_ASYNC)]) as emulator:
+        (result,) = connect(emulator).bulk(["a"]).results()
+        assert result.outcome.value == "ambiguous"
+        assert emulator.generations[SUBMIT] == 5
+
+
+@pytest.mark.parametrize("policy", ["resubmit", "fail"])
+def test_an_operation_that_has_expired_follows_the_policy(connect: Connect, tmp_path: Path, policy: Any) -> None:
+    journal = tmp_path / "journal"
+    with Emulator(duration=60) as emulator:
+        client = connect(emulator)
+        _leave(client, ["a"], journal=journal, on_ambiguous=policy)
+        emulator.reset()
+        bulk = client.bulk(["a"], journal=journal, on_ambiguous=policy, progress=lambda _: emulator.advance(60))
+        (result,) = bulk.results()
+        assert result.outcome.value == ("done" if policy == "resubmit" else "expired")
+        assert bulk.summary().totals.doubtful == (1 if policy == "resubmit" else 0)
+
+
+def _leave(client: Any, rows: Any, **parameters: Any) -> None:
+    """Start a run, and leave it once all its rows are submitted."""
+    submitted = threading.Event()
+
+    def seen(progress: yagrpc.Progress) -> None:
+        if progress.running == len(rows):
+            submitted.set()
+
+    bulk = client.bulk(rows, progress=seen, **parameters)
+
+    def stop() -> None:
+        submitted.wait(60)
+        bulk._thread.call(bulk._bulk.abort)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    bulk.run()
+    thread.join()
+
+
+def test_a_run_that_was_left_waits_for_what_it_submitted(connect: Connect, tmp_path: Path) -> None:
+    journal, rows = tmp_path / "journal", [f"row {n}" for n in range(20)]
+    with Emulator(duration=60) as emulator:
+        client = connect(emulator)
+        _leave(client, rows, journal=journal)
+        emulator.advance(60)
+        results = client.bulk([*rows, "appended"], journal=journal, progress=lambda _: emulator.advance(60)).results()
+        assert outcomes(results) == ["done"] * 21
+        assert emulator.generations[SUBMIT] == 21
+        assert [result.row for result in results] == [*rows, "appended"]
+
+
+def test_a_finished_run_sends_nothing_again_and_gives_all_results(connect: Connect, tmp_path: Path) -> None:
+    rows = [f"row {n}" for n in range(10)]
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        first = client.bulk(rows, journal=tmp_path / "journal").results()
+        again = list(client.bulk(rows, journal=tmp_path / "journal"))
+        assert emulator.generations[SUBMIT] == 10
+    assert {each.operation_id for each in first} == {each.operation_id for each in again}
+
+
+@pytest.mark.parametrize(
+    ("rows", "changed", "reason"),
+    [
+        (["a", "x", "c"], {}, r"row 2 \(line 2\) is not the one that the journal has: it is \"x\", and was \"b\""),
+        (["a"], {}, "the input has 1 rows, and the journal has had more"),
+        (["a", "b", "c"], {"system": "s"}, "other options: system was None, and is 's'"),
+        (["a", "b", "c"], {"model": "m", "temperature": 0}, "model was 'yandexgpt', and is 'm'; temperature was None"),
+        (["a", "b", "c"], {"mode": "sync"}, "mode was 'async', and is 'sync'"),
+        (pandas.Series(["a", "b", "c"]).to_frame("text"), {}, "table was None, and is True"),
+    ],
+)
+def test_another_run_is_refused_with_its_difference(
+    connect: Connect, tmp_path: Path, rows: Any, changed: Any, reason: str
+) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        client.bulk(["a", "b", "c"], journal=tmp_path / "journal").results()
+        with pytest.raises(yagrpc.ConfigError, match=reason):
+            client.bulk(rows, journal=tmp_path / "journal", **changed).results()
+        assert emulator.calls[SUBMIT] == 3
+
+
+def test_what_changes_no_request_may_change(connect: Connect, tmp_path: Path) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        client.bulk(["a", "b"], journal=tmp_path / "j", limit=1).results()
+        results = client.bulk(["a", "b"], journal=tmp_path / "j", concurrency=2, retries=5, max_failures=9).results()
+    assert outcomes(results) == ["done", "done"]
+
+
+def test_a_credential_that_is_refused_ends_the_run_and_costs_no_row(connect: Connect, tmp_path: Path) -> None:
+    rows = [f"row {n}" for n in range(100)]
+    with Emulator(duration=0, auth={"Api-Key right"}) as emulator:
+        wrong = connect(emulator, credentials=yagrpc.ApiKey("wrong"))
+        with pytest.raises(yagrpc.UnauthenticatedError):
+            wrong.bulk(rows, journal=tmp_path / "journal").results()
+        right = connect(emulator, credentials=yagrpc.ApiKey("right"))
+        bulk = right.bulk(rows, journal=tmp_path / "journal")
+        assert outcomes(bulk.results()) == ["done"] * 100
+        assert bulk.summary().totals.doubtful == 0
+
+
+def test_rows_that_raise_end_the_run_with_their_own_error(connect: Connect, tmp_path: Path) -> None:
+    def rows(fails: bool) -> Iterator[str]:
+        yield "a"
+        if fails:
+            raise ZeroDivisionError("in the rows")
+        yield "b"
+
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        with pytest.raises(ZeroDivisionError, match="in the rows"):
+            client.bulk(rows(True), journal=tmp_path / "journal").results()
+        assert outcomes(client.bulk(rows(False), journal=tmp_path / "journal").results()) == ["done", "done"]
+        assert emulator.generations[SUBMIT] == 2
+
+
+def test_too_many_failures_stop_it(connect: Connect) -> None:
+    with Emulator(duration=0, replies=REPLIES) as emulator:
+        client = connect(emulator)
+        bulk = client.bulk(["boom"] * 200, retries=0, max_failures=10, concurrency=1)
+        assert len(bulk.results()) == 11
+        share = client.bulk(["boom"] * 200, retries=0, max_failures="50%", concurrency=1)
+        assert len(share.results()) == 20
+
+
+def test_the_cost_stays_below_its_limit(connect: Connect) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator, model="yandexgpt-5-pro")
+        bulk = client.bulk([f"row {n}" for n in range(100)], max_cost=0.5, max_tokens=30)
+        results = bulk.results()
+        cost = bulk.summary().totals.cost
+        assert cost is not None
+        assert 0.4 < cost <= 0.5
+        assert 5 < len(results) < 100
+        assert sum(result.cost or 0 for result in results) == pytest.approx(cost)
+
+
+def test_a_price_that_is_not_known_is_no_cost_and_no_limit(connect: Connect) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        bulk = client.bulk(["a"])
+        assert bulk.results()[0].cost is None
+        assert bulk.summary().totals.cost is None
+        with pytest.raises(yagrpc.ConfigError, match="max_cost needs the price of yandexgpt, which is not known"):
+            client.bulk(["a"], max_cost=1)
+        own: Any = {"yandexgpt": {"async": 1000}}
+        (result,) = client.bulk(["a"], prices=own).results()
+        assert result.cost == result.usage.total_tokens
+
+
+def test_synchronous_answers(connect: Connect) -> None:
+    with Emulator(replies=REPLIES) as emulator:
+        bulk = connect(emulator).bulk(["a", "filter", "boom"], mode="sync", on_ambiguous="fail")
+        assert outcomes(bulk.results()) == ["done", "filtered", "ambiguous"]
+        assert emulator.generations == {SYNC: 3}
+        assert not emulator.operations
+
+
+def test_vectors_and_tokens(connect: Connect) -> None:
+    with Emulator() as emulator:
+        client = connect(emulator)
+        vectors = client.bulk(["a", "b", ""], task="embed")
+        assert [len(result.embedding or []) for result in vectors.results()] == [256, 256, 0]
+        assert vectors.to_pandas()["outcome"].tolist() == ["done", "done", "invalid"]
+        assert [result.tokens for result in client.bulk(["a b c"], task="tokenize").results()] == [3]
+        with pytest.raises(yagrpc.ConfigError, match="system is of a completion"):
+            client.bulk(["a"], task="embed", system="s")
+
+
+def test_a_frame_becomes_a_frame(connect: Connect) -> None:
+    frame = pandas.DataFrame({"review": ["a", float("nan"), "b"], "text": [1, 2, 3]}, index=["x", "y", "z"])
+    with Emulator(duration=0) as emulator:
+        found = connect(emulator).bulk(frame, text="review", system="s").to_pandas()
+    assert list(found.index) == ["x", "y", "z"]
+    assert found["outcome"].tolist() == ["done", "invalid", "done"]
+    assert found["input_text"].tolist() == [1, 2, 3]
+    assert found["text"].iloc[0].startswith('You wrote: "a"')
+    assert list(frame.columns) == ["review", "text"]
+
+
+def test_other_rows_become_frames_too(connect: Connect) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        series = client.bulk(pandas.Series(["a", "b"], index=[7, 8], name="review")).to_pandas()
+        other = client.bulk(polars.DataFrame({"text": ["a"], "n": [5]})).to_pandas()
+        plain = client.bulk([{"text": "a", "n": 5}, "b"]).to_pandas()
+    assert (list(series.index), series["review"].tolist()) == ([7, 8], ["a", "b"])
+    assert (other["n"].tolist(), other["input_text"].tolist()) == ([5], ["a"])
+    assert plain["input_text"].tolist() == ["a", "b"]
+
+
+def test_progress_is_reported(connect: Connect) -> None:
+    seen: list[yagrpc.Progress] = []
+    with Emulator(duration=0) as emulator:
+        connect(emulator).bulk(["a", ""], progress=seen.append).results()
+    last = seen[-1]
+    assert (last.total, last.ended, last.failed, last.outcomes) == (2, 2, 1, {"done": 1, "invalid": 1})
+    assert last.line().startswith("2 of 2 rows, 0 running, 1 done, 1 invalid, ")
+
+
+def test_two_runs_of_one_journal_are_refused(connect: Connect, tmp_path: Path) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        results = iter(client.bulk([f"row {n}" for n in range(1000)], journal=tmp_path / "journal"))
+        next(results)
+        with pytest.raises(yagrpc.ConfigError, match="in use by process"):
+            client.bulk(["a"], journal=tmp_path / "journal").results()
+        results.close()  # type: ignore[attr-defined]
+
+
+def test_a_client_with_channels_of_its_own_is_refused(connect: Connect) -> None:
+    with Emulator() as emulator, grpc.insecure_channel(emulator.address) as channel:
+        client = connect(emulator, endpoint=None, plaintext=False, channel=channel)
+        with pytest.raises(yagrpc.ConfigError, match="this client's channel: use AsyncClient"):
+            client.bulk(["a"])
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"mode": "batch"}, "mode is 'batch': it takes async or sync"),
+    ({"task": "draw"}, "task is 'draw'"),
+    ({"concurrency": 0}, "concurrency is 0: it takes a whole number above 0"),
+    ({"limit": True}, "limit is True"),
+    ({"max_cost": -1}, "max_cost is -1"),
+    ({"max_failures": "lots"}, "max_failures is 'lots': it takes a number of rows"),
+    ({"max_failures": "100%"}, "max_failures is '100%'"),
+    ({"on_ambiguous": "ask"}, "on_ambiguous is 'ask': it takes 'resubmit' or 'fail'"),
+    ({"retries": -1}, "retries is -1"),
+    ({"retry_on": "failed"}, "retry_on is 'failed': it takes outcomes"),
+    ({"retry_on": ["done"]}, "retry_on holds 'done': it takes truncated"),
+    ({"retry_on": {"failed": {"sytem": "x"}}}, "it takes max_tokens, model, temperature"),
+    ({"retry_on": {"truncated": {"max_tokens": "x0"}}}, "a factor such as 'x2'"),
+    ({"journal": 5}, "journal is 5: it takes the path of a file"),
+    ({"key": 5}, "key is 5: it takes the name of a column"),
+    ({"text": ""}, "text is ''"),
+    ({"template": "x"}, "template is 'x'"),
+    ({"prices": {"a": {"async": "x"}}}, "prices are JSON such as"),
+    ({"strict": True}, "bulk takes no strict"),
+    ({"resubmit": True}, "bulk takes no resubmit"),
+]
+
+
+@pytest.mark.parametrize(("given", "reason"), BAD, ids=[reason for _, reason in BAD])
+def test_a_setting_that_cant_work_is_refused(connect: Connect, given: Any, reason: str) -> None:
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError) as raised:
+        connect(emulator).bulk(["a"], **given)
+    assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize("rows", ["a text", b"bytes", {"text": "a"}, 5])
+def test_what_is_no_iterable_of_rows_is_refused(connect: Connect, rows: Any) -> None:
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="rows is"):
+        connect(emulator).bulk(rows)
+
+
+def test_an_unknown_argument_is_refused_with_the_nearest(connect: Connect) -> None:
+    with Emulator() as emulator, pytest.raises(TypeError, match="bulk.*'max_costs': did you mean 'max_cost'"):
+        connect(emulator).bulk(["a"], max_costs=1)  # type: ignore[call-arg]
+
+
+async def test_a_full_disk_sends_nothing_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "_PAUSE", 0.01)
+    rows = [f"{n} " + "x" * 3000 for n in range(100)]
+    with Emulator(duration=0) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            bulk = client.bulk(rows, journal=tmp_path / "journal", concurrency=4)
+            opened = bulk._open
+
+            def small() -> Any:
+                writer = opened()
+                writer._connection.execute("PRAGMA max_page_count = 40")
+                settled.append(writer)
+                return writer
+
+            settled: list[Any] = []
+            monkeypatch.setattr(bulk, "_open", small)
+
+            async def free() -> None:
+                """Somebody makes room, once the disk was full."""
+                while not (bulk.engine is not None and bulk.engine.stopped):  # noqa: ASYNC110 - nothing reports it
+                    await asyncio.sleep(0.01)
+                settled[0]._connection.execute("PRAGMA max_page_count = 1073741823")
+
+            freeing = asyncio.create_task(free())
+            with pytest.raises(yagrpc.JournalError, match="full"):
+                await bulk.run()
+            await freeing
+            sent = emulator.generations[SUBMIT]
+            assert 0 < sent < 100
+            again = client.bulk(rows, journal=tmp_path / "journal")
+            assert outcomes(await again.results()) == ["done"] * 100
+            assert emulator.generations[SUBMIT] == 100
+            assert again.summary().totals.doubtful == 0
+
+
+async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "_PAUSE", 0.01)
+    monkeypatch.setattr(commits, "PATIENCE", 0.05)
+    with Emulator(duration=60) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            bulk = client.bulk(["a"], journal=tmp_path / "journal")
+            opened = bulk._open
+
+            def failing() -> Any:
+                writer = opened()
+                commit = writer.commit
+
+                def once(changes: Any) -> None:
+                    if any(type(each).__name__ == "Accepted" for each in changes):
+                        raise yagrpc.JournalError("journal can't be written: disk I/O error") from sqlite3.Error()
+                    commit(changes)
+
+                monkeypatch.setattr(writer, "commit", once)
+                return writer
+
+            monkeypatch.setattr(bulk, "_open", failing)
+            monkeypatch.setattr("yagrpc.bulk.engine.engine.GRACE", 0.01)
+            with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}"):
+                await bulk.run()
+
+
+def emulator_id(emulator: Emulator) -> str:
+    """What stands for the id of the one operation: it is not known before it is submitted."""
+    return r"d7q\w{17}"
+
+
+async def test_an_outage_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("yagrpc.bulk.engine.engine._FIRST_PAUSE", 0.01)
+    refusal = Failure(grpc.StatusCode.UNAVAILABLE, "not now")
+    with Emulator(duration=0, faults=[Fault(refusal, method=paths.COMPLETION_ASYNC, times=7)]) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            bulk = client.bulk(["a", "b"], on_ambiguous="fail", concurrency=1)
+            results = await bulk.results()
+    assert set(outcomes(results)) <= {"done", "ambiguous"}
+    assert FREE

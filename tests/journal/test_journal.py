@@ -1,0 +1,262 @@
+"""The journal: what is committed is there, one process writes it, and what it is not is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import yagrpc
+from yagrpc.journal.changes import Accepted, Again, Ended, Fixed, Intent, Noted, Result, Retracted, State
+from yagrpc.journal.file import APPLICATION, VERSION
+from yagrpc.journal.journal import Journal, JournalWriter
+
+
+def fixed(number: int, row_id: str | None = None) -> Fixed:
+    return Fixed(number, row_id, number + 1, b"f%d" % number, b'"row %d"' % number)
+
+
+def intent(number: int, attempt: int = 1, row_id: str | None = None) -> Intent:
+    return Intent(fixed(number, row_id), attempt, 0, f"request-{number}", 100.0)
+
+
+def result(number: int, outcome: str = "done", cost: float | None = 0.5) -> Result:
+    return Result(number, 200.0, outcome, b"answer", "", 10, 20, cost)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[JournalWriter]:
+    with contextlib.closing(JournalWriter(path)) as journal:
+        yield journal
+
+
+def test_a_row_goes_from_its_intent_to_its_end(writer: JournalWriter) -> None:
+    writer.commit([intent(0, row_id="a")])
+    assert writer.entry(0).state is State.SUBMITTING
+    writer.commit([Accepted(0, "op")])
+    assert (writer.entry(0).state, writer.entry(0).operation_id) == (State.SUBMITTED, "op")
+    writer.commit([Ended(result(0))])
+    entry = writer.entry(0)
+    assert (entry.state, entry.seq, entry.result) == (State.ENDED, 1, result(0))
+    assert entry.fixed == fixed(0, "a")
+    assert writer.counts() == {(State.ENDED, "done"): 1}
+
+
+def test_a_refused_intent_is_planned_again_and_an_accepted_one_is_not(writer: JournalWriter) -> None:
+    writer.commit([intent(0), intent(1), Accepted(1, "op")])
+    writer.commit([Retracted(0), Retracted(1)])
+    assert [writer.entry(number).state for number in (0, 1)] == [State.PLANNED, State.SUBMITTED]
+
+
+def test_an_attempt_is_kept_and_counted(writer: JournalWriter) -> None:
+    writer.commit([intent(0), Accepted(0, "first"), Again(result(0, "truncated"), doubtful=False)])
+    writer.commit([intent(0, 2), Again(result(0, "ambiguous", None)._replace(input_tokens=0, output_tokens=0), True)])
+    writer.commit([intent(0, 3), Ended(result(0))])
+    assert writer.attempts(0) == ["truncated", "ambiguous"]
+    totals = writer.totals()
+    assert (totals.cost, totals.input_tokens, totals.doubtful, totals.repeated) == (1.0, 20, 0, 2)
+
+
+def test_a_doubtful_attempt_stays_counted_although_its_row_is_done(writer: JournalWriter) -> None:
+    writer.commit([intent(0), Again(result(0, "ambiguous", None), doubtful=True)])
+    assert writer.entry(0).doubtful == 1
+
+
+def test_a_cost_of_which_a_part_is_not_known_is_not_known(writer: JournalWriter) -> None:
+    writer.commit([Ended(result(0), fixed(0)), Ended(result(1, cost=None), fixed(1))])
+    assert writer.totals().cost is None
+
+
+def test_rows_come_in_the_order_of_their_ends_or_of_the_input(writer: JournalWriter) -> None:
+    writer.commit([Ended(result(number), fixed(number)) for number in (2, 0, 1)])
+    assert [entry.fixed.number for entry in writer.ended(0, 10)] == [2, 0, 1]
+    assert [entry.fixed.number for entry in writer.ended(1, 1)] == [0]
+    assert [entry.fixed.number for entry in writer.ended_in_order(1, 10)] == [1, 2]
+
+
+def test_reopened_rows_are_planned_and_their_results_are_attempts(writer: JournalWriter) -> None:
+    writer.commit([intent(0), Ended(result(0, "failed")), Ended(result(1), fixed(1))])
+    assert writer.numbers_of(["failed"]) == [0]
+    writer.reopen([0])
+    assert writer.entry(0).state is State.PLANNED
+    assert writer.attempts(0) == ["failed"]
+    writer.commit([Ended(result(0), fixed(0))])
+    assert [entry.seq for entry in writer.ended(0, 10)] == [2, 3]
+
+
+def test_a_reader_sees_what_is_committed_while_it_is_written(writer: JournalWriter, path: Path) -> None:
+    with contextlib.closing(Journal(path)) as reader:
+        writer.commit([intent(0)])
+        assert [number for number, _ in reader.fingerprints()] == [0]
+        with pytest.raises(sqlite3.OperationalError):
+            reader._connection.execute("DELETE FROM row")
+
+
+def test_a_commit_that_fails_leaves_nothing_of_it(writer: JournalWriter) -> None:
+    writer.commit([Ended(result(0), fixed(0))])
+    with pytest.raises(yagrpc.JournalError, match="can't be written: UNIQUE"):
+        writer.commit([intent(5), Ended(result(0))])
+    assert [number for number, _ in writer.fingerprints()] == [0]
+    writer.commit([Ended(result(1), fixed(1))])
+    assert [entry.seq for entry in writer.ended(0, 10)] == [1, 2]
+
+
+def test_a_full_disk_is_a_journal_error_and_what_was_there_stays(writer: JournalWriter) -> None:
+    writer.commit([Ended(result(0), fixed(0))])
+    (pages,) = writer._connection.execute("PRAGMA page_count").fetchone()
+    writer._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(yagrpc.JournalError, match="full"):
+        writer.commit([Ended(result(number)._replace(response=bytes(9000)), fixed(number)) for number in (1, 2)])
+    assert writer.counts() == {(State.ENDED, "done"): 1}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes")
+def test_the_files_are_the_users_alone(writer: JournalWriter, path: Path) -> None:
+    writer.commit([intent(0)])
+    files = list(path.parent.iterdir())
+    assert len(files) == 4  # SQLite's two, and the lock
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_nothing_but_the_journal_stays_beside_it(path: Path) -> None:
+    with contextlib.closing(JournalWriter(path)) as journal, contextlib.closing(Journal(path)):
+        journal.commit([intent(0)])
+    with contextlib.closing(Journal(path)) as reader:
+        assert reader.entry(0).state is State.SUBMITTING
+    assert list(path.parent.iterdir()) == [path]
+
+
+HOLD = """
+import sys, time, pathlib
+from yagrpc.journal.journal import JournalWriter
+journal = JournalWriter(pathlib.Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_writer_is_refused_with_the_process_that_writes(path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(yagrpc.ConfigError, match=f"in use by process {holder.pid}: wait"):
+            JournalWriter(path)
+    finally:
+        holder.kill()
+        holder.communicate()
+    JournalWriter(path).close()  # the lock has ended with its process, and its file is no hindrance
+
+
+def test_a_writer_that_is_released_leaves_the_lock_to_the_next(path: Path) -> None:
+    first = JournalWriter(path)
+    with pytest.raises(yagrpc.ConfigError, match=f"process {os.getpid()}"):
+        JournalWriter(path)
+    first.close()
+    JournalWriter(path).close()
+
+
+def test_a_newer_version_is_refused_and_not_changed(path: Path) -> None:
+    JournalWriter(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    before = path.read_bytes()
+    for kind in (Journal, JournalWriter):
+        with pytest.raises(yagrpc.ConfigError, match="written by another version of yagrpc"):
+            kind(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, but a long text " * 200, b"SQLite format 3\0" + bytes(5000)]
+)
+def test_what_is_no_journal_is_refused_and_not_changed(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    for kind in (Journal, JournalWriter):
+        with pytest.raises(yagrpc.ConfigError, match="is broken, or no journal"):
+            kind(path)
+    assert path.read_bytes() == content
+
+
+def test_the_database_of_another_program_is_refused(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE notes (text)")
+    with pytest.raises(yagrpc.ConfigError, match="is no journal: name another"):
+        JournalWriter(path)
+    assert APPLICATION
+
+
+def test_a_page_that_is_overwritten_is_an_error_that_says_so(path: Path) -> None:
+    with contextlib.closing(JournalWriter(path)) as journal:
+        journal.commit([Ended(result(number)._replace(response=bytes(500)), fixed(number)) for number in range(200)])
+    size = path.stat().st_size
+    with open(path, "r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\xff" * (size // 2))
+    with contextlib.closing(Journal(path)) as reader, pytest.raises(yagrpc.JournalError, match="can't be read"):
+        list(reader.ended(0, 1000))
+
+
+def test_a_link_and_a_folder_are_refused(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"")
+    path.symlink_to(tmp_path / "target")
+    with pytest.raises(yagrpc.ConfigError, match="never followed"):
+        JournalWriter(path)
+    assert (tmp_path / "target").read_bytes() == b""
+    with pytest.raises(yagrpc.ConfigError, match="can't be used"):
+        Journal(tmp_path)
+    with pytest.raises(yagrpc.ConfigError, match="can't be locked: No such file"):
+        JournalWriter(tmp_path / "nowhere" / "journal")
+
+
+READ = "import sys, pathlib; from yagrpc.journal.journal import Journal; Journal(pathlib.Path(sys.argv[1])).close()"
+
+
+def test_readers_of_any_process_leave_the_writer_its_file(writer: JournalWriter, path: Path) -> None:
+    """A reader that is closed must not release the writer's locks, nor take the journal for closed."""
+    writer.commit([intent(0)])
+    Journal(path).close()  # in this process
+    subprocess.run([sys.executable, "-c", READ, str(path)], check=True)
+    assert path.with_name("journal-wal").exists()
+    writer.commit([intent(1)])
+    with contextlib.closing(Journal(path)) as reader:
+        assert [number for number, _ in reader.fingerprints()] == [0, 1]
+
+
+def _commit(path: str, first: int) -> None:
+    with contextlib.closing(JournalWriter(Path(path))) as journal:
+        journal.commit([intent(first)])
+        os._exit(9)
+
+
+def test_what_was_committed_outlives_its_process(path: Path) -> None:
+    context: Any = multiprocessing.get_context("spawn")
+    process = context.Process(target=_commit, args=(str(path), 3))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    with contextlib.closing(JournalWriter(path)) as journal:
+        assert journal.entry(3).state is State.SUBMITTING
+
+
+def test_notes_are_json(writer: JournalWriter) -> None:
+    writer.commit([Noted("options", json.dumps({"a": 1})), Noted("total", "3")])
+    assert writer.noted() == {"options": {"a": 1}, "total": 3}
