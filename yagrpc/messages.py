@@ -156,8 +156,8 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
         raise RequestError(
             "messages",
             given,
-            "several texts without a role are no dialogue: call once for each text, or give each message its role, "
-            "such as {'role': 'user', 'text': ...}",
+            "several texts without a role are no dialogue: client.bulk(texts) sends each of them, or give each message "
+            "its role, such as {'role': 'user', 'text': ...}",
         )
     if system == "":
         raise RequestError("system", system, "it takes a text that is not empty")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -70,7 +70,7 @@ def test_a_line_that_is_too_long_is_one_invalid_row(tmp_path: Path, monkeypatch:
     assert "the line has more than" in found[0].problem
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=("Cs",)))))
+@given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]))))
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_texts_come_back_from_jsonl(tmp_path: Path, texts: list[str]) -> None:
     path = tmp_path / "rows.jsonl"
@@ -162,7 +162,7 @@ def test_a_csv_without_columns_is_refused(tmp_path: Path, content: bytes, reason
 @given(
     st.lists(
         st.tuples(
-            st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1), st.text('ab,;"\n')
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), st.text('ab,;"\n')
         )
     ),
     st.sampled_from([",", ";", "\t", "|"]),
@@ -213,7 +213,7 @@ def test_formats_are_known_by_the_name(tmp_path: Path) -> None:
 
 def answer(text: str) -> bytes:
     message = _pb.text_common_pb2.Message(role="assistant", text=text)
-    alternative = _pb.text_common_pb2.Alternative(message=message, status=3)
+    alternative = _pb.text_common_pb2.Alternative(message=message)
     return _pb.text_generation_service_pb2.CompletionResponse(alternatives=[alternative]).SerializeToString()
 
 

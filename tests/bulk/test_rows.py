@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import numpy
-import pandas
+import pandas  # type: ignore[import-untyped]
 import polars
 import pytest
 from hypothesis import given

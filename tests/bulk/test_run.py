@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pandas
+import pandas  # type: ignore[import-untyped]
 import polars
 import pytest
 
@@ -142,7 +142,7 @@ def test_a_retry_may_have_more_tokens_or_another_model(connect: Connect) -> None
         again: Any = {"truncated": {"max_tokens": "x2"}, "filtered": {"model": "yandexgpt-5.1"}}
         bulk = connect(emulator).bulk(["filter", "a longer text than that"], max_tokens=5, retries=3, retry_on=again)
         bulk.results()
-        sent = [each.request for each in emulator.requests if each.path == SUBMIT]
+        sent: list[Any] = [each.request for each in emulator.requests if each.path == SUBMIT]
     tokens = [each.completion_options.max_tokens.value for each in sent if "longer" in each.messages[0].text]
     models = [each.model_uri.split("/")[-2] for each in sent if each.messages[0].text == "filter"]
     assert tokens == [5, 10, 20, 40][: len(tokens)]

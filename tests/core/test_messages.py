@@ -132,7 +132,7 @@ def test_rows_are_no_dialogue(rows: Any) -> None:
     """Each is a question of its own; as one request they would be answered once, and billed together."""
     given_rows = rows() if callable(rows) else rows
     error = refused("messages", lambda: to_messages(given_rows, "be brief"))
-    assert "call once for each text" in str(error)
+    assert "client.bulk(texts) sends each of them" in str(error)
 
 
 @pytest.mark.parametrize("table", [pandas.DataFrame({"text": ["a", "b"]}), numpy.array([["a", "b"]])])

@@ -22,7 +22,7 @@ from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput
 from yagrpc.bulk.results import summary_of
 from yagrpc.bulk.run import AsyncBulk, Source
 from yagrpc.cli.bulk.show import Shown
-from yagrpc.cli.io.failures import FAILED, InterruptedByUser, ProblemsError
+from yagrpc.cli.io.failures import FAILED, InterruptedByUser, ProblemsError, report
 from yagrpc.cli.io.inputs import read_json
 from yagrpc.cli.io.output import note, print_text
 from yagrpc.config import Quota
@@ -118,7 +118,6 @@ def run_bulk(
         dry_run: Whether nothing is sent but the tokens of some rows counted.
 
     Raises:
-        InterruptedByUser: Ctrl-C was pressed; the message says how to resume.
         ProblemsError: Rows are invalid, with `strict`.
     """
     with files.input() as found, Shown() as shown:
@@ -188,7 +187,9 @@ def _said(files: Files, bulk: AsyncBulk, came: Sequence[int]) -> int:
         running = summary.unfinished.get("running", 0)
         waits = f"; {running:,} operations still run" if running else ""
         resume = f"resume with: {_command()}"
-        raise InterruptedByUser(f"interrupted; {sum(summary.outcomes.values()):,} rows have ended{waits}; {resume}")
+        text = f"interrupted; {sum(summary.outcomes.values()):,} rows have ended{waits}; {resume}"
+        report(InterruptedByUser(text))
+        return 128 + came[0]  # as shells report it
     for line in summary.lines():
         note(line)
     if engine.stopped:
