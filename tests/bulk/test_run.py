@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import sqlite3
 import threading
+import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ import yagrpc
 from tests.bulk.conftest import FREE, settings
 from yagrpc import _pb, methods
 from yagrpc.bulk.engine import commits
-from yagrpc.emulator import Emulator, Failure, Fault, LostReply, paths
+from yagrpc.bulk.files.outputs import GrowingOutput
+from yagrpc.emulator import Delay, Emulator, Failure, Fault, LostReply, paths
 
 SUBMIT = methods.TextGenerationAsyncService.Completion.path
 SYNC = methods.TextGenerationService.Completion.path
@@ -500,3 +504,121 @@ async def test_an_outage_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path
             results = await bulk.results()
     assert set(outcomes(results)) <= {"done", "ambiguous"}
     assert FREE
+
+
+async def test_a_run_that_is_stopped_does_not_wait_for_the_hours_quota(tmp_path: Path) -> None:
+    with Emulator(duration=0) as emulator:
+        quota = yagrpc.Quota(**{**FREE, "submit_per_hour": 3})
+        async with yagrpc.AsyncClient(**settings(emulator, quota=quota)) as client:
+            bulk = client.bulk([f"row {n}" for n in range(10)], journal=tmp_path / "journal")
+            bulk.committed = lambda: bulk.stop() if bulk.summary().outcomes.get("done") == 3 else None
+            summary = await bulk.run()
+        assert summary.outcomes == {"done": 3}
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            again = client.bulk([f"row {n}" for n in range(10)], journal=tmp_path / "journal")
+            assert outcomes(await again.results()) == ["done"] * 10
+    assert again.summary().totals.doubtful == 0
+    assert emulator.generations[SUBMIT] == 10
+
+
+def test_a_run_may_be_iterated_again(connect: Connect) -> None:
+    with Emulator(duration=0) as emulator:
+        bulk = connect(emulator).bulk(["a", "b", "c"])
+        for _ in bulk:
+            break
+        assert sorted(result.number for result in bulk) == [0, 1, 2]
+        assert [result.number for result in bulk] == [0, 1, 2]
+        assert emulator.generations[SUBMIT] == 3
+
+
+def test_pending_rows_take_little_memory(connect: Connect) -> None:
+    """What is kept of a row whose operation runs: its handle, its watch, and which row it is."""
+    import tracemalloc
+
+    count = 2000
+    with Emulator(duration=3600) as emulator:
+        rarely = yagrpc.Polling(3600.0, 3600.0, 3600.0)  # no Get is under way, which takes memory of its own
+        bulk = connect(emulator, polling=rarely).bulk(f"{n} " + "x" * 2000 for n in range(count))
+        sizes: list[int] = []
+
+        def seen(progress: yagrpc.Progress) -> None:
+            if progress.running == count and not sizes:
+                sizes.append(sum(trace.size for trace in taken()))
+                assert bulk._thread is not None
+                bulk._thread.abort(bulk._bulk.abort)
+
+        def taken() -> Any:
+            parts = ("*/yagrpc/bulk/*", "*/yagrpc/_core/*", "*/yagrpc/_aio/*")
+            return tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, part) for part in parts]).traces
+
+        bulk._bulk._report = seen
+        tracemalloc.start()
+        try:
+            bulk.run()
+        finally:
+            tracemalloc.stop()
+    assert sizes[0] / count <= 2048
+
+
+def test_a_callback_that_fails_ends_the_run_with_its_error(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yagrpc.bulk.engine.engine.GRACE", 0.01)
+
+    def fails(progress: yagrpc.Progress) -> None:
+        raise ZeroDivisionError("in the callback")
+
+    with Emulator(duration=3600) as emulator:
+        bulk = connect(emulator).bulk(["a"], progress=fails)
+        with pytest.raises(ZeroDivisionError, match="in the callback"):
+            bulk.results()
+
+
+async def test_a_submit_that_is_answered_while_the_run_ends_is_recorded(tmp_path: Path) -> None:
+    delayed = Fault(Delay(0.3), method=paths.COMPLETION_ASYNC)
+    with Emulator(duration=0, faults=[delayed]) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            bulk = client.bulk(["a"], journal=tmp_path / "journal")
+            running = asyncio.create_task(bulk.run())
+            while not emulator.calls[SUBMIT]:  # noqa: ASYNC110 - the emulator does not report it
+                await asyncio.sleep(0.01)
+            bulk.abort()
+            await running
+            assert bulk.summary().unfinished == {"running": 1}
+            assert outcomes(await client.bulk(["a"], journal=tmp_path / "journal").results()) == ["done"]
+    assert emulator.generations[SUBMIT] == 1
+
+
+async def test_an_output_on_a_full_disk_ends_the_run_and_the_next_one_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "out.jsonl"
+    with Emulator(duration=0) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            for fails in (True, False):
+                bulk = client.bulk(["a", "b", "c"], journal=tmp_path / "journal")
+                bulk.output = GrowingOutput(path, "completion", table=False, ordered=True)
+                if fails:
+                    monkeypatch.setattr(bulk.output, "write", full)
+                    with pytest.raises(OSError, match="No space left"):
+                        await bulk.run()
+                else:
+                    await bulk.run()
+    assert len(path.read_text().splitlines()) == 3
+    assert emulator.generations[SUBMIT] == 3
+
+
+def test_a_clock_that_is_set_back_changes_nothing(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"row {n}" for n in range(6)]
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        client.bulk(rows, journal=tmp_path / "journal", limit=3).results()
+        back = types.SimpleNamespace(time=lambda: 1000.0, monotonic=time.monotonic)
+        monkeypatch.setattr("yagrpc.bulk.engine.engine.time", back)
+        bulk = client.bulk(rows, journal=tmp_path / "journal")
+        assert {result.number for result in list(bulk)[:3]} == {0, 1, 2}
+        assert outcomes(bulk.results()) == ["done"] * 6
+        assert bulk.results()[5].ended_at.year == 1970

@@ -148,6 +148,10 @@ class AsyncTransport:
             result: ResultT = stop.value
             return result
 
+    async def settle_submits(self) -> None:
+        """Give the submits that are under way in this event loop a moment to complete."""
+        await self._submits.wait(CLOSE_GRACE)
+
     async def close(self) -> None:
         """End all calls and waits, and close the channels that were opened here.
 
@@ -159,7 +163,7 @@ class AsyncTransport:
             settle(waiting)
         await self._sharing.close()
         try:
-            await self._submits.wait(CLOSE_GRACE)
+            await self.settle_submits()
         finally:
             for stream in list(self._streams):
                 stream.cancel()

@@ -117,7 +117,7 @@ class AsyncBulk:
 
     def __init__(self, client: AsyncClient, rows: Any, given: Mapping[str, Any]) -> None:
         own, shaping, calling = split_bulk(given)
-        self._client = client
+        self.client = client
         self._source = source = Source.of(rows, own.get("key"))
         key = own.get("key")
         default = client._core.model if own["task"] != "embed" else EMBEDDING_MODEL
@@ -176,7 +176,7 @@ class AsyncBulk:
         with contextlib.closing(self._open()) as writer, contextlib.closing(Journal(self.journal)) as reader:
             spending = Spending(self._max_cost, self._max_failures)
             engine = self.engine = Engine(
-                self._client,
+                self.client,
                 writer,
                 reader,
                 self._source.rows(),
@@ -226,10 +226,11 @@ class AsyncBulk:
         if self.engine is not None:
             self.engine.stop("by its user")
 
-    def abort(self) -> None:
-        """End at once; called in the event loop."""
+    def abort(self) -> bool:
+        """End at once; called in the event loop. Gives whether there was a run to end."""
         if self.engine is not None:
             self.engine.abort()
+        return self.engine is not None
 
     def in_order(self) -> Iterator[BulkResult]:
         """The results that the journal has, in the order of the input."""
@@ -263,6 +264,10 @@ class AsyncBulk:
         return COLUMNS[self.plan.recipe.task]
 
     async def _results(self) -> AsyncIterator[BulkResult]:
+        if self._ended:
+            for result in self.in_order():
+                yield result
+            return
         running = asyncio.get_running_loop().create_task(self.run(), name="yagrpc-bulk-run")
         after = 0
         try:
@@ -326,12 +331,12 @@ class AsyncBulk:
     def _options(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """What changes the requests, or whom they are sent to, as JSON values."""
         key = own.get("key")
-        host = self._client._core.endpoints.model.rpartition(":")[0]
+        host = self.client._core.endpoints.model.rpartition(":")[0]
         options = {
             "task": own["task"],
             "mode": own["mode"],
             "model": self.plan.recipe.model,
-            "folder_id": self._client._core.folder_id,
+            "folder_id": self.client._core.folder_id,
             "service": host,
             "table": self._source.table or None,
             "text": own["text"] if self._source.table else None,
@@ -365,13 +370,16 @@ class Bulk:
         if client._own:
             own = ", ".join(client._own)
             raise ConfigError(f"bulk sends by grpc.aio, which can't use this client's {own}: use AsyncClient(...).bulk")
-        self._twin = AsyncClient(**client._settings)
-        self._bulk = AsyncBulk(self._twin, rows, given)
+        self._settings = client._settings
+        self._bulk = AsyncBulk(AsyncClient(**self._settings), rows, given)
         self._news = threading.Event()
         self._bulk.committed = self._news.set
         self._ended = False
 
     def __iter__(self) -> Iterator[BulkResult]:
+        if self._ended:
+            yield from self._bulk.in_order()
+            return
         after = 0
         with self._running() as thread:
             while True:
@@ -444,11 +452,12 @@ class Bulk:
             yield thread
         finally:
             if thread.alive:
-                thread.call(self._bulk.abort)
+                thread.abort(self._bulk.abort)
             thread.join()
 
     async def _run(self) -> None:
-        async with self._twin:
+        async with AsyncClient(**self._settings) as client:  # a run that was left has closed its own
+            self._bulk.client = client
             await self._bulk.run()
 
 
@@ -465,8 +474,12 @@ class _LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done = False
 
+        self._task: asyncio.Task[None] | None = None
+        self._started = threading.Event()
+
         async def main() -> None:
-            self._loop = asyncio.get_running_loop()
+            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+            self._started.set()
             await make()
 
         def run() -> None:
@@ -476,6 +489,7 @@ class _LoopThread:
                 self._error = error
             finally:
                 self._done = True
+                self._started.set()
                 ended()
 
         self._thread = threading.Thread(target=run, name="yagrpc-bulk", daemon=True)
@@ -491,6 +505,16 @@ class _LoopThread:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 self._loop.call_soon_threadsafe(function)
+
+    def abort(self, abort: Callable[[], bool]) -> None:
+        """End the coroutine: by a function that says whether it does that, or else by cancelling it."""
+
+        def end() -> None:
+            if not abort() and self._task is not None:
+                self._task.cancel()
+
+        self._started.wait()
+        self.call(end)
 
     def check(self) -> None:
         """Raise what the coroutine raised."""

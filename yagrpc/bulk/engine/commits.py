@@ -46,9 +46,15 @@ class Commits:
         self._queue: list[tuple[Change, Done | None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="yagrpc-journal")
         self._flushing: asyncio.Task[None] | None = None
+        self._closed = False
 
     def add(self, change: Change, done: Done | None = None) -> None:
-        """Commit a change soon; called in the event loop."""
+        """Commit a change soon; called in the event loop.
+
+        After the run nothing is written: a submit that is answered so late stays one of which nothing is known.
+        """
+        if self._closed:
+            return
         self._queue.append((change, done))
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="yagrpc-journal")
@@ -72,6 +78,7 @@ class Commits:
 
     def close(self) -> None:
         """End the thread."""
+        self._closed = True
         self._thread.shutdown()
 
     async def _flush(self) -> None:

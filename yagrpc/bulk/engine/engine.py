@@ -120,10 +120,11 @@ class Engine:
         self._ids: set[str] = set()
         self._workers: set[asyncio.Task[None]] = set()
         self._unsent: set[asyncio.Task[Any]] = set()
+        self._reconciling: asyncio.Task[Any] | None = None
         self._running: dict[AsyncOperation[Any, Any], Sent] = {}
         self._listening: Listening[AsyncOperation[Any, Any]] = Listening((), self._operation_ended)
         self._commits: Commits | None = None
-        self._over, self._idle = asyncio.Event(), asyncio.Event()
+        self._over, self._idle, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._news: list[asyncio.Future[None]] = []
         self._aborted = False
         self._note = ""
@@ -146,7 +147,9 @@ class Engine:
         self._commits = Commits(self._journal, self._committed, self._not_written)
         ticking: asyncio.Task[None] | None = None
         try:
+            self._reconciling = asyncio.current_task()
             await self._reconcile()
+            self._reconciling = None
             ticking = asyncio.get_running_loop().create_task(self._tick(), name="yagrpc-bulk")
             self._resume()
             self._pump()
@@ -154,25 +157,27 @@ class Engine:
             await self._over.wait()
             await self._near_end()
         finally:
+            self._closing.set()
             if ticking is not None:
-                ticking.cancel()
-                await asyncio.wait([ticking])
+                await ticking
             await self._close()
         if self._report is not None:
             self._report(self.progress())
         if self._error is not None:
             raise self._error
 
-    def stop(self, reason: str, patience: float | None = GRACE) -> None:
+    def stop(self, reason: str, *, finish: bool = False) -> None:
         """Send no more rows.
 
         Args:
             reason: Why.
-            patience: Seconds to wait for operations that run; `None` for all of them.
+            finish: Whether all operations that run are waited for; else those that are near their end.
         """
         if self.stopped:
+            if not finish:
+                asyncio.get_running_loop().call_later(GRACE, self._idle.set)
             return
-        self.stopped, self._patience = reason, patience
+        self.stopped, self._patience = reason, None if finish else GRACE
         for worker in self._unsent:
             worker.cancel()
         self._wake()
@@ -184,6 +189,8 @@ class Engine:
         self.stop("aborted")
         self._over.set()
         self._idle.set()
+        if self._reconciling is not None:  # nothing is sent yet
+            self._reconciling.cancel()
 
     async def news(self) -> None:
         """Wait until rows have ended, or the run has."""
@@ -639,7 +646,7 @@ class Engine:
         self._commits.add(ended, None if fixed is None or fixed.id is None else lambda _: self._forget_id(fixed))
         failures = self._ended - self._outcomes[RowOutcome.DONE]
         if self._spending.has_failed_too_often(failures, self._ended):
-            self.stop(f"{failures:,} rows of {self._ended:,} have failed", None)
+            self.stop(f"{failures:,} rows of {self._ended:,} have failed", finish=True)
 
     # Cost
 
@@ -656,7 +663,7 @@ class Engine:
             await self.news()
         if may is May.YES:
             return cost
-        self.stop(f"the next row could cost more than max_cost={self._spending.max_cost:g} leaves", None)
+        self.stop(f"the next row could cost more than max_cost={self._spending.max_cost:g} leaves", finish=True)
         return None
 
     async def estimate(self, request: Any, model: str) -> float:
@@ -697,13 +704,18 @@ class Engine:
             await asyncio.wait_for(self._idle.wait(), self._patience)
 
     async def _tick(self) -> None:
-        """Report how far it is, and write the output, about once a second."""
-        while True:
+        """Report how far it is, and write the output, about once a second; never cut off while it writes."""
+        while not self._closing.is_set():
             self._lately.append((time.monotonic(), self._ended))
-            if self._report is not None:
-                self._report(self.progress())
+            try:
+                if self._report is not None:
+                    self._report(self.progress())
+            except Exception as error:  # the callback is the user's
+                self._report = None
+                self._end_run(error)
             await self._drain()
-            await asyncio.sleep(1.0)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), 1.0)
 
     async def _drain(self) -> None:
         """Write the rows that have ended to the output; where that fails the run ends, and the journal has them."""
@@ -725,6 +737,7 @@ class Engine:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+        await self._client._transport.settle_submits()  # what is accepted meanwhile is recorded
         self._listening.close()
         try:
             if not self.stopped and not self._running and not self._attach:

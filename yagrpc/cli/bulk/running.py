@@ -18,7 +18,7 @@ import click
 
 from yagrpc.bulk.decisions.rows import parameters_of, plan, request_of
 from yagrpc.bulk.files.inputs import Input, format_of, open_input
-from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput
+from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free
 from yagrpc.bulk.results import summary_of
 from yagrpc.bulk.run import AsyncBulk, Source
 from yagrpc.cli.bulk.show import Shown
@@ -26,7 +26,7 @@ from yagrpc.cli.io.failures import FAILED, InterruptedByUser, ProblemsError, rep
 from yagrpc.cli.io.inputs import read_json
 from yagrpc.cli.io.output import note, print_text
 from yagrpc.config import Quota
-from yagrpc.errors import ConfigError, RequestError
+from yagrpc.errors import ConfigError, RequestError, YagrpcError
 from yagrpc.journal.journal import Journal
 from yagrpc.prices import cost_of, price_of
 
@@ -159,6 +159,8 @@ async def _run(
             if problems:
                 more = [f"{len(problems) - SHOWN:,} more rows are invalid"] if len(problems) > SHOWN else []
                 raise ProblemsError([*problems[:SHOWN], *more])
+        if not files.journal.exists():
+            check_free(files.output)
         task = bulk.plan.recipe.task
         output: GrowingOutput | FinalOutput
         if files.output_kind == "jsonl":
@@ -168,13 +170,29 @@ async def _run(
         bulk.output = output
         with _signals(bulk, shown) as came:
             try:
-                await bulk.run()
-            finally:
-                if isinstance(output, FinalOutput) and files.journal.exists():
-                    with contextlib.closing(Journal(files.journal)) as journal:
-                        if journal.noted().get("output") is not None:
-                            output.write(journal)
+                try:
+                    await bulk.run()
+                except asyncio.CancelledError:
+                    if not came:
+                        raise
+                finally:
+                    _write(output, files.journal)
+            except YagrpcError:
+                raise  # some are OSError, too
+            except OSError as error:
+                remedy = "the journal has all results: make room, and run the same again"
+                raise OSError(
+                    error.errno, f"output {files.output} can't be written: {error.strerror}; {remedy}"
+                ) from error
     return _said(files, bulk, came)
+
+
+def _write(output: GrowingOutput | FinalOutput, path: Path) -> None:
+    """Write an output that is written in the end, if the run has come so far as to note it."""
+    if isinstance(output, FinalOutput) and path.exists():
+        with contextlib.closing(Journal(path)) as journal:
+            if journal.noted().get("output") is not None:
+                output.write(journal)
 
 
 def _said(files: Files, bulk: AsyncBulk, came: Sequence[int]) -> int:
