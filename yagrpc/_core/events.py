@@ -245,7 +245,7 @@ class Hub(Events):
     @property
     def given(self) -> tuple[Events, ...]:
         """The subscribers that the user of the client gave."""
-        return tuple(each for each in self._subscribers if not isinstance(each, LogEvents))
+        return tuple(each for each in self._subscribers if not each._logs_only)
 
     def wants_attempts(self) -> bool:
         """Whether a subscriber uses `sending` or `attempt`, or the calls are logged at DEBUG."""

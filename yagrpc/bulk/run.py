@@ -371,7 +371,7 @@ class Bulk:
             own = ", ".join(client._own)
             raise ConfigError(f"bulk sends by grpc.aio, which can't use this client's {own}: use AsyncClient(...).bulk")
         self._settings = client._settings
-        self._bulk = AsyncBulk(AsyncClient(**self._settings), rows, given)
+        self._bulk = AsyncBulk(AsyncClient(**self._settings.reveal()), rows, given)
         self._news = threading.Event()
         self._bulk.committed = self._news.set
         self._ended = False
@@ -456,7 +456,7 @@ class Bulk:
             thread.join()
 
     async def _run(self) -> None:
-        async with AsyncClient(**self._settings) as client:  # a run that was left has closed its own
+        async with AsyncClient(**self._settings.reveal()) as client:  # a run that was left has closed its own
             self._bulk.client = client
             await self._bulk.run()
 
