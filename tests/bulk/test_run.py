@@ -23,7 +23,7 @@ from tests.bulk.conftest import FREE, settings
 from yagrpc import _pb, methods
 from yagrpc.bulk.engine import commits
 from yagrpc.bulk.files.outputs import GrowingOutput
-from yagrpc.emulator import Delay, Emulator, Failure, Fault, LostReply, paths
+from yagrpc.emulator import Delay, Emulator, EmulatorQuota, Failure, Fault, LostReply, paths
 
 SUBMIT = methods.TextGenerationAsyncService.Completion.path
 SYNC = methods.TextGenerationService.Completion.path
@@ -622,3 +622,11 @@ def test_a_clock_that_is_set_back_changes_nothing(
         assert {result.number for result in list(bulk)[:3]} == {0, 1, 2}
         assert outcomes(bulk.results()) == ["done"] * 6
         assert bulk.results()[5].ended_at.year == 1970
+
+
+def test_a_run_stays_under_the_quotas(connect: Connect) -> None:
+    with Emulator(duration=0.2, quota=EmulatorQuota(submit_per_second=20, get_per_second=50)) as emulator:
+        client = connect(emulator, quota=yagrpc.Quota(submit_per_second=20), polling=yagrpc.Polling())
+        assert outcomes(client.bulk([f"row {n}" for n in range(50)]).results()) == ["done"] * 50
+        assert not emulator.refusals
+        assert emulator.most_in_a_second[SUBMIT] <= 20

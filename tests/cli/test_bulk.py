@@ -200,6 +200,21 @@ def test_another_input_or_other_options_are_refused(command: Command, emulator: 
     assert 'row 2 (line 2) is not the one that the journal has: it is "x", and was "b"' in other.err
 
 
+@pytest.mark.parametrize("name", ["mine.csv", "mine.jsonl"])
+def test_a_file_of_somebody_elses_is_not_written_by_a_later_run(
+    command: Command, emulator: Emulator, name: str
+) -> None:
+    source = write("rows.jsonl", "a")
+    for output_name in ("out.csv", "out.csv"):
+        assert run(command, source, output=output_name).code == 0
+    Path(name).write_text("not a run's")
+    ran = run(command, source, "--journal", "out.csv.journal", output=name)
+    assert (ran.code, Path(name).read_text()) == (2, "not a run's")
+    assert f"output '{name}' exists, and is not of this run" in ran.err
+    other = run(command, source, "--journal", "out.csv.journal", output="other.csv")
+    assert (other.code, Path("other.csv").read_text()) == (0, Path("out.csv").read_text())
+
+
 def test_status_shows_a_run_while_it_is_on(command: Command, emulator: Emulator) -> None:
     run(command, write("rows.jsonl", "a", ""))
     journal = "out.jsonl.journal"

@@ -132,6 +132,9 @@ class FinalOutput:
         kind: `csv` or `parquet`.
         task: What the run does with each row.
         table: Whether the rows are those of a table.
+
+    Attributes:
+        mine: Whether the file is the run's, and may be written.
     """
 
     def __init__(self, path: Path, kind: str, task: str, *, table: bool) -> None:
@@ -139,6 +142,7 @@ class FinalOutput:
         self._kind = kind
         self._task = task
         self._table = table
+        self.mine = False
 
     def opened(self, journal: JournalWriter) -> Callable[[], Noted | None]:
         """Check that it may be written, and note that it is this run's.
@@ -149,6 +153,7 @@ class FinalOutput:
         if _noted(journal, self._path) is None:
             check_free(self._path)
             journal.commit([Noted("output", json.dumps({"path": _name(self._path), "ordered": True}))])
+        self.mine = True
         return lambda: None
 
     def close(self) -> None:

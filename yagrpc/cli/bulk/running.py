@@ -176,7 +176,9 @@ async def _run(
                     if not came:
                         raise
                 finally:
-                    _write(output, files.journal)
+                    if isinstance(output, FinalOutput) and output.mine and len(came) < 2:
+                        with contextlib.closing(Journal(files.journal)) as journal:
+                            output.write(journal)
             except YagrpcError:
                 raise  # some are OSError, too
             except OSError as error:
@@ -185,14 +187,6 @@ async def _run(
                     error.errno, f"output {files.output} can't be written: {error.strerror}; {remedy}"
                 ) from error
     return _said(files, bulk, came)
-
-
-def _write(output: GrowingOutput | FinalOutput, path: Path) -> None:
-    """Write an output that is written in the end, if the run has come so far as to note it."""
-    if isinstance(output, FinalOutput) and path.exists():
-        with contextlib.closing(Journal(path)) as journal:
-            if journal.noted().get("output") is not None:
-                output.write(journal)
 
 
 def _said(files: Files, bulk: AsyncBulk, came: Sequence[int]) -> int:
@@ -275,6 +269,8 @@ def _problems(bulk: AsyncBulk, found: Input) -> list[str]:
 
 async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems: Sequence[str]) -> int:
     """Print what a run would send, and what that costs; gives the exit code."""
+    from yagrpc import methods
+
     recipe = bulk.plan.recipe
     total = found.total if bulk.plan.limit is None else min(found.total, bulk.plan.limit)
     for problem in problems[:SHOWN]:
@@ -290,8 +286,6 @@ async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems
         with contextlib.suppress(RequestError):
             if not planned.problem:
                 request: Any = request_of(planned.value, recipe, parameters_of(planned.value, recipe))
-                from yagrpc import methods
-
                 answer = await client.call(methods.TokenizerService.TokenizeCompletion, request)
                 counted.append(len(answer.tokens))
     if counted:
