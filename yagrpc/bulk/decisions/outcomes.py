@@ -52,9 +52,6 @@ class RowOutcome(str, enum.Enum):
 DOUBTFUL: Final = frozenset({RowOutcome.EXPIRED, RowOutcome.AMBIGUOUS})
 """Outcomes of attempts that may have been billed, and gave no result."""
 
-ANSWERED: Final = frozenset({RowOutcome.DONE, RowOutcome.TRUNCATED, RowOutcome.FILTERED, RowOutcome.SCHEMA_MISMATCH})
-"""Outcomes that have an answer."""
-
 RETRIABLE: Final = (RowOutcome.TRUNCATED, RowOutcome.FILTERED, RowOutcome.SCHEMA_MISMATCH, RowOutcome.FAILED)
 """Outcomes that `retry_on` takes."""
 

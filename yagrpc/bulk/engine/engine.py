@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,9 +20,7 @@ from yagrpc._aio.operation import AsyncOperation
 from yagrpc._aio.stream import AsyncStream
 from yagrpc._core.operation.listening import Listening
 from yagrpc._services.text import CompletionReader, completion_type
-from yagrpc.bulk.decisions import progress
 from yagrpc.bulk.decisions.outcomes import (
-    ANSWERED,
     DOUBTFUL,
     RowOutcome,
     changed_parameters,
@@ -31,12 +29,14 @@ from yagrpc.bulk.decisions.outcomes import (
     stops_run,
     tried_again,
 )
+from yagrpc.bulk.decisions.progress import Progress
 from yagrpc.bulk.decisions.rows import Planned, Raw, parameters_of, plan, request_of
 from yagrpc.bulk.decisions.schema import mismatch
 from yagrpc.bulk.decisions.spending import May, Spending
 from yagrpc.bulk.engine.commits import Commits
 from yagrpc.bulk.engine.plan import Job, Plan, Sent
 from yagrpc.bulk.engine.recorder import RowRecorder
+from yagrpc.bulk.engine.tally import Tally
 from yagrpc.errors import (
     ClientClosedError,
     ConfigError,
@@ -95,7 +95,7 @@ class Engine:
         rows: Iterator[Raw],
         plan: Plan,
         spending: Spending,
-        report: Callable[[progress.Progress], object] | None = None,
+        report: Callable[[Progress], object] | None = None,
         committed: Callable[[], object] = lambda: None,
         sink: Callable[[], Noted | None] | None = None,
     ) -> None:
@@ -128,15 +128,8 @@ class Engine:
         self._news: list[asyncio.Future[None]] = []
         self._aborted = False
         self._note = ""
-        # For the progress.
-        self._outcomes: Counter[str] = Counter()
-        self._ended = self._resumed = self._repeated = self._doubtful = 0
-        self._tokens_in = self._tokens_out = 0
-        self._cost: float | None = None
-        self._unpriced = False
-        self._started = self._contact = time.monotonic()
-        self._lately: deque[tuple[float, int]] = deque()
-        self._typical = 0.0
+        self._tally = Tally(plan.total)
+        self._contact = time.monotonic()
 
     async def run(self) -> None:
         """Run to the end, or until it is stopped.
@@ -198,43 +191,17 @@ class Engine:
         self._news.append(future)
         await future
 
-    def progress(self) -> progress.Progress:
+    def progress(self) -> Progress:
         """How far it is."""
-        now = time.monotonic()
-        while len(self._lately) > 1 and self._lately[0][0] < now - 30.0:
-            self._lately.popleft()
-        since, before = self._lately[0] if self._lately else (self._started, self._resumed)
-        per_second = (self._ended - before) / max(now - since, 1e-3) if self._ended > before else 0.0
-        total, expected, left = self._plan.total, None, None
-        if total is not None:
-            if self._cost and self._ended:
-                priced = self._ended - self._outcomes[RowOutcome.INVALID]
-                expected = self._cost * (total - self._outcomes[RowOutcome.INVALID]) / max(priced, 1)
-            limits = None
-            if self._plan.mode == "async":
-                use = self._client.limits
-                limits = (use.submit_per_second, use.submit_per_hour)
-            waiting = len(self._running) + len(self._attach)
-            left = progress.seconds_left(
-                max(0, total - self._ended - waiting), waiting, per_second, limits, self._typical
-            )
-        return progress.Progress(
-            total,
-            self._ended,
-            self._resumed,
-            len(self._running) + len(self._attach),
-            len(self._workers),
-            {name: count for name, count in self._outcomes.items() if count},
-            self._repeated,
-            self._doubtful,
-            self._tokens_in,
-            self._tokens_out,
-            None if self._unpriced else self._cost,
-            None if self._unpriced else expected,
-            now - self._started,
-            per_second,
-            left,
-            self._note or (f"stopping: {self.stopped}" if self.stopped else ""),
+        limits = None
+        if self._plan.mode == "async":
+            use = self._client.limits
+            limits = (use.submit_per_second, use.submit_per_hour)
+        return self._tally.progress(
+            running=len(self._running) + len(self._attach),
+            sending=len(self._workers),
+            limits=limits,
+            note=self._note or (f"stopping: {self.stopped}" if self.stopped else ""),
         )
 
     # What the journal has
@@ -262,13 +229,8 @@ class Engine:
                     f"row {number + 1} (line {raw.line}) is not the one that the journal has: it is"
                     f" {_excerpt(raw.source)}, and was {_excerpt(before)}; name another journal for another input"
                 )
-        counts = self._reader.counts()
-        self._ended = self._resumed = sum(count for (state, _), count in counts.items() if state is State.ENDED)
-        self._outcomes.update({outcome: count for (state, outcome), count in counts.items() if outcome})
         totals = self._reader.totals()
-        self._tokens_in, self._tokens_out, self._cost = totals.input_tokens, totals.output_tokens, totals.cost
-        self._unpriced = totals.cost is None and totals.input_tokens + totals.output_tokens > 0
-        self._doubtful, self._repeated = totals.doubtful, totals.repeated
+        self._tally.resume(self._reader.counts(), totals)
         self._spending.spent = totals.cost or 0.0
 
     async def _read(self) -> Raw | None:
@@ -555,8 +517,7 @@ class Engine:
         else:
             self._reached()
             if operation.submitted is not None:
-                took = self._client._core.clock() - operation.submitted
-                self._typical = took if not self._typical else 0.95 * self._typical + 0.05 * took
+                self._tally.took(self._client._core.clock() - operation.submitted)
             self._completed(sent, completion.proto)
         self._pump()
         self._check_over()
@@ -568,8 +529,7 @@ class Engine:
         result = Result(
             job.planned.fixed.number, time.time(), RowOutcome.DONE, response.SerializeToString(), "", tokens
         )
-        self._tokens_in += tokens
-        self._unpriced = self._unpriced or tokens > 0
+        self._tally.use(tokens, 0, None)
         self._add_end(Ended(result, job.planned.fixed))
 
     def _completed(self, sent: Sent, response: _pb.text_generation_service_pb2.CompletionResponse) -> None:
@@ -624,15 +584,11 @@ class Engine:
             cost if tokens_in + tokens_out else None,
         )
         self._spending.cost(sent.reserved, cost, tokens_out)
-        if outcome in ANSWERED:
-            self._tokens_in += tokens_in
-            self._tokens_out += tokens_out
-            self._unpriced = self._unpriced or (cost is None and tokens_in + tokens_out > 0)
-            self._cost = (self._cost or 0.0) + cost if cost is not None else self._cost
+        if response is not None:
+            self._tally.use(tokens_in, tokens_out, cost)
         doubtful = sent.doubtful + (outcome in DOUBTFUL)
         if job is None and tried_again(outcome, error, sent.attempt, self._plan.retries):
-            self._doubtful += outcome in DOUBTFUL
-            self._repeated += 1
+            self._tally.repeat(doubtful=outcome in DOUBTFUL)
             self._commits.add(Again(result, outcome in DOUBTFUL))
             self._todo.append((sent.number, sent.attempt + 1, doubtful, (*sent.before, outcome)))
             return
@@ -640,13 +596,11 @@ class Engine:
 
     def _add_end(self, ended: Ended) -> None:
         assert self._commits is not None
-        self._outcomes[ended.result.outcome] += 1
-        self._ended += 1
+        self._tally.end(ended.result.outcome)
         fixed = ended.fixed
         self._commits.add(ended, None if fixed is None or fixed.id is None else lambda _: self._forget_id(fixed))
-        failures = self._ended - self._outcomes[RowOutcome.DONE]
-        if self._spending.has_failed_too_often(failures, self._ended):
-            self.stop(f"{failures:,} rows of {self._ended:,} have failed", finish=True)
+        if self._spending.has_failed_too_often(self._tally.failed, self._tally.ended):
+            self.stop(f"{self._tally.failed:,} rows of {self._tally.ended:,} have failed", finish=True)
 
     # Cost
 
@@ -706,7 +660,7 @@ class Engine:
     async def _tick(self) -> None:
         """Report how far it is, and write the output, about once a second; never cut off while it writes."""
         while not self._closing.is_set():
-            self._lately.append((time.monotonic(), self._ended))
+            self._tally.mark()
             try:
                 if self._report is not None:
                     self._report(self.progress())
