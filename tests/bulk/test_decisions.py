@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import yagrpc
-from yagrpc._core.quota.gates import Limit
+from yagrpc._core.quota.use import Limit
 from yagrpc.bulk.decisions.outcomes import RowOutcome, check_retries, outcome_of_error, stops_run, tried_again
 from yagrpc.bulk.decisions.progress import seconds_left, span
 from yagrpc.bulk.decisions.schema import mismatch

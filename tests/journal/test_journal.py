@@ -63,6 +63,12 @@ def test_a_refused_intent_is_planned_again_and_an_accepted_one_is_not(writer: Jo
     assert [writer.entry(number).state for number in (0, 1)] == [State.PLANNED, State.SUBMITTED]
 
 
+def test_changes_of_one_row_keep_their_order_among_those_of_others(writer: JournalWriter) -> None:
+    writer.commit([intent(0), intent(1), Accepted(0, "op"), intent(2), Retracted(1), intent(1, 2), Ended(result(0))])
+    assert [writer.entry(number).state for number in range(3)] == [State.ENDED, State.SUBMITTING, State.SUBMITTING]
+    assert writer.entry(1).attempt == 2
+
+
 def test_an_attempt_is_kept_and_counted(writer: JournalWriter) -> None:
     writer.commit([intent(0), Accepted(0, "first"), Again(result(0, "truncated"), doubtful=False)])
     writer.commit([intent(0, 2), Again(result(0, "ambiguous", None)._replace(input_tokens=0, output_tokens=0), True)])

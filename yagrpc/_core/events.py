@@ -217,12 +217,14 @@ class Hub(Events):
         subscribers: The objects of `Events`, in the order in which they are called.
 
     Attributes:
+        given: Those that the user of the client gave.
         calls: Whether a subscriber uses `call_started` or `call_ended`.
         waits: Whether a subscriber uses `wait_started` or `wait_ended`.
     """
 
     def __init__(self, subscribers: Iterable[Events]) -> None:
         self._subscribers = tuple(subscribers)
+        self.given = tuple(each for each in self._subscribers if not each._logs_only)
         self._hooks: dict[str, tuple[Callable[..., None], ...]] = {
             name: tuple(
                 getattr(subscriber, name)
@@ -241,11 +243,6 @@ class Hub(Events):
 
         self.calls = bool(self._hooks["call_started"] or self._hooks["call_ended"])
         self.waits = bool(self._hooks["wait_started"] or self._hooks["wait_ended"])
-
-    @property
-    def given(self) -> tuple[Events, ...]:
-        """The subscribers that the user of the client gave."""
-        return tuple(each for each in self._subscribers if not each._logs_only)
 
     def wants_attempts(self) -> bool:
         """Whether a subscriber uses `sending` or `attempt`, or the calls are logged at DEBUG."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call, Metadata
-    from yagrpc._core.call.recorder import Recorder, Wakeable
+    from yagrpc._core.call.recorder import Wakeable
     from yagrpc._core.failure.status import RpcStatus
 
 ResultT = TypeVar("ResultT")
@@ -159,12 +159,6 @@ def sleep(seconds: float) -> Flow[None]:
 def wait(waiter: Wakeable, seconds: float | None) -> Flow[None]:
     """Wait until something is woken, or until some seconds have passed."""
     yield Wait(waiter, seconds)
-
-
-def record(recorder: Recorder) -> Flow[None]:
-    """Record that an attempt is about to be sent, and wait until that is durable."""
-    yield from wait(recorder.begin(), None)
-    recorder.check()
 
 
 def block(function: Callable[[], ResultT]) -> Flow[ResultT]:

@@ -19,10 +19,10 @@ from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
 from yagrpc._core.failure.final import ambiguous, without_id
 from yagrpc._core.failure.pauses import LEAST, attempt_timeout
-from yagrpc._core.failure.retry import AGAIN, TABLE, Action, History, Verdict, decide
+from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify, raised
-from yagrpc._core.flow import END, Flow, Opened, connect, record, send, sleep
+from yagrpc._core.flow import END, Flow, Opened, connect, send, sleep, wait
 from yagrpc._core.ports import NOWHERE
 from yagrpc._core.quota.admission import Admission
 from yagrpc.errors import (
@@ -69,7 +69,8 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
             if attempts.connects:
                 yield from attempts.connect()
             if call.recorder is not None:
-                yield from record(call.recorder)
+                yield from wait(call.recorder.begin(), None)
+                call.recorder.check()
             timeout, metadata = attempts.leave(), attempts.metadata()
             response = yield from send(call, timeout, metadata, attempts if attempts.submits else None)
             failure = attempts.failure(response)
@@ -216,7 +217,8 @@ class _Attempts:
             else:
                 self.admission.release()
         self._report(None, failure, verdict)
-        if call.recorder is not None and history.unsure is None and verdict.action in AGAIN:
+        again = verdict.action not in (Action.FAIL, Action.AMBIGUOUS)
+        if again and call.recorder is not None and history.unsure is None:
             call.recorder.refused()
         if verdict.action is Action.RETRY:
             history.repeats += 1

@@ -188,8 +188,8 @@ class JournalWriter(Journal):
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                for kind, group in itertools.groupby(changes, type):
-                    _APPLY[kind](self, list(group))
+                for kind, group in _grouped(changes):
+                    _APPLY[kind](self, group)
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._seq = seq
@@ -281,13 +281,38 @@ class JournalWriter(Journal):
 
 
 _APPLY: Final[dict[type, Callable[[JournalWriter, Any], None]]] = {
-    Intent: JournalWriter._intent,
-    Retracted: JournalWriter._retracted,
     Accepted: JournalWriter._accepted,
     Ended: JournalWriter._ended,
     Again: JournalWriter._again,
+    Retracted: JournalWriter._retracted,
+    Intent: JournalWriter._intent,
     Noted: JournalWriter._noted,
 }
+"""What applies each kind of change, in the order in which those of one row can follow each other."""
+
+
+def _grouped(changes: Iterable[Change]) -> Iterator[tuple[type, list[Any]]]:
+    """Changes by their kind, so that one statement takes many; those of one row stay in their order.
+
+    Within a group of groups, kinds have the order of `_APPLY`; what comes after the intent of its row begins another.
+    """
+    groups: dict[type, list[Any]] = {kind: [] for kind in _APPLY}
+    intended: set[int] = set()
+    for change in changes:
+        if type(change) is Intent:
+            intended.add(change.fixed.number)
+        elif intended and _number(change) in intended:
+            yield from ((kind, group) for kind, group in groups.items() if group)
+            groups, intended = {kind: [] for kind in _APPLY}, set()
+        groups[type(change)].append(change)
+    yield from ((kind, group) for kind, group in groups.items() if group)
+
+
+def _number(change: Change) -> int:
+    """The row that a change is of; -1 for none."""
+    if isinstance(change, (Ended, Again)):
+        return change.result.number
+    return change.number if isinstance(change, (Accepted, Retracted)) else -1
 
 
 def _chunks(numbers: Iterable[int], size: int) -> Iterator[list[int]]:

@@ -40,9 +40,6 @@ class Action(enum.Enum):
     RENEW = "sent again with a new token"
 
 
-AGAIN: Final = frozenset({Action.RETRY, Action.REQUEUE, Action.RENEW})
-"""The actions that another attempt follows."""
-
 TABLE: Final[dict[Cause, dict[Kind, Action]]] = {
     Cause.QUOTA: {Kind.READ: Action.RETRY, Kind.GENERATION: Action.RETRY, Kind.OTHER: Action.FAIL},
     Cause.UNAUTHENTICATED: dict.fromkeys(Kind, Action.RENEW),

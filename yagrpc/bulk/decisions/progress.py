@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from yagrpc.bulk.decisions.outcomes import RowOutcome
 
 if TYPE_CHECKING:
-    from yagrpc._core.quota.gates import Limit
+    from yagrpc._core.quota.use import Limit
 
 HOUR: Final = 3600.0
 

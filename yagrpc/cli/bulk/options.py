@@ -67,7 +67,7 @@ _OPTIONS: Final[tuple[Callable[[Callable[..., None]], Callable[..., None]], ...]
     click.option("--strict", is_flag=True, help="Send nothing if a row is invalid."),
     click.option("--dry-run", is_flag=True, help="Check the rows, and estimate tokens and cost; generate nothing."),
     connection_options(
-        "Seconds for each request, its wait for the quota included.  [default: no limit]",
+        "Seconds for each request, its wait for the quota included.  [default: 60 once it has its slot]",
         request_id=False,
     ),
 )
