@@ -78,15 +78,19 @@ class Jobs:
     async def collect(self) -> int:
         """Store the results of the operations that have ended; gives how many still run."""
         rows = await self.pool.fetch("SELECT operation_id FROM jobs WHERE state = 'running'")
-        ended = await self.client.poll(row["operation_id"] for row in rows)
-        for operation in ended:
+        left = len(rows)
+        for operation in await self.client.poll(row["operation_id"] for row in rows):
             try:
                 state, result = "done", (await operation.result(0)).text
-            except yagrpc.YagrpcError as error:
+            except (yagrpc.OperationError, yagrpc.ResultError) as error:
                 state, result = "failed", str(error)
+            except yagrpc.YagrpcError as error:  # a refused Get says nothing of the operation: it is asked for again
+                print(f"operation {operation.id} stays 'running': {error}")
+                continue
             save = "UPDATE jobs SET state = $2, result = $3 WHERE operation_id = $1 AND state = 'running'"
             await self.pool.execute(save, operation.id, state, result)
-        return len(rows) - len(ended)
+            left -= 1
+        return left
 
 
 async def run(url: str, prompts: list[str], every: float) -> None:

@@ -29,6 +29,10 @@ JOBS = sa.Table(
 )
 
 
+class TakenError(Exception):
+    """The job was sent before, or another worker has it."""
+
+
 class Journal(yagrpc.Events):
     """Records each submit and the id of its operation; an engine may be used from any thread, a `Session` may not.
 
@@ -44,7 +48,7 @@ class Journal(yagrpc.Events):
         row = (JOBS.c.id == call.client_request_id) & (JOBS.c.state == "new")
         with self.engine.begin() as database:
             if database.execute(sa.update(JOBS).where(row).values(state="sending")).rowcount != 1:
-                raise RuntimeError(f"job {call.client_request_id} was sent before, or by another worker")
+                raise TakenError(f"job {call.client_request_id} was sent before, or by another worker")
 
     def accepted(self, call: yagrpc.Call[Any, Any], operation: Any) -> None:
         """Record the id; this is another thread than the caller's, so it has a connection of its own."""
@@ -52,6 +56,12 @@ class Journal(yagrpc.Events):
         with self.engine.begin() as database:
             database.execute(sa.update(JOBS).where(row).values(state="running", operation_id=operation.id))
         print("accepted", call.client_request_id, operation.id, flush=True)
+
+    def not_started(self, call: yagrpc.Call[Any, Any]) -> None:
+        """Take the intent back: the submit has failed, and it is proved that nothing was started."""
+        row = (JOBS.c.id == call.client_request_id) & (JOBS.c.state == "sending")
+        with self.engine.begin() as database:
+            database.execute(sa.update(JOBS).where(row).values(state="new"))
 
 
 def submit(client: yagrpc.Client, engine: sa.Engine) -> None:
@@ -61,27 +71,34 @@ def submit(client: yagrpc.Client, engine: sa.Engine) -> None:
     for job, prompt in new:
         try:
             client.completion_async(prompt, request_id=job)
+        except TakenError:
+            continue
         except yagrpc.AmbiguousSubmitError as error:
             print(f"job {job} may have been accepted, and stays 'sending': {error}")
-        except yagrpc.YagrpcError as error:  # nothing was started
+        except yagrpc.YagrpcError as error:  # nothing was started here; if another worker has the job, it is not 'new'
+            row = (JOBS.c.id == job) & (JOBS.c.state == "new")
             with engine.begin() as database:
-                database.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="failed", result=str(error)))
+                database.execute(sa.update(JOBS).where(row).values(state="failed", result=str(error)))
 
 
 def collect(client: yagrpc.Client, engine: sa.Engine) -> int:
     """Store the results of the operations that have ended; gives how many still run."""
     with engine.connect() as database:
         running = database.scalars(sa.select(JOBS.c.operation_id).where(JOBS.c.state == "running")).all()
-    ended = client.poll(running)
-    for operation in ended:
+    left = len(running)
+    for operation in client.poll(running):
         try:
             state, result = "done", operation.result(0).text
-        except yagrpc.YagrpcError as error:
+        except (yagrpc.OperationError, yagrpc.ResultError) as error:
             state, result = "failed", str(error)
+        except yagrpc.YagrpcError as error:  # a refused Get says nothing of the operation: it is asked for again
+            print(f"operation {operation.id} stays 'running': {error}")
+            continue
         row = (JOBS.c.operation_id == operation.id) & (JOBS.c.state == "running")  # once, however many poll it
         with engine.begin() as database:
             database.execute(sa.update(JOBS).where(row).values(state=state, result=result))
-    return len(running) - len(ended)
+        left -= 1
+    return left
 
 
 def main() -> None:

@@ -27,6 +27,10 @@ CREATE TABLE IF NOT EXISTS jobs (
 """
 
 
+class TakenError(Exception):
+    """The job was sent before, or another worker has it."""
+
+
 class Jobs(yagrpc.Events):
     """The table of jobs; as `Client(events=Jobs(...))` it records each submit and the id of its operation.
 
@@ -41,13 +45,17 @@ class Jobs(yagrpc.Events):
     def submitting(self, call: yagrpc.Call[Any, Any]) -> None:
         """Record the intent; an exception here stops the call, and nothing is sent."""
         if self.write("UPDATE jobs SET state = 'sending' WHERE id = ? AND state = 'new'", call.client_request_id) != 1:
-            raise RuntimeError(f"job {call.client_request_id} was sent before")
+            raise TakenError(f"job {call.client_request_id} was sent before, or by another worker")
 
     def accepted(self, call: yagrpc.Call[Any, Any], operation: Any) -> None:
         """Record the id; this is another thread than the caller's."""
         values = operation.id, call.client_request_id
         self.write("UPDATE jobs SET state = 'running', operation_id = ? WHERE id = ?", *values)
         print("accepted", call.client_request_id, operation.id, flush=True)
+
+    def not_started(self, call: yagrpc.Call[Any, Any]) -> None:
+        """Take the intent back: the submit has failed, and it is proved that nothing was started."""
+        self.write("UPDATE jobs SET state = 'new' WHERE id = ? AND state = 'sending'", call.client_request_id)
 
     def write(self, statement: str, *values: str) -> int:
         """Change the table in a transaction of its own; gives the number of rows."""
@@ -71,26 +79,32 @@ def submit(client: yagrpc.Client, jobs: Jobs) -> None:
     for job, prompt in jobs.read("SELECT id, prompt FROM jobs WHERE state = 'new'"):
         try:
             client.completion_async(prompt, request_id=job)
+        except TakenError:
+            continue
         except yagrpc.AmbiguousSubmitError as error:
             print(f"job {job} may have been accepted, and stays 'sending': {error}")
-        except yagrpc.YagrpcError as error:  # nothing was started
-            jobs.write("UPDATE jobs SET state = 'failed', result = ? WHERE id = ?", str(error), job)
+        except yagrpc.YagrpcError as error:  # nothing was started here; if another worker has the job, it is not 'new'
+            jobs.write("UPDATE jobs SET state = 'failed', result = ? WHERE id = ? AND state = 'new'", str(error), job)
 
 
 def collect(client: yagrpc.Client, jobs: Jobs) -> int:
     """Store the results of the operations that have ended; gives how many still run."""
     running = [operation for (operation,) in jobs.read("SELECT operation_id FROM jobs WHERE state = 'running'")]
-    ended = client.poll(running)
-    for operation in ended:
+    left = len(running)
+    for operation in client.poll(running):
         try:
             state, result = "done", operation.result(0).text
-        except yagrpc.YagrpcError as error:
+        except (yagrpc.OperationError, yagrpc.ResultError) as error:
             state, result = "failed", str(error)
+        except yagrpc.YagrpcError as error:  # a refused Get says nothing of the operation: it is asked for again
+            print(f"operation {operation.id} stays 'running': {error}")
+            continue
         jobs.write(
             "UPDATE jobs SET state = ?, result = ? WHERE operation_id = ? AND state = 'running'",
             *(state, result, operation.id),
         )
-    return len(running) - len(ended)
+        left -= 1
+    return left
 
 
 def main() -> None:

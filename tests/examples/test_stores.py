@@ -168,23 +168,119 @@ def test_a_job_that_may_have_been_accepted_stays_in_doubt(
     assert recipe.states() == {"sending": 1}
 
 
-def test_what_was_sent_before_is_stopped_before_it_is_sent_again(tmp_path: Path, emulator: Emulator) -> None:
-    """The claim in `submitting` is what stops it, also where another worker took the job meanwhile."""
+def test_a_get_that_is_refused_is_no_end_of_its_job(
+    recipe: Recipe, emulator: Emulator, programs: Any, tmp_path: Path
+) -> None:
+    with started(programs, recipe, emulator, tmp_path, "one", "two") as worker:
+        accepted(worker, 2)
+    emulator.advance(HOUR)
+    fault = Failure(grpc.StatusCode.PERMISSION_DENIED, "a role was taken away")
+    emulator.faults.add(Fault(fault, method="OperationService", calls=1))
+    printed = finish(programs, recipe, emulator, tmp_path)
+    assert printed.count("stays 'running': PERMISSION_DENIED") == 1
+    assert recipe.states() == {"done": 2}
+
+
+class Work(NamedTuple):
+    """A recipe of the blocking client, in this process.
+
+    Args:
+        module: The example.
+        jobs: What its functions take for the database.
+        events: Records its submits.
+        change: Changes the table.
+        states: Gives the states of the jobs.
+    """
+
+    module: Any
+    jobs: Any
+    events: yagrpc.Events
+    change: Callable[[str], object]
+    states: Callable[[], list[str]]
+
+
+@pytest.fixture(params=["sqlite", "sqlalchemy"])
+def work(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Work]:
+    """One new job, in a SQLite file."""
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location("jobs_sqlite", ROOT / "examples/stores/jobs_sqlite.py")
+    spec = importlib.util.spec_from_file_location("jobs", ROOT / f"examples/stores/jobs_{request.param}.py")
     assert spec is not None
     assert spec.loader is not None
+    if request.param == "sqlalchemy":
+        pytest.importorskip("sqlalchemy")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    jobs = module.Jobs(str(tmp_path / "jobs.db"))
-    jobs.write("INSERT INTO jobs (id, prompt) VALUES ('one', 'ping')")
+    path = tmp_path / "jobs.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as database:
+
+        def states() -> list[str]:
+            return [state for (state,) in database.execute("SELECT state FROM jobs ORDER BY id")]
+
+        if request.param == "sqlite":
+            jobs = events = module.Jobs(str(path))
+        else:
+            jobs = module.sa.create_engine(f"sqlite:///{path}")
+            module.METADATA.create_all(jobs)
+            events = module.Journal(jobs)
+        database.execute("INSERT INTO jobs (id, prompt, state) VALUES ('one', 'ping', 'new')")
+        yield Work(module, jobs, events, database.execute, states)
+        if request.param == "sqlalchemy":
+            jobs.dispose()
+
+
+@contextlib.contextmanager
+def opened(emulator: Emulator, *events: yagrpc.Events) -> Iterator[yagrpc.Client]:
+    """A client of the emulator."""
     settings: Any = {"endpoint": emulator.address, "plaintext": True, "folder_id": "folder"}
-    with yagrpc.Client(credentials=yagrpc.NoCredentials(), events=jobs, **settings) as client:
+    with yagrpc.Client(credentials=yagrpc.NoCredentials(), events=events, **settings) as client:
+        yield client
+
+
+def test_what_was_sent_before_is_stopped_before_it_is_sent_again(work: Work, emulator: Emulator) -> None:
+    """The claim in `submitting` is what stops it, also where another worker took the job meanwhile."""
+    with opened(emulator, work.events) as client:
         client.completion_async("ping", request_id="one")
-        with pytest.raises(RuntimeError, match="job one was sent before"):
+        with pytest.raises(work.module.TakenError, match="job one was sent before"):
             client.completion_async("ping", request_id="one")
     assert emulator.calls[paths.COMPLETION_ASYNC] == 1
+
+
+def test_of_two_workers_the_slower_one_goes_on(work: Work, emulator: Emulator) -> None:
+    work.change("INSERT INTO jobs (id, prompt, state) VALUES ('two', 'pong', 'new')")
+
+    class Other(yagrpc.Events):
+        """Another worker, which takes the first job after this one has read that it is new."""
+
+        def call_started(self, call: yagrpc.Call[Any, Any]) -> None:
+            work.change("UPDATE jobs SET state = 'sending' WHERE id = 'one'")
+
+    with opened(emulator, Other(), work.events) as client:
+        work.module.submit(client, work.jobs)
+    assert work.states() == ["sending", "running"]
+    assert emulator.calls[paths.COMPLETION_ASYNC] == 1
+
+
+def test_a_worker_that_fails_does_not_write_over_the_job_of_another(work: Work, emulator: Emulator) -> None:
+    class Broken(yagrpc.FetchedCredentials):
+        """Credentials of this worker that can't be had, while another one takes its job."""
+
+        def fetch(self, timeout: float) -> yagrpc.AccessToken:
+            work.change("UPDATE jobs SET state = 'running', operation_id = 'd7qother'")
+            raise yagrpc.ConfigError("no token")
+
+    settings: Any = {"endpoint": emulator.address, "plaintext": True, "folder_id": "folder"}
+    with yagrpc.Client(credentials=Broken(), events=work.events, **settings) as client:
+        work.module.submit(client, work.jobs)
+    assert work.states() == ["running"]
+
+
+def test_a_refused_job_has_failed(work: Work, emulator: Emulator) -> None:
+    fault = Failure(grpc.StatusCode.INVALID_ARGUMENT, "no such model")
+    emulator.faults.add(Fault(fault, method=paths.COMPLETION_ASYNC))
+    with opened(emulator, work.events) as client:
+        work.module.submit(client, work.jobs)
+    assert work.states() == ["failed"]
 
 
 def test_the_page_shows_what_runs() -> None:

@@ -211,7 +211,8 @@ class AsyncClient(Unpicklable, Methods):
 
         Returns:
             The operations that have ended, in the order of their ids. `result(0)` of each gives the outcome without
-            another Get, or raises why there is none, such as `OperationNotFoundError`.
+            another Get, or raises why there is none, such as `OperationNotFoundError`. One whose Get was refused is
+            given too, and may still run: `result(0)` raises the `CallError`, such as a `PermissionDeniedError`.
 
         Raises:
             RequestError: An id is empty.
