@@ -190,6 +190,7 @@ def test_a_page_of_another_origin_can_neither_read_nor_change(browser: Any, emul
         for path, options in (
             ("/-/events", {}),
             ("/operations/x", {}),
+            ("/operations/x:cancel", {"mode": "no-cors"}),
             ("/-/control/Reset", {"method": "POST", "body": "{}", "mode": "no-cors"}),
             ("/foundationModels/v1/completionAsync", {"method": "POST", "body": "{}", "mode": "no-cors"}),
         ):

@@ -190,6 +190,8 @@ FOREIGN = [
     ("localhost", "Origin: null"),
     ("localhost", "Origin: https://localhost"),
     ("localhost", "Origin: http://localhost:1"),
+    ("localhost", "Sec-Fetch-Site: cross-site"),
+    ("localhost", "Sec-Fetch-Site: same-site"),
 ]
 
 
@@ -200,6 +202,18 @@ def test_a_page_of_another_origin_gets_nothing(emulator: Emulator, path: str, ho
     answer = exchange(emulator, request(*headers, line=f"GET {path} HTTP/1.1", body="", host=host))
     assert status(answer) == 403
     assert b"access-control" not in answer.lower()
+
+
+def test_a_link_elsewhere_leads_to_the_page_and_to_nothing_else(emulator: Emulator) -> None:
+    link = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+    assert status(exchange(emulator, request(*link, line="GET / HTTP/1.1", body=""))) == 200
+    assert status(exchange(emulator, request(*link, line="GET /operations/x:cancel HTTP/1.1", body=""))) == 403
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_our_own_page_and_the_address_bar_are_answered(emulator: Emulator, site: str) -> None:
+    line = "GET /operations/x HTTP/1.1"
+    assert status(exchange(emulator, request(f"Sec-Fetch-Site: {site}", line=line, body=""))) == 404
 
 
 def test_two_hosts_are_refused(emulator: Emulator) -> None:

@@ -2,7 +2,8 @@
 
 A page of any origin can let a browser send requests to loopback, and can let a name of its own resolve to it
 (DNS rebinding). So a request has to name this machine as its host, and an `Origin`, which browsers add, has to be our
-own. No CORS header is ever sent.
+own. An image or a link of such a page has no `Origin`, and could cancel an operation, which is a GET: for it, browsers
+say in `Sec-Fetch-Site` whose page it is. No CORS header is ever sent.
 """
 
 from __future__ import annotations
@@ -31,9 +32,17 @@ def foreign(scope: Mapping[str, Any], listening: str) -> str | None:
     if host and is_loopback(listening) and not is_loopback(_name(host)):
         return f"the request is for the host {host[:100]!r}: this emulator is for clients of this machine only"
     origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
-    if any(origin != f"{scope['scheme']}://{host}" for origin in origins):
+    if any(origin != f"{scope['scheme']}://{host}" for origin in origins) or _from_elsewhere(scope):
         return "the request comes from a page of another origin"
     return None
+
+
+def _from_elsewhere(scope: Mapping[str, Any]) -> bool:
+    """Whether a browser says that a page of another origin caused the request; a link may lead to our own page."""
+    said = dict(scope["headers"])
+    if said.get(b"sec-fetch-site") not in (b"cross-site", b"same-site"):
+        return False
+    return scope["raw_path"] != b"/" or said.get(b"sec-fetch-dest") != b"document"
 
 
 def _name(host: str) -> str:
