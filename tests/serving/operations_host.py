@@ -124,8 +124,16 @@ class BlockingHost(Host):
             return _pb.status_pb2.Status(code=9, message=request.text)
 
         @servicer.handler()
+        def no_error(request: Any) -> Any:
+            return _pb.status_pb2.Status()
+
+        @servicer.handler()
         def fails(request: Any) -> Any:
             raise ValueError("a secret")
+
+        @servicer.handler()
+        def exits(request: Any) -> Any:
+            sys.exit("a secret")
 
         @servicer.handler()
         def late(request: Any) -> Any:
@@ -138,9 +146,8 @@ class BlockingHost(Host):
         def text(request: Any) -> Any:
             return request.text
 
-        self.handlers = {
-            each._kind.name: each for each in (late, echo, model, raw, waits, restarts, status, fails, text)
-        }
+        declared = (late, echo, model, raw, waits, restarts, status, no_error, fails, exits, text)
+        self.handlers = {each._kind.name: each for each in declared}
 
 
 class AsyncHost(Host):
@@ -196,6 +203,10 @@ class AsyncHost(Host):
             return _pb.status_pb2.Status(code=9, message=request.text)
 
         @servicer.handler()
+        async def no_error(request: Any) -> Any:
+            return _pb.status_pb2.Status()
+
+        @servicer.handler()
         async def fails(request: Any) -> Any:
             raise ValueError("a secret")
 
@@ -207,9 +218,8 @@ class AsyncHost(Host):
         async def text(request: Any) -> Any:
             return request.text
 
-        self.handlers = {
-            each._kind.name: each for each in (echo, model, raw, waits, restarts, status, fails, cancels, text)
-        }
+        declared = (echo, model, raw, waits, restarts, status, no_error, fails, cancels, text)
+        self.handlers = {each._kind.name: each for each in declared}
 
 
 class _Rpcs(grpc.GenericRpcHandler):

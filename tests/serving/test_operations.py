@@ -210,6 +210,7 @@ def test_an_operation_without_an_answer_function_may_be_of_any_type(host: Any, e
         ("model", "unreadable", "INTERNAL", "HANDLER_FAILED", "the handler failed"),
         ("fails", "x", "INTERNAL", "HANDLER_FAILED", "the handler failed"),
         ("text", "x", "INTERNAL", "HANDLER_FAILED", "the handler failed"),
+        ("no_error", "x", "INTERNAL", "HANDLER_FAILED", "the handler failed"),
     ],
 )
 def test_a_failure_is_the_status_of_the_table(
@@ -413,6 +414,13 @@ def test_a_coroutine_that_cancels_itself_has_failed(host: Any, kind: str) -> Non
         pytest.skip("there is no event loop")
     with pytest.raises(yagrpc.OperationFailedError, match="the handler failed"):
         host.caller.result(host.caller.submit("cancels"))
+
+
+def test_a_handler_that_exits_has_failed(host: Any, kind: str) -> None:
+    if kind == "aio":
+        pytest.skip("sys.exit in a task ends the event loop, and the process")
+    with pytest.raises(yagrpc.OperationFailedError, match="the handler failed"):
+        host.caller.result(host.caller.submit("exits"))
 
 
 def test_a_request_of_an_earlier_version_fails_its_operation_alone(start: Any, emulator: Emulator, store: Path) -> None:

@@ -229,7 +229,7 @@ class OperationServicer:
                 self._check(found)
             else:
                 outcomes.checked_message(kind, found)
-        except Exception as error:
+        except BaseException as error:  # also of sys.exit, which ends a thread only: callers would wait for good
             if not self._closed:
                 self._end(stored, self._rules.failure(stored, error))
             return

@@ -233,10 +233,12 @@ def checked_message(kind: Kind, found: Any) -> Message:
     """What a handler gave, which has to be a message.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is something else, or a status that is no error.
     """
     if not hasattr(type(found), "DESCRIPTOR") or not hasattr(found, "SerializeToString"):
         raise TypeError(f"handler {kind.name!r} gave {shown(found)}: it takes a message, or an operation of the client")
+    if found.DESCRIPTOR.full_name == STATUS and not found.code:
+        raise TypeError(f"handler {kind.name!r} gave a {STATUS} with the code OK: it takes the code of an error")
     message: Message = found
     return message
 
