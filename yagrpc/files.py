@@ -32,9 +32,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """
     opened = os.open(path, _OPENED)
     try:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, f"it is {_kind(found.st_mode)}, and not a regular file")
+        found = check_regular(opened)
         data = b""
         if found.st_size <= most:
             with open(opened, "rb", closefd=False) as file:
@@ -44,6 +42,21 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
         return data
     finally:
         os.close(opened)
+
+
+def check_regular(opened: int) -> os.stat_result:
+    """The status of an open file, which has to be a regular one.
+
+    Args:
+        opened: Its descriptor.
+
+    Raises:
+        OSError: It is something else; `strerror` says what.
+    """
+    found = os.fstat(opened)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, f"it is {_kind(found.st_mode)}, and not a regular file")
+    return found
 
 
 def _kind(mode: int) -> str:

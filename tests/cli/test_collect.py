@@ -245,6 +245,19 @@ def test_files_that_can_not_be_used_are_refused(command: Command, emulate: Any, 
     assert same.startswith("--ids and --output are the same file")
     assert "No such file" in command.fails(2, *arguments[:4], "-o", str(tmp_path / "no" / "out"))
     assert "Is a directory" in command.fails(2, *arguments[:4], "-o", str(tmp_path))
+    assert "takes a file, and not '-'" in command.fails(2, *arguments[:4], "-o", "-")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such files")
+def test_results_are_not_written_to_what_is_no_regular_file(
+    command: Command, emulate: Any, files: Any, tmp_path: Path
+) -> None:
+    emulate(duration=0.0)
+    arguments, _ = files("d7q\n")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert command.fails(2, *arguments[:4], "-o", str(fifo)).endswith("it is a FIFO, and not a regular file")
+    assert command.fails(2, *arguments[:4], "-o", os.devnull).endswith("it is a device, and not a regular file")
 
 
 def test_two_runs_do_not_write_to_one_file(command: Command, slow: Emulator, files: Any) -> None:

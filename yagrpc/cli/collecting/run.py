@@ -30,6 +30,7 @@ from yagrpc.errors import (
     OperationResultError,
     PermissionDeniedError,
 )
+from yagrpc.files import check_regular
 from yagrpc.hiding import shown_name
 
 if TYPE_CHECKING:
@@ -67,8 +68,15 @@ class Rows:
 
     def __init__(self, path: str) -> None:
         self.name = shown_name(path)
+        if path == "-":
+            raise click.ClickException("--output takes a file, and not '-': from it a second run knows what is there")
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+            try:
+                check_regular(descriptor)  # what was written is read again, and may be cut
+            except OSError:
+                os.close(descriptor)
+                raise
             self._file: BinaryIO = os.fdopen(descriptor, "r+b")
         except OSError as error:
             raise click.ClickException(f"{self.name}: {error.strerror}") from error
