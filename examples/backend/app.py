@@ -59,7 +59,7 @@ app.add_middleware(serving.Middleware, timeout=30)
 
 
 @app.post("/jobs", status_code=202)
-async def submit(id: Annotated[str, Body()], text: Annotated[str, Body()]) -> None:
+async def submit(id: Annotated[str, Body(pattern="^[^/]+$")], text: Annotated[str, Body()]) -> None:
     """Submit a job, unless it was."""
     with contextlib.suppress(sqlite3.IntegrityError):  # the id is in the table
         await client.completion_async(text, request_id=id)

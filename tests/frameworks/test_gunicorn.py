@@ -147,6 +147,16 @@ def test_jobs_survive_that_all_processes_are_killed(server: Server, emulator: Em
     assert [text is not None for *_, text in table.rows()] == [True] * JOBS
 
 
+def test_a_job_whose_id_nobody_could_ask_for_is_not_sent(server: Server, emulator: Emulator) -> None:
+    """The client would give a request without an id one of its own, and a slash ends the id in the path of the GET."""
+    processes = server.run("app:app", BACKEND)
+    with httpx.Client(base_url=server.url, timeout=SOON, trust_env=False) as caller:
+        for name in ("", "a/b"):
+            assert caller.post("/jobs", json={"id": name, "text": "text"}).status_code == 422
+    assert processes.stop() == 0, processes.output
+    assert not emulator.generations
+
+
 def test_workers_are_replaced_while_requests_run(server: Server, emulator: Emulator, tmp_path: Path) -> None:
     """SIGHUP replaces them once they have answered; those that die are replaced too, and forget nothing."""
     processes = server.run("app:app", BACKEND, "--preload")
