@@ -404,6 +404,17 @@ def test_a_wrong_password_is_a_mistake(redis_server: RedisServer) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("scheme", ["redis", "rediss+cluster"])
+@pytest.mark.parametrize(
+    "password", ["hunter2/hunter2", "hunter2?hunter2", "hunter2#hunter2", "hunter2[", "/@hunter2/"]
+)
+def test_a_password_that_is_not_escaped_is_not_shown(scheme: str, password: str) -> None:
+    with pytest.raises(ConfigError, match="in a password, write %2F for /") as failed:
+        RedisStore(SecretText(f"{scheme}://user:{password}@127.0.0.1:1/0"), "f")
+    assert "hunter2" not in str(failed.value)
+    assert failed.value.__suppress_context__ or failed.value.__context__ is None
+
+
 def test_a_node_of_a_cluster_is_named_as_such(redis_cluster: RedisCluster) -> None:
     refused = []
     for node in redis_cluster.nodes:

@@ -7,6 +7,7 @@ and the service's refusals then hold all processes back. The script reads and wr
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,9 @@ CLUSTERS: Final = ("redis+cluster://", "rediss+cluster://")
 SCHEMES: Final = ("redis://", "rediss://", *CLUSTERS)
 """How the URLs begin that this module takes."""
 
+ESCAPES: Final = "in a password, write %2F for /, %3F for ?, %23 for #, %40 for @, %5B for [ and %5D for ]"
+"""What to do about a URL that can't be taken apart."""
+
 _SCRIPT: Final = Path(__file__).with_name("step.lua")
 
 
@@ -46,7 +50,7 @@ class RedisStore:
         clock: Gives the time, in seconds; by default Redis does.
 
     Raises:
-        ConfigError: redis-py is not installed.
+        ConfigError: redis-py is not installed, or the URL is none.
     """
 
     def __init__(self, url: SecretText, folder: str, *, clock: Callable[[], float] | None = None) -> None:
@@ -131,6 +135,13 @@ def _answer(answer: list[Any]) -> Granted | Later:
 
 
 def _without_password(url: SecretText) -> str:
-    """A URL as errors name it."""
-    parts = urlsplit(url.reveal())
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    """A URL as errors name it.
+
+    Raises:
+        ConfigError: Nobody can say where its password ends: it would be shown, or be taken for a host.
+    """
+    with contextlib.suppress(ValueError):  # of a bracket
+        parts = urlsplit(url.reveal())
+        if not any("@" in part for part in parts[2:]):
+            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    raise ConfigError(f"share={url.reveal().partition('://')[0]}://*** is no URL of Redis: {ESCAPES}")
