@@ -121,6 +121,26 @@ def test_an_exception_in_submitting_stops_the_call_with_nothing_sent(
     assert gate.limits[0].used(drive.clock()) == 0
 
 
+@pytest.mark.parametrize("error", [RuntimeError("the disk is full"), KeyboardInterrupt()])
+def test_who_has_recorded_an_intent_learns_that_another_stopped_the_call(
+    error: BaseException, heard: Heard, run: Any, drive: Any, a_call: Any
+) -> None:
+    class Refuses(Events):
+        def submitting(self, call: Any) -> None:
+            raise error
+
+        def not_started(self, call: Any) -> None:
+            raise AssertionError("it has recorded nothing")
+
+    later = Heard()
+    call = a_call(SUBMIT)
+    with pytest.raises(type(error)):
+        run(call, [], events=[heard, Refuses(), later])
+    assert drive.kinds() == ["connect"]
+    assert heard.heard == [("submitting", call), ("not_started", call)]
+    assert later.heard == []
+
+
 @pytest.mark.parametrize("method", [SUBMIT, COMPLETE])
 def test_nothing_is_sent_where_submitting_took_the_rest_of_the_time(
     method: Any, heard: Heard, run: Any, drive: Any, a_call: Any

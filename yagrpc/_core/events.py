@@ -130,7 +130,8 @@ class Events:
     def not_started(self, call: Call[Any, Any]) -> None:
         """A generation that `submitting` announced has failed, and it is proved that nothing was started or billed.
 
-        The moment to take the record of the intent back. It is not called where the generation may have started.
+        The moment to take the record of the intent back. It is not called where the generation may have started. Where
+        `submitting` of another subscriber has stopped the call, it is called for those that were notified before.
 
         Args:
             call: The call.
@@ -226,21 +227,10 @@ class Hub(Events):
         self._subscribers = tuple(subscribers)
         self.given = tuple(each for each in self._subscribers if not each._logs_only)
         self._hooks: dict[str, tuple[Callable[..., None], ...]] = {
-            name: tuple(
-                getattr(subscriber, name)
-                for subscriber in self._subscribers
-                if getattr(type(subscriber), name) is not getattr(Events, name)
-            )
-            for name in HOOKS
+            name: tuple(getattr(each, name) for each in self._subscribers if _uses(each, name)) for name in HOOKS
         }
         # What only the log of calls needs is not created where nobody reads that log.
-        self._attempts = any(
-            getattr(type(subscriber), name) is not getattr(Events, name)
-            for subscriber in self._subscribers
-            if not subscriber._logs_only
-            for name in ("sending", "attempt")
-        )
-
+        self._attempts = any(_uses(each, "sending") or _uses(each, "attempt") for each in self.given)
         self.calls = bool(self._hooks["call_started"] or self._hooks["call_ended"])
         self.waits = bool(self._hooks["wait_started"] or self._hooks["wait_ended"])
 
@@ -261,9 +251,13 @@ class Hub(Events):
         self._notify("call_ended", call, answer, error)
 
     def submitting(self, call: Call[Any, Any]) -> None:
-        """Notify all; an exception stops the call."""
-        for hook in self._hooks["submitting"]:
-            hook(call)
+        """Notify all; an exception stops the call, and those that were notified before learn that nothing starts."""
+        for number, subscriber in enumerate(self._subscribers):
+            try:
+                subscriber.submitting(call)
+            except BaseException:
+                Hub(self._subscribers[:number]).not_started(call)
+                raise
 
     def accepted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
         """Notify all."""
@@ -311,3 +305,8 @@ class Hub(Events):
                 hook(*arguments)
             except Exception:
                 log.exception("Events.%s of %s failed", name, type(getattr(hook, "__self__", hook)).__name__)
+
+
+def _uses(subscriber: Events, name: str) -> bool:
+    """Whether a subscriber has a method of its own for an event."""
+    return getattr(type(subscriber), name) is not getattr(Events, name)
