@@ -541,6 +541,22 @@ def test_a_host_may_keep_operations_in_a_store_of_its_own(start: Any, emulator: 
     assert [each.done for each in records.operations.values()] == [True, True, True]
 
 
+def test_a_store_that_fails_for_a_moment_loses_no_result(start: Any, emulator: Emulator, caplog: Any) -> None:
+    """The model's operation was submitted, and is billed."""
+
+    class Failing(Records):
+        def follow(self, operation_id: str, model_operation_id: str) -> bool:
+            raise OSError("the connection is lost")
+
+    with start(store=Failing()) as (_, caller):
+        operation = caller.submit("model")
+        until(lambda: "which could not be stored" in caplog.text)
+        (submitted,) = emulator.operations
+        assert f"operation {operation.id} waits for the model's operation {submitted.id}" in caplog.text
+        emulator.advance(HOUR)
+        assert caller.result(operation).model_version.startswith('You wrote: "ping"')
+
+
 def test_a_servicer_that_was_closed_takes_nothing(store: Path) -> None:
     with serving.OperationServicer(store) as servicer:
         handler = servicer.handler(name="echo")(lambda request: request)

@@ -252,10 +252,22 @@ class AsyncOperationServicer:
     async def _performed(self, kind: Kind, stored: StoredOperation, found: Any) -> None:
         if not isinstance(found, AsyncOperation):
             await self._end(stored, found)
-        elif await self._io(self._store.follow, stored.id, found.id):
+        elif await self._noted(stored, found.id):
             self._follow(kind, stored._replace(model_operation_id=found.id), found)
         else:  # it was cancelled meanwhile
             await self._stop(found)
+
+    async def _noted(self, stored: StoredOperation, model_operation_id: str) -> bool:
+        """Store which operation of the model's another waits for; gives whether it still waits for one.
+
+        A store that fails now may have the result later: the model's operation is billed, and its id is here alone.
+        """
+        try:
+            return await self._io(self._store.follow, stored.id, model_operation_id)
+        except Exception:
+            extra = {"operation_id": model_operation_id}
+            log.exception(outcomes.NOT_NOTED, stored.id, model_operation_id, extra=extra)
+            return True
 
     def _follow(self, kind: Kind, stored: StoredOperation, operation: AsyncOperation[Any, Any]) -> None:
         """Have an operation ended with the model's."""

@@ -235,10 +235,22 @@ class OperationServicer:
             return
         if not isinstance(found, Operation):
             self._end(stored, found)
-        elif self._store.follow(stored.id, found.id):
+        elif self._noted(stored, found.id):
             self._follow(kind, stored._replace(model_operation_id=found.id), found)
         else:  # it was cancelled meanwhile
             self._stop(found)
+
+    def _noted(self, stored: StoredOperation, model_operation_id: str) -> bool:
+        """Store which operation of the model's another waits for; gives whether it still waits for one.
+
+        A store that fails now may have the result later: the model's operation is billed, and its id is here alone.
+        """
+        try:
+            return self._store.follow(stored.id, model_operation_id)
+        except Exception:
+            extra = {"operation_id": model_operation_id}
+            log.exception(outcomes.NOT_NOTED, stored.id, model_operation_id, extra=extra)
+            return True
 
     def _follow(self, kind: Kind, stored: StoredOperation, operation: Operation[Any, Any]) -> None:
         """Have an operation ended with the model's."""

@@ -70,6 +70,8 @@ STILL_RUNS: Final = "operation %s of the model still runs: it was cancelled, and
 
 LEFT: Final = "operation %s is left to the next start"
 
+NOT_NOTED: Final = "operation %s waits for the model's operation %s, which could not be stored: a restart would lose it"
+
 UNFOLLOWED: Final = "operation %s can't be followed now: %s"
 
 
