@@ -94,9 +94,9 @@ def test_a_lifetime_and_intervals_are_spans_of_time() -> None:
 def test_a_request_id_may_be_a_uuid() -> None:
     given = uuid.uuid4()
     assert given_request_id({"request_id": given}) == given_request_id({"request_id": str(given)}) == str(given)
-    assert given_request_id({}) == given_request_id({"request_id": ""}) == ""
+    assert given_request_id({}) == ""
     assert given_request_id({"request_id": "a" * 200}) == "a" * 200
     # A longer one exceeds the limit of metadata somewhere on its way: a generation would be ambiguous.
-    for wrong in (5, b"id", ["id"], "a\nb", "a" * 201):
-        with pytest.raises(yagrpc.RequestError, match=r"request_id is .* it takes printable ASCII text, .* or a UUID"):
+    for wrong in ("", 5, b"id", ["id"], "a\nb", "a" * 201):
+        with pytest.raises(yagrpc.RequestError, match=r"request_id is .* it takes printable ASCII text of .* or a UUID"):
             given_request_id({"request_id": wrong})  # type: ignore[typeddict-item]

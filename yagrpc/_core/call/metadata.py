@@ -30,11 +30,11 @@ def given_request_id(parameters: CallParameters) -> str:
         RequestError: It can't be sent, is too long for an id, or is a credential, which errors and logs would show.
     """
     given = parameters.get("request_id")
-    if not given:
+    if given is None:
         return ""
     text = given if isinstance(given, str) else request_id(given)
-    if not (isinstance(text, str) and re.fullmatch(_VALUE, text) and len(text) <= ID) or has_form_of_secret(text):
-        raise RequestError("request_id", given, f"it takes printable ASCII text, up to {ID} characters, or a UUID")
+    if not (isinstance(text, str) and re.fullmatch(_VALUE, text) and 0 < len(text) <= ID) or has_form_of_secret(text):
+        raise RequestError("request_id", given, f"it takes printable ASCII text of 1 to {ID} characters, or a UUID")
     return text
 
 
