@@ -98,5 +98,7 @@ def test_a_request_id_may_be_a_uuid() -> None:
     assert given_request_id({"request_id": "a" * 200}) == "a" * 200
     # A longer one exceeds the limit of metadata somewhere on its way: a generation would be ambiguous.
     for wrong in ("", 5, b"id", ["id"], "a\nb", "a" * 201):
-        with pytest.raises(yagrpc.RequestError, match=r"request_id is .* it takes printable ASCII text of .* or a UUID"):
+        with pytest.raises(
+            yagrpc.RequestError, match=r"request_id is .* it takes printable ASCII text of .* or a UUID"
+        ):
             given_request_id({"request_id": wrong})  # type: ignore[typeddict-item]

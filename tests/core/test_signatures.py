@@ -10,14 +10,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jedi  # type: ignore[import-untyped]
 import pytest
 
 import yagrpc
 from yagrpc._core.call import parameters, signatures
+from yagrpc._core.call.parameters import CallParameters
 from yagrpc._services import embeddings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 CALL = ["timeout", "metadata", "request_id", "resubmit", "data_logging"]
 MODEL = ["model", *CALL]
@@ -134,19 +138,54 @@ def test_jedi_shows_and_completes_keyword_arguments(client: yagrpc.Client, name:
 def test_without_sources_arguments_are_shown_without_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signatures, "_items", lambda kind: [])
 
-    def method(self: object, **parameters: Any) -> None:
-        """Do.
+    class Methods:
+        @signatures.explicit_parameters
+        def method(self, **parameters: Unpack[CallParameters]) -> None:
+            """Do.
 
-        Args:
-            self: Whatever.
-            **parameters: See there.
-        """
+            Args:
+                **parameters: See there.
+            """
 
-    method.__annotations__["parameters"] = "Unpack[CallParameters]"
-    written = method.__doc__
-    signatures.explicit_parameters(method)
-    assert list(inspect.signature(method).parameters) == ["self", *CALL]
-    assert method.__doc__ == written
+    written = vars(Methods)["method"]._function.__doc__
+    assert list(inspect.signature(Methods.method).parameters) == ["self", *CALL]
+    assert Methods.method.__doc__ == written
+
+
+def test_a_method_is_a_plain_function_once_it_was_used() -> None:
+    class Methods:
+        @signatures.explicit_parameters
+        def method(self, **parameters: Unpack[CallParameters]) -> object:
+            """Do.
+
+            Args:
+                **parameters: See there.
+            """
+            return parameters.get("timeout")
+
+    class Others(Methods):
+        pass
+
+    assert Others().method(timeout=5) == 5
+    assert inspect.isfunction(vars(Methods)["method"])
+    assert "method" not in vars(Others)
+    assert "request_id: " in str(Methods.method.__doc__)
+
+
+def test_threads_that_use_a_method_first_get_one_documentation() -> None:
+    class Methods:
+        @signatures.explicit_parameters
+        def method(self, **parameters: Unpack[CallParameters]) -> None:
+            """Do.
+
+            Args:
+                **parameters: See there.
+            """
+
+    unused = vars(Methods)["method"]
+    found = [unused.__get__(None, Methods) for _ in range(3)]
+    assert found[0] is found[1] is found[2]
+    assert str(found[0].__doc__).count("request_id: ") == 1
 
 
 def test_docstrings_that_are_stripped_are_not_missed() -> None:

@@ -6,9 +6,10 @@ gets a signature with the keyword arguments of that class, and their documentati
 
 The class is one of `parameters`, or one of its service's own that the method's module imports.
 
-Rules: nothing is wrapped, so that a call costs what it did; it is done while a client is imported, so it takes little
-time. Documentation is read from the source of the class's module; where a program is shipped without sources, the
-arguments are shown without it.
+Rules: it is done when a method is used for the first time, since it takes a tenth of a millisecond for each, which an
+import has to go without. From then on the class has the plain function, so that a call costs what it did. Documentation
+is read from the source of the class's module; where a program is shipped without sources, the arguments are shown
+without it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import inspect
 import linecache
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from yagrpc._core.call import parameters
 from yagrpc._core.call.parameters import CallParameters, ModelParameters
@@ -43,24 +44,53 @@ def explicit_parameters(function: FunctionT) -> FunctionT:
 
     In its docstring, `**parameters` is described in one line.
     """
+    return cast("FunctionT", _Unused(function))
+
+
+class _Unused:
+    """A method that nobody has used: with its first use it becomes the function that it was declared as.
+
+    Args:
+        function: The function.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        function = _explicit(self._function)
+        setattr(self._owner, self._name, function)
+        return function.__get__(instance, owner)
+
+
+@functools.cache
+def _explicit(function: Callable[..., Any]) -> Any:
+    """The function, with each of its parameters in its signature and its documentation; once, whoever is first."""
     name = function.__annotations__["parameters"].removeprefix("Unpack[").removesuffix("]")
     kind = function.__globals__.get(name) or getattr(parameters, name)
-    written = inspect.signature(function)
-    own = [each for each in written.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    function.__signature__ = written.replace(parameters=[*own, *_shown(kind)])  # type: ignore[attr-defined]
+    _show(function, _shown(kind))
     if function.__doc__ and (items := _items(kind)):
         before, _, after = function.__doc__.partition("**parameters: ")
-        indent = before[before.rindex("\n") :]
-        function.__doc__ = before + indent.join(items) + after[after.index("\n") :]
+        if after:  # another thread may have been here
+            indent = before[before.rindex("\n") :]
+            function.__doc__ = before + indent.join(items) + after[after.index("\n") :]
     return function
 
 
 def shown_settings(function: FunctionT) -> FunctionT:
     """Give a constructor a signature without its `**unknown`, which it takes only to refuse it."""
-    written = inspect.signature(function)
-    shown = [each for each in written.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    function.__signature__ = written.replace(parameters=shown)  # type: ignore[attr-defined]
+    _show(function, [])
     return function
+
+
+def _show(function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
+    """Give a function a signature with these parameters in place of its `**`."""
+    written = inspect.signature(function)
+    own = [each for each in written.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    function.__signature__ = written.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
 
 
 @functools.cache
