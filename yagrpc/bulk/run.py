@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from os import PathLike, fspath
@@ -323,10 +324,22 @@ class AsyncBulk:
                     f"journal {self.journal} is of a run with other options: {changes}; give the same, or name another"
                     " journal"
                 )
+            writer.commit(self._facts(writer.noted().get("starts", [])))
         except BaseException:
             writer.close()
             raise
         return writer
+
+    def _facts(self, starts: list[float]) -> list[Noted]:
+        """What a report shows of the run, beside its rows.
+
+        Args:
+            starts: When earlier runs of the journal began.
+        """
+        use = self.client.limits
+        limits = (use.submit_per_second.limit, use.submit_per_hour.limit) if self.plan.mode == "async" else (None, None)
+        facts = {"starts": [*starts, time.time()], "expected": self.plan.total, "submit_limits": limits}
+        return [Noted(name, json.dumps(value)) for name, value in facts.items()]
 
     def _options(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """What changes the requests, or whom they are sent to, as JSON values."""

@@ -39,6 +39,7 @@ SCHEMA: Final = (
     " ended REAL NOT NULL, outcome TEXT NOT NULL, error TEXT NOT NULL, input_tokens INTEGER NOT NULL,"
     " output_tokens INTEGER NOT NULL, cost REAL)",
     "CREATE INDEX attempt_number ON attempt (number)",
+    "CREATE TABLE refusal (number INTEGER NOT NULL, at REAL NOT NULL, code TEXT NOT NULL)",
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {VERSION}",
 )

@@ -7,7 +7,10 @@ that a process that is killed leaves few calls behind of which nobody knows whet
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from yagrpc.errors import Code
 
 
 class Wakeable(Protocol):
@@ -27,8 +30,12 @@ class Recorder(Protocol):
     def check(self) -> None:
         """Check that the record is durable; what this raises stops the call, with nothing sent."""
 
-    def refused(self) -> None:
-        """It is proved that the attempt started nothing, and another follows."""
+    def refused(self, code: Code) -> None:
+        """It is proved that the attempt started nothing, and another follows.
+
+        Args:
+            code: Why.
+        """
 
     def accepted(self, operation_id: str) -> None:
         """The service accepted the operation; it is not called for a synchronous completion. It raises nothing."""

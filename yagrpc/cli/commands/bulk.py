@@ -99,6 +99,20 @@ def export(journal: str, output: str) -> None:
     export_journal(Path(journal), Path(output), format_of(Path(output)))
 
 
+@bulk.command(epilog=examples("yagrpc bulk report answers.jsonl.journal -o report.html"))
+@click.argument("journal", type=click.Path())
+@click.option("-o", "--output", metavar="FILE.html", type=click.Path(), help="The file.  [default: JOURNAL.html]")
+def report(journal: str, output: str | None) -> None:
+    """Write what happened in a run as one HTML file, while it is on or after it.
+
+    It has charts of the progress, of times, tokens and the use of quotas, the failures by cause, and the slowest rows.
+    It loads nothing, and holds parts of rows: share it as you would share them.
+    """
+    from yagrpc.cli.bulk.journals import write_report
+
+    write_report(Path(journal), Path(f"{journal}.html" if output is None else output))
+
+
 @bulk.command(epilog=examples("yagrpc bulk retry answers.jsonl.journal --only failed --only filtered"))
 @click.argument("journal", type=click.Path())
 @click.option(
