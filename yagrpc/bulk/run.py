@@ -29,6 +29,7 @@ from yagrpc.bulk.engine.engine import Engine
 from yagrpc.bulk.engine.plan import Plan
 from yagrpc.bulk.parameters import CONCURRENCY, check_failures, split_bulk
 from yagrpc.bulk.results import RESULT_COLUMNS, BulkResult, Summary, record_of, result_record, summary_of
+from yagrpc.bulk.shown import Shown, shown_here
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown
 from yagrpc.journal.changes import Entry, Noted
@@ -145,7 +146,11 @@ class AsyncBulk:
         )
         self._max_cost = own.get("max_cost")
         self._max_failures = check_failures(own.get("max_failures"))
-        self._report: Callable[[Progress], object] | None = own.get("progress")
+        progress = own.get("progress")
+        self._shown: Shown | None = shown_here() if progress is True else None
+        self._report: Callable[[Progress], object] | None = self._shown or (
+            None if isinstance(progress, bool) else progress
+        )
         if self._max_cost is not None and price_of(model, own["mode"], self.prices) is None:
             raise ConfigError(f"max_cost needs the price of {model}, which is not known: give prices=")
         if self._max_cost is not None and own["task"] != "completion":
@@ -190,6 +195,8 @@ class AsyncBulk:
             try:
                 await engine.run()
             finally:
+                if self._shown is not None:
+                    self._shown.close()
                 if self.output is not None:
                     self.output.close()
             self._ended = True

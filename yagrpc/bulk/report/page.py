@@ -16,7 +16,7 @@ from html import escape
 from typing import Final
 
 from yagrpc.bulk.decisions.outcomes import RowOutcome
-from yagrpc.bulk.decisions.progress import span
+from yagrpc.bulk.decisions.progress import clock, span
 from yagrpc.bulk.report.charts import Labels, Series, areas, columns, legend, meter
 from yagrpc.bulk.report.figures import ALMOST, BINS, Axis, Figures, Histogram, Shown
 
@@ -268,12 +268,8 @@ def _pauses(figures: Figures) -> str:
 
 
 def _clock(seconds: float, whole: float) -> str:
-    """A time since the beginning, as `m:ss` or `h:mm:ss`; in seconds where the whole is short."""
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    """A time since the beginning; in seconds where the whole is short."""
+    return f"{seconds:.1f} s" if whole < 60 else clock(seconds)
 
 
 def _date(seconds: float) -> str:
