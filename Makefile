@@ -42,7 +42,7 @@ check: $(VENV)/.installed $(VENV)/.tools
 bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/imports.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
-	$(if $(QUICK),@echo "not run here: polling and delivery and the emulator and the generator and waiting and admission and REST and bulk runs",$(BIN)/python benchmarks/polling.py)
+	$(if $(QUICK),@echo "not run here: polling and delivery and the emulator and the generator and waiting and admission and REST and bulk runs and restarts",$(BIN)/python benchmarks/polling.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/delivery.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/emulator.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/generation.py)
@@ -50,6 +50,7 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(if $(QUICK),,$(BIN)/python benchmarks/rest.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/admission.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/bulk.py)
+	$(if $(QUICK),,$(BIN)/python benchmarks/restarts.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/waiting.py --draw docs/waiting.svg)
 	$(if $(QUICK),,$(PYTEST) -m slow --no-cov tests/contract/test_limits.py)
 
