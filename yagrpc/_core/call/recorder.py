@@ -7,10 +7,7 @@ that a process that is killed leaves few calls behind of which nobody knows whet
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from yagrpc.errors import Code
+from typing import Protocol
 
 
 class Wakeable(Protocol):
@@ -30,11 +27,11 @@ class Recorder(Protocol):
     def check(self) -> None:
         """Check that the record is durable; what this raises stops the call, with nothing sent."""
 
-    def refused(self, code: Code) -> None:
+    def refused(self, code: str) -> None:
         """It is proved that the attempt started nothing, and another follows.
 
         Args:
-            code: Why.
+            code: The name of the status code.
         """
 
     def accepted(self, operation_id: str) -> None:

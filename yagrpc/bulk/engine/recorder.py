@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from yagrpc.bulk.engine.commits import Commits
 from yagrpc.bulk.engine.plan import Job
-from yagrpc.errors import Code, JournalError
+from yagrpc.errors import JournalError
 from yagrpc.journal.changes import Accepted, Intent, Refused, Retracted
 
 
@@ -60,9 +60,9 @@ class RowRecorder:
         if self._error is not None:
             raise self._error
 
-    def refused(self, code: Code) -> None:
+    def refused(self, code: str) -> None:
         """Nothing has started, and another attempt follows."""
-        self._commits.add(Refused(self._job.planned.fixed.number, time.time(), code.name))
+        self._commits.add(Refused(self._job.planned.fixed.number, time.time(), code))
 
     def retracted(self) -> None:
         """Nothing has left."""
