@@ -9,6 +9,7 @@
 #   make fuzz     random answers and arguments, for a long time
 #   make mutants  changes of yagrpc/_core that no test sees; takes hours (MODULES="send.py" SAMPLE=40: some)
 #   make matrix   the wheel with every line of versions that it allows, and beside the official package (QUICK=1: few)
+#   make ray      Completions on a local cluster of Ray, with an actor killed in the middle
 #   make official our descriptors and our emulator, compared with the newest official packages
 #   make upstream what was added, changed or removed in the newest official package
 #   make live     contract tests with the real service; needs credentials
@@ -21,14 +22,14 @@ PIP := $(BIN)/python -I -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest
 SOURCES := $(shell find yagrpc generated -name '*.py*' -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test check bench bench-quick frameworks load faults fuzz mutants matrix official upstream live gen format clean
+.PHONY: demo test check bench bench-quick frameworks load faults fuzz mutants matrix ray official upstream live gen format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/generate_deferred.py
 
 # pytest, not python -m pytest: the latter would import this folder, and hide what is missing in the wheel.
 test: $(VENV)/.installed $(VENV)/.tools
-	YAGRPC_TEST_INSTALLED=1 $(PYTEST) -n 4 -m 'not slow and not live' --cov --cov-report=term $(ARGS)
+	YAGRPC_TEST_INSTALLED=1 $(PYTEST) -n 4 -m 'not slow and not live and not ray' --cov --cov-report=term $(ARGS)
 
 check: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/ruff format --check .
@@ -42,7 +43,7 @@ check: $(VENV)/.installed $(VENV)/.tools
 bench: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python benchmarks/imports.py $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/calls.py $(if $(QUICK),--quick)
-	$(if $(QUICK),@echo "not run here: polling and delivery and the emulator and the generator and waiting and admission and REST and bulk runs",$(BIN)/python benchmarks/polling.py)
+	$(if $(QUICK),@echo "not run here: polling and delivery and the emulator and the generator and waiting and admission and REST and bulk runs and restarts",$(BIN)/python benchmarks/polling.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/delivery.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/emulator.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/generation.py)
@@ -50,6 +51,7 @@ bench: $(VENV)/.installed $(VENV)/.tools
 	$(if $(QUICK),,$(BIN)/python benchmarks/rest.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/admission.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/bulk.py)
+	$(if $(QUICK),,$(BIN)/python benchmarks/restarts.py)
 	$(if $(QUICK),,$(BIN)/python benchmarks/waiting.py --draw docs/waiting.svg)
 	$(if $(QUICK),,$(PYTEST) -m slow --no-cov tests/contract/test_limits.py)
 
@@ -77,6 +79,11 @@ matrix: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)
 	$(PYTEST) -m slow --no-cov tests/isolation $(if $(QUICK),-k newest) $(ARGS)
 
+ray: $(VENV)/.installed $(VENV)/.tools
+	$(PYTHON) -I -m venv .venv-ray
+	.venv-ray/bin/python -I -m pip install --quiet --disable-pip-version-check '.[ray,redis]'
+	YAGRPC_RAY_PYTHON=.venv-ray/bin/python $(PYTEST) -m ray --no-cov tests/integrations/test_ray.py $(ARGS)
+
 official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow --no-cov tests/gen tests/official $(ARGS)
 
@@ -96,7 +103,7 @@ format: $(VENV)/.tools
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-gen .venv-upstream .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-gen .venv-upstream .venv-ray .cache build dist .mypy_cache .pytest_cache .ruff_cache .coverage
 
 $(VENV)/.created:
 	$(PYTHON) -I -m venv $(VENV)

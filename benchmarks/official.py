@@ -15,12 +15,17 @@ def installed(package: str) -> bool:
     return (ROOT / f"bench-{package}" / ".installed").exists()
 
 
-def python(package: str) -> str:
-    """The interpreter of a package's own environment."""
+def python(package: str, *more: str) -> str:
+    """The interpreter of a package's own environment.
+
+    Args:
+        package: The package, as pip takes it.
+        more: What its environment has, too.
+    """
     environment = ROOT / f"bench-{package}"
     program = environment / "bin" / "python"
     if not installed(package):
         subprocess.run([sys.executable, "-I", "-m", "venv", environment], check=True)
-        subprocess.run([program, "-I", "-m", "pip", "install", "--quiet", package], check=True)
+        subprocess.run([program, "-I", "-m", "pip", "install", "--quiet", package, *more], check=True)
         (environment / ".installed").touch()
     return str(program)

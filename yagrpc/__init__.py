@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from yagrpc.errors import InternalError as InternalError
     from yagrpc.errors import InvalidArgumentError as InvalidArgumentError
     from yagrpc.errors import JournalError as JournalError
+    from yagrpc.errors import JournalInUseError as JournalInUseError
     from yagrpc.errors import LimiterError as LimiterError
     from yagrpc.errors import MessageTooLargeError as MessageTooLargeError
     from yagrpc.errors import NotFoundError as NotFoundError
@@ -189,6 +190,7 @@ _HOMES: Final = {
     "InternalError": "errors",
     "InvalidArgumentError": "errors",
     "JournalError": "errors",
+    "JournalInUseError": "errors",
     "LimiterError": "errors",
     "MessageTooLargeError": "errors",
     "NotFoundError": "errors",

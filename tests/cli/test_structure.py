@@ -43,6 +43,7 @@ LAYERS = [
     "bulk/show.py",
     "bulk/running.py",
     "bulk/journals.py",
+    "bulk/commands.py",
     "commands/*.py",
     "program.py",
     "__init__.py",

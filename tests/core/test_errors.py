@@ -26,6 +26,7 @@ from yagrpc.errors import (
     ConfigError,
     Context,
     DeadlineExceededError,
+    JournalInUseError,
     OperationError,
     OperationFailedError,
     OperationResultError,
@@ -147,7 +148,7 @@ def test_all_are_public() -> None:
 def test_what_is_a_builtin_too() -> None:
     timeouts = {DeadlineExceededError, OperationTimeoutError, QuotaWaitError, SubmitTimeoutError}
     assert {kind for kind in ALL if issubclass(kind, TimeoutError)} == timeouts
-    assert {kind for kind in ALL if issubclass(kind, ValueError)} == {ConfigError, RequestError}
+    assert {kind for kind in ALL if issubclass(kind, ValueError)} == {ConfigError, JournalInUseError, RequestError}
     assert issubclass(OperationResultError, ResultError)
 
 

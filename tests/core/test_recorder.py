@@ -34,8 +34,8 @@ class Recorder:
         if self._fails:
             raise JournalError("the disk is full")
 
-    def refused(self) -> None:
-        self._asked.append(("refused", None))
+    def refused(self, code: str) -> None:
+        self._asked.append((f"refused {code}", None))
 
     def accepted(self, operation_id: str) -> None:
         self._asked.append((f"accepted {operation_id}", None))
@@ -70,7 +70,7 @@ def test_nothing_is_sent_that_could_not_be_recorded(recorded: Any, run: Any, dri
 def test_a_refused_attempt_is_taken_back_before_the_pause(recorded: Any, run: Any, drive: Any, operation: Any) -> None:
     run(recorded(), [EXHAUSTED, operation("d7q")])
     assert drive.kinds() == [
-        *("connect", "begin", "wait", "send", "refused", "sleep"),
+        *("connect", "begin", "wait", "send", "refused RESOURCE_EXHAUSTED", "sleep"),
         *("connect", "begin", "wait", "send", "accepted d7q"),
     ]
 
@@ -91,4 +91,4 @@ def test_an_attempt_that_may_have_run_is_never_taken_back(recorded: Any, run: An
     call = recorded()
     call.resubmit = True
     run(call, [LOST, EXHAUSTED, operation("d7q")])
-    assert "refused" not in drive.kinds()
+    assert not [kind for kind in drive.kinds() if kind.startswith("refused")]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import yagrpc
-from yagrpc.journal.changes import Accepted, Again, Ended, Fixed, Intent, Noted, Result, Retracted, State
+from yagrpc.journal.changes import Accepted, Again, Ended, Fixed, Intent, Noted, Refused, Result, Retracted, State
 from yagrpc.journal.file import APPLICATION, VERSION
 from yagrpc.journal.journal import Journal, JournalWriter
 
@@ -67,6 +67,16 @@ def test_changes_of_one_row_keep_their_order_among_those_of_others(writer: Journ
     writer.commit([intent(0), intent(1), Accepted(0, "op"), intent(2), Retracted(1), intent(1, 2), Ended(result(0))])
     assert [writer.entry(number).state for number in range(3)] == [State.ENDED, State.SUBMITTING, State.SUBMITTING]
     assert writer.entry(1).attempt == 2
+
+
+def test_a_refusal_is_kept_and_its_row_is_planned_again(writer: JournalWriter) -> None:
+    refused = Refused(0, 101.0, "RESOURCE_EXHAUSTED")
+    writer.commit([intent(0), intent(1), refused, Refused(1, 102.0, "UNAVAILABLE"), intent(0), Accepted(0, "op")])
+    assert [writer.entry(number).state for number in (0, 1)] == [State.SUBMITTED, State.PLANNED]
+    assert list(writer.refusals()) == [(101.0, "RESOURCE_EXHAUSTED"), (102.0, "UNAVAILABLE")]
+    assert list(writer.submits()) == [100.0]
+    writer.commit([Refused(0, 103.0, "UNAVAILABLE")])  # it says nothing of an operation that was accepted
+    assert writer.entry(0).state is State.SUBMITTED
 
 
 def test_an_attempt_is_kept_and_counted(writer: JournalWriter) -> None:

@@ -219,7 +219,7 @@ class _Attempts:
         self._report(None, failure, verdict)
         again = verdict.action not in (Action.FAIL, Action.AMBIGUOUS)
         if again and call.recorder is not None and history.unsure is None:
-            call.recorder.refused()
+            call.recorder.refused(failure.code.name)
         if verdict.action is Action.RETRY:
             history.repeats += 1
             yield from sleep(verdict.pause)

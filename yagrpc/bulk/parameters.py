@@ -64,8 +64,9 @@ class BulkParameters(CompletionParameters, total=False):
     """Rows of the input that are taken at most."""
     prices: Mapping[str, Any] | None
     """Prices that go before those that yagrpc knows; see `Usage.cost`."""
-    progress: Callable[[Progress], object] | None
-    """Called about once a second with how far the run is."""
+    progress: Callable[[Progress], object] | bool | None
+    """Called about once a second with how far the run is; `True` shows it, as tqdm does: in a notebook's cell, or on
+    stderr."""
 
 
 _OWN: Final = frozenset(BulkParameters.__annotations__) - frozenset(CompletionParameters.__annotations__)
@@ -104,6 +105,9 @@ def split_bulk(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     key = own.get("key")
     if key is not None and not callable(key) and not (isinstance(key, str) and key):
         raise ConfigError(f"key is {shown(key)}: it takes the name of a column, or a function of the row")
+    progress = own.get("progress")
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise ConfigError(f"progress is {shown(progress)}: it takes True, False or a function")
     cost = own.get("max_cost")
     if cost is not None and (isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 < cost < 1e12):
         raise ConfigError(f"max_cost is {shown(cost)}: it takes roubles, above 0")

@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from os import PathLike, fspath
@@ -28,6 +29,7 @@ from yagrpc.bulk.engine.engine import Engine
 from yagrpc.bulk.engine.plan import Plan
 from yagrpc.bulk.parameters import CONCURRENCY, check_failures, split_bulk
 from yagrpc.bulk.results import RESULT_COLUMNS, BulkResult, Summary, record_of, result_record, summary_of
+from yagrpc.bulk.shown import Shown, shown_here
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown
 from yagrpc.journal.changes import Entry, Noted
@@ -144,7 +146,11 @@ class AsyncBulk:
         )
         self._max_cost = own.get("max_cost")
         self._max_failures = check_failures(own.get("max_failures"))
-        self._report: Callable[[Progress], object] | None = own.get("progress")
+        progress = own.get("progress")
+        self._shown: Shown | None = shown_here() if progress is True else None
+        self._report: Callable[[Progress], object] | None = self._shown or (
+            None if isinstance(progress, bool) else progress
+        )
         if self._max_cost is not None and price_of(model, own["mode"], self.prices) is None:
             raise ConfigError(f"max_cost needs the price of {model}, which is not known: give prices=")
         if self._max_cost is not None and own["task"] != "completion":
@@ -189,6 +195,8 @@ class AsyncBulk:
             try:
                 await engine.run()
             finally:
+                if self._shown is not None:
+                    self._shown.close()
                 if self.output is not None:
                     self.output.close()
             self._ended = True
@@ -323,10 +331,22 @@ class AsyncBulk:
                     f"journal {self.journal} is of a run with other options: {changes}; give the same, or name another"
                     " journal"
                 )
+            writer.commit(self._facts(writer.noted().get("starts", [])))
         except BaseException:
             writer.close()
             raise
         return writer
+
+    def _facts(self, starts: list[float]) -> list[Noted]:
+        """What a report shows of the run, beside its rows.
+
+        Args:
+            starts: When earlier runs of the journal began.
+        """
+        use = self.client.limits
+        limits = (use.submit_per_second.limit, use.submit_per_hour.limit) if self.plan.mode == "async" else (None, None)
+        facts = {"starts": [*starts, time.time()], "expected": self.plan.total, "submit_limits": limits}
+        return [Noted(name, json.dumps(value)) for name, value in facts.items()]
 
     def _options(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """What changes the requests, or whom they are sent to, as JSON values."""

@@ -2,6 +2,7 @@
 
     YagrpcError
     |- ConfigError (also ValueError)        settings that cannot work: credentials, folder, endpoint
+    |  `- JournalInUseError                 another process writes the journal
     |- RequestError (also ValueError)       an argument of a request; nothing was sent
     |- ClientClosedError                    the client was closed
     |- JournalError                         a journal can't be written: a full disk, for example
@@ -61,7 +62,7 @@ from yagrpc.errors.call import (
 from yagrpc.errors.client import ClientClosedError
 from yagrpc.errors.code import Code
 from yagrpc.errors.given import ConfigError, RequestError
-from yagrpc.errors.journal import JournalError
+from yagrpc.errors.journal import JournalError, JournalInUseError
 from yagrpc.errors.operation import (
     OperationCancelledError,
     OperationError,
@@ -84,7 +85,8 @@ __all__ = [
     "AbortedError", "AlreadyExistsError", "AmbiguousSubmitError", "CallCancelledError", "CallError",
     "ClientClosedError", "Code", "CompletionFilteredError", "CompletionTruncatedError", "ConfigError",
     "DataLossError", "DeadlineExceededError", "FailedPreconditionError", "IncompleteCompletionError",
-    "InternalError", "InvalidArgumentError", "JournalError", "LimiterError", "MessageTooLargeError", "NotFoundError",
+    "InternalError", "InvalidArgumentError", "JournalError", "JournalInUseError",
+    "LimiterError", "MessageTooLargeError", "NotFoundError",
     "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
     "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
     "PermissionDeniedError", "QuotaWaitError", "RequestError", "ResourceExhaustedError", "ResultError",

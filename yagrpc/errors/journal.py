@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from yagrpc.errors.base import YagrpcError
+from yagrpc.errors.given import ConfigError
 
-__all__ = ["JournalError"]
+__all__ = ["JournalError", "JournalInUseError"]
 
 
 class JournalError(YagrpcError):
@@ -12,3 +13,7 @@ class JournalError(YagrpcError):
 
     What was not recorded is not sent.
     """
+
+
+class JournalInUseError(ConfigError):
+    """Another process writes the journal: wait for its end, or name another."""

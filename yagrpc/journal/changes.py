@@ -1,7 +1,7 @@
 """What can happen to a row of a journal: the steps from `planned` to `ended`.
 
     planned -> submitting -> submitted (operation id) -> ended
-       ^____________|_______________|  (proved not to have started; or tried again)
+       ^____________|_______________|  (proved not to have started, as where it was refused; or tried again)
 
 A row that was never sent is planned too: the journal does not have it yet, and its input does.
 """
@@ -60,9 +60,23 @@ class Intent(NamedTuple):
 
 
 class Retracted(NamedTuple):
-    """Its request has not left, or was refused: it is planned again."""
+    """Its request has not left: it is planned again."""
 
     number: int
+
+
+class Refused(NamedTuple):
+    """Its request was refused, and has started nothing: it is planned again.
+
+    Args:
+        number: The row.
+        at: When, in seconds since the epoch.
+        code: The name of the status code.
+    """
+
+    number: int
+    at: float
+    code: str
 
 
 class Accepted(NamedTuple):
@@ -132,7 +146,7 @@ class Noted(NamedTuple):
     value: str
 
 
-Change: TypeAlias = "Intent | Retracted | Accepted | Ended | Again | Noted"
+Change: TypeAlias = "Intent | Retracted | Refused | Accepted | Ended | Again | Noted"
 
 
 class Entry(NamedTuple):
@@ -159,6 +173,26 @@ class Entry(NamedTuple):
     submitted: float | None
     seq: int
     result: Result | None
+
+
+class Moment(NamedTuple):
+    """What figures over time need of a row that has ended.
+
+    Args:
+        number: The row.
+        submitted: When its last request left, in seconds since the epoch; `None` where none did.
+        ended: When its result came.
+        outcome: How it ended.
+        input_tokens: What it used.
+        output_tokens: What it used.
+    """
+
+    number: int
+    submitted: float | None
+    ended: float
+    outcome: str
+    input_tokens: int
+    output_tokens: int
 
 
 class Totals(NamedTuple):

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from yagrpc.errors import ConfigError
+from yagrpc.errors import ConfigError, JournalInUseError
 from yagrpc.hiding import shown_path
 
 APPLICATION: Final = 0x7961676A
@@ -39,6 +39,7 @@ SCHEMA: Final = (
     " ended REAL NOT NULL, outcome TEXT NOT NULL, error TEXT NOT NULL, input_tokens INTEGER NOT NULL,"
     " output_tokens INTEGER NOT NULL, cost REAL)",
     "CREATE INDEX attempt_number ON attempt (number)",
+    "CREATE TABLE refusal (number INTEGER NOT NULL, at REAL NOT NULL, code TEXT NOT NULL)",
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {VERSION}",
 )
@@ -147,7 +148,7 @@ class Lock:
                 os.lseek(self._descriptor, 1, os.SEEK_SET)  # Windows keeps the locked byte from others
                 holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip("\0 \n")
                 os.close(self._descriptor)
-                raise ConfigError(
+                raise JournalInUseError(
                     f"journal {name} is in use by process {holder or '(unknown)'}: wait for its end, or end it first"
                 )
             if self._is_there():

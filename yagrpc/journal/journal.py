@@ -6,6 +6,7 @@ Rules: a commit is on the disk when it returns (`synchronous=FULL`), or nothing 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sqlite3
@@ -23,7 +24,9 @@ from yagrpc.journal.changes import (
     Entry,
     Fixed,
     Intent,
+    Moment,
     Noted,
+    Refused,
     Result,
     Retracted,
     State,
@@ -136,6 +139,47 @@ class Journal:
         (recent,) = next(self._rows("SELECT count(*) FROM result WHERE ended > ? - 60", (last or 0.0,)))
         return first, last, recent
 
+    def moments(self) -> Iterator[Moment]:
+        """What figures over time need of the rows that have ended, in the order in which they did."""
+        query = (
+            "SELECT number, submitted, ended, outcome, input_tokens, output_tokens FROM result JOIN row USING (number)"
+            " ORDER BY seq"
+        )
+        return map(Moment._make, self._rows(query))
+
+    def submits(self) -> Iterator[float]:
+        """When the requests left that were accepted, or of which nothing is known yet."""
+        planned = int(State.PLANNED)
+        rows = f"SELECT submitted FROM row WHERE submitted IS NOT NULL AND state != {planned}"
+        query = f"{rows} UNION ALL SELECT submitted FROM attempt WHERE submitted IS NOT NULL ORDER BY 1"
+        return (moment for (moment,) in self._rows(query))
+
+    def refusals(self) -> Iterator[tuple[float, str]]:
+        """When requests were refused that were sent again, and with which code."""
+        return self._rows("SELECT at, code FROM refusal ORDER BY at")
+
+    def repeated(self) -> Iterator[tuple[str, int, float | None]]:
+        """How many attempts of each outcome were not the last of their row, and what they cost."""
+        return self._rows("SELECT outcome, count(*), sum(cost) FROM attempt GROUP BY 1 ORDER BY 2 DESC")
+
+    def costs(self) -> Iterator[tuple[str, int, int, int, float | None]]:
+        """The rows, the tokens of inputs and of answers, and the cost of each outcome."""
+        query = "SELECT outcome, count(*), sum(input_tokens), sum(output_tokens), sum(cost) FROM result GROUP BY 1"
+        return self._rows(f"{query} ORDER BY 2 DESC")
+
+    def errors(self) -> Iterator[tuple[int, str, str]]:
+        """The number, the outcome and the error of each row that has ended otherwise than done."""
+        return self._rows("SELECT number, outcome, error FROM result WHERE outcome != 'done' ORDER BY number")
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """In the block, everything that is read is as it was at one moment, while another process writes."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -238,6 +282,10 @@ class JournalWriter(Journal):
     def _retracted(self, changes: list[Retracted]) -> None:
         self._connection.executemany("UPDATE row SET state = 0 WHERE number = ? AND state = 1", changes)
 
+    def _refused(self, changes: list[Refused]) -> None:
+        self._retracted([Retracted(each.number) for each in changes])
+        self._connection.executemany("INSERT INTO refusal VALUES (?, ?, ?)", changes)
+
     def _accepted(self, changes: list[Accepted]) -> None:
         self._connection.executemany(
             "UPDATE row SET state = 2, operation = ? WHERE number = ?",
@@ -285,6 +333,7 @@ _APPLY: Final[dict[type, Callable[[JournalWriter, Any], None]]] = {
     Ended: JournalWriter._ended,
     Again: JournalWriter._again,
     Retracted: JournalWriter._retracted,
+    Refused: JournalWriter._refused,
     Intent: JournalWriter._intent,
     Noted: JournalWriter._noted,
 }
@@ -312,7 +361,7 @@ def _number(change: Change) -> int:
     """The row that a change is of; -1 for none."""
     if isinstance(change, (Ended, Again)):
         return change.result.number
-    return change.number if isinstance(change, (Accepted, Retracted)) else -1
+    return change.number if isinstance(change, (Accepted, Retracted, Refused)) else -1
 
 
 def _chunks(numbers: Iterable[int], size: int) -> Iterator[list[int]]:

@@ -27,8 +27,12 @@ class Recorder(Protocol):
     def check(self) -> None:
         """Check that the record is durable; what this raises stops the call, with nothing sent."""
 
-    def refused(self) -> None:
-        """It is proved that the attempt started nothing, and another follows."""
+    def refused(self, code: str) -> None:
+        """It is proved that the attempt started nothing, and another follows.
+
+        Args:
+            code: The name of the status code.
+        """
 
     def accepted(self, operation_id: str) -> None:
         """The service accepted the operation; it is not called for a synchronous completion. It raises nothing."""

@@ -60,6 +60,25 @@ class Progress(NamedTuple):
         """Rows that have ended otherwise than done."""
         return self.ended - self.outcomes.get(RowOutcome.DONE, 0)
 
+    def bar(self, width: int = 10) -> str:
+        """The whole in one line, as tqdm has it: a bar, rows, time, speed, and how rows have ended.
+
+        Args:
+            width: Characters of the bar; 0 for none.
+        """
+        counts = ", ".join(f"{name}={count}" for name, count in sorted(self.outcomes.items()))
+        left = "?" if self.seconds_left is None else clock(self.seconds_left)
+        speed = f"{self.per_second:.2f}row/s" if self.per_second else "?row/s"
+        parts = [f"{clock(self.seconds)}<{left}", speed, *filter(None, (counts, self.note))]
+        if self.cost is not None:
+            parts.append(f"{self.cost:,.2f} RUB")
+        if self.total is None:
+            return f"{self.ended}row [{', '.join([clock(self.seconds), *parts[1:]])}]"
+        part = self.ended / max(1, self.total)
+        filled = "#" * int(part * width)
+        drawn = f"|{filled:<{width}}| " if width else " "
+        return f"{part:4.0%}{drawn}{self.ended}/{self.total} [{', '.join(parts)}]"
+
     def line(self) -> str:
         """The whole in one line."""
         total = "" if self.total is None else f" of {self.total:,}"
@@ -102,6 +121,13 @@ def seconds_left(
         # What the window still holds was sent within the hour before: it is taken to leave evenly.
         pace = max(pace, (to_send - hour.left) / hour.limit * HOUR)
     return pace + typical
+
+
+def clock(seconds: float) -> str:
+    """A span of time as a clock shows it: `m:ss`, or `h:mm:ss`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
 def span(seconds: float) -> str:

@@ -471,7 +471,7 @@ class Engine:
             proto = await transport.run(core.send(call))
         except BaseException:
             if not call.attempts:
-                recorder.refused()
+                recorder.retracted()
             raise
         finally:
             self._unsent.discard(worker)

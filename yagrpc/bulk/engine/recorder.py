@@ -8,7 +8,7 @@ from collections.abc import Callable
 from yagrpc.bulk.engine.commits import Commits
 from yagrpc.bulk.engine.plan import Job
 from yagrpc.errors import JournalError
-from yagrpc.journal.changes import Accepted, Intent, Retracted
+from yagrpc.journal.changes import Accepted, Intent, Refused, Retracted
 
 
 class RowRecorder:
@@ -60,8 +60,12 @@ class RowRecorder:
         if self._error is not None:
             raise self._error
 
-    def refused(self) -> None:
-        """Nothing has started."""
+    def refused(self, code: str) -> None:
+        """Nothing has started, and another attempt follows."""
+        self._commits.add(Refused(self._job.planned.fixed.number, time.time(), code))
+
+    def retracted(self) -> None:
+        """Nothing has left."""
         self._commits.add(Retracted(self._job.planned.fixed.number))
 
     def accepted(self, operation_id: str) -> None:

@@ -181,11 +181,22 @@ def export(journal: Journal, path: Path, kind: str, task: str, *, table: bool) -
     Raises:
         OSError: It can't be written; what was there before stays.
     """
+    with written(path) as file:
+        return _WRITERS[kind](journal, file, task, table)
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of another once it is whole, for its user alone.
+
+    Raises:
+        OSError: It can't be written; what was there before stays.
+    """
     part = path.with_name(f"{path.name}.part")
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         with open(descriptor, "wb") as file:
-            count = _WRITERS[kind](journal, file, task, table)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -193,7 +204,6 @@ def export(journal: Journal, path: Path, kind: str, task: str, *, table: bool) -
         with contextlib.suppress(OSError):
             part.unlink()
         raise
-    return count
 
 
 def check_free(path: Path) -> None:

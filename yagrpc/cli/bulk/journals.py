@@ -1,4 +1,4 @@
-"""`yagrpc bulk status|export|retry|cancel`: what is done with a journal, while its run is on or after it."""
+"""`yagrpc bulk status|export|report|retry|cancel`: what is done with a journal, while its run is on or after it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yagrpc.bulk.files.outputs import check_free, export
+from yagrpc.bulk.files.outputs import check_free, export, written
+from yagrpc.bulk.report.figures import figures_of
+from yagrpc.bulk.report.page import MARK, page
 from yagrpc.bulk.results import Summary, summary_of
 from yagrpc.cli.io.output import note, print_json, print_text
 from yagrpc.errors import ConfigError, YagrpcError
+from yagrpc.hiding import shown_path
 from yagrpc.journal.changes import State
 from yagrpc.journal.journal import Journal, JournalWriter
 
 if TYPE_CHECKING:
     from yagrpc.cli.options import Connection
 
-__all__ = ["cancel_operations", "export_journal", "retry_rows", "show_status"]
+__all__ = ["cancel_operations", "export_journal", "retry_rows", "show_status", "write_report"]
 
 
 def show_status(path: Path, *, as_json: bool) -> None:
@@ -54,6 +57,34 @@ def export_journal(path: Path, output: Path, kind: str) -> None:
         check_free(output)
         count = export(journal, output, kind, options.get("task", "completion"), table=bool(options.get("table")))
     note(f"yagrpc: {count:,} rows written to {output}")
+
+
+def write_report(path: Path, output: Path) -> None:
+    """Write the report of a run; it takes the place of an earlier one.
+
+    Raises:
+        ConfigError: The journal can't be read, or the file exists and is no report.
+        OSError: The file can't be written; what was there before stays.
+    """
+    with contextlib.closing(_opened(path)) as journal:
+        _check_replaceable(output)
+        text = page(figures_of(journal))
+    with written(output) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+    note(f"yagrpc: report written to {output}")
+
+
+def _check_replaceable(output: Path) -> None:
+    mark, name = MARK.encode(), shown_path(str(output))
+    try:
+        with open(output, "rb") as file:
+            beginning = file.read(len(mark))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"output {name} can't be replaced: {error.strerror}") from None
+    if beginning not in (b"", mark):
+        raise ConfigError(f"output {name} exists, and is no report: name another, or remove it")
 
 
 def retry_rows(path: Path, outcomes: Collection[str]) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
+from yagrpc.cli.bulk.commands import JOURNAL_COMMANDS
 from yagrpc.cli.bulk.options import run_options
 from yagrpc.cli.groups import Group
-from yagrpc.cli.options import Connection, Generation, connection_options, examples, json_option
+from yagrpc.cli.options import Connection, Generation, examples
 
 __all__ = ["bulk"]
-
-AGAIN: Final = ("truncated", "filtered", "schema_mismatch", "failed", "expired", "ambiguous")
-"""The outcomes of rows that may be sent again; what is wrong with an invalid row is in the input."""
 
 
 @click.group(
@@ -74,54 +71,5 @@ def run(
     )
 
 
-@bulk.command(
-    epilog=examples("yagrpc bulk status answers.jsonl.journal", "yagrpc bulk status answers.jsonl.journal --json")
-)
-@click.argument("journal", type=click.Path())
-@json_option("Print it as JSON.")
-def status(journal: str, as_json: bool) -> None:
-    """Show how far a run is, while it is on or after it."""
-    from yagrpc.cli.bulk.journals import show_status
-
-    show_status(Path(journal), as_json=as_json)
-
-
-@bulk.command(epilog=examples("yagrpc bulk export answers.jsonl.journal -o answers.csv"))
-@click.argument("journal", type=click.Path())
-@click.option(
-    "-o", "--output", required=True, metavar="OUTPUT", type=click.Path(), help="JSONL, CSV or Parquet, by its name."
-)
-def export(journal: str, output: str) -> None:
-    """Write the rows that have ended to a file, in the order of the input."""
-    from yagrpc.bulk.files.inputs import format_of
-    from yagrpc.cli.bulk.journals import export_journal
-
-    export_journal(Path(journal), Path(output), format_of(Path(output)))
-
-
-@bulk.command(epilog=examples("yagrpc bulk retry answers.jsonl.journal --only failed --only filtered"))
-@click.argument("journal", type=click.Path())
-@click.option(
-    "--only",
-    multiple=True,
-    type=click.Choice(AGAIN),
-    help="Outcomes; may be repeated.  [default: failed, expired, ambiguous]",
-)
-def retry(journal: str, only: tuple[str, ...]) -> None:
-    """Plan rows again that are not done; the command of the run then sends them."""
-    from yagrpc.cli.bulk.journals import retry_rows
-
-    retry_rows(Path(journal), only or ("failed", "expired", "ambiguous"))
-
-
-@bulk.command(epilog=examples("yagrpc bulk cancel answers.jsonl.journal"))
-@click.argument("journal", type=click.Path())
-@connection_options("Seconds to wait for each answer.  [default: 60]", request_id=False)
-def cancel(connection: Connection, journal: str) -> None:
-    """Ask the service to cancel the operations of a run that was interrupted.
-
-    They may still finish, and may be billed.
-    """
-    from yagrpc.cli.bulk.journals import cancel_operations
-
-    click.get_current_context().exit(1 if cancel_operations(Path(journal), connection) else 0)
+for command in JOURNAL_COMMANDS:
+    bulk.add_command(command)
