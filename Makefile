@@ -79,10 +79,11 @@ matrix: $(VENV)/.installed $(VENV)/.tools
 	$(BIN)/python scripts/matrix.py $(if $(QUICK),--quick)
 	$(PYTEST) -m slow --no-cov tests/isolation $(if $(QUICK),-k newest) $(ARGS)
 
+ray: export YAGRPC_RAY_PYTHON = .venv-ray/bin/python
 ray: $(VENV)/.installed $(VENV)/.tools
 	$(PYTHON) -I -m venv .venv-ray
 	.venv-ray/bin/python -I -m pip install --quiet --disable-pip-version-check '.[ray,redis]'
-	YAGRPC_RAY_PYTHON=.venv-ray/bin/python $(PYTEST) -m ray --no-cov tests/integrations/test_ray.py $(ARGS)
+	$(PYTEST) -m ray --no-cov tests/integrations/test_ray.py $(ARGS)
 
 official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow --no-cov tests/gen tests/official $(ARGS)

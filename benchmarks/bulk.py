@@ -41,7 +41,7 @@ RESUME: Final = 10.0
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
     """An emulator in a process; gives its address."""
-    command = [sys.executable, "-m", "yagrpc", "emulator", "--duration", "0"]
+    command = [sys.executable, "-I", "-m", "yagrpc", "emulator", "--duration", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None

@@ -247,7 +247,7 @@ def test_credentials_go_over_tls_that_is_verified(tmp_path: Path) -> None:
     script.write_text(_TLS_SCRIPT)
     environment = {**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(tmp_path / "ca.pem")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", script],
+        [sys.executable, "-W", "error", script, str(Path(__file__).parents[2])],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -277,6 +277,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import yagrpc
+sys.path.append(sys.argv[1])  # the last: yagrpc is the one that is installed
 from tests.contract.raw import RawServer
 from tests.contract.test_closing import _after as after
 from yagrpc import _pb

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import sqlite3
 import stat
@@ -12,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -257,18 +255,18 @@ def test_readers_of_any_process_leave_the_writer_its_file(writer: JournalWriter,
         assert [number for number, _ in reader.fingerprints()] == [0, 1]
 
 
-def _commit(path: str, first: int) -> None:
-    with contextlib.closing(JournalWriter(Path(path))) as journal:
-        journal.commit([intent(first)])
-        os._exit(9)
+COMMIT = """
+import os, pathlib, sys
+from yagrpc.journal.changes import Fixed, Intent
+from yagrpc.journal.journal import JournalWriter
+journal = JournalWriter(pathlib.Path(sys.argv[1]))
+journal.commit([Intent(Fixed(3, None, 4, b"f3", b'"row 3"'), 1, 0, "request-3", 100.0)])
+os._exit(9)
+"""
 
 
 def test_what_was_committed_outlives_its_process(path: Path) -> None:
-    context: Any = multiprocessing.get_context("spawn")
-    process = context.Process(target=_commit, args=(str(path), 3))
-    process.start()
-    process.join()
-    assert process.exitcode == 9
+    assert subprocess.run([sys.executable, "-c", COMMIT, str(path)], check=False).returncode == 9
     with contextlib.closing(JournalWriter(path)) as journal:
         assert journal.entry(3).state is State.SUBMITTING
 

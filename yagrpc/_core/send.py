@@ -78,11 +78,15 @@ def send_call(call: Call[Any, Any], ports: Ports) -> Flow[Any]:
                 attempts.answered(response)
                 return response
             yield from attempts.recover(failure)
-    except BaseException as error:
+    except Exception as error:
         call.release()
-        final = attempts.final_error(error) if isinstance(error, Exception) else error
         attempts.withdraw()
-        raise final  # noqa: B904 - it has its cause
+        # In no variable: an error that its own frame holds keeps gRPC's rpc until the garbage collector comes.
+        raise attempts.final_error(error)  # noqa: B904 - it has its cause
+    except BaseException:
+        call.release()
+        attempts.withdraw()
+        raise
 
 
 class _Attempts:
