@@ -68,7 +68,7 @@ class _Unused:
 
 @functools.cache
 def _explicit(function: Callable[..., Any]) -> Any:
-    """The function, with each of its parameters in its signature and its documentation; once, whoever is first."""
+    """The function, with each of its parameters in its signature and its documentation; once for all threads."""
     name = function.__annotations__["parameters"].removeprefix("Unpack[").removesuffix("]")
     kind = function.__globals__.get(name) or getattr(parameters, name)
     _show(function, _shown(kind))
