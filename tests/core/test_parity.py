@@ -28,6 +28,8 @@ NATURAL = {
 def public(cls: type) -> dict[str, Any]:
     """Public names, and the protocols that a class speaks."""
     names = {name for name in dir(cls) if not name.startswith("_")} | {name for name in vars(cls) if name in NATURAL}
+    for name in names:
+        getattr(cls, name)  # with its first use a method becomes a plain function
     return {name: inspect.getattr_static(cls, name) for name in names}
 
 

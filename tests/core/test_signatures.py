@@ -182,10 +182,11 @@ def test_threads_that_use_a_method_first_get_one_documentation() -> None:
                 **parameters: See there.
             """
 
-    unused = vars(Methods)["method"]
-    found = [unused.__get__(None, Methods) for _ in range(3)]
-    assert found[0] is found[1] is found[2]
-    assert str(found[0].__doc__).count("request_id: ") == 1
+    function = vars(Methods)["method"]._function
+    for _ in range(3):
+        assert signatures._explicit.__wrapped__(function) is function
+        assert list(inspect.signature(function).parameters) == ["self", *CALL]
+        assert str(function.__doc__).count("request_id: ") == 1
 
 
 def test_docstrings_that_are_stripped_are_not_missed() -> None:

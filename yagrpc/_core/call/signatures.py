@@ -68,7 +68,7 @@ class _Unused:
 
 @functools.cache
 def _explicit(function: Callable[..., Any]) -> Any:
-    """The function, with each of its parameters in its signature and its documentation; once for all threads."""
+    """The function, with each parameter in its signature and its documentation; several threads may be first."""
     name = function.__annotations__["parameters"].removeprefix("Unpack[").removesuffix("]")
     kind = function.__globals__.get(name) or getattr(parameters, name)
     _show(function, _shown(kind))
@@ -87,9 +87,9 @@ def shown_settings(function: FunctionT) -> FunctionT:
 
 
 def _show(function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
-    """Give a function a signature with these parameters in place of its `**`."""
-    written = inspect.signature(function)
-    own = [each for each in written.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    """Give a function a signature with these parameters in place of its `**`; again, if two threads are first."""
+    written, others = inspect.signature(function), {each.name for each in parameters}
+    own = [each for name, each in written.parameters.items() if name not in others and each.kind != each.VAR_KEYWORD]
     function.__signature__ = written.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
 
 
