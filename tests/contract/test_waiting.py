@@ -564,7 +564,8 @@ def test_an_exception_of_a_moment_before_ends_a_wait(wait: Any) -> None:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         assert waiting.wait(60)
-        while not emulator.calls:  # its calls are sent: from now on it waits, or is about to
+        # Both calls are sent: from now on it waits, or is about to. Amid the start of a call, gRPC would lose a thread.
+        while emulator.calls.total() < 2:
             thread.join(0.01)
         assert ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted)
