@@ -28,9 +28,12 @@ class Workers:
         self._app = celery.Celery("caller", broker=url, backend=url)
 
     def run(self, *, soft_limit: float = HOUR) -> Processes:
-        """Start a worker with two processes. What a killed worker had may run again after a second."""
+        """Start a worker with two processes. What a killed worker had may run again at once.
+
+        A worker asks for such tasks when it starts, and then every 100 seconds only.
+        """
         options = ("--concurrency", "2", "--loglevel", "info", "--without-gossip", "--without-mingle")
-        settings = {"TASKS_REDIS": self._url, "TASKS_VISIBILITY": "1", "TASKS_SOFT_LIMIT": str(soft_limit)}
+        settings = {"TASKS_REDIS": self._url, "TASKS_VISIBILITY": "0", "TASKS_SOFT_LIMIT": str(soft_limit)}
         tasks = str(EXAMPLES / "tasks")
         found = self._start("-m", "celery", "--workdir", tasks, "--app", "tasks", "worker", *options, **settings)
         found.expect(r"celery@\S+ ready")
