@@ -217,6 +217,15 @@ def test_what_is_no_request_gets_a_status(rest: Rest, verb: str, path: str, stat
         assert answer.headers["allow"] in ("POST", "GET")
 
 
+@with_options(frozen=True)
+def test_a_clock_beyond_the_last_date_answers_and_refuses(rest: Rest) -> None:
+    rest.emulator.set_time(300_000_000_000)
+    for path, status in ((f"{MODELS}/tokenize", 200), ("/nothing", 404)):
+        answer = rest.http.post(path, json={"modelUri": "gpt://f/yandexgpt", "text": "x"})
+        assert answer.status_code == status
+        assert answer.headers["date"].endswith("31 Dec 9999 23:59:59 GMT")
+
+
 @pytest.mark.parametrize(
     ("changed", "text"),
     [

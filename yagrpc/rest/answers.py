@@ -9,6 +9,7 @@ default, since the guide's `"done": false` is written.
 from __future__ import annotations
 
 import base64
+import functools
 import http
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +48,10 @@ not list, the table of google.rpc.Code."""
 
 _REASONS: Final = {499: "Client Closed Request"}
 """Of statuses that HTTP does not define."""
+
+
+_load_messages: Final = functools.cache(_pb.load_messages)
+"""Once: it goes through all modules."""
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def _operation(operation: _pb.operation_pb2.Operation) -> dict[str, Any]:
 
 def _any(value: Any) -> dict[str, Any]:
     """What an `Any` contains; of a type that is not ours, its bytes."""
-    _pb.load_messages()
+    _load_messages()
     try:
         return _dict(value)
     except (TypeError, DecodeError):

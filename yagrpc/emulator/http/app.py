@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +16,7 @@ import grpc
 from yagrpc import _pb
 from yagrpc.emulator.http.context import BODY_BYTES, Aborted, HttpContext, Send, refuse
 from yagrpc.emulator.http.origins import foreign
-from yagrpc.emulator.rpc.pipeline import REQUEST_ID, Pipeline
+from yagrpc.emulator.rpc.pipeline import REQUEST_ID, Pipeline, http_date
 from yagrpc.emulator.state import State
 from yagrpc.rest import BadRequest, Found, Router, WrongVerb, read_request
 
@@ -115,7 +114,7 @@ class App:
         number: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        date = email.utils.formatdate(self._state.clock.now(), usegmt=True)
+        date = http_date(int(self._state.clock.now()))
         always = {REQUEST_ID: self._state.new_request_id(), "date": date}
         await refuse(send, path, code, message, headers={**always, **(headers or {})}, number=number)
 

@@ -26,7 +26,7 @@ from yagrpc.emulator.refusal import Refusal
 from yagrpc.emulator.rpc.unpacking import MESSAGE_BYTES, TooLarge, unpacking
 from yagrpc.emulator.state import State
 
-__all__ = ["CLIENT_REQUEST_ID", "HEADERS_LAST", "REQUEST_ID", "SERVER_TRACE_ID", "Pipeline"]
+__all__ = ["CLIENT_REQUEST_ID", "HEADERS_LAST", "REQUEST_ID", "SERVER_TRACE_ID", "Pipeline", "http_date"]
 
 REQUEST_ID = "x-request-id"
 SERVER_TRACE_ID = "x-server-trace-id"
@@ -193,7 +193,7 @@ class Pipeline(grpc.GenericRpcHandler):
         state.received.keep(received)
         headers: tuple[tuple[str, str], ...] = ((REQUEST_ID, state.new_request_id()),)
         if path not in HEADERS_LAST:
-            headers = (*headers, (SERVER_TRACE_ID, state.new_request_id()), (DATE, _http_date(int(received.at))))
+            headers = (*headers, (SERVER_TRACE_ID, state.new_request_id()), (DATE, http_date(int(received.at))))
         if CLIENT_REQUEST_ID in metadata:
             return received, (*headers, (CLIENT_REQUEST_ID, str(metadata[CLIENT_REQUEST_ID])))
         return received, headers
@@ -236,7 +236,7 @@ class _Registry:
 
 
 @functools.lru_cache(maxsize=2)
-def _http_date(now: int) -> str:
+def http_date(now: int) -> str:
     """A time as HTTP writes it, up to the year 9999; calls of one second share the text."""
     return email.utils.formatdate(min(now, _LAST_DATE), usegmt=True)
 
