@@ -33,9 +33,10 @@ import grpc.aio
 
 import yagrpc
 from yagrpc import _pb
+from yagrpc.bulk.asynchronous import AsyncBulk
 from yagrpc.bulk.files.inputs import open_input
 from yagrpc.bulk.files.outputs import GrowingOutput
-from yagrpc.bulk.run import AsyncBulk, Source
+from yagrpc.bulk.source import Source
 from yagrpc.emulator.control.remote import Control
 
 AT_ONCE: Final = 64

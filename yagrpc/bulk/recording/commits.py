@@ -1,6 +1,7 @@
 """Group commits: what many tasks change in a journal at once is one commit, in a thread of its own.
 
-A commit waits some milliseconds for the rows that are near it, so that there are fewer.
+Each commit takes the CPU time of a row, and a write to the disk. So they begin some milliseconds apart, unless many rows
+wait for one.
 
 Rules: changes are committed in the order in which they came. So the id of an operation is on the disk before any
 request leaves whose intent was added after it. Where a commit fails, the intents in it fail, and nothing is sent for
@@ -27,8 +28,8 @@ PATIENCE: Final = 60.0
 
 _PAUSE: Final = 1.0
 
-GATHERING: Final = 0.005
-"""Seconds for which a commit waits for more changes at most: it takes the CPU time of a whole row, and the disk's."""
+APART: Final = 0.005
+"""Seconds from the start of a commit to that of the next."""
 
 _CHANGES: Final = 3
 """Changes of a row in a commit, mostly: its intent, its operation, and its end."""
@@ -39,7 +40,7 @@ class Commits:
 
     Args:
         journal: The journal.
-        at_once: Requests that are sent at once: where a quarter of their rows wait for a commit, it begins.
+        at_once: Requests that are sent at once: a commit for a quarter of them begins as soon as it can.
         committed: Called with the number of rows that ended in a commit, after it.
         failed: Called when a commit fails.
     """
@@ -103,7 +104,7 @@ class Commits:
             while self._queue:
                 if len(self._queue) < self._many and (left := self._next - loop.time()) > 0:
                     await self._gather(loop, left)
-                self._next = loop.time() + GATHERING
+                self._next = loop.time() + APART
                 batch, self._queue = self._queue, []
                 try:
                     await loop.run_in_executor(self._thread, self._journal.commit, [change for change, _ in batch])
