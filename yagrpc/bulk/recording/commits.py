@@ -1,7 +1,7 @@
 """Group commits: what many tasks change in a journal at once is one commit, in a thread of its own.
 
-Each commit takes the CPU time of a row, and a write to the disk. So they begin some milliseconds apart, unless many rows
-wait for one.
+Each commit takes the CPU time of a row, and a write to the disk. So they begin some milliseconds apart, unless many
+rows wait for one.
 
 Rules: changes are committed in the order in which they came. So the id of an operation is on the disk before any
 request leaves whose intent was added after it. Where a commit fails, the intents in it fail, and nothing is sent for
