@@ -101,7 +101,7 @@ def serving() -> Iterator[Server]:
 
 
 class Marks:
-    """Prints what a measurement has needed, at its end and whenever so many rows more have ended.
+    """Prints what a measurement has needed, whenever so many rows more have ended.
 
     Args:
         every: How many.
@@ -112,16 +112,12 @@ class Marks:
         self._memory = memory()
         self._started, self._cpu = time.perf_counter(), time.process_time()
 
-    def reached(self, rows: int) -> None:
-        """So many rows have ended."""
-        if rows >= self._next:
+    def reached(self, rows: int, *, last: bool = False) -> None:
+        """So many rows have ended; the last mark counts up to the end of the measurement."""
+        if rows >= self._next or last:
             self._next = rows - rows % self._every + self._every
-            self.print(rows)
-
-    def print(self, rows: int) -> None:
-        """Print a mark."""
-        seconds, cpu = time.perf_counter() - self._started, time.process_time() - self._cpu
-        print(json.dumps(Mark(rows, seconds, cpu, memory() - self._memory)), flush=True)
+            seconds, cpu = time.perf_counter() - self._started, time.process_time() - self._cpu
+            print(json.dumps(Mark(rows, seconds, cpu, memory() - self._memory)), flush=True)
 
 
 async def bare(address: str, source: Path, marks: Marks) -> int:
@@ -197,7 +193,7 @@ def measure(what: str, address: str, source: Path, folder: Path, every: int) -> 
             asyncio.run(bulk(address, first, Path(warm), Marks(every)))
     marks = Marks(every)
     rows = asyncio.run(bare(address, source, marks) if what == "bare" else bulk(address, source, folder, marks))
-    marks.print(rows)
+    marks.reached(rows, last=True)
 
 
 def write_rows(source: Path, count: int) -> None:
