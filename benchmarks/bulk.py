@@ -3,9 +3,10 @@
     python benchmarks/bulk.py                    20,000 rows
     python benchmarks/bulk.py --rows 1000000     takes about an hour
 
-The emulator answers at once, in a process of its own. Both sides send 64 requests at a time. The bare loop is measured
-before the run and after it, each time on `--bare-rows` of the rows: what else the machine does changes in an hour. The
-CPU time of a row depends less on that. Then each row has to be in the output once, and to be generated once.
+The emulator answers at once, in a process of its own. Both sides send 64 requests at a time. They are measured by
+turns, since what else the machine does changes in an hour: the run is stopped (SIGSTOP) after each slice of its rows,
+and the bare loop sends some of them meanwhile. The CPU time of a row depends less on the machine. Then each row has to
+be in the output once, and to be generated once.
 
 Targets: 0.7 of the bare loop's rows a second, 100 MiB of memory more than before the run, 10 s to resume a finished
 million.
@@ -20,6 +21,7 @@ import itertools
 import json
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,7 @@ import grpc.aio
 import yagrpc
 from yagrpc import _pb
 from yagrpc.bulk.asynchronous import AsyncBulk
+from yagrpc.bulk.decisions.progress import Progress
 from yagrpc.bulk.files.inputs import open_input
 from yagrpc.bulk.files.outputs import GrowingOutput
 from yagrpc.bulk.source import Source
@@ -45,6 +48,9 @@ MEMORY: Final = 100.0
 """MiB."""
 RESUME: Final = 10.0
 """Seconds for a million rows."""
+SLICES: Final = 10
+"""Slices of the rows, each with figures of its own."""
+
 WARM: Final = 100
 """Rows of a run before the one that is measured."""
 
@@ -101,10 +107,10 @@ def serving() -> Iterator[Server]:
 
 
 class Marks:
-    """Prints what a measurement has needed, whenever so many rows more have ended.
+    """Prints what a measurement has needed: now and then, and at its end.
 
     Args:
-        every: How many.
+        every: The rows from one mark to the next.
     """
 
     def __init__(self, every: int) -> None:
@@ -112,15 +118,19 @@ class Marks:
         self._memory = memory()
         self._started, self._cpu = time.perf_counter(), time.process_time()
 
-    def reached(self, rows: int, *, last: bool = False) -> None:
-        """So many rows have ended; the last mark counts up to the end of the measurement."""
-        if rows >= self._next or last:
+    def reached(self, rows: int) -> None:
+        """So many rows have ended, and others have not."""
+        if rows >= self._next:
             self._next = rows - rows % self._every + self._every
-            seconds, cpu = time.perf_counter() - self._started, time.process_time() - self._cpu
-            print(json.dumps(Mark(rows, seconds, cpu, memory() - self._memory)), flush=True)
+            self.print(rows)
+
+    def print(self, rows: int) -> None:
+        """Print a mark."""
+        seconds, cpu = time.perf_counter() - self._started, time.process_time() - self._cpu
+        print(json.dumps(Mark(rows, seconds, cpu, memory() - self._memory)), flush=True)
 
 
-async def bare(address: str, source: Path, marks: Marks) -> int:
+async def bare(address: str, source: Path) -> int:
     """A loop of stubs: each row is read, sent, and its answer unpacked. Gives how many there were."""
     ended = 0
     with open(source, "rb") as lines:  # noqa: ASYNC230 - it is read as a plain program reads it
@@ -138,7 +148,6 @@ async def bare(address: str, source: Path, marks: Marks) -> int:
                     response = _pb.text_generation_service_pb2.CompletionResponse.FromString(operation.response.value)
                     assert response.alternatives[0].message.text
                     ended += 1
-                    marks.reached(ended)
 
             await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     return ended
@@ -149,13 +158,14 @@ async def bulk(address: str, source: Path, folder: Path, marks: Marks) -> int:
     free: Any = dict.fromkeys(yagrpc.Quota._fields)
     settings: Any = {"endpoint": address, "plaintext": True, "quota": yagrpc.Quota(**free)}
     found = open_input(source, "jsonl")
+
+    def reached(progress: Progress) -> None:
+        if progress.ended < found.total:
+            marks.reached(progress.ended)
+
     async with yagrpc.AsyncClient(folder_id="f", credentials=yagrpc.NoCredentials(), **settings) as client:
         rows = Source(found.rows, table=False, total=found.total)
-        given = {
-            "journal": folder / "journal",
-            "concurrency": AT_ONCE,
-            "progress": lambda progress: marks.reached(progress.ended - progress.resumed),
-        }
+        given = {"journal": folder / "journal", "concurrency": AT_ONCE, "progress": reached}
         run = AsyncBulk(client, rows, given)
         run.output = GrowingOutput(folder / "out.jsonl", "completion", table=False, ordered=False)
         summary = await run.run()
@@ -168,20 +178,26 @@ def memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measured(server: Server, what: str, source: Path, folder: Path, every: int) -> list[Mark]:
-    """One measurement, in a process of its own."""
+def measured(server: Server, what: str, source: Path, folder: Path, every: int) -> Iterator[Mark]:
+    """The marks of one measurement, in a process of its own; it is stopped for what is done with each mark."""
     command = [sys.executable, __file__, "--measure", what, server.address, str(source), str(folder), str(every)]
-    marks = []
+    paused = 0.0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
+            process.send_signal(signal.SIGSTOP)
+            stopped = time.perf_counter()
             mark = Mark(*json.loads(line))
-            marks.append(mark)
+            mark = mark._replace(seconds=mark.seconds - paused)
             print(f"{what}: {mark.rows:,} rows after {mark.seconds:,.1f} s", file=sys.stderr)
             server.control.advance(RETENTION)
+            try:
+                yield mark
+            finally:
+                process.send_signal(signal.SIGCONT)
+                paused += time.perf_counter() - stopped
     if process.returncode:
         raise SystemExit(process.returncode)
-    return marks
 
 
 def measure(what: str, address: str, source: Path, folder: Path, every: int) -> None:
@@ -192,8 +208,8 @@ def measure(what: str, address: str, source: Path, folder: Path, every: int) -> 
             write_rows(first, WARM)
             asyncio.run(bulk(address, first, Path(warm), Marks(every)))
     marks = Marks(every)
-    rows = asyncio.run(bare(address, source, marks) if what == "bare" else bulk(address, source, folder, marks))
-    marks.reached(rows, last=True)
+    rows = asyncio.run(bare(address, source) if what == "bare" else bulk(address, source, folder, marks))
+    marks.print(rows)
 
 
 def write_rows(source: Path, count: int) -> None:
@@ -219,41 +235,50 @@ def check_output(output: Path, count: int) -> None:
         raise SystemExit(f"the output does not have {missing:,} rows, and has {more:,} that it should not have")
 
 
-def show_slices(marks: list[Mark]) -> None:
-    """Print what the rows between two marks have needed."""
-    print("\n| rows | run, rows/s | CPU, µs/row | memory, MiB |")
-    print("| ---: | ---: | ---: | ---: |")
-    for before, mark in itertools.pairwise([Mark(0, 0.0, 0.0, 0.0), *marks]):
-        if rows := mark.rows - before.rows:
-            speed, cpu = rows / (mark.seconds - before.seconds), (mark.cpu - before.cpu) / rows * 1e6
-            print(f"| {mark.rows:,} | {speed:,.0f} | {cpu:,.0f} | {mark.memory:.0f} |")
-
-
-def show(loops: list[Mark], first: Mark, again: Mark, journal: float) -> bool:
+def show(loops: list[Mark], marks: list[Mark], again: Mark, journal: float) -> bool:
     """Print the figures of all measurements; gives whether the targets are met.
 
     Args:
-        loops: The bare loops.
-        first: The run.
+        loops: The bare loops: one before each slice of the run, and one after the last.
+        marks: The run, up to the end of each slice.
         again: The same run, resumed after its end.
         journal: Bytes of a row in the journal.
     """
-    loop = Mark._make(map(sum, zip(*loops, strict=True)))
-    speeds = loop.rows / loop.seconds, first.rows / first.seconds
-    cpu = loop.cpu / loop.rows * 1e6, first.cpu / first.rows * 1e6
-    ratio = speeds[1] / speeds[0]
-    met = ratio >= TARGET and first.memory <= MEMORY and (again.seconds <= RESUME or first.rows > 1_000_000)
+    print("\nA bulk run, and a bare loop of stubs\n")
+    print("| rows | loop, rows/s | run, rows/s | ratio | loop, CPU µs/row | run, CPU µs/row | ratio | memory, MiB |")
+    print(f"|{' ---: |' * 8}")
+    before = Mark(0, 0.0, 0.0, 0.0)
+    for (one, two), mark in zip(itertools.pairwise(loops), marks, strict=True):
+        run = Mark(mark.rows - before.rows, mark.seconds - before.seconds, mark.cpu - before.cpu, mark.memory)
+        print(f"| to {mark.rows:,} {compared(added([one, two]), run)}")
+        before = mark
+    loop, run = added(loops), marks[-1]
+    print(f"| all {compared(loop, run)}")
     print(
-        "\n| rows | loop, rows/s | run, rows/s | ratio | loop, CPU µs/row | run, CPU µs/row | ratio | memory, MiB "
-        "| journal, B/row | resume, s | CPU, s | |"
+        f"\nThe journal has {journal:,.0f} bytes a row. The finished run is resumed in {again.seconds:.2f} s"
+        f" ({again.cpu:.2f} s of CPU time)."
     )
-    print(f"|{' ---: |' * 11} --- |")
-    print(
-        f"| {first.rows:,} | {speeds[0]:,.0f} | {speeds[1]:,.0f} | {ratio:.2f} | {cpu[0]:,.0f} | {cpu[1]:,.0f} "
-        f"| {cpu[1] / cpu[0]:.2f} | {first.memory:.0f} | {journal:,.0f} | {again.seconds:.2f} | {again.cpu:.2f} "
-        f"| {'pass' if met else 'FAIL'} |"
+    fast = speed(run) >= TARGET * speed(loop)
+    return fast and run.memory <= MEMORY and (again.seconds <= RESUME or run.rows > 1_000_000)
+
+
+def compared(loop: Mark, run: Mark) -> str:
+    """The columns of a table that compare a run with the bare loop."""
+    one, two = loop.cpu / loop.rows * 1e6, run.cpu / run.rows * 1e6
+    return (
+        f"| {speed(loop):,.0f} | {speed(run):,.0f} | {speed(run) / speed(loop):.2f} "
+        f"| {one:,.0f} | {two:,.0f} | {two / one:.2f} | {run.memory:.0f} |"
     )
-    return met
+
+
+def added(marks: list[Mark]) -> Mark:
+    """What several measurements have needed together."""
+    return Mark._make(map(sum, zip(*marks, strict=True)))
+
+
+def speed(mark: Mark) -> float:
+    """Rows a second."""
+    return mark.rows / mark.seconds
 
 
 def main() -> int:
@@ -261,7 +286,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--bare-rows", type=int, default=20_000, help="rows of each bare loop, at most")
-    parser.add_argument("--slice", type=int, default=100_000, help="rows after which figures are taken")
     parser.add_argument("--quick", action="store_true", help="2,000 rows, no targets")
     parser.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -270,28 +294,30 @@ def main() -> int:
         measure(what, address, Path(source), Path(folder), int(every))
         return 0
     count = 2_000 if options.quick else options.rows
+    every = max(count // SLICES, 1)
     with tempfile.TemporaryDirectory() as name:
         folder, source, part = Path(name), Path(name) / "rows.jsonl", Path(name) / "part.jsonl"
         write_rows(source, count)
-        write_rows(part, min(count, options.bare_rows))
+        write_rows(part, min(every, options.bare_rows))
 
         def loop() -> Mark:
             with serving() as server:
-                return measured(server, "bare", part, folder, options.slice)[-1]
+                *_, last = measured(server, "bare", part, folder, every)
+                return last
 
-        before = loop()
+        loops, marks = [loop()], list[Mark]()
         with serving() as server:
-            marks = measured(server, "bulk", source, folder, options.slice)
+            for mark in measured(server, "bulk", source, folder, every):
+                marks.append(mark)
+                loops.append(loop())
             generations = server.generations() - WARM
-            again = measured(server, "bulk", source, folder, options.slice)[-1]
-        after = loop()
+            *_, again = measured(server, "bulk", source, folder, every)
         journal = (folder / "journal").stat().st_size / count
         check_output(folder / "out.jsonl", count)
     if generations != count:
         raise SystemExit(f"{count:,} rows were generated {generations:,} times")
-    print("\nA bulk run, and a bare loop of stubs")
-    show_slices(marks)
-    met = show([before, after], marks[-1], again, journal)
+    met = show(loops, marks, again, journal)
+    print(f"\n{'pass' if met else 'FAIL'}")
     return 0 if met or options.quick else 1
 
 
