@@ -12,8 +12,9 @@ the main thread counts as one of that method.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -224,15 +225,30 @@ class Hub(Events):
     """
 
     def __init__(self, subscribers: Iterable[Events]) -> None:
-        self._subscribers = tuple(subscribers)
+        self._subscribe(tuple(subscribers))
         self.given = tuple(each for each in self._subscribers if not each._logs_only)
-        self._hooks: dict[str, tuple[Callable[..., None], ...]] = {
-            name: tuple(getattr(each, name) for each in self._subscribers if _uses(each, name)) for name in HOOKS
-        }
         # What only the log of calls needs is not created where nobody reads that log.
         self._attempts = any(_uses(each, "sending") or _uses(each, "attempt") for each in self.given)
         self.calls = bool(self._hooks["call_started"] or self._hooks["call_ended"])
         self.waits = bool(self._hooks["wait_started"] or self._hooks["wait_ended"])
+
+    @contextlib.contextmanager
+    def also(self, subscriber: Events) -> Iterator[None]:
+        """In the block, one more subscriber is notified: of what is not switched on by `calls`, `waits`, attempts.
+
+        Blocks of several may overlap; they are of the client's own thread.
+        """
+        self._subscribe((*self._subscribers, subscriber))
+        try:
+            yield
+        finally:
+            self._subscribe(tuple(each for each in self._subscribers if each is not subscriber))
+
+    def _subscribe(self, subscribers: tuple[Events, ...]) -> None:
+        self._subscribers = subscribers
+        self._hooks: dict[str, tuple[Callable[..., None], ...]] = {
+            name: tuple(getattr(each, name) for each in subscribers if _uses(each, name)) for name in HOOKS
+        }
 
     def wants_attempts(self) -> bool:
         """Whether a subscriber uses `sending` or `attempt`, or the calls are logged at DEBUG."""

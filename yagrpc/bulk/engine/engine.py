@@ -27,6 +27,7 @@ from yagrpc.bulk.intake.intake import Intake
 from yagrpc.bulk.intake.numbered import NumberedRows
 from yagrpc.bulk.recording.commits import Commits
 from yagrpc.bulk.recording.endings import Endings
+from yagrpc.bulk.recording.gets import RefusedGets
 from yagrpc.bulk.recording.tally import Tally
 from yagrpc.journal.changes import Noted
 
@@ -75,7 +76,8 @@ class Engine:
         self._rows = NumberedRows(rows, plan.limit)
         self._intake = Intake(self._rows, reader, plan)
         self._stopping = stopping = Stopping(self._stopped)
-        self._commits = commits = Commits(journal, self._committed, stopping.fail)
+        self._gets = RefusedGets(lambda operation_id: self._operations.waits_for(operation_id))
+        self._commits = commits = Commits(journal, self._committed, stopping.fail, self._gets.take)
         self._endings = Endings(
             plan, commits, self._tally, spending, self._intake, lambda reason: stopping.stop(reason, finish=True)
         )
@@ -106,10 +108,11 @@ class Engine:
             self._reconciling = None
             self._heartbeat.start()
             take_up(self._reader, self._intake, self._operations, self._endings)
-            self._workers.advance()
-            await self._stopping.wait()
-            self._workers.check_over()
-            await self._stopping.wait_for_rest()
+            with self._client._core.events.also(self._gets):
+                self._workers.advance()
+                await self._stopping.wait()
+                self._workers.check_over()
+                await self._stopping.wait_for_rest()
         finally:
             await self._heartbeat.stop()
             await self._close()

@@ -66,6 +66,7 @@ class Operations:
         self._on_end = ended
         self._left: deque[int] = deque()
         self._running: dict[AsyncOperation[Any, Any], Sent] = {}
+        self._ids: set[str] = set()
         self._listening: Listening[AsyncOperation[Any, Any]] = Listening((), self._ended)
 
     @property
@@ -82,6 +83,10 @@ class Operations:
     def full(self) -> bool:
         """Whether as many run as may."""
         return len(self._running) + len(self._left) >= WINDOW
+
+    def waits_for(self, operation_id: str) -> bool:
+        """Whether an operation is one of those that are waited for."""
+        return operation_id in self._ids
 
     def submitted(self, proto: _pb.operation_pb2.Operation, sent: Sent, call: Call[Any, Any]) -> None:
         """Wait for an operation that was submitted.
@@ -118,11 +123,13 @@ class Operations:
 
     def _add(self, operation: AsyncOperation[Any, Any], sent: Sent) -> None:
         self._running[operation] = sent
+        self._ids.add(operation.id)
         self._listening.add(operation)
 
     def _ended(self, operation: AsyncOperation[Any, Any]) -> None:
         """The outcome of an operation is known; called by the poll scheduler."""
         sent = self._running.pop(operation)
+        self._ids.discard(operation.id)
         try:
             completion = operation._outcome()
         except ClientClosedError:
