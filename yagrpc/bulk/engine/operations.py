@@ -19,6 +19,7 @@ from yagrpc.bulk.decisions.plan import Plan, Sent
 from yagrpc.bulk.engine.outage import Outage
 from yagrpc.bulk.engine.stopping import Stopping
 from yagrpc.bulk.recording.endings import Endings
+from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.bulk.recording.tally import Tally
 from yagrpc.errors import ClientClosedError, YagrpcError
 
@@ -39,6 +40,7 @@ class Operations:
         journal: The journal, for reading.
         plan: What the run is to do.
         endings: Writes how they end.
+        reported: Reports that rows start, and has the Gets of each in its context.
         tally: Learns how long they take.
         outage: Learns that the service was reached.
         stopping: Ends the run where what is wrong is so with every row.
@@ -51,6 +53,7 @@ class Operations:
         journal: Journal,
         plan: Plan,
         endings: Endings,
+        reported: ReportedRows,
         tally: Tally,
         outage: Outage,
         stopping: Stopping,
@@ -60,6 +63,7 @@ class Operations:
         self._journal = journal
         self._plan = plan
         self._endings = endings
+        self._reported = reported
         self._tally = tally
         self._outage = outage
         self._stopping = stopping
@@ -114,6 +118,7 @@ class Operations:
 
     def _attach(self, number: int) -> None:
         entry = self._journal.entry(number)
+        self._reported.start(entry.fixed)
         before = tuple(self._journal.attempts(number))
         parameters = self._plan.parameters(self._plan.kept(entry.fixed), before)
         model = str(parameters.get("model", self._plan.recipe.model))
@@ -124,7 +129,7 @@ class Operations:
     def _add(self, operation: AsyncOperation[Any, Any], sent: Sent) -> None:
         self._running[operation] = sent
         self._ids.add(operation.id)
-        self._listening.add(operation)
+        self._reported.run(sent.number, operation.id, lambda: self._listening.add(operation))
 
     def _ended(self, operation: AsyncOperation[Any, Any]) -> None:
         """The outcome of an operation is known; called by the poll scheduler."""
