@@ -15,8 +15,9 @@ from yagrpc.bulk.parameters import BulkParameters
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from yagrpc.bulk.asynchronous import AsyncBulk
+    from yagrpc.bulk.blocking import Bulk
     from yagrpc.bulk.parameters import RowsInput
-    from yagrpc.bulk.run import AsyncBulk, Bulk
 
 
 class AsyncClient(_aio.AsyncClient):  # noqa: D101 - its documentation is that of the shell's client
@@ -36,7 +37,7 @@ class AsyncClient(_aio.AsyncClient):  # noqa: D101 - its documentation is that o
         Raises:
             ConfigError: A setting can't work.
         """
-        from yagrpc.bulk.run import AsyncBulk
+        from yagrpc.bulk.asynchronous import AsyncBulk
 
         return AsyncBulk(self, rows, parameters)
 
@@ -58,6 +59,6 @@ class Client(_sync.Client):  # noqa: D101 - its documentation is that of the she
         Raises:
             ConfigError: A setting can't work, or the client has channels or interceptors of its user's own.
         """
-        from yagrpc.bulk.run import Bulk
+        from yagrpc.bulk.blocking import Bulk
 
         return Bulk(self, rows, parameters)
