@@ -47,9 +47,19 @@ EARLY = 0.25
 """The part of processes that are killed while they start, or compare their journal with the input."""
 
 
-def write_rows(path: Path, count: int, word: str = "row") -> Path:
-    """A JSONL of that many rows, each with a text of its own."""
-    path.write_text("".join(json.dumps({"text": f"{word} {n}", "id": f"r{n}"}) + "\n" for n in range(count)), "utf-8")
+def write_rows(path: Path, count: int, word: str = "row", texts: int | None = None) -> Path:
+    """A JSONL of that many rows, each with a text of its own.
+
+    Args:
+        path: The file.
+        count: How many.
+        word: What their texts begin with.
+        texts: How many texts they have: every second row is then a copy of the one before it, or both of an earlier
+            one; `None` for one each.
+    """
+    numbers = (n if texts is None else n // 2 % texts for n in range(count))
+    rows = ({"text": f"{word} {number}", "id": f"r{n}"} for n, number in enumerate(numbers))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
 
 
@@ -82,6 +92,7 @@ class Killed:
         count: Its rows.
         options: What the command gets.
         rng: Draws the moments.
+        copies: How many of the rows are copies.
 
     Attributes:
         kills: How often it was killed.
@@ -95,6 +106,7 @@ class Killed:
     count: int
     options: Sequence[str]
     rng: random.Random
+    copies: int = 0
     kills: int = 0
     unknown: set[tuple[int, int]] = dataclasses.field(default_factory=set)
     most: int = 0
@@ -106,6 +118,13 @@ class Killed:
             self.process = self.runs.start(self.address, self.source, *self.options)
             if self.rng.random() < EARLY:
                 self.kill(self.rng.uniform(0.1, 1.5))
+
+    def kill_after(self, generated: Callable[[], int], count: int) -> None:
+        """Start it, and kill it a moment after the service has accepted so many generations."""
+        self.start()
+        assert self.process is not None
+        wait_for(self.process, generated, count)
+        self.kill(self.rng.uniform(0.0, 0.1))
 
     def kill(self, seconds: float) -> None:
         """Kill it after some seconds, if it still runs, and note what that leaves on its way."""
@@ -142,6 +161,7 @@ class Killed:
             assert {state for state, _ in journal.counts()} == {State.ENDED}
             summary, entries = summary_of(journal), journal.in_state(State.ENDED)
         assert summary.outcomes == {"done": self.count}
+        assert summary.copies == self.copies
         found = {json.loads(each.fixed.source)["text"]: each.doubtful for each in entries if each.doubtful}
         assert sum(found.values()) == summary.totals.doubtful
         return found
@@ -167,10 +187,10 @@ def check_paid(
     for run in runs:
         counted.update(run.check_rows())
         known |= {row["operation_id"] for row in run.runs.rows()}
-    rows = sum(run.count for run in runs)
-    assert len(known) == rows
+    sent = sum(run.count - run.copies for run in runs)
+    assert len(known) == sent
     lost = [each for each in operations if each.id not in known]
-    assert len(operations) == rows + len(lost)
+    assert len(operations) == sent + len(lost)
     assert Counter(each.words for each in lost) <= counted
     if deliveries is not None:
         assert deliveries.keys() == known
@@ -180,9 +200,10 @@ def check_paid(
 def report(what: str, runs: Sequence[Killed], kills: str, lost: int, counted: int, refused: int | str) -> None:
     """Print the figures of a test."""
     rows, most = sum(run.count for run in runs), max(run.most for run in runs)
+    sent = rows - sum(run.copies for run in runs)
     print(
-        f"{what}: {rows} rows, {kills}, {rows + lost} generations, {counted} counted as perhaps billed twice (by one"
-        f" kill at most {most}), {refused} submits refused"
+        f"{what}: {rows} rows, {sent} sent, {kills}, {sent + lost} generations, {counted} counted as perhaps billed"
+        f" twice (by one kill at most {most}), {refused} submits refused"
     )
 
 
@@ -207,10 +228,7 @@ def test_a_run_killed_at_random_moments_pays_for_each_row_once(
     own = ONE_BY_ONE if concurrency == 1 else ()
     run = Killed(runs, emulator.address, source, count, options(*own), rng)
     for moment in sorted(rng.sample(range(count), kills)):
-        run.start()
-        assert run.process is not None
-        wait_for(run.process, lambda: emulator.generations[SUBMIT], moment)
-        run.kill(rng.uniform(0.0, 0.1))
+        run.kill_after(lambda: emulator.generations[SUBMIT], moment)
     run.end()
     lost, counted = check_paid([run], emulator.operations, emulator.deliveries)
     assert emulator.generations[SUBMIT] == count + lost
@@ -222,6 +240,24 @@ def test_a_run_killed_at_random_moments_pays_for_each_row_once(
     run.end()
     assert emulator.generations[SUBMIT] == count + lost
     run.check_rows()
+
+
+@pytest.mark.parametrize(("count", "kills"), [(400, 3), pytest.param(20_000, 20, marks=pytest.mark.slow)])
+def test_a_run_with_copies_that_is_killed_pays_for_each_text_once(
+    runs: Runs, emulator: Emulator, tmp_path: Path, count: int, kills: int
+) -> None:
+    texts, rng = count // 4, random.Random(count)
+    source = write_rows(tmp_path / "rows.jsonl", count, texts=texts)
+    own = options("--dedupe", *ONE_BY_ONE)
+    run = Killed(runs, emulator.address, source, count, own, rng, copies=count - texts)
+    for moment in sorted(rng.sample(range(texts), kills)):
+        run.kill_after(lambda: emulator.generations[SUBMIT], moment)
+    run.end()
+    lost, counted = check_paid([run], emulator.operations, emulator.deliveries)
+    assert emulator.generations[SUBMIT] == texts + lost
+    assert counted == len(run.unknown)
+    refused = sum(number for (path, _), number in emulator.refusals.items() if path == SUBMIT)
+    report("with copies", [run], f"{run.kills} kills", lost, counted, refused)
 
 
 class Service:
@@ -313,9 +349,7 @@ def test_two_runs_of_a_folder_that_are_killed_pay_for_each_row_once(
         for moment, victim in sorted(moments, key=lambda each: each[0]):
             for run in both:
                 run.start()
-            assert victim.process is not None
-            wait_for(victim.process, functools.partial(sent_by, emulator, victim), moment)
-            victim.kill(rng.uniform(0.0, 0.1))
+            victim.kill_after(functools.partial(sent_by, emulator, victim), moment)
         for run in both:
             if run.process is not None:
                 run.process.communicate(timeout=300)

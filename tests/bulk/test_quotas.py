@@ -13,7 +13,7 @@ import yagrpc
 from tests.bulk.virtual import Network, VirtualTime
 from tests.bulk.virtual import virtual_time as virtual_time
 from yagrpc import methods
-from yagrpc.bulk.run import AsyncBulk
+from yagrpc.bulk.asynchronous import AsyncBulk
 from yagrpc.emulator import Bimodal, EmulatorQuota, Lognormal
 from yagrpc.emulator.cloud.operations import OperationRecord
 from yagrpc.emulator.options import EmulatorOptions

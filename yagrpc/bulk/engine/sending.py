@@ -22,6 +22,7 @@ from yagrpc.bulk.engine.outage import Outage, pauses
 from yagrpc.bulk.engine.stopping import Stopping
 from yagrpc.bulk.intake.intake import Intake
 from yagrpc.bulk.recording.commits import Commits
+from yagrpc.bulk.recording.copies import Copies
 from yagrpc.bulk.recording.endings import Endings
 from yagrpc.bulk.recording.recorder import RowRecorder
 from yagrpc.errors import ClientClosedError, InvalidArgumentError, RequestError, YagrpcError
@@ -43,6 +44,7 @@ class Sender:
         intake: Forgets the ids of rows that nothing has any longer.
         commits: The commits of the run.
         endings: Writes how rows end.
+        copies: Says which rows are not sent, since an earlier one is equal.
         operations: Waits for the operations.
         budget: What a row may cost.
         outage: Whether the service can be reached.
@@ -56,6 +58,7 @@ class Sender:
         intake: Intake,
         commits: Commits,
         endings: Endings,
+        copies: Copies,
         operations: Operations,
         budget: Budget,
         outage: Outage,
@@ -66,6 +69,7 @@ class Sender:
         self._intake = intake
         self._commits = commits
         self._endings = endings
+        self._copies = copies
         self._operations = operations
         self._budget = budget
         self._outage = outage
@@ -96,6 +100,8 @@ class Sender:
                 problem = str(error)
         if request is None:
             self._endings.invalid(job, problem)
+        if request is None or (not job.kept and self._copies.take(planned.fixed, request)):
+            await self._commits.room()
             return
         model = str(getattr(request, "model_uri", ""))
         reserved = await self._budget.reserve(request, model)

@@ -144,6 +144,7 @@ def _as_json(
         "rows": summary.rows,
         "outcomes": dict(summary.outcomes),
         "unfinished": dict(summary.unfinished),
+        "copies": summary.copies,
         **summary.totals._asdict(),
         "first_submitted_at": None if first is None else _time(first),
         "last_ended_at": None if last is None else _time(last),
