@@ -1,6 +1,6 @@
 """The copies that a journal has: rows whose requests equal that of an earlier row, and which end as that row does.
 
-Rules: the tables are in the journals of runs that look for copies, and in no others. A copy ends in the transaction in
+Rules: the tables are in the journals of runs that find copies, and in no others. A copy ends in the transaction in
 which the row ends that it is a copy of, or in that in which it is found, if that row has ended before. It has used
 nothing, and shows the operation that gave its answer.
 """

@@ -175,7 +175,7 @@ class Journal:
         return self._rows("SELECT number, outcome, error FROM result WHERE outcome != 'done' ORDER BY number")
 
     def first_with(self, digest: bytes) -> int | None:
-        """The first row with a request, by its hash; `None` for none. Of the journal of a run that looks for copies."""
+        """The first row with a request, by its hash; `None` for none. Only where copies are kept."""
         found = next(self._rows("SELECT number FROM first WHERE digest = ?", (digest,)), None)
         return None if found is None else int(found[0])
 

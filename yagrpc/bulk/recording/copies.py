@@ -1,4 +1,4 @@
-"""Which rows are copies: where the run is to look for them, equal requests are sent once.
+"""Which rows are copies: equal requests are sent once, where the run is to do so.
 
 Rules: requests are compared by a hash, which the journal has of each that was sent; in memory is only what is not on
 the disk yet, and a count for each row that has not ended. A copy is in the journal before anything else sees it; the
@@ -28,15 +28,15 @@ class Copies:
     """The copies of one run.
 
     Args:
-        looks: Whether the run looks for copies. Those that the journal has end with their rows in any case.
+        dedupe: Whether the run finds copies. Those that the journal has end with their rows in any case.
         journal: The journal, for reading.
         commits: The commits of the run.
         intake: Forgets the ids that the journal has.
         tally: Counts them.
     """
 
-    def __init__(self, looks: bool, journal: Journal, commits: Commits, intake: Intake, tally: Tally) -> None:
-        self._looks = looks
+    def __init__(self, dedupe: bool, journal: Journal, commits: Commits, intake: Intake, tally: Tally) -> None:
+        self._dedupe = dedupe
         self._journal = journal
         self._intake = intake
         self._commits = commits
@@ -56,7 +56,7 @@ class Copies:
         self._tally.copied(self._journal.copies())
 
     def take(self, fixed: Fixed, request: Message) -> bool:
-        """Keep a row, as a copy or as the first with its request, if the run looks for that.
+        """Keep a row, as a copy or as the first with its request, if the run finds copies.
 
         Args:
             fixed: The row, which is not in the journal.
@@ -65,7 +65,7 @@ class Copies:
         Returns:
             Whether it is a copy, which is not to be sent.
         """
-        if not self._looks:
+        if not self._dedupe:
             return False
         digest = digest_of(request)
         first = self._firsts.get(digest)
@@ -85,7 +85,7 @@ class Copies:
             number: The row.
             outcome: How it has ended, until `written` from memory: copies that are found meanwhile need it.
         """
-        if self._looks:
+        if self._dedupe:
             self._ended[number] = outcome
         return self._waiting.pop(number, 0)
 
