@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yagrpc._aio import client as _aio
-from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._sync import client as _sync
 from yagrpc.bulk.parameters import BulkParameters
+from yagrpc.signatures import explicit_parameters
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
