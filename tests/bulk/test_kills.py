@@ -321,8 +321,8 @@ def test_a_service_that_is_killed_costs_no_row(
         run.process.communicate(timeout=600)
     run.end()
     lost, counted = check_paid([run], service.operations())
-    # Of each kill of the run, those that its journal shows. Of each kill of the service, the one that is on its way, and
-    # the next one where gRPC still takes the connection for alive.
+    # Of each kill of the run, those that its journal shows. Of each kill of the service, that which is on its way, and
+    # perhaps the next one: gRPC shows the connection as ready for a moment after that.
     assert len(run.unknown) <= counted <= len(run.unknown) + 2 * kills
     report("service killed", [run], f"{run.kills} kills and {kills} of the service", lost, counted, "?")
 
