@@ -371,3 +371,22 @@ def test_copies_outlive_the_process_and_cost_a_journal_without_them_nothing(path
     with contextlib.closing(sqlite3.connect(plain)) as opened:
         tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert tables == {"run", "row", "result", "attempt", "refusal"}
+
+
+def test_no_statement_of_a_copy_reads_a_whole_table(copies: JournalWriter) -> None:
+    statements: list[str] = []
+    copies._connection.set_trace_callback(statements.append)
+    copies.commit([First(fixed(7), b"another"), copied(3), Ended(result(0))])
+    copies.commit([copied(4)])
+    copies.first_with(b"another")
+    copies.outcome(0)
+    copies._connection.set_trace_callback(None)
+    kinds = ("INSERT", "UPDATE", "SELECT")
+    plans = {
+        statement: [plan for *_, plan in copies._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        for statement in statements
+        if statement.startswith(kinds) and "sqlite_master" not in statement
+    }
+    assert len(plans) >= 10
+    tables = ("SCAN row", "SCAN copy", "SCAN result", "SCAN first")
+    assert not {statement: plan for statement, plan in plans.items() if any(step.startswith(tables) for step in plan)}
