@@ -138,6 +138,27 @@ def test_a_dry_run_counts_and_generates_nothing(command: Command, emulator: Emul
     assert "the price of yandexgpt is not known: --prices FILE gives one" in unknown.out
 
 
+def test_equal_rows_are_sent_once_with_dedupe(command: Command, emulator: Emulator) -> None:
+    source = write("rows.jsonl", *[{"text": f"row {n % 5}", "id": n} for n in range(20)])
+    counted = run(command, source, "--dedupe", "--dry-run", "--model", "yandexgpt-5.1")
+    assert counted.out.startswith("20 rows, 0 of them invalid, 15 copies\nabout ")
+    ran = run(command, source, "--dedupe", "--ordered", "--model", "yandexgpt-5.1")
+    assert (ran.code, emulator.generations[SUBMIT]) == (0, 5)
+    assert "  20 done\n15 of them are copies, which were not sent\n" in ran.err
+    found = output()
+    assert [row["id"] for row in found] == list(range(20))
+    assert all(row["text"].startswith(f'You wrote: "row {row["id"] % 5}"') for row in found)
+    assert [row["attempts"] for row in found] == [1] * 5 + [0] * 15
+    assert {(row["input_tokens"], row["output_tokens"], row["cost"]) for row in found[5:]} == {(0, 0, 0.0)}
+    status = json.loads(command("bulk", "status", "out.jsonl.journal", "--json").out)
+    assert (status["rows"], status["copies"], status["outcomes"]) == (20, 15, {"done": 20})
+    assert command("bulk", "report", "out.jsonl.journal", "-o", "report.html").code == 0
+    assert "not sent: their requests equal others" in Path("report.html").read_text("utf-8")
+    assert command("bulk", "export", "out.jsonl.journal", "-o", "out.csv").code == 0
+    with open("out.csv", encoding="utf-8-sig") as file:
+        assert [row["attempts"] for row in csv.DictReader(file)] == ["1"] * 5 + ["0"] * 15
+
+
 def test_prices_come_from_a_file(command: Command, emulator: Emulator) -> None:
     Path("prices.json").write_text('{"yandexgpt": {"async": [1000, 1000]}}')
     ran = run(command, write("rows.jsonl", "a"), "--prices", "prices.json")

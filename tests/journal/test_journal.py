@@ -18,7 +18,9 @@ import yagrpc
 from yagrpc.journal.changes import (
     Accepted,
     Again,
+    Copied,
     Ended,
+    First,
     Fixed,
     GetsRefused,
     Intent,
@@ -313,3 +315,106 @@ def test_what_was_committed_outlives_its_process(path: Path) -> None:
 def test_notes_are_json(writer: JournalWriter) -> None:
     writer.commit([Noted("options", json.dumps({"a": 1})), Noted("total", "3")])
     assert writer.noted() == {"options": {"a": 1}, "total": 3}
+
+
+def first(number: int) -> First:
+    return First(fixed(number), b"digest of a request")
+
+
+def copied(number: int, of: int = 0, at: float = 150.0) -> Copied:
+    return Copied(fixed(number), of, at)
+
+
+@pytest.fixture
+def copies(writer: JournalWriter) -> JournalWriter:
+    """A journal that keeps copies, with one row that was submitted, and two copies of it."""
+    writer.keep_copies()
+    writer.commit([first(0), copied(1), copied(2), Intent(fixed(0), 1, 0, "request", 100.0), Accepted(0, "op")])
+    return writer
+
+
+def test_copies_wait_for_their_row_and_end_as_it_does(copies: JournalWriter) -> None:
+    assert copies.first_with(b"digest of a request") == 0
+    assert copies.first_with(b"digest of another") is None
+    assert copies.counts() == {(State.SUBMITTED, ""): 1, (State.WAITING, ""): 2}
+    assert copies.waiting() == {0: 2}
+    assert copies.outcome(0) is None
+    copies.commit([intent(3), Ended(result(0)), Ended(result(3))])
+    assert copies.waiting() == {}
+    assert copies.outcome(2) == "done"
+    assert copies.counts() == {(State.ENDED, "done"): 4}
+    assert [(entry.fixed.number, entry.seq) for entry in copies.ended(0, 10)] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    found = copies.entry(2)
+    assert (found.operation_id, found.attempt, found.submitted) == ("op", 0, None)
+    assert found.result == Result(2, 200.0, "done", b"answer", "", 0, 0, 0.0)
+    assert copies.copies() == 2
+
+
+def test_a_copy_of_a_row_that_has_ended_ends_at_once(copies: JournalWriter) -> None:
+    copies.commit([Ended(result(0))])
+    copies.commit([copied(3, at=300.0), copied(4, of=5), Intent(fixed(6), 1, 0, "request", 100.0)])
+    assert copies.entry(3).state is State.ENDED
+    assert copies.entry(4).state is State.WAITING
+    assert [(entry.fixed.number, entry.seq) for entry in copies.ended(3, 10)] == [(3, 4)]
+    late = copies.entry(3).result
+    assert late is not None
+    assert late.ended == 300.0
+    copies.commit([Accepted(6, "op 6"), Ended(result(6))])
+    assert copies.entry(6).seq == 5
+
+
+def test_totals_count_a_copy_as_free(copies: JournalWriter) -> None:
+    copies.commit([Ended(result(0))])
+    assert copies.totals() == (10, 20, 0.5, 0, 0)
+    assert list(copies.submits()) == [100.0]
+
+
+def test_a_first_row_that_was_not_sent_is_planned_with_its_source(writer: JournalWriter) -> None:
+    writer.keep_copies()
+    writer.commit([first(0), Retracted(0)])
+    assert (writer.entry(0).state, writer.entry(0).attempt) == (State.PLANNED, 0)
+    assert dict(writer.fingerprints()) == {0: fixed(0).fingerprint}
+
+
+def test_reopened_copies_wait_for_their_row_again(copies: JournalWriter) -> None:
+    copies.commit([Ended(result(0, "failed"))])
+    copies.reopen(copies.numbers_of(["failed"]))
+    assert [copies.entry(number).state for number in range(3)] == [State.PLANNED, State.WAITING, State.WAITING]
+    assert copies.totals().repeated == 1  # the copies have had no attempt
+    copies.commit([intent(0, 2), Accepted(0, "op 2"), Ended(result(0))])
+    assert [(entry.operation_id, entry.result and entry.result.outcome) for entry in copies.ended(0, 10)] == [
+        ("op 2", "done")
+    ] * 3
+
+
+def test_copies_outlive_the_process_and_cost_a_journal_without_them_nothing(path: Path, copies: JournalWriter) -> None:
+    copies.close()
+    with contextlib.closing(JournalWriter(path)) as again:
+        again.commit([Ended(result(0))])
+        assert again.counts() == {(State.ENDED, "done"): 3}
+        assert again.copies() == 2
+    plain = path.with_name("plain")
+    with contextlib.closing(JournalWriter(plain)) as without:
+        assert (without.copies(), without.waiting()) == (0, {})
+    with contextlib.closing(sqlite3.connect(plain)) as opened:
+        tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables == {"run", "row", "result", "attempt", "refusal", "get_refusal"}
+
+
+def test_no_statement_of_a_copy_reads_a_whole_table(copies: JournalWriter) -> None:
+    statements: list[str] = []
+    copies._connection.set_trace_callback(statements.append)
+    copies.commit([First(fixed(7), b"another"), copied(3), Ended(result(0))])
+    copies.commit([copied(4)])
+    copies.first_with(b"another")
+    copies.outcome(0)
+    copies._connection.set_trace_callback(None)
+    kinds = ("INSERT", "UPDATE", "SELECT")
+    plans = {
+        statement: [plan for *_, plan in copies._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        for statement in statements
+        if statement.startswith(kinds) and "sqlite_master" not in statement
+    }
+    assert len(plans) >= 10
+    tables = ("SCAN row", "SCAN copy", "SCAN result", "SCAN first")
+    assert not {statement: plan for statement, plan in plans.items() if any(step.startswith(tables) for step in plan)}

@@ -50,10 +50,10 @@ class BulkResult:
         embedding: The vector, of task `embed`.
         tokens: The number of tokens, of task `tokenize`.
         error: What went wrong; empty where nothing did.
-        usage: What it used, in tokens.
+        usage: What it used, in tokens; a copy of another row has used none.
         cost: What it cost, in roubles; `None` where a price is not known.
         operation_id: The operation that gave the answer; empty where there was none.
-        attempts: How often it was sent.
+        attempts: How often it was sent; a copy was not.
         submitted_at: When it was sent last; `None` where it was not.
         ended_at: When its result came.
     """
@@ -83,7 +83,7 @@ class BulkResult:
             self.tokens = len(_pb.text_generation_service_pb2.TokenizeResponse.FromString(result.response).tokens)
         total = result.input_tokens + result.output_tokens
         usage = Usage(result.input_tokens, result.output_tokens, total, 0)
-        self.usage = usage if self.completion is None else self.completion.usage
+        self.usage = usage if self.completion is None or not entry.attempt else self.completion.usage
         self.cost = result.cost
         self.operation_id = entry.operation_id
         self.attempts = entry.attempt
@@ -107,10 +107,11 @@ class Summary(NamedTuple):
     Args:
         rows: Rows that the journal has.
         outcomes: How many have ended how.
-        unfinished: Rows that have not ended: planned, or waiting for their operation.
+        unfinished: Rows that have not ended: planned, waiting for their operation, or for the row they are copies of.
         totals: What all have used.
         refused_submits: How often a request was refused, and sent again.
         refused_gets: How often a Get of an operation was refused, and sent again.
+        copies: How many are copies of others, for which nothing was sent.
     """
 
     rows: int
@@ -119,12 +120,15 @@ class Summary(NamedTuple):
     totals: Totals
     refused_submits: int
     refused_gets: int
+    copies: int
 
     def lines(self) -> list[str]:
         """The whole, in lines."""
         found = [f"{self.rows:,} rows"]
         for counts in (self.outcomes, self.unfinished):
             found += [f"  {count:,} {name}" for name, count in counts.items()]
+        if self.copies:
+            found.append(f"{self.copies:,} of them are copies, which were not sent")
         totals = self.totals
         found.append(f"{totals.input_tokens:,} tokens of input, {totals.output_tokens:,} of answers")
         if totals.cost is not None:
@@ -145,9 +149,10 @@ def summary_of(journal: Journal) -> Summary:
     counts = journal.counts()
     outcomes = {outcome: count for (state, outcome), count in sorted(counts.items()) if state is State.ENDED}
     names = {State.PLANNED: "planned", State.SUBMITTING: "submitting", State.SUBMITTED: "running"}
+    names[State.WAITING] = "waiting"
     unfinished = {names[state]: count for (state, _), count in sorted(counts.items()) if state in names}
     refused = journal.refused()
-    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals(), *refused)
+    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals(), *refused, journal.copies())
 
 
 def record_of(entry: Entry, task: str, *, table: bool) -> dict[str, Any]:

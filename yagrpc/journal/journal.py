@@ -16,12 +16,15 @@ from typing import Any, Final
 
 from yagrpc.errors import JournalError
 from yagrpc.hiding import shown_path
+from yagrpc.journal import copies
 from yagrpc.journal.changes import (
     Accepted,
     Again,
     Change,
+    Copied,
     Ended,
     Entry,
+    First,
     Fixed,
     GetsRefused,
     Intent,
@@ -189,6 +192,28 @@ class Journal:
         """The number, the outcome and the error of each row that has ended otherwise than done."""
         return self._rows("SELECT number, outcome, error FROM result WHERE outcome != 'done' ORDER BY number")
 
+    def first_with(self, digest: bytes) -> int | None:
+        """The first row with a request, by its hash; `None` for none. Only where copies are kept."""
+        found = next(self._rows("SELECT number FROM first WHERE digest = ?", (digest,)), None)
+        return None if found is None else int(found[0])
+
+    def outcome(self, number: int) -> str | None:
+        """How a row has ended; `None` where it has not."""
+        found = next(self._rows("SELECT outcome FROM result WHERE number = ?", (number,)), None)
+        return None if found is None else str(found[0])
+
+    def copies(self) -> int:
+        """How many rows are copies of others."""
+        return next(self._rows("SELECT count(*) FROM copy"))[0] if copies.exist(self._connection) else 0
+
+    def waiting(self) -> dict[int, int]:
+        """How many copies wait for each row that has some."""
+        if not copies.exist(self._connection):
+            return {}
+        state = int(State.WAITING)
+        query = f"SELECT first, count(*) FROM row JOIN copy USING (number) WHERE state = {state} GROUP BY first"
+        return dict(self._rows(query))
+
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
         """In the block, everything that is read is as it was at one moment, while another process writes."""
@@ -239,6 +264,12 @@ class JournalWriter(Journal):
             self._lock.release()
             raise
         (self._seq,) = next(self._rows("SELECT coalesce(max(seq), 0) FROM result"))
+        self._has_copies = copies.exist(self._connection)
+
+    def keep_copies(self) -> None:
+        """Have the journal keep which rows are copies of others."""
+        copies.create(self._connection)
+        self._has_copies = True
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Commit some changes, in their order; they are on the disk once this returns.
@@ -275,19 +306,22 @@ class JournalWriter(Journal):
         self.commit([Noted("output", json.dumps(output))])
 
     def reopen(self, numbers: Iterable[int]) -> None:
-        """Plan ended rows again; their results are kept as attempts."""
+        """Plan ended rows again; their results are kept as attempts. Copies wait again, and had none."""
+        own = " AND number NOT IN (SELECT number FROM copy)" if self._has_copies else ""
+        self._connection.execute("BEGIN IMMEDIATE")  # for all of them: copies end as their row does
         for chunk in _chunks(numbers, 1000):
             marks = ", ".join("?" * len(chunk))
             columns = "ended, outcome, error, input_tokens, output_tokens, cost"
-            self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(
                 f"INSERT INTO attempt SELECT number, attempt, operation, submitted, {columns}"
-                f" FROM result JOIN row USING (number) WHERE number IN ({marks})",
+                f" FROM result JOIN row USING (number) WHERE number IN ({marks}){own}",
                 chunk,
             )
             self._connection.execute(f"DELETE FROM result WHERE number IN ({marks})", chunk)
             self._connection.execute(f"UPDATE row SET state = 0, operation = '' WHERE number IN ({marks})", chunk)
-            self._connection.execute("COMMIT")
+            if self._has_copies:
+                copies.reopen(self._connection, chunk)
+        self._connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file, and let another process write it."""
@@ -323,6 +357,14 @@ class JournalWriter(Journal):
             [(seq, *each.result) for seq, each in enumerate(changes, first)],
         )
         self._seq += len(changes)
+        if self._has_copies:
+            self._seq = copies.end(self._connection, (each.result.number for each in changes), self._seq)
+
+    def _first(self, changes: list[First]) -> None:
+        copies.add_first(self._connection, changes)
+
+    def _copied(self, changes: list[Copied]) -> None:
+        self._seq = copies.add(self._connection, changes, self._seq)
 
     def _again(self, changes: list[Again]) -> None:
         self._connection.executemany(
@@ -356,7 +398,9 @@ _APPLY: Final[dict[type, Callable[[JournalWriter, Any], None]]] = {
     Retracted: JournalWriter._retracted,
     Refused: JournalWriter._refused,
     GetsRefused: JournalWriter._gets_refused,
+    First: JournalWriter._first,
     Intent: JournalWriter._intent,
+    Copied: JournalWriter._copied,
     Noted: JournalWriter._noted,
 }
 """What applies each kind of change, in the order in which those of one row can follow each other."""

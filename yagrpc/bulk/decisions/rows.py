@@ -180,6 +180,11 @@ def request_of(value: Any, recipe: Recipe, parameters: Mapping[str, Any]) -> Pro
     return request
 
 
+def digest_of(request: ProtoMessage) -> bytes:
+    """A hash of a request; of equal ones equal."""
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
+
+
 def source_of(row: Any) -> bytes:
     """A row of Python values as JSON.
 

@@ -24,6 +24,9 @@ PATIENCE: Final = 60.0
 
 _PAUSE: Final = 1.0
 
+MOST: Final = 1000
+"""Changes that wait for the disk before rows that are not sent wait as well: they come as fast as they are read."""
+
 
 class Commits:
     """The commits of one run, in one event loop.
@@ -61,6 +64,11 @@ class Commits:
         self._queue.append((change, done))
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="yagrpc-journal")
+
+    async def room(self) -> None:
+        """Wait while many changes wait for the disk, so that memory does not grow with what is read."""
+        while self._flushing is not None and len(self._queue) >= MOST:
+            await asyncio.shield(self._flushing)
 
     async def settle(self) -> None:
         """Wait until everything is on the disk.

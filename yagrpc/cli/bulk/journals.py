@@ -144,6 +144,7 @@ def _as_json(
         "rows": summary.rows,
         "outcomes": dict(summary.outcomes),
         "unfinished": dict(summary.unfinished),
+        "copies": summary.copies,
         **summary.totals._asdict(),
         "refused_submits": summary.refused_submits,
         "refused_gets": summary.refused_gets,
