@@ -34,13 +34,16 @@ async def ended(timeout: float | None, *futures: asyncio.Future[Any]) -> set[asy
         Those that are done.
     """
     caller = CURRENT.get()
+    done: set[asyncio.Future[Any]]  # not known to type checkers for Python 3.10
     if caller is None:
-        return (await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0]
+        done, _ = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return done
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     with caller.ends(lambda: loop.call_soon_threadsafe(settle, gone)):
         waited = [*futures, gone]
-        return (await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0] - {gone}
+        done, _ = await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return done - {gone}
 
 
 def settle(future: asyncio.Future[None]) -> None:

@@ -34,6 +34,8 @@ _SAMPLE: Final = 64 * 1024
 _JUDGED: Final = 20
 """Records of a CSV by which its separator is found out."""
 
+_NUL: Final = "it holds a NUL character"
+
 
 class Input(NamedTuple):
     """A file of rows.
@@ -172,7 +174,7 @@ def _csv_rows(path: Path, encoding: str, separator: str, columns: list[str]) -> 
                 problem = f"it has {len(cells)} columns, and the first line names {len(columns)}"
                 record = cells
             if not problem and any("\0" in cell for cell in cells):
-                problem = "it holds a NUL character"
+                problem = _NUL
             if not problem and any("\udc80" <= character <= "\udcff" for cell in cells for character in _odd(cell)):
                 problem = f"it is not {encoding.removesuffix('-sig')}"
             yield Raw(line, source_of(record), problem)
@@ -190,6 +192,8 @@ def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], str]]:
             reason = "a quote that opens there is never closed" if "end of data" in str(error) else str(error)
             if "field limit" in reason:
                 reason = f"a column has over {csv.field_size_limit():,} characters: a quote may never be closed"
+            elif "contains NUL" in reason:  # Python 3.10 does not read it
+                reason = _NUL
             yield line, [], reason
             continue
         if cells:
