@@ -16,6 +16,7 @@ import grpc
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
+import yagrpc
 from tests.bulk.conftest import QUOTA
 from yagrpc import _pb, methods
 from yagrpc.bulk.decisions.progress import Progress
@@ -253,6 +254,19 @@ def test_retry_plans_failed_rows_again_and_the_output_has_each_once(
         ("c", "done"),
     ]
     assert emulator.generations[SUBMIT] == 4
+
+
+def test_a_journal_that_stays_full_has_its_lost_operations_on_stderr(command: Command, monkeypatch: Any) -> None:
+    lost = [f"d7q{number:017}" for number in range(400)]
+
+    def full(*given: Any) -> None:
+        raise yagrpc.JournalError("changes could not be written", operation_ids=lost)
+
+    monkeypatch.setattr("yagrpc.cli.bulk.journals.JournalWriter", full)
+    Path("j").touch()
+    ran = command("bulk", "retry", "j")
+    assert ran.code == 1
+    assert ran.err.splitlines()[1:] == [f"yagrpc: not in the journal: operation {each}" for each in lost]
 
 
 def test_cancel_asks_for_the_operations_that_run(command: Command, emulate: Callable[..., Emulator]) -> None:

@@ -80,14 +80,19 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         raise ConfigError(f"journal {name} can't be used: {error}") from None
     except sqlite3.DatabaseError:
         connection.close()
-        raise ConfigError(
-            f"journal {name} is broken, or no journal: restore it from a copy, or name another file, which is then"
-            " created (what it has paid for is paid again)"
-        ) from None
+        raise broken(path) from None
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def broken(path: Path) -> ConfigError:
+    """The error of a file that SQLite can't read."""
+    return ConfigError(
+        f"journal {shown_path(str(path))} is broken, or no journal: restore it from a copy, or name another file, which"
+        " is then created (what it has paid for is paid again)"
+    )
 
 
 def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from yagrpc.journal.changes import (
     State,
     Totals,
 )
-from yagrpc.journal.file import Lock, connect
+from yagrpc.journal.file import Lock, broken, connect
 
 _INTENT: Final = (
     "INSERT INTO row VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET state = 1,"
@@ -178,7 +178,8 @@ class Journal:
         try:
             yield
         finally:
-            self._connection.execute("COMMIT")
+            with contextlib.suppress(sqlite3.Error):  # nothing was written, and the first error says more
+                self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file."""
@@ -194,11 +195,14 @@ class Journal:
 
         Raises:
             JournalError: The file can't be read.
+            ConfigError: It is broken.
         """
         try:
             yield from self._connection.execute(query, values)
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise JournalError(f"journal {shown_path(str(self.path))} can't be read: {error}") from error
+        except sqlite3.DatabaseError:
+            raise broken(self.path) from None
 
 
 class JournalWriter(Journal):
@@ -217,10 +221,14 @@ class JournalWriter(Journal):
         self._lock = Lock(path)
         try:
             super().__init__(path)
+            try:
+                (self._seq,) = next(self._rows("SELECT coalesce(max(seq), 0) FROM result"))
+            except BaseException:
+                self._connection.close()
+                raise
         except BaseException:
             self._lock.release()
             raise
-        (self._seq,) = next(self._rows("SELECT coalesce(max(seq), 0) FROM result"))
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Commit some changes, in their order; they are on the disk once this returns.
@@ -230,18 +238,12 @@ class JournalWriter(Journal):
         """
         seq = self._seq
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with self._writing():
                 for kind, group in _grouped(changes):
                     _APPLY[kind](self, group)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._seq = seq
-                if self._connection.in_transaction:  # SQLite rolls back by itself where the disk is full
-                    self._connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise JournalError(f"journal {shown_path(str(self.path))} can't be written: {error}") from error
+        except BaseException:
+            self._seq = seq
+            raise
 
     def numbers_of(self, outcomes: Iterable[str]) -> list[int]:
         """The rows that have ended so."""
@@ -256,25 +258,57 @@ class JournalWriter(Journal):
             output |= {"offset": 0, "after": 0, "tail": ""}
         self.commit([Noted("output", json.dumps(output))])
 
-    def reopen(self, numbers: Iterable[int]) -> None:
-        """Plan ended rows again; their results are kept as attempts."""
+    def reopen(self, numbers: Iterable[int], doubtful: Collection[str]) -> None:
+        """Plan ended rows again; their results are kept as attempts.
+
+        Args:
+            numbers: The rows.
+            doubtful: The outcomes of rows that may be billed twice then.
+
+        Raises:
+            JournalError: They could not be written; those of earlier calls are.
+        """
+        kinds = ", ".join("?" * len(doubtful))
         for chunk in _chunks(numbers, 1000):
             marks = ", ".join("?" * len(chunk))
             columns = "ended, outcome, error, input_tokens, output_tokens, cost"
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(
-                f"INSERT INTO attempt SELECT number, attempt, operation, submitted, {columns}"
-                f" FROM result JOIN row USING (number) WHERE number IN ({marks})",
-                chunk,
-            )
-            self._connection.execute(f"DELETE FROM result WHERE number IN ({marks})", chunk)
-            self._connection.execute(f"UPDATE row SET state = 0, operation = '' WHERE number IN ({marks})", chunk)
-            self._connection.execute("COMMIT")
+            with self._writing():
+                self._connection.execute(
+                    f"INSERT INTO attempt SELECT number, attempt, operation, submitted, {columns}"
+                    f" FROM result JOIN row USING (number) WHERE number IN ({marks})",
+                    chunk,
+                )
+                self._connection.execute(
+                    "UPDATE row SET doubtful = doubtful + 1 WHERE number IN"
+                    f" (SELECT number FROM result WHERE number IN ({marks}) AND outcome IN ({kinds}))",
+                    [*chunk, *doubtful],
+                )
+                self._connection.execute(f"DELETE FROM result WHERE number IN ({marks})", chunk)
+                self._connection.execute(f"UPDATE row SET state = 0, operation = '' WHERE number IN ({marks})", chunk)
 
     def close(self) -> None:
         """Close the file, and let another process write it."""
         super().close()
         self._lock.release()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A block that is one commit: it is on the disk after it, or nothing of it is.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite rolls back by itself where the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise JournalError(f"journal {shown_path(str(self.path))} can't be written: {error}") from error
 
     def _intent(self, changes: list[Intent]) -> None:
         self._connection.executemany(_INTENT, [(*each.fixed, *each[1:]) for each in changes])

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yagrpc.bulk.decisions.outcomes import DOUBTFUL
 from yagrpc.bulk.files.outputs import check_free, export, written
 from yagrpc.bulk.report.figures import figures_of
 from yagrpc.bulk.report.page import MARK, page
@@ -96,7 +97,7 @@ def retry_rows(path: Path, outcomes: Collection[str]) -> None:
     _check_there(path)
     with contextlib.closing(JournalWriter(path)) as journal:
         numbers = journal.numbers_of(outcomes)
-        journal.reopen(numbers)
+        journal.reopen(numbers, DOUBTFUL)
         output = journal.noted().get("output")
         if output is not None and numbers:  # it holds their old results: it is written again
             journal.forget_output()
