@@ -55,6 +55,11 @@ def test_a_dict_of_lists_gets_lists(completions: Completions) -> None:
     assert list(found) == ["review", "input_text", *COLUMNS]
 
 
+def test_no_column_takes_the_place_of_another(completions: Completions) -> None:
+    found = completions({"review": ["a"], "text": ["x"], "input_text": ["y"]})
+    assert (found["input_input_text"], found["input_text"]) == (["x"], ["y"])
+
+
 def test_a_dict_of_arrays_gets_arrays(completions: Completions) -> None:
     found = completions({"review": numpy.array(["a", "b"], object), "stars": numpy.array([1, 5])})
     assert found["outcome"].tolist() == ["done", "done"]

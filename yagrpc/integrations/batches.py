@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, TypedDict, get_type_hints
 
 import yagrpc
+from yagrpc.bulk.results import renamed
 from yagrpc.errors import ConfigError, JournalInUseError
 
 __all__ = ["COLUMNS", "Answer", "Completions"]
@@ -104,7 +105,7 @@ class Completions:
         texts = kind.values(batch, self._text)
         results = self._answers(texts) if texts else []
         columns = {name: [_value(result, name) for result in results] for name in COLUMNS}
-        return kind.joined(batch, {name: f"input_{name}" for name in names if name in COLUMNS}, columns)
+        return kind.joined(batch, renamed(names, COLUMNS), columns)
 
     def _answers(self, texts: Sequence[Any]) -> list[yagrpc.BulkResult]:
         self._journals.mkdir(parents=True, exist_ok=True, mode=0o700)
