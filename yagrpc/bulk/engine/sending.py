@@ -24,6 +24,7 @@ from yagrpc.bulk.intake.intake import Intake
 from yagrpc.bulk.recording.commits import Commits
 from yagrpc.bulk.recording.endings import Endings
 from yagrpc.bulk.recording.recorder import RowRecorder
+from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.errors import ClientClosedError, InvalidArgumentError, RequestError, YagrpcError
 from yagrpc.journal.changes import Retracted
 
@@ -43,6 +44,7 @@ class Sender:
         intake: Forgets the ids of rows that nothing has any longer.
         commits: The commits of the run.
         endings: Writes how rows end.
+        reported: Reports that rows start.
         operations: Waits for the operations.
         budget: What a row may cost.
         outage: Whether the service can be reached.
@@ -56,6 +58,7 @@ class Sender:
         intake: Intake,
         commits: Commits,
         endings: Endings,
+        reported: ReportedRows,
         operations: Operations,
         budget: Budget,
         outage: Outage,
@@ -66,6 +69,7 @@ class Sender:
         self._intake = intake
         self._commits = commits
         self._endings = endings
+        self._reported = reported
         self._operations = operations
         self._budget = budget
         self._outage = outage
@@ -87,6 +91,7 @@ class Sender:
             YagrpcError: What is wrong with every row.
         """
         planned, problem = job.planned, job.planned.problem
+        self._reported.start(planned.fixed)
         request, parameters = None, {}
         if not problem:
             try:
@@ -137,11 +142,13 @@ class Sender:
             embeds = self._plan.recipe.task == "embed"
             method: Any = methods.EmbeddingsService.TextEmbedding if embeds else methods.TokenizerService.Tokenize
             call: Call[Any, Any] = core.call(method, request, self._plan.calling, wants_ids=False)
+            self._reported.place(call, sent.number)
             self._endings.answered(job, await transport.run(core.send(call)))
             return
         synchronous = self._plan.mode == "sync"
         service = methods.TextGenerationService if synchronous else methods.TextGenerationAsyncService
         call = core.call(service.Completion, request, self._plan.calling)
+        self._reported.place(call, sent.number)
         task = asyncio.current_task()
         assert task is not None
         call.recorder = recorder = RowRecorder(
