@@ -8,6 +8,7 @@ them; what is known of requests that were sent is kept, and written as soon as t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -21,6 +22,9 @@ Done = Callable[[JournalError | None], object]
 
 PATIENCE: Final = 60.0
 """Seconds for which a commit that fails is tried again while the run ends; what it holds may be paid for."""
+
+NAMED: Final = 10
+"""Operations that the message of an error names; the error has all."""
 
 _PAUSE: Final = 1.0
 
@@ -74,20 +78,27 @@ class Commits:
         """Wait until everything is on the disk.
 
         Raises:
-            JournalError: It can't be written; the message names the operations whose ids are lost with it.
+            JournalError: It can't be written; the error has the operations whose ids are lost with it.
         """
         for change in self._riders():
             self.add(change)
-        for _ in range(int(PATIENCE / _PAUSE)):
+        until = time.monotonic() + PATIENCE
+        while True:
             while self._flushing is not None:
                 await asyncio.shield(self._flushing)
             if not self._queue:
                 return
+            if time.monotonic() > until:
+                break
             await asyncio.sleep(_PAUSE)
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="yagrpc-journal")
         lost = [change.operation_id for change, _ in self._queue if isinstance(change, Accepted)]
-        ids = f"; it does not have the operations {', '.join(lost)}" if lost else ""
-        raise JournalError(f"{len(self._queue)} changes of the journal could not be written in {PATIENCE:.0f} s{ids}")
+        more = f" and {len(lost) - NAMED:,} more" if len(lost) > NAMED else ""
+        ids = f"; it does not have the operations {', '.join(lost[:NAMED])}{more}" if lost else ""
+        raise JournalError(
+            f"{len(self._queue)} changes of the journal could not be written in {PATIENCE:.0f} s{ids}",
+            operation_ids=lost,
+        )
 
     def close(self) -> None:
         """End the thread."""
