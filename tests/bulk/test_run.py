@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import itertools
 import sqlite3
 import threading
@@ -464,7 +465,7 @@ async def test_a_full_disk_sends_nothing_and_loses_nothing(tmp_path: Path, monke
 
 
 async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(commits, "_PAUSE", 0.01)
     monkeypatch.setattr(commits, "PATIENCE", 0.05)
@@ -486,8 +487,11 @@ async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
 
             monkeypatch.setattr("yagrpc.bulk.asynchronous.open_journal", failing)
             monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
-            with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}"):
+            with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}") as raised:
                 await bulk.run()
+            assert [*raised.value.operation_ids] == [operation.id for operation in emulator.operations]
+    gc.collect()
+    assert "never retrieved" not in caplog.text  # of a commit that started after the thread of the commits had ended
 
 
 def emulator_id(emulator: Emulator) -> str:
@@ -560,15 +564,18 @@ def test_pending_rows_take_little_memory(connect: Connect) -> None:
     assert sizes[0] / count <= 2048
 
 
-def test_a_callback_that_fails_ends_the_run_with_its_error(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["in the callback", ""])
+def test_a_callback_that_fails_ends_the_run_with_its_error(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
 
     def fails(progress: yagrpc.Progress) -> None:
-        raise ZeroDivisionError("in the callback")
+        raise ZeroDivisionError(text)
 
     with Emulator(duration=3600) as emulator:
         bulk = connect(emulator).bulk(["a"], progress=fails)
-        with pytest.raises(ZeroDivisionError, match="in the callback"):
+        with pytest.raises(ZeroDivisionError, match=f"^{text}$"):
             bulk.results()
 
 

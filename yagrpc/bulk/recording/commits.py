@@ -11,6 +11,7 @@ them; what is known of requests that were sent is kept, and written as soon as t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -26,6 +27,9 @@ Done = Callable[[JournalError | None], object]
 PATIENCE: Final = 60.0
 """Seconds for which a commit that fails is tried again while the run ends; what it holds may be paid for."""
 
+NAMED: Final = 10
+"""Operations that the message of an error names; the error has all."""
+
 _PAUSE: Final = 1.0
 
 APART: Final = 0.005
@@ -33,6 +37,9 @@ APART: Final = 0.005
 
 _CHANGES: Final = 3
 """Changes of a row in a commit, mostly: its intent, its operation, and its end."""
+
+MOST: Final = 1000
+"""Changes that wait for the disk before rows that are not sent wait as well: they come as fast as they are read."""
 
 
 class Commits:
@@ -43,6 +50,7 @@ class Commits:
         at_once: Requests that are sent at once: a commit for a quarter of them begins as soon as it can.
         committed: Called with the number of rows that ended in a commit, after it.
         failed: Called when a commit fails.
+        riders: Gives changes that are no reason for a commit, and go with the next one.
     """
 
     def __init__(
@@ -51,11 +59,13 @@ class Commits:
         at_once: int,
         committed: Callable[[int], object],
         failed: Callable[[JournalError], object],
+        riders: Callable[[], list[Change]] = list,
     ) -> None:
         self._journal = journal
         self._many = at_once * _CHANGES // 4
         self._committed = committed
         self._failed = failed
+        self._riders = riders
         self._queue: list[tuple[Change, Done | None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="yagrpc-journal")
         self._flushing: asyncio.Task[None] | None = None
@@ -76,22 +86,36 @@ class Commits:
         elif self._gathering is not None and len(self._queue) >= self._many:
             settle(self._gathering)
 
+    async def room(self) -> None:
+        """Wait while many changes wait for the disk, so that memory does not grow with what is read."""
+        while self._flushing is not None and len(self._queue) >= MOST:
+            await asyncio.shield(self._flushing)
+
     async def settle(self) -> None:
         """Wait until everything is on the disk.
 
         Raises:
-            JournalError: It can't be written; the message names the operations whose ids are lost with it.
+            JournalError: It can't be written; the error has the operations whose ids are lost with it.
         """
-        for _ in range(int(PATIENCE / _PAUSE)):
+        for change in self._riders():
+            self.add(change)
+        until = time.monotonic() + PATIENCE
+        while True:
             while self._flushing is not None:
                 await asyncio.shield(self._flushing)
             if not self._queue:
                 return
+            if time.monotonic() > until:
+                break
             await asyncio.sleep(_PAUSE)
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="yagrpc-journal")
         lost = [change.operation_id for change, _ in self._queue if isinstance(change, Accepted)]
-        ids = f"; it does not have the operations {', '.join(lost)}" if lost else ""
-        raise JournalError(f"{len(self._queue)} changes of the journal could not be written in {PATIENCE:.0f} s{ids}")
+        more = f" and {len(lost) - NAMED:,} more" if len(lost) > NAMED else ""
+        ids = f"; it does not have the operations {', '.join(lost[:NAMED])}{more}" if lost else ""
+        raise JournalError(
+            f"{len(self._queue)} changes of the journal could not be written in {PATIENCE:.0f} s{ids}",
+            operation_ids=lost,
+        )
 
     def close(self) -> None:
         """End the thread."""
@@ -105,7 +129,7 @@ class Commits:
                 if len(self._queue) < self._many and (left := self._next - loop.time()) > 0:
                     await self._gather(loop, left)
                 self._next = loop.time() + APART
-                batch, self._queue = self._queue, []
+                batch, self._queue = [*self._queue, *((change, None) for change in self._riders())], []
                 try:
                     await loop.run_in_executor(self._thread, self._journal.commit, [change for change, _ in batch])
                 except JournalError as error:
