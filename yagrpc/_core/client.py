@@ -132,7 +132,8 @@ class ClientCore:
         self.events = hub_of(events, texts=config.logs_texts)
         self._limiter_of = limiter_of
         self._limiter = limiter_of(self.folder_id, quota)
-        self.gates = Gates(quota, runtime.make_lock, self.grants)
+        self._user = object()  # as which it uses its gates
+        self.gates = Gates(quota, runtime.make_lock, self.grants, self._user)
         self.routes: dict[AnyMethod, Route] = {}
         self._rpcs: dict[AnyMethod, tuple[Policy, type[Message]]] = {}
         self._send_limit = send_limit
@@ -388,6 +389,21 @@ class ClientCore:
         own = self.gates.used(self.clock(), Limit(*gets))
         return own if self._limiter is None else of_all(own, self._limiter.used())
 
+    def count_with(self, other: ClientCore) -> None:
+        """Count its calls together with those of another client of the same settings, which may be of another thread.
+
+        Called before its first call. Where a limiter counts those of all processes, that counts both.
+
+        Args:
+            other: The settings of that client; where it is closed, nothing changes.
+        """
+        if self._limiter is None and other.gates.join(self._user):
+            self.gates = other.gates
+
+    def end_waits(self) -> None:
+        """End the waits for slots; doing that twice does nothing."""
+        self.gates.close(self._user)
+
     def release(self) -> None:
         """Give back what the client holds of shared quotas; called once all of its calls have ended."""
         if self._limiter is not None:
@@ -399,7 +415,7 @@ class ClientCore:
         if self._limiter is not None:
             self._limiter.forked()
             self._limiter = self._limiter_of(self.folder_id, self.quota)
-        self.gates = Gates(self.quota, self.runtime.make_lock, self.grants)
+        self.gates = Gates(self.quota, self.runtime.make_lock, self.grants, self._user)
         self.routes = {}
 
     def _one_of_several(self, make: Callable[[Any], ResultT], call: Call[Any, Any], place: str) -> Flow[ResultT]:

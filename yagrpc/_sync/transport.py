@@ -118,7 +118,7 @@ class Transport:
         self.channels.closed = True
         for waiter in list(self._waiting):
             waiter.wake()
-        self._core.gates.close()
+        self._core.end_waits()
         self._sharing.close()
         try:
             self._submits.wait(CLOSE_GRACE)
