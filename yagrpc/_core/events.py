@@ -212,7 +212,7 @@ HOOKS: Final = tuple(name for name in vars(Events) if not name.startswith("_"))
 
 
 class Hub(Events):
-    """All subscribers of a client as one.
+    """All subscribers of a client as one: each method notifies all of them.
 
     Args:
         subscribers: The objects of `Events`, in the order in which they are called.
@@ -238,18 +238,6 @@ class Hub(Events):
         """Whether a subscriber uses `sending` or `attempt`, or the calls are logged at DEBUG."""
         return self._attempts or calls_log.isEnabledFor(logging.DEBUG)
 
-    def client_opened(self, client: Any) -> None:
-        """Notify all."""
-        self._notify("client_opened", client)
-
-    def call_started(self, call: Call[Any, Any]) -> None:
-        """Notify all."""
-        self._notify("call_started", call)
-
-    def call_ended(self, call: Call[Any, Any], answer: Message | None, error: BaseException | None) -> None:
-        """Notify all."""
-        self._notify("call_ended", call, answer, error)
-
     def submitting(self, call: Call[Any, Any]) -> None:
         """Notify all; an exception stops the call, and those that were notified before learn that nothing starts."""
         for number, subscriber in enumerate(self._subscribers):
@@ -259,52 +247,25 @@ class Hub(Events):
                 Hub(self._subscribers[:number]).not_started(call)
                 raise
 
-    def accepted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
-        """Notify all."""
-        self._notify("accepted", call, operation)
-
-    def not_started(self, call: Call[Any, Any]) -> None:
-        """Notify all."""
-        self._notify("not_started", call)
-
-    def sending(self, call: Call[Any, Any], number: int, endpoint: str, timeout: float | None) -> None:
-        """Notify all."""
-        self._notify("sending", call, number, endpoint, timeout)
-
-    def attempt(self, call: Call[Any, Any], outcome: Outcome, verdict: Verdict | None) -> None:
-        """Notify all."""
-        self._notify("attempt", call, outcome, verdict)
-
-    def waiting_for_quota(self, call: Call[Any, Any], quota: str, seconds: float | None) -> None:
-        """Notify all."""
-        self._notify("waiting_for_quota", call, quota, seconds)
-
-    def waited_for_quota(self, call: Call[Any, Any], quota: str, seconds: float) -> None:
-        """Notify all."""
-        self._notify("waited_for_quota", call, quota, seconds)
-
-    def wait_started(self, wait: Wait) -> None:
-        """Notify all."""
-        self._notify("wait_started", wait)
-
-    def wait_ended(self, wait: Wait, error: BaseException | None) -> None:
-        """Notify all."""
-        self._notify("wait_ended", wait, error)
-
-    def polled(self, operation_id: str, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
-        """Notify all."""
-        self._notify("polled", operation_id, outcome)
-
-    def operation_ended(self, operation: _pb.operation_pb2.Operation, taken: float | None, delay: float | None) -> None:
-        """Notify all."""
-        self._notify("operation_ended", operation, taken, delay)
-
     def _notify(self, name: str, *arguments: Any) -> None:
         for hook in self._hooks[name]:
             try:
                 hook(*arguments)
             except Exception:
                 log.exception("Events.%s of %s failed", name, type(getattr(hook, "__self__", hook)).__name__)
+
+
+def _notifying(name: str) -> Callable[..., None]:
+    """A method of the hub that notifies all."""
+
+    def notify(self: Hub, *arguments: Any) -> None:
+        self._notify(name, *arguments)
+
+    return notify
+
+
+for _name in {*HOOKS} - {"submitting"}:
+    setattr(Hub, _name, _notifying(_name))
 
 
 def _uses(subscriber: Events, name: str) -> bool:

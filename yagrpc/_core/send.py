@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from yagrpc._core.call.policy import Kind
+from yagrpc._core.call.policy import GENERATION, READ
 from yagrpc._core.call.requests import AsyncRequestStream, RequestStream, request_error
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
@@ -97,12 +97,10 @@ class _Attempts:
         ports: What the client provides.
     """
 
-    # What most calls leave as it is costs them nothing.
-    authorization: Metadata = ()
-    admission: Admission | None = None
-    sent_at = 0.0
-    announced = False
-    """Whether `submitting` was called."""
+    __slots__ = (
+        "admission", "announced", "authorization", "call", "connects", "deadline", "generates", "history", "ports",
+        "route", "sent_at", "submits",
+    )  # fmt: skip
 
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
@@ -110,7 +108,13 @@ class _Attempts:
         self.deadline = call.deadline or Deadline(call.timeout, ports.clock)
         self.history = History()
         self.route = NOWHERE
-        self.connects = call.policy.kind is not Kind.READ
+        self.authorization: Metadata = ()
+        self.admission: Admission | None = None
+        self.sent_at = 0.0
+        self.announced = False  # whether `submitting` was called
+        kind = call.policy.kind
+        self.generates = kind is GENERATION
+        self.connects = kind is not READ
         self.submits = self.connects and isinstance(call.method, OperationMethod)
 
     def authorize(self) -> Flow[None]:
@@ -141,14 +145,14 @@ class _Attempts:
 
     def leave(self) -> float | None:
         """Count and report the attempt that is about to leave; gives the seconds that it may take."""
-        call, left = self.call, self._left()
-        if call.attempts == 0 and call.policy.kind is Kind.GENERATION:
+        call, history, left = self.call, self.history, self._left()
+        if self.generates and call.attempts == 0:
             self.ports.events.submitting(call)
             self.announced = True
             left = self._left()  # a subscriber may take long, as a journal does whose database is locked
         call.attempts += 1
-        self.history.nothing_started = False
-        timeout = attempt_timeout(call.policy, self.history.repeats + 1, left, hung=self.history.hung)
+        history.nothing_started = False
+        timeout = attempt_timeout(call.policy, history.repeats + 1, left, hung=history.hung)
         if call.watched:
             self.ports.events.sending(call, call.attempts, self.route.endpoint, timeout)
         if self.admission is not None:
@@ -160,7 +164,7 @@ class _Attempts:
         self.call.check(self.route.endpoint)
         self.sent_at = now = self.ports.clock()
         left = self.deadline.left(now)
-        if self.call.policy.kind is Kind.GENERATION and left is not None and left < LEAST:
+        if self.generates and left is not None and left < LEAST:
             self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
         return left
 
@@ -232,7 +236,7 @@ class _Attempts:
         elif verdict.action is not Action.REQUEUE:
             raise failure.error
         # What could not be reached is sent again once it is connected.
-        self.connects = call.policy.kind is not Kind.READ or failure.code is Code.UNAVAILABLE
+        self.connects = call.policy.kind is not READ or failure.code is Code.UNAVAILABLE
 
     def _renew(self, failure: Failure) -> Flow[None]:
         """Get another credential than the one that was refused."""

@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import itertools
 import math
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from types import FrameType, MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ItemT = TypeVar("ItemT")
 
@@ -66,36 +70,44 @@ class SignalsHeld:
     After a handler's exception in a wait, signals are held again: what the exception ends can be put in order.
     """
 
-    __slots__ = ("_came", "_handlers", "_over", "_waits")
+    # A block of another thread, and one of a program that handles no signal, have nothing of their own.
+    _handlers: Mapping[int, Any] = MappingProxyType({})
+    _over = False
+    _waits = False
 
-    def __enter__(self) -> SignalsHeld:
-        self._came: list[tuple[int, FrameType | None]] = []
-        self._handlers: dict[int, Any] = {}
-        self._over = self._waits = False
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in HELD:
-                handler = _get(number)
-                if callable(handler):
-                    self._handlers[number] = handler
-            try:
-                for number in self._handlers:
-                    _set(number, self._handle)
-            except BaseException:  # of a handler whose turn had not come: the others must not stay replaced
-                self._restore()
-                raise
+            handlers: dict[int, Any] = {}
+            for number in itertools.compress(HELD, map(callable, map(_get, HELD))):
+                if callable(handler := _get(number)):  # a handler may have set another meanwhile
+                    handlers[number] = handler
+            if handlers:
+                self._prepare()
+                self._handlers = handlers
+                try:
+                    for number in handlers:
+                        _set(number, self._handle)
+                except BaseException:  # of a handler whose turn had not come: the others must not stay replaced
+                    self._restore()
+                    raise
         return self
+
+    def _prepare(self) -> None:
+        """Make what a signal that is held needs."""
+        self._came: list[tuple[int, FrameType | None]] = []
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            self._restore()
-        finally:
-            self.check()
+        if self._handlers:
+            try:
+                self._restore()
+            finally:
+                self.check()
 
     def check(self) -> None:
         """Call the handlers of the signals that came so far, each once; their exceptions are raised here."""
-        while self._came:
+        while self._handlers and self._came:
             number, frame = self._came.pop(0)
             try:
                 self._handlers[number](number, frame)
@@ -165,11 +177,10 @@ class SignalsCancel(SignalsHeld):
         cancel: Cancels the call, so that the wait ends.
     """
 
-    __slots__ = ("_cancel", "_error")
+    _error: BaseException | None = None
 
     def __init__(self, cancel: Callable[[], object]) -> None:
         self._cancel = cancel
-        self._error: BaseException | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -198,17 +209,18 @@ class SignalsDelayed(SignalsHeld):
     before and after that the exception is kept back, and the signal is repeated a moment later.
     """
 
-    __slots__ = ("_due", "_ending", "_error", "_repeats")
+    _error: BaseException | None = None
+    _ending = False
 
-    def __init__(self) -> None:
-        self._error: BaseException | None = None
+    def _prepare(self) -> None:
         self._due: list[int] = []  # the signals that are repeated now
         self._repeats: list[queue.SimpleQueue[None]] = []  # each has an item once its signal was repeated
-        self._ending = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._handlers:
+            return
         self._ending = True
         for repeated in self._repeats:  # none of them may come later: the program's own handler would take it
             next_item(repeated, None)
