@@ -19,7 +19,7 @@ from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
 from yagrpc._core.failure.final import ambiguous, without_id
 from yagrpc._core.failure.pauses import LEAST, attempt_timeout
-from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
+from yagrpc._core.failure.retry import TABLE, UNTRIED, Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify, raised
 from yagrpc._core.flow import END, Flow, Opened, connect, send, sleep, wait
@@ -99,19 +99,20 @@ class _Attempts:
 
     __slots__ = (
         "admission", "announced", "authorization", "call", "connects", "deadline", "generates", "history", "ports",
-        "route", "sent_at", "submits",
+        "route", "sent_at", "submits", "unsettled",
     )  # fmt: skip
 
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
         self.ports = ports
         self.deadline = call.deadline or Deadline(call.timeout, ports.clock)
-        self.history = History()
+        self.history = UNTRIED
         self.route = NOWHERE
         self.authorization: Metadata = ()
         self.admission: Admission | None = None
         self.sent_at = 0.0
         self.announced = False  # whether `submitting` was called
+        self.unsettled = False  # whether an attempt was sent whose failure is not in the history
         kind = call.policy.kind
         self.generates = kind is GENERATION
         self.connects = kind is not READ
@@ -151,8 +152,8 @@ class _Attempts:
             self.announced = True
             left = self._left()  # a subscriber may take long, as a journal does whose database is locked
         call.attempts += 1
-        history.nothing_started = False
-        timeout = attempt_timeout(call.policy, history.repeats + 1, left, hung=history.hung)
+        self.unsettled = True
+        timeout = attempt_timeout(call.policy, history.repeats + 1, left, history.hung)
         if call.watched:
             self.ports.events.sending(call, call.attempts, self.route.endpoint, timeout)
         if self.admission is not None:
@@ -207,8 +208,7 @@ class _Attempts:
 
     def recover(self, failure: Failure) -> Flow[None]:
         """Do what has to be done before the next attempt; raises where there is to be none."""
-        call, history = self.call, self.history
-        history.failed(failure, call.policy.kind)
+        call, history = self.call, self._failed(failure)
         verdict = decide(
             call.policy,
             history,
@@ -273,7 +273,7 @@ class _Attempts:
 
     def withdraw(self) -> None:
         """Report, at the end of a call, that what `submitting` announced did not start."""
-        if self.announced and self.history.nothing_started:
+        if self.announced and not self.unsettled and self.history.nothing_started:
             self.ports.events.not_started(self.call)
 
     def _not_sent(self, kind: type[CallError], what: str, found: Obstacle | None = None) -> NoReturn:
@@ -307,8 +307,16 @@ class _Attempts:
             ran = failure.cause is Cause.UNREADABLE
             action = Action.AMBIGUOUS if ran else TABLE[failure.cause][self.call.policy.kind]
             self._report(None, failure, Verdict(action), late=True)
-            self.history.failed(failure, self.call.policy.kind)
+            self._failed(failure)
             self.withdraw()
+
+    def _failed(self, failure: Failure) -> History:
+        """Take note of a failed attempt; gives the history, which most calls do not need."""
+        if self.history is UNTRIED:
+            self.history = History()
+        self.history.failed(failure, self.call.policy.kind)
+        self.unsettled = False
+        return self.history
 
     def _report(
         self, answer: Any, failure: Failure | None = None, verdict: Verdict | None = None, *, late: bool = False

@@ -36,7 +36,7 @@ def backoff(attempt: int) -> float:
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 2, 30))
 
 
-def attempt_timeout(policy: Policy, attempt: int, left: float | None, *, hung: bool = False) -> float | None:
+def attempt_timeout(policy: Policy, attempt: int, left: float | None, hung: bool = False) -> float | None:
     """Seconds for one attempt, of those that are left for the call.
 
     Args:

@@ -91,6 +91,10 @@ class History:
         self.nothing_started = self.unsure is None and failure.cause in NOTHING_STARTED
 
 
+UNTRIED: Final = History()
+"""That of every call that has had no failure."""
+
+
 class Verdict(NamedTuple):
     """What follows a failed attempt.
 

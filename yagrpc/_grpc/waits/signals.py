@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import itertools
 import math
 import queue
 import signal
@@ -64,25 +63,29 @@ def next_item(items: queue.SimpleQueue[ItemT], timeout: float | None) -> ItemT:
                 raise
 
 
+_NONE: Final[Mapping[int, Any]] = MappingProxyType({})
+"""The handlers of a block that holds no signal."""
+
+
 class SignalsHeld:
     """A block that no handler of a signal interrupts: it is called at the end of the block, or in a wait of it.
 
     After a handler's exception in a wait, signals are held again: what the exception ends can be put in order.
     """
 
-    # A block of another thread, and one of a program that handles no signal, have nothing of their own.
-    _handlers: Mapping[int, Any] = MappingProxyType({})
-    _over = False
-    _waits = False
+    __slots__ = ("_came", "_handlers", "_over", "_waits")
 
     def __enter__(self) -> Self:
+        self._handlers = _NONE
         if threading.current_thread() is threading.main_thread():
             handlers: dict[int, Any] = {}
-            for number in itertools.compress(HELD, map(callable, map(_get, HELD))):
-                if callable(handler := _get(number)):  # a handler may have set another meanwhile
+            for number in HELD:
+                handler = _get(number)
+                if callable(handler):
                     handlers[number] = handler
             if handlers:
                 self._prepare()
+                self._over = self._waits = False
                 self._handlers = handlers
                 try:
                     for number in handlers:
@@ -93,7 +96,7 @@ class SignalsHeld:
         return self
 
     def _prepare(self) -> None:
-        """Make what a signal that is held needs."""
+        """Make what a signal that is held needs; most blocks are in other threads, and hold none."""
         self._came: list[tuple[int, FrameType | None]] = []
 
     def __exit__(
@@ -177,10 +180,11 @@ class SignalsCancel(SignalsHeld):
         cancel: Cancels the call, so that the wait ends.
     """
 
-    _error: BaseException | None = None
+    __slots__ = ("_cancel", "_error")
 
     def __init__(self, cancel: Callable[[], object]) -> None:
         self._cancel = cancel
+        self._error: BaseException | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -209,10 +213,11 @@ class SignalsDelayed(SignalsHeld):
     before and after that the exception is kept back, and the signal is repeated a moment later.
     """
 
-    _error: BaseException | None = None
-    _ending = False
+    __slots__ = ("_due", "_ending", "_error", "_repeats")
 
     def _prepare(self) -> None:
+        self._error: BaseException | None = None
+        self._ending = False
         self._due: list[int] = []  # the signals that are repeated now
         self._repeats: list[queue.SimpleQueue[None]] = []  # each has an item once its signal was repeated
 
