@@ -26,9 +26,10 @@ import grpc.aio
 
 import yagrpc
 from yagrpc import _pb
+from yagrpc.bulk.asynchronous import AsyncBulk
 from yagrpc.bulk.files.inputs import open_input
 from yagrpc.bulk.files.outputs import GrowingOutput
-from yagrpc.bulk.run import AsyncBulk, Source
+from yagrpc.bulk.source import Source
 
 AT_ONCE: Final = 64
 TARGET: Final = 0.7

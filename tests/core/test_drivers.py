@@ -296,7 +296,7 @@ EFFECTS: dict[str, Callable[[], Flow[Any]]] = {
     "wait no longer": lambda: wait(Waiter(), 0.001),
     "block": lambda: block(lambda: "returned"),
     "share": lambda: share("key", lambda: block(lambda: "shared")),
-    "share without waiting": lambda: share("key", lambda: sleep(0.0), wait=False),
+    "share without waiting": lambda: share("another key", lambda: sleep(0.0), wait=False),
 }
 
 

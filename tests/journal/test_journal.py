@@ -15,7 +15,19 @@ from pathlib import Path
 import pytest
 
 import yagrpc
-from yagrpc.journal.changes import Accepted, Again, Ended, Fixed, Intent, Noted, Refused, Result, Retracted, State
+from yagrpc.journal.changes import (
+    Accepted,
+    Again,
+    Ended,
+    Fixed,
+    GetsRefused,
+    Intent,
+    Noted,
+    Refused,
+    Result,
+    Retracted,
+    State,
+)
 from yagrpc.journal.file import APPLICATION, VERSION
 from yagrpc.journal.journal import Journal, JournalWriter
 
@@ -185,6 +197,33 @@ def test_a_writer_that_is_released_leaves_the_lock_to_the_next(path: Path) -> No
         JournalWriter(path)
     first.close()
     JournalWriter(path).close()
+
+
+def test_refused_gets_are_added_up_by_the_second_and_the_code(writer: JournalWriter) -> None:
+    for _ in range(2):
+        writer.commit([GetsRefused(7, "RESOURCE_EXHAUSTED", 2), GetsRefused(7, "UNAVAILABLE", 1)])
+    writer.commit([GetsRefused(8, "UNAVAILABLE", 1)])
+    assert list(writer.refused_gets()) == [(7, "RESOURCE_EXHAUSTED", 4), (7, "UNAVAILABLE", 2), (8, "UNAVAILABLE", 1)]
+    assert writer.refused() == (0, 7)
+
+
+def test_a_journal_of_the_first_version_is_read_as_it_is_and_written_as_the_next(path: Path) -> None:
+    with contextlib.closing(JournalWriter(path)) as journal:
+        journal.commit([intent(0), Refused(0, 100.0, "UNAVAILABLE")])
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE get_refusal")
+        database.execute("PRAGMA user_version = 1")
+    before = path.read_bytes()
+    with contextlib.closing(Journal(path)) as reader:
+        assert (list(reader.refused_gets()), reader.refused()) == ([], (1, 0))
+    assert path.read_bytes() == before
+    with contextlib.closing(JournalWriter(path)) as journal:
+        assert journal.entry(0).fixed == fixed(0)
+        journal.commit([GetsRefused(7, "UNAVAILABLE", 1)])
+    with contextlib.closing(Journal(path)) as reader:
+        assert list(reader.refused_gets()) == [(7, "UNAVAILABLE", 1)]
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 def test_a_newer_version_is_refused_and_not_changed(path: Path) -> None:

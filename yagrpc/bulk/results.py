@@ -109,12 +109,16 @@ class Summary(NamedTuple):
         outcomes: How many have ended how.
         unfinished: Rows that have not ended: planned, or waiting for their operation.
         totals: What all have used.
+        refused_submits: How often a request was refused, and sent again.
+        refused_gets: How often a Get of an operation was refused, and sent again.
     """
 
     rows: int
     outcomes: Mapping[str, int]
     unfinished: Mapping[str, int]
     totals: Totals
+    refused_submits: int
+    refused_gets: int
 
     def lines(self) -> list[str]:
         """The whole, in lines."""
@@ -129,6 +133,10 @@ class Summary(NamedTuple):
             found.append(f"{totals.repeated:,} attempts were repeated")
         if totals.doubtful:
             found.append(f"{totals.doubtful:,} of them may have been billed twice")
+        if self.refused_submits or self.refused_gets:
+            found.append(
+                f"{self.refused_submits:,} requests and {self.refused_gets:,} Gets were refused, and sent again"
+            )
         return found
 
 
@@ -138,7 +146,8 @@ def summary_of(journal: Journal) -> Summary:
     outcomes = {outcome: count for (state, outcome), count in sorted(counts.items()) if state is State.ENDED}
     names = {State.PLANNED: "planned", State.SUBMITTING: "submitting", State.SUBMITTED: "running"}
     unfinished = {names[state]: count for (state, _), count in sorted(counts.items()) if state in names}
-    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals())
+    refused = journal.refused()
+    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals(), *refused)
 
 
 def record_of(entry: Entry, task: str, *, table: bool) -> dict[str, Any]:

@@ -145,6 +145,8 @@ def _as_json(
         "outcomes": dict(summary.outcomes),
         "unfinished": dict(summary.unfinished),
         **summary.totals._asdict(),
+        "refused_submits": summary.refused_submits,
+        "refused_gets": summary.refused_gets,
         "first_submitted_at": None if first is None else _time(first),
         "last_ended_at": None if last is None else _time(last),
         "in_last_minute": recent,

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from yagrpc.bulk.asynchronous import AsyncBulk
 from yagrpc.bulk.decisions.rows import parameters_of, plan, request_of
 from yagrpc.bulk.files.inputs import Input, format_of, open_input
 from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free
 from yagrpc.bulk.results import summary_of
-from yagrpc.bulk.run import AsyncBulk, Source
+from yagrpc.bulk.source import Source
 from yagrpc.cli.bulk.show import Shown
 from yagrpc.cli.io.failures import FAILED, InterruptedByUser, ProblemsError, report
 from yagrpc.cli.io.inputs import read_json
@@ -28,7 +29,7 @@ from yagrpc.cli.io.output import note, print_text
 from yagrpc.config import Quota
 from yagrpc.errors import ConfigError, RequestError, YagrpcError
 from yagrpc.journal.journal import Journal
-from yagrpc.prices import cost_of, price_of
+from yagrpc.prices import cost_of
 
 if TYPE_CHECKING:
     from yagrpc import AsyncClient
@@ -292,7 +293,7 @@ async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems
         tokens = sum(counted) / len(counted) * (total - len(problems))
         print_text(f"about {tokens:,.0f} tokens of input, by {len(counted)} rows")
         most = int(recipe.parameters.get("max_tokens") or 0)
-        price = price_of(recipe.model, bulk.plan.mode, bulk.prices)
+        price = bulk.plan.price(recipe.model)
         least, longest = cost_of(int(tokens), 0, price), cost_of(int(tokens), most * (total - len(problems)), price)
         if least is None or longest is None:
             print_text(f"the price of {recipe.model} is not known: --prices FILE gives one")
