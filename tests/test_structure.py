@@ -268,7 +268,7 @@ GENERATED = "# Generated from "
 
 BUDGETS: dict[str, tuple[int, list[str]]] = {
     "the path of one call": (900, PATH_OF_A_CALL),
-    "_core": (3900, [file for file in FILES if file.startswith("_core/")]),
+    "_core": (3920, [file for file in FILES if file.startswith("_core/")]),
     "the hand-written shells": (
         2150,
         [file for file in FILES if file.startswith(("_aio/", "_sync/")) and not SOURCES[file].startswith(GENERATED)],
