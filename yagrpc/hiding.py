@@ -37,7 +37,8 @@ _OPAQUE: Final = 40
 
 _ESCAPE: Final = r"(?<=\\[abfnrtv'\"])|(?<=\\[0-7]{3})|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4})"
 """The end of an escape in a repr, such as `\\n`: a word begins there, although a letter stands before it."""
-_SECRET_LIKE: Final = rf"(AQVN|(\b|{_ESCAPE})(t\d\.|y[0-3]_|eyJ))[-\w.=]+"
+_NAME_OF_FILE: Final = r"(?:jsonl|ndjson|json|csv|tsv|parquet|txt|html|py|log|yaml)(?![-\w=])"
+_SECRET_LIKE: Final = rf"(AQVN|(\b|{_ESCAPE})(t\d\.(?!{_NAME_OF_FILE})|y[0-3]_|eyJ))[-\w.=]+"
 _PEM: Final = r"(?s)-----BEGIN.*"
 _USER: Final = r"[^\s/@'\"]+:[^\s/@'\"]+@"
 _RANDOM: Final = rf"[A-Za-z0-9+_=-]{{{_OPAQUE},}}"

@@ -68,6 +68,8 @@ def open_journal(path: Path, options: Mapping[str, Any], plan: Plan, client: Asy
         else:
             _check_same(path, noted["options"], options)
         writer.commit(_facts(noted.get("starts", []), plan, client))
+        if plan.dedupe:
+            writer.keep_copies()
     except BaseException:
         writer.close()
         raise

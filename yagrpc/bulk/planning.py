@@ -51,6 +51,7 @@ def plan_of(
         calling,
         source.total if limit is None or source.total is None else min(limit, source.total),
         limit,
+        own.get("dedupe") or False,
     )
     if own.get("max_cost") is not None and plan.price(model) is None:
         raise ConfigError(f"max_cost needs the price of {model}, which is not known: give prices=")

@@ -26,6 +26,7 @@ class Plan(NamedTuple):
         calling: What each call gets.
         total: Rows of the input; `None` where that is not known.
         limit: Rows that are taken at most; `None` for all.
+        dedupe: Whether equal requests are sent once.
     """
 
     recipe: Recipe
@@ -36,6 +37,7 @@ class Plan(NamedTuple):
     calling: CallParameters
     total: int | None
     limit: int | None
+    dedupe: bool
 
     def kept(self, fixed: Fixed) -> Planned:
         """A row that the journal keeps, read again."""
@@ -67,12 +69,14 @@ class Job(NamedTuple):
         attempt: Which attempt it is, from 1.
         doubtful: How many before may have been billed without a result.
         before: The outcomes of the attempts before.
+        kept: Whether the journal has it.
     """
 
     planned: Planned
     attempt: int = 1
     doubtful: int = 0
     before: tuple[str, ...] = ()
+    kept: bool = False
 
 
 class Repeat(NamedTuple):

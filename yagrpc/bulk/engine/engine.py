@@ -26,6 +26,7 @@ from yagrpc.bulk.engine.workers import Workers
 from yagrpc.bulk.intake.intake import Intake
 from yagrpc.bulk.intake.numbered import NumberedRows
 from yagrpc.bulk.recording.commits import Commits
+from yagrpc.bulk.recording.copies import Copies
 from yagrpc.bulk.recording.endings import Endings
 from yagrpc.bulk.recording.gets import RefusedGets
 from yagrpc.bulk.recording.reported import ReportedRows
@@ -79,10 +80,12 @@ class Engine:
         self._intake = Intake(self._rows, reader, plan)
         self._stopping = stopping = Stopping(self._stopped)
         self._gets = RefusedGets(lambda operation_id: self._operations.waits_for(operation_id))
-        self._commits = commits = Commits(journal, self._committed, stopping.fail, self._gets.take)
+        self._commits = commits = Commits(journal, plan.concurrency, self._committed, stopping.fail, self._gets.take)
+        self._copies = copies = Copies(plan.dedupe, reader, commits, self._intake, self._tally)
         self._endings = Endings(
             plan,
             commits,
+            copies,
             self._tally,
             spending,
             self._intake,
@@ -94,7 +97,17 @@ class Engine:
         )
         budget = Budget(client, plan, spending, self._news, stopping)
         self._sender = Sender(
-            client, plan, self._intake, commits, self._endings, reported, operations, budget, self._outage, stopping
+            client,
+            plan,
+            self._intake,
+            commits,
+            self._endings,
+            copies,
+            reported,
+            operations,
+            budget,
+            self._outage,
+            stopping,
         )
         self._workers = Workers(plan.concurrency, self._intake, self._sender, operations, stopping)
         self._heartbeat = Heartbeat(self._report, sink, commits, stopping)
@@ -157,6 +170,7 @@ class Engine:
         return self._tally.progress(
             running=self._operations.running + self._operations.unattached,
             sending=self._workers.sending,
+            waiting=self._copies.waiting,
             limits=limits,
             note=self._outage.note or (f"stopping: {self.stopped}" if self.stopped else ""),
         )
@@ -170,6 +184,7 @@ class Engine:
         self._intake.add_gaps(await rows_without_entry(self._reader, self._rows))
         totals = self._reader.totals()
         self._tally.resume(self._reader.counts(), totals)
+        self._copies.take_over()
         self._spending.spent = totals.cost or 0.0
 
     def _report(self) -> None:

@@ -22,6 +22,7 @@ from yagrpc.bulk.engine.outage import Outage, pauses
 from yagrpc.bulk.engine.stopping import Stopping
 from yagrpc.bulk.intake.intake import Intake
 from yagrpc.bulk.recording.commits import Commits
+from yagrpc.bulk.recording.copies import Copies
 from yagrpc.bulk.recording.endings import Endings
 from yagrpc.bulk.recording.recorder import RowRecorder
 from yagrpc.bulk.recording.reported import ReportedRows
@@ -44,6 +45,7 @@ class Sender:
         intake: Forgets the ids of rows that nothing has any longer.
         commits: The commits of the run.
         endings: Writes how rows end.
+        copies: Says which rows are not sent, since an earlier one is equal.
         reported: Reports that rows start.
         operations: Waits for the operations.
         budget: What a row may cost.
@@ -58,6 +60,7 @@ class Sender:
         intake: Intake,
         commits: Commits,
         endings: Endings,
+        copies: Copies,
         reported: ReportedRows,
         operations: Operations,
         budget: Budget,
@@ -69,6 +72,7 @@ class Sender:
         self._intake = intake
         self._commits = commits
         self._endings = endings
+        self._copies = copies
         self._reported = reported
         self._operations = operations
         self._budget = budget
@@ -91,7 +95,6 @@ class Sender:
             YagrpcError: What is wrong with every row.
         """
         planned, problem = job.planned, job.planned.problem
-        self._reported.start(planned.fixed)
         request, parameters = None, {}
         if not problem:
             try:
@@ -99,8 +102,13 @@ class Sender:
                 request = request_of(planned.value, self._plan.recipe, parameters)
             except RequestError as error:
                 problem = str(error)
+        if request is not None and not job.kept and self._copies.take(planned.fixed, request):
+            await self._commits.room()
+            return
+        self._reported.start(planned.fixed)
         if request is None:
             self._endings.invalid(job, problem)
+            await self._commits.room()
             return
         model = str(getattr(request, "model_uri", ""))
         reserved = await self._budget.reserve(request, model)

@@ -48,7 +48,7 @@ class Intake:
         if self._repeats:
             repeat = self._repeats.popleft()
             planned = self._plan.kept(self._journal.entry(repeat.number).fixed)
-            return Job(planned, repeat.attempt, repeat.doubtful, repeat.before)
+            return Job(planned, repeat.attempt, repeat.doubtful, repeat.before, kept=True)
         if self._gaps:
             number, raw = self._gaps.popleft()
         else:

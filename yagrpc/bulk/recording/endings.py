@@ -13,6 +13,7 @@ from yagrpc.bulk.decisions.schema import mismatch
 from yagrpc.bulk.decisions.spending import Spending
 from yagrpc.bulk.intake.intake import Intake
 from yagrpc.bulk.recording.commits import Commits
+from yagrpc.bulk.recording.copies import Copies
 from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.bulk.recording.tally import Tally
 from yagrpc.journal.changes import Again, Ended, Fixed, Result
@@ -28,6 +29,7 @@ class Endings:
     Args:
         plan: What the run is to do.
         commits: The commits of the run.
+        copies: Rows that end with others.
         tally: Counts them.
         spending: What the run may cost, and how often it may fail.
         intake: Takes the rows that are tried again.
@@ -39,6 +41,7 @@ class Endings:
         self,
         plan: Plan,
         commits: Commits,
+        copies: Copies,
         tally: Tally,
         spending: Spending,
         intake: Intake,
@@ -47,6 +50,7 @@ class Endings:
     ) -> None:
         self._plan = plan
         self._commits = commits
+        self._copies = copies
         self._tally = tally
         self._spending = spending
         self._intake = intake
@@ -126,9 +130,13 @@ class Endings:
             fixed: The row, where the journal may not have it yet.
             attempts: How often it was sent.
         """
-        self._tally.end(result.outcome)
+        self._tally.end(result.outcome, 1 + self._copies.end(result.number, result.outcome))
         self._reported.end(result.number, result.outcome, attempts, result.error)
-        forget = None if fixed is None or fixed.id is None else lambda _: self._intake.forget_id(fixed)
-        self._commits.add(Ended(result, fixed), forget)
+        self._commits.add(Ended(result, fixed), lambda _: self._written(result.number, fixed))
         if self._spending.has_failed_too_often(self._tally.failed, self._tally.ended):
             self._stop(f"{self._tally.failed:,} rows of {self._tally.ended:,} have failed")
+
+    def _written(self, number: int, fixed: Fixed | None) -> None:
+        self._copies.written(number)
+        if fixed is not None:
+            self._intake.forget_id(fixed)

@@ -81,6 +81,8 @@ def _tiles(figures: Figures) -> str:
         ("cost", cost, each),
         ("attempts repeated", f"{totals.repeated:,}", f"{totals.doubtful:,} may be billed twice"),
     ]
+    if summary.copies:
+        tiles.append(("copies", f"{summary.copies:,}", "not sent: their requests equal others"))
     inner = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>" for name, value, more in tiles)
     return f'<dl class="tiles">{inner}</dl>'
 
