@@ -37,6 +37,7 @@ class Bulk:
 
     Raises:
         ConfigError: A setting can't work, or the client has channels or interceptors of the user's own.
+        RequestError: An argument of the completions is wrong.
         TypeError: An argument is not known.
     """
 
