@@ -245,6 +245,7 @@ def test_status_shows_a_run_while_it_is_on(command: Command, emulator: Emulator)
     with contextlib.closing(JournalWriter(Path(journal))):  # a run is on
         found = json.loads(command.done("bulk", "status", journal, "--json"))
     assert (found["rows"], found["outcomes"], found["finished"]) == (2, {"done": 1, "invalid": 1}, True)
+    assert (found["refused_submits"], found["refused_gets"]) == (0, 0)
     assert command.fails(2, "bulk", "status", "nowhere").startswith("journal nowhere is not there: a run creates it")
 
 

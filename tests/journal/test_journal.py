@@ -22,6 +22,7 @@ from yagrpc.journal.changes import (
     Ended,
     First,
     Fixed,
+    GetsRefused,
     Intent,
     Noted,
     Refused,
@@ -200,6 +201,33 @@ def test_a_writer_that_is_released_leaves_the_lock_to_the_next(path: Path) -> No
     JournalWriter(path).close()
 
 
+def test_refused_gets_are_added_up_by_the_second_and_the_code(writer: JournalWriter) -> None:
+    for _ in range(2):
+        writer.commit([GetsRefused(7, "RESOURCE_EXHAUSTED", 2), GetsRefused(7, "UNAVAILABLE", 1)])
+    writer.commit([GetsRefused(8, "UNAVAILABLE", 1)])
+    assert list(writer.refused_gets()) == [(7, "RESOURCE_EXHAUSTED", 4), (7, "UNAVAILABLE", 2), (8, "UNAVAILABLE", 1)]
+    assert writer.refused() == (0, 7)
+
+
+def test_a_journal_of_the_first_version_is_read_as_it_is_and_written_as_the_next(path: Path) -> None:
+    with contextlib.closing(JournalWriter(path)) as journal:
+        journal.commit([intent(0), Refused(0, 100.0, "UNAVAILABLE")])
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE get_refusal")
+        database.execute("PRAGMA user_version = 1")
+    before = path.read_bytes()
+    with contextlib.closing(Journal(path)) as reader:
+        assert (list(reader.refused_gets()), reader.refused()) == ([], (1, 0))
+    assert path.read_bytes() == before
+    with contextlib.closing(JournalWriter(path)) as journal:
+        assert journal.entry(0).fixed == fixed(0)
+        journal.commit([GetsRefused(7, "UNAVAILABLE", 1)])
+    with contextlib.closing(Journal(path)) as reader:
+        assert list(reader.refused_gets()) == [(7, "UNAVAILABLE", 1)]
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
 def test_a_newer_version_is_refused_and_not_changed(path: Path) -> None:
     JournalWriter(path).close()
     with contextlib.closing(sqlite3.connect(path)) as database:
@@ -370,7 +398,7 @@ def test_copies_outlive_the_process_and_cost_a_journal_without_them_nothing(path
         assert (without.copies(), without.waiting()) == (0, {})
     with contextlib.closing(sqlite3.connect(plain)) as opened:
         tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables == {"run", "row", "result", "attempt", "refusal"}
+    assert tables.isdisjoint({"copy", "first"})
 
 
 def test_no_statement_of_a_copy_reads_a_whole_table(copies: JournalWriter) -> None:

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from yagrpc.context import detached_context
+
 
 class LoopThread:
-    """An event loop in a thread, which runs one coroutine.
+    """An event loop in a thread, which runs one coroutine, in the context (`contextvars`) of who starts it.
 
     Args:
         make: Makes the coroutine.
@@ -39,7 +41,7 @@ class LoopThread:
                 self._started.set()
                 ended()
 
-        self._thread = threading.Thread(target=run, name="yagrpc-bulk", daemon=True)
+        self._thread = threading.Thread(target=detached_context().run, args=(run,), name="yagrpc-bulk", daemon=True)
         self._thread.start()
 
     @property

@@ -109,6 +109,8 @@ class Summary(NamedTuple):
         outcomes: How many have ended how.
         unfinished: Rows that have not ended: planned, waiting for their operation, or for the row they are copies of.
         totals: What all have used.
+        refused_submits: How often a request was refused, and sent again.
+        refused_gets: How often a Get of an operation was refused, and sent again.
         copies: How many are copies of others, for which nothing was sent.
     """
 
@@ -116,6 +118,8 @@ class Summary(NamedTuple):
     outcomes: Mapping[str, int]
     unfinished: Mapping[str, int]
     totals: Totals
+    refused_submits: int
+    refused_gets: int
     copies: int = 0
 
     def lines(self) -> list[str]:
@@ -133,6 +137,10 @@ class Summary(NamedTuple):
             found.append(f"{totals.repeated:,} attempts were repeated")
         if totals.doubtful:
             found.append(f"{totals.doubtful:,} of them may have been billed twice")
+        if self.refused_submits or self.refused_gets:
+            found.append(
+                f"{self.refused_submits:,} requests and {self.refused_gets:,} Gets were refused, and sent again"
+            )
         return found
 
 
@@ -143,7 +151,8 @@ def summary_of(journal: Journal) -> Summary:
     names = {State.PLANNED: "planned", State.SUBMITTING: "submitting", State.SUBMITTED: "running"}
     names[State.WAITING] = "waiting"
     unfinished = {names[state]: count for (state, _), count in sorted(counts.items()) if state in names}
-    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals(), journal.copies())
+    refused = journal.refused()
+    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals(), *refused, journal.copies())
 
 
 def record_of(entry: Entry, task: str, *, table: bool) -> dict[str, Any]:

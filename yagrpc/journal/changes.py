@@ -82,6 +82,20 @@ class Refused(NamedTuple):
     code: str
 
 
+class GetsRefused(NamedTuple):
+    """Gets of its operations were refused: how many in one second, with one code.
+
+    Args:
+        at: The second, since the epoch.
+        code: The name of the status code.
+        times: How many; they are added to those that the journal has of this second.
+    """
+
+    at: int
+    code: str
+    times: int
+
+
 class Accepted(NamedTuple):
     """The service accepted its operation."""
 
@@ -175,7 +189,7 @@ class Noted(NamedTuple):
     value: str
 
 
-Change: TypeAlias = "Intent | Retracted | Refused | Accepted | Ended | Again | First | Copied | Noted"
+Change: TypeAlias = "Intent | Retracted | Refused | GetsRefused | Accepted | Ended | Again | First | Copied | Noted"
 
 
 class Entry(NamedTuple):

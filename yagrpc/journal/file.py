@@ -20,11 +20,16 @@ from yagrpc.hiding import shown_path
 APPLICATION: Final = 0x7961676A
 """What marks a file as a journal (SQLite's `application_id`)."""
 
-VERSION: Final = 1
-"""The version of the schema."""
+VERSION: Final = 2
+"""The version of the schema. A writer brings a journal of an earlier one to this; a reader reads it as it is."""
 
 BUSY: Final = 10.0
 """Seconds to wait for SQLite's own lock: a reader holds it for milliseconds."""
+
+_GETS: Final = (
+    "CREATE TABLE get_refusal (at INTEGER NOT NULL, code TEXT NOT NULL, count INTEGER NOT NULL,"
+    " PRIMARY KEY (at, code)) WITHOUT ROWID"
+)
 
 SCHEMA: Final = (
     "CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -40,9 +45,13 @@ SCHEMA: Final = (
     " output_tokens INTEGER NOT NULL, cost REAL)",
     "CREATE INDEX attempt_number ON attempt (number)",
     "CREATE TABLE refusal (number INTEGER NOT NULL, at REAL NOT NULL, code TEXT NOT NULL)",
+    _GETS,
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {VERSION}",
 )
+
+UPGRADES: Final = {1: (_GETS, f"PRAGMA user_version = {VERSION}")}
+"""What brings a journal of an earlier version to this one."""
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
@@ -97,6 +106,9 @@ def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -
             connection.execute(statement)
     elif application != APPLICATION:
         raise ConfigError(f"journal {name} is no journal: name another file, which is then created")
+    elif version in UPGRADES:
+        for statement in UPGRADES[version] if create else ():
+            connection.execute(statement)
     elif version != VERSION:
         raise ConfigError(
             f"journal {name} was written by another version of yagrpc (its format is {version}, this version knows"

@@ -26,6 +26,7 @@ from yagrpc.journal.changes import (
     Entry,
     First,
     Fixed,
+    GetsRefused,
     Intent,
     Moment,
     Noted,
@@ -45,6 +46,9 @@ _INTENT: Final = (
 _WHOLE: Final = "INSERT INTO row VALUES (?, ?, ?, ?, ?, 3, 0, 0, '', '', NULL) ON CONFLICT DO UPDATE SET state = 3"
 _AGAIN: Final = (
     "INSERT INTO attempt SELECT number, attempt, operation, submitted, ?, ?, ?, ?, ?, ? FROM row WHERE number = ?"
+)
+_GETS_REFUSED: Final = (
+    "INSERT INTO get_refusal VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
 )
 _ENTRY: Final = (
     "SELECT row.number, id, line, fingerprint, source, state, attempt, doubtful, request_id, operation, submitted,"
@@ -67,6 +71,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = connect(path, write=self._write)
+        (version,) = next(self._rows("PRAGMA user_version"))
+        self._counts_gets = version >= 2
 
     def noted(self) -> dict[str, Any]:
         """What is noted about the run."""
@@ -160,6 +166,18 @@ class Journal:
     def refusals(self) -> Iterator[tuple[float, str]]:
         """When requests were refused that were sent again, and with which code."""
         return self._rows("SELECT at, code FROM refusal ORDER BY at")
+
+    def refused_gets(self) -> Iterator[tuple[int, str, int]]:
+        """How many Gets were refused in which second, since the epoch, and with which code."""
+        if not self._counts_gets:
+            return iter(())
+        return self._rows("SELECT at, code, count FROM get_refusal ORDER BY at")
+
+    def refused(self) -> tuple[int, int]:
+        """How often requests were refused that were sent again, and how often Gets."""
+        (submits,) = next(self._rows("SELECT count(*) FROM refusal"))
+        gets = "SELECT coalesce(sum(count), 0) FROM get_refusal" if self._counts_gets else "SELECT 0"
+        return submits, next(self._rows(gets))[0]
 
     def repeated(self) -> Iterator[tuple[str, int, float | None]]:
         """How many attempts of each outcome were not the last of their row, and what they cost."""
@@ -320,6 +338,9 @@ class JournalWriter(Journal):
         self._retracted([Retracted(each.number) for each in changes])
         self._connection.executemany("INSERT INTO refusal VALUES (?, ?, ?)", changes)
 
+    def _gets_refused(self, changes: list[GetsRefused]) -> None:
+        self._connection.executemany(_GETS_REFUSED, changes)
+
     def _accepted(self, changes: list[Accepted]) -> None:
         self._connection.executemany(
             "UPDATE row SET state = 2, operation = ? WHERE number = ?",
@@ -377,6 +398,7 @@ _APPLY: Final[dict[type, Callable[[JournalWriter, Any], None]]] = {
     Retracted: JournalWriter._retracted,
     Refused: JournalWriter._refused,
     First: JournalWriter._first,
+    GetsRefused: JournalWriter._gets_refused,
     Intent: JournalWriter._intent,
     Copied: JournalWriter._copied,
     Noted: JournalWriter._noted,

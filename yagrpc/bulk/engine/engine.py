@@ -28,6 +28,8 @@ from yagrpc.bulk.intake.numbered import NumberedRows
 from yagrpc.bulk.recording.commits import Commits
 from yagrpc.bulk.recording.copies import Copies
 from yagrpc.bulk.recording.endings import Endings
+from yagrpc.bulk.recording.gets import RefusedGets
+from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.bulk.recording.tally import Tally
 from yagrpc.journal.changes import Noted
 
@@ -73,20 +75,39 @@ class Engine:
         self._tally = Tally(plan.total)
         self._outage = Outage()
         self._news = News()
+        self._reported = reported = ReportedRows(client._core.events)
         self._rows = NumberedRows(rows, plan.limit)
         self._intake = Intake(self._rows, reader, plan)
         self._stopping = stopping = Stopping(self._stopped)
-        self._commits = commits = Commits(journal, self._committed, stopping.fail)
+        self._gets = RefusedGets(lambda operation_id: self._operations.waits_for(operation_id))
+        self._commits = commits = Commits(journal, self._committed, stopping.fail, self._gets.take)
         self._copies = copies = Copies(plan.dedupe, reader, commits, self._intake, self._tally)
         self._endings = Endings(
-            plan, commits, copies, self._tally, spending, self._intake, lambda why: stopping.stop(why, finish=True)
+            plan,
+            commits,
+            copies,
+            self._tally,
+            spending,
+            self._intake,
+            reported,
+            lambda reason: stopping.stop(reason, finish=True),
         )
         self._operations = operations = Operations(
-            client, reader, plan, self._endings, self._tally, self._outage, stopping, self._operation_ended
+            client, reader, plan, self._endings, reported, self._tally, self._outage, stopping, self._operation_ended
         )
         budget = Budget(client, plan, spending, self._news, stopping)
         self._sender = Sender(
-            client, plan, self._intake, commits, self._endings, copies, operations, budget, self._outage, stopping
+            client,
+            plan,
+            self._intake,
+            commits,
+            self._endings,
+            copies,
+            reported,
+            operations,
+            budget,
+            self._outage,
+            stopping,
         )
         self._workers = Workers(plan.concurrency, self._intake, self._sender, operations, stopping)
         self._heartbeat = Heartbeat(self._report, sink, commits, stopping)
@@ -108,11 +129,13 @@ class Engine:
             self._reconciling = None
             self._heartbeat.start()
             take_up(self._reader, self._intake, self._operations, self._endings)
+            self._client._core.events.add(self._gets)
             self._workers.advance()
             await self._stopping.wait()
             self._workers.check_over()
             await self._stopping.wait_for_rest()
         finally:
+            self._client._core.events.remove(self._gets)
             await self._heartbeat.stop()
             await self._close()
         self._heartbeat.report()
@@ -186,6 +209,7 @@ class Engine:
         await self._workers.cancel()
         await self._client._transport.settle_submits()  # what is accepted meanwhile is recorded
         self._operations.close()
+        self._reported.close()
         try:
             if not self.stopped and not self._operations.running and not self._operations.unattached:
                 self._commits.add(Noted("total", str(self._rows.count)))

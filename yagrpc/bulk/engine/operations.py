@@ -19,6 +19,7 @@ from yagrpc.bulk.decisions.plan import Plan, Sent
 from yagrpc.bulk.engine.outage import Outage
 from yagrpc.bulk.engine.stopping import Stopping
 from yagrpc.bulk.recording.endings import Endings
+from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.bulk.recording.tally import Tally
 from yagrpc.errors import ClientClosedError, YagrpcError
 
@@ -39,6 +40,7 @@ class Operations:
         journal: The journal, for reading.
         plan: What the run is to do.
         endings: Writes how they end.
+        reported: Reports that rows start, and has the Gets of each in its context.
         tally: Learns how long they take.
         outage: Learns that the service was reached.
         stopping: Ends the run where what is wrong is so with every row.
@@ -51,6 +53,7 @@ class Operations:
         journal: Journal,
         plan: Plan,
         endings: Endings,
+        reported: ReportedRows,
         tally: Tally,
         outage: Outage,
         stopping: Stopping,
@@ -60,12 +63,14 @@ class Operations:
         self._journal = journal
         self._plan = plan
         self._endings = endings
+        self._reported = reported
         self._tally = tally
         self._outage = outage
         self._stopping = stopping
         self._on_end = ended
         self._left: deque[int] = deque()
         self._running: dict[AsyncOperation[Any, Any], Sent] = {}
+        self._ids: set[str] = set()
         self._listening: Listening[AsyncOperation[Any, Any]] = Listening((), self._ended)
 
     @property
@@ -82,6 +87,10 @@ class Operations:
     def full(self) -> bool:
         """Whether as many run as may."""
         return len(self._running) + len(self._left) >= WINDOW
+
+    def waits_for(self, operation_id: str) -> bool:
+        """Whether an operation is one of those that are waited for."""
+        return operation_id in self._ids
 
     def submitted(self, proto: _pb.operation_pb2.Operation, sent: Sent, call: Call[Any, Any]) -> None:
         """Wait for an operation that was submitted.
@@ -109,6 +118,7 @@ class Operations:
 
     def _attach(self, number: int) -> None:
         entry = self._journal.entry(number)
+        self._reported.start(entry.fixed)
         before = tuple(self._journal.attempts(number))
         parameters = self._plan.parameters(self._plan.kept(entry.fixed), before)
         model = str(parameters.get("model", self._plan.recipe.model))
@@ -118,11 +128,13 @@ class Operations:
 
     def _add(self, operation: AsyncOperation[Any, Any], sent: Sent) -> None:
         self._running[operation] = sent
-        self._listening.add(operation)
+        self._ids.add(operation.id)
+        self._reported.run(sent.number, operation.id, lambda: self._listening.add(operation))
 
     def _ended(self, operation: AsyncOperation[Any, Any]) -> None:
         """The outcome of an operation is known; called by the poll scheduler."""
         sent = self._running.pop(operation)
+        self._ids.discard(operation.id)
         try:
             completion = operation._outcome()
         except ClientClosedError:

@@ -25,6 +25,7 @@ from yagrpc.bulk.recording.commits import Commits
 from yagrpc.bulk.recording.copies import Copies
 from yagrpc.bulk.recording.endings import Endings
 from yagrpc.bulk.recording.recorder import RowRecorder
+from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.errors import ClientClosedError, InvalidArgumentError, RequestError, YagrpcError
 from yagrpc.journal.changes import Retracted
 
@@ -45,6 +46,7 @@ class Sender:
         commits: The commits of the run.
         endings: Writes how rows end.
         copies: Says which rows are not sent, since an earlier one is equal.
+        reported: Reports that rows start.
         operations: Waits for the operations.
         budget: What a row may cost.
         outage: Whether the service can be reached.
@@ -59,6 +61,7 @@ class Sender:
         commits: Commits,
         endings: Endings,
         copies: Copies,
+        reported: ReportedRows,
         operations: Operations,
         budget: Budget,
         outage: Outage,
@@ -70,6 +73,7 @@ class Sender:
         self._commits = commits
         self._endings = endings
         self._copies = copies
+        self._reported = reported
         self._operations = operations
         self._budget = budget
         self._outage = outage
@@ -98,9 +102,12 @@ class Sender:
                 request = request_of(planned.value, self._plan.recipe, parameters)
             except RequestError as error:
                 problem = str(error)
+        if request is not None and not job.kept and self._copies.take(planned.fixed, request):
+            await self._commits.room()
+            return
+        self._reported.start(planned.fixed)
         if request is None:
             self._endings.invalid(job, problem)
-        if request is None or (not job.kept and self._copies.take(planned.fixed, request)):
             await self._commits.room()
             return
         model = str(getattr(request, "model_uri", ""))
@@ -143,11 +150,13 @@ class Sender:
             embeds = self._plan.recipe.task == "embed"
             method: Any = methods.EmbeddingsService.TextEmbedding if embeds else methods.TokenizerService.Tokenize
             call: Call[Any, Any] = core.call(method, request, self._plan.calling, wants_ids=False)
+            self._reported.place(call, sent.number)
             self._endings.answered(job, await transport.run(core.send(call)))
             return
         synchronous = self._plan.mode == "sync"
         service = methods.TextGenerationService if synchronous else methods.TextGenerationAsyncService
         call = core.call(service.Completion, request, self._plan.calling)
+        self._reported.place(call, sent.number)
         task = asyncio.current_task()
         assert task is not None
         call.recorder = recorder = RowRecorder(

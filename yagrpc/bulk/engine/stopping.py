@@ -50,7 +50,7 @@ class Stopping:
         """Stop by what is wrong with every row; the first such error is the run's."""
         if self.error is None:
             self.error = error
-        self.stop(str(error))
+        self.stop(str(error) or type(error).__name__)
 
     def abort(self) -> None:
         """End at once."""

@@ -1,8 +1,12 @@
-"""The tasks that send rows, each one row after the other, as many as may run at once."""
+"""The tasks that send rows, each one row after the other, as many as may run at once.
+
+Rules: they are in the context (`contextvars`) of the run: not in that of the Get after which they start.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING
 
 from yagrpc.bulk.engine.operations import Operations
@@ -32,6 +36,7 @@ class Workers:
         self._operations = operations
         self._stopping = stopping
         self._tasks: set[asyncio.Task[None]] = set()
+        self._context = contextvars.copy_context()
 
     @property
     def sending(self) -> int:
@@ -45,9 +50,7 @@ class Workers:
             job = self._take()
             if job is None:
                 break
-            task = asyncio.get_running_loop().create_task(self._work(job), name="yagrpc-row")
-            self._tasks.add(task)
-            task.add_done_callback(self._worked)
+            self._context.run(self._start, job)
         self.check_over()
 
     def check_over(self) -> None:
@@ -61,6 +64,11 @@ class Workers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, job: Job) -> None:
+        task = asyncio.get_running_loop().create_task(self._work(job), name="yagrpc-row")
+        self._tasks.add(task)
+        task.add_done_callback(self._worked)
 
     def _may_send(self) -> bool:
         return not self._stopping.reason and not self._operations.full

@@ -35,6 +35,7 @@ class Commits:
         journal: The journal.
         committed: Called with the number of rows that ended in a commit, after it.
         failed: Called when a commit fails.
+        riders: Gives changes that are no reason for a commit, and go with the next one.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Commits:
         journal: JournalWriter,
         committed: Callable[[int], object],
         failed: Callable[[JournalError], object],
+        riders: Callable[[], list[Change]] = list,
     ) -> None:
         self._journal = journal
         self._committed = committed
         self._failed = failed
+        self._riders = riders
         self._queue: list[tuple[Change, Done | None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="yagrpc-journal")
         self._flushing: asyncio.Task[None] | None = None
@@ -73,6 +76,8 @@ class Commits:
         Raises:
             JournalError: It can't be written; the message names the operations whose ids are lost with it.
         """
+        for change in self._riders():
+            self.add(change)
         for _ in range(int(PATIENCE / _PAUSE)):
             while self._flushing is not None:
                 await asyncio.shield(self._flushing)
@@ -93,7 +98,7 @@ class Commits:
         loop = asyncio.get_running_loop()
         try:
             while self._queue:
-                batch, self._queue = self._queue, []
+                batch, self._queue = [*self._queue, *((change, None) for change in self._riders())], []
                 try:
                     await loop.run_in_executor(self._thread, self._journal.commit, [change for change, _ in batch])
                 except JournalError as error:

@@ -14,6 +14,7 @@ from yagrpc.bulk.decisions.spending import Spending
 from yagrpc.bulk.intake.intake import Intake
 from yagrpc.bulk.recording.commits import Commits
 from yagrpc.bulk.recording.copies import Copies
+from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.bulk.recording.tally import Tally
 from yagrpc.journal.changes import Again, Ended, Fixed, Result
 from yagrpc.results import Completion
@@ -32,6 +33,7 @@ class Endings:
         tally: Counts them.
         spending: What the run may cost, and how often it may fail.
         intake: Takes the rows that are tried again.
+        reported: Reports that rows have ended.
         stop: Called with the reason, where too many rows have failed.
     """
 
@@ -43,6 +45,7 @@ class Endings:
         tally: Tally,
         spending: Spending,
         intake: Intake,
+        reported: ReportedRows,
         stop: Callable[[str], object],
     ) -> None:
         self._plan = plan
@@ -51,12 +54,13 @@ class Endings:
         self._tally = tally
         self._spending = spending
         self._intake = intake
+        self._reported = reported
         self._stop = stop
 
     def invalid(self, job: Job, problem: str) -> None:
         """A row can't be sent."""
         fixed = job.planned.fixed
-        self._end(Result(fixed.number, time.time(), RowOutcome.INVALID, None, problem), fixed)
+        self._end(Result(fixed.number, time.time(), RowOutcome.INVALID, None, problem), fixed, job.attempt - 1)
 
     def answered(self, job: Job, response: Any) -> None:
         """A call was answered that generates nothing."""
@@ -64,7 +68,7 @@ class Endings:
         tokens = response.num_tokens if self._plan.recipe.task == "embed" else 0  # the tokenizer is free
         self._tally.use(tokens, 0, None)
         result = Result(fixed.number, time.time(), RowOutcome.DONE, response.SerializeToString(), "", tokens)
-        self._end(result, fixed)
+        self._end(result, fixed, job.attempt)
 
     def completed(self, sent: Sent, response: _pb.text_generation_service_pb2.CompletionResponse) -> None:
         """A completion is there."""
@@ -109,7 +113,7 @@ class Endings:
         known = cost if tokens_in + tokens_out else None
         result = Result(sent.number, time.time(), outcome, kept, why, tokens_in, tokens_out, known)
         if fixed is not None or not tried_again(outcome, error, sent.attempt, self._plan.retries):
-            self._end(result, fixed)
+            self._end(result, fixed, sent.attempt)
             return
         doubtful = outcome in DOUBTFUL
         self._tally.repeat(doubtful=doubtful)
@@ -118,14 +122,16 @@ class Endings:
             Repeat(sent.number, sent.attempt + 1, sent.doubtful + doubtful, (*sent.before, outcome))
         )
 
-    def _end(self, result: Result, fixed: Fixed | None) -> None:
+    def _end(self, result: Result, fixed: Fixed | None, attempts: int) -> None:
         """A row has ended.
 
         Args:
             result: How.
             fixed: The row, where the journal may not have it yet.
+            attempts: How often it was sent.
         """
         self._tally.end(result.outcome, 1 + self._copies.end(result.number, result.outcome))
+        self._reported.end(result.number, result.outcome, attempts, result.error)
         self._commits.add(Ended(result, fixed), lambda _: self._written(result.number, fixed))
         if self._spending.has_failed_too_often(self._tally.failed, self._tally.ended):
             self._stop(f"{self._tally.failed:,} rows of {self._tally.ended:,} have failed")

@@ -146,6 +146,8 @@ def _as_json(
         "unfinished": dict(summary.unfinished),
         "copies": summary.copies,
         **summary.totals._asdict(),
+        "refused_submits": summary.refused_submits,
+        "refused_gets": summary.refused_gets,
         "first_submitted_at": None if first is None else _time(first),
         "last_ended_at": None if last is None else _time(last),
         "in_last_minute": recent,
