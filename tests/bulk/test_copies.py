@@ -65,6 +65,19 @@ def test_equal_rows_are_sent_once_and_each_gets_the_answer(connect: Connect, tmp
     assert "40 copies" in last.line()
 
 
+def test_only_rows_that_are_sent_are_reported(connect: Connect, tmp_path: Path) -> None:
+    ended: list[tuple[int, str]] = []
+
+    class Rows(yagrpc.Events):
+        def row_ended(self, row: Any, outcome: str, attempts: int, error: str) -> None:
+            ended.append((row.number, outcome))
+
+    with Emulator(duration=0.0) as emulator:
+        client = connect(emulator, events=Rows())
+        client.bulk(["a", "b", "a", "", "b"], journal=tmp_path / "journal", dedupe=True).run()
+    assert sorted(ended) == [(0, "done"), (1, "done"), (3, "invalid")]
+
+
 def test_rows_are_equal_by_their_requests_alone(connect: Connect) -> None:
     rows: list[Any] = [
         "a",

@@ -80,7 +80,7 @@ async def test_what_is_refused_is_no_reason_for_a_commit_and_goes_with_the_next(
             committed.append(len(changes))
 
         writer.commit = counting  # type: ignore[method-assign]
-        commits = Commits(writer, lambda ended: None, lambda error: None, lambda: counted.pop(0) if counted else [])
+        commits = Commits(writer, 1, lambda ended: None, lambda error: None, lambda: counted.pop(0) if counted else [])
         await asyncio.sleep(0)
         assert committed == []
         commits.add(Noted("a", "1"))

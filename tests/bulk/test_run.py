@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import itertools
 import sqlite3
 import threading
@@ -464,7 +465,7 @@ async def test_a_full_disk_sends_nothing_and_loses_nothing(tmp_path: Path, monke
 
 
 async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(commits, "_PAUSE", 0.01)
     monkeypatch.setattr(commits, "PATIENCE", 0.05)
@@ -486,8 +487,11 @@ async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
 
             monkeypatch.setattr("yagrpc.bulk.asynchronous.open_journal", failing)
             monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
-            with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}"):
+            with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}") as raised:
                 await bulk.run()
+            assert [*raised.value.operation_ids] == [operation.id for operation in emulator.operations]
+    gc.collect()
+    assert "never retrieved" not in caplog.text  # of a commit that started after the thread of the commits had ended
 
 
 def emulator_id(emulator: Emulator) -> str:

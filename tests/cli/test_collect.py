@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 
 import yagrpc
 from yagrpc.cli.collecting import run
+from yagrpc.cli.collecting.ids import Ids
 from yagrpc.emulator import Emulator, Failure, Fault, paths
 
 if TYPE_CHECKING:
@@ -141,6 +143,15 @@ def test_standard_input_has_ids_too(programs: Programs, emulate: Any, tmp_path: 
     assert list(rows(out)) == [one]
 
 
+def test_standard_input_without_ids_is_refused(programs: Programs, emulate: Any, tmp_path: Path) -> None:
+    emulate()
+    out = tmp_path / "out.jsonl"
+    ran = programs("operation", "collect", "--ids", "-", "-o", str(out), stdin="")
+    assert (ran.code, ran.out) == (2, "")
+    assert "standard input: no ids" in ran.err
+    assert not out.exists()
+
+
 def test_a_second_run_asks_for_the_rest_alone(command: Command, emulate: Any, files: Any) -> None:
     emulator = emulate(duration=HOUR)
     early = submitted(emulator, "one", "two")
@@ -223,6 +234,10 @@ def test_a_file_of_something_else_is_not_touched(command: Command, emulate: Any,
         ("ids.jsonl", "[]\n", ("--column", "id"), "line 1: it has no key 'id'"),
         ("ids.jsonl", "{\n", ("--column", "id"), "line 1: not JSON; each line takes an object"),
         ("ids.jsonl", '{"id": null}\n', ("--column", "id"), "line 1: the column 'id' is None"),
+        ("ids.txt", "", (), "ids.txt: no ids"),
+        ("ids.txt", "\n \n", (), "ids.txt: no ids"),
+        ("ids.csv", "id,x\n", ("--column", "id"), "ids.csv: no ids"),
+        ("ids.jsonl", "", ("--column", "id"), "ids.jsonl: no ids"),
     ],
 )
 def test_bad_ids_are_refused_before_anything_is_asked(
@@ -298,6 +313,7 @@ def test_more_operations_than_are_waited_for_at_once(
     command: Command, emulate: Any, files: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "AT_ONCE", 4)
+    monkeypatch.setattr(run, "POLLED_AT_ONCE", 4)
     emulator = emulate(duration=0.0)
     ids = submitted(emulator, *map(str, range(30)))
     for options in ((), ("--timeout", "0")):
@@ -305,6 +321,31 @@ def test_more_operations_than_are_waited_for_at_once(
         out.unlink(missing_ok=True)
         assert command(*arguments, *options).code == 0
         assert set(rows(out)) == set(ids)
+
+
+def test_rows_are_written_while_others_are_polled_for_the_first_time(
+    emulate: Any, files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "POLLED_AT_ONCE", 4)
+    emulator = emulate(duration=0.0)
+    ids = submitted(emulator, *map(str, range(12)))
+    polled: list[int] = []
+    _, out = files("")
+
+    class Noting(run.Rows):
+        def write(self, row: dict[str, Any]) -> None:
+            polled.append(emulator.calls[paths.OPERATION_GET])
+            super().write(row)
+
+    settings: Any = {"endpoint": emulator.address, "plaintext": True, "folder_id": "folder"}
+    with (
+        yagrpc.Client(credentials=yagrpc.NoCredentials(), **settings) as client,
+        contextlib.closing(Ids()) as wanted,
+        contextlib.closing(Noting(str(out))) as written,
+    ):
+        wanted.add(ids)
+        assert run.collect(client, wanted, written, 0)
+    assert polled == [4] * 4 + [8] * 4 + [12] * 4
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

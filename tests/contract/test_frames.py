@@ -65,7 +65,7 @@ def searched(error: BaseException) -> Iterator[str]:
             if Path(frame.f_code.co_filename).parent == Path(__file__).parent:
                 continue
             for name, value in frame.f_locals.items():
-                yield f"{frame.f_code.co_qualname if sys.version_info >= (3, 11) else ''} {name}: {value!r}"
+                yield f"{getattr(frame.f_code, 'co_qualname', '')} {name}: {value!r}"  # Python 3.10 has no such name
                 if isinstance(value, (str, bytes)):
                     yield repr(value[:80])  # as rich cuts long ones
         found += [one.__cause__, one.__context__]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yagrpc import _pb
@@ -222,6 +222,7 @@ values: Any = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(said=st.dictionaries(st.sampled_from(["faults", "replies"]), values | st.lists(values, max_size=2)))
 def test_anything_is_understood_or_refused(said: Any) -> None:
     try:

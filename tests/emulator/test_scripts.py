@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from yagrpc import _pb
-from yagrpc.emulator import Failure, Streamed
+from yagrpc.emulator import EmulatorOptions, EmulatorServer, Failure, Streamed
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Request, Response
 
 TextOf = Callable[["Response"], str]
 STATUS = _pb.text_common_pb2.Alternative
+
+SOON = 20.0
+"""Seconds within which everything happens here that happens at all."""
 
 
 def filtered() -> Response:
@@ -164,6 +170,90 @@ def test_a_function_that_leaves_fails_its_call_and_no_other(
     assert refusal.code is grpc.StatusCode.UNKNOWN
     assert "left" in refusal.message
     assert service.result(service.text_async.Completion(ask("ping"))).alternatives[0].message.text == "here"
+
+
+class Blocking:
+    """A function of replies whose first call returns only when it may; the others return at once."""
+
+    def __init__(self) -> None:
+        self.called, self.may_return = threading.Event(), threading.Event()
+
+    def reply(self, request: Request) -> str:
+        if not self.called.is_set():
+            self.called.set()
+            self.may_return.wait()
+        return "here"
+
+
+@pytest.fixture
+def blocking() -> Iterator[Blocking]:
+    """A function that blocks, and returns at the end of the test."""
+    function = Blocking()
+    yield function
+    function.may_return.set()
+
+
+def test_a_function_that_blocks_holds_up_later_completions_and_nothing_else(
+    emulate: Emulate, ask: Ask, text_of: TextOf, blocking: Blocking
+) -> None:
+    service = emulate(replies=blocking.reply, duration=0)
+    operations = [service.text_async.Completion.future(ask("ping")) for _ in range(3)]
+    assert blocking.called.wait(SOON)
+    assert service.endpoints.List(_pb.api_endpoint_service_pb2.ListApiEndpointsRequest()).endpoints
+    operations[1].cancel()
+    blocking.may_return.set()
+    answers = [text_of(service.result(operations[number].result())) for number in (0, 2)]
+    assert answers == ["here", "here"]
+
+
+def left_behind(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_function_that_blocks_does_not_hold_up_the_stop(
+    emulate: Emulate, ask: Ask, text_of: TextOf, blocking: Blocking, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = emulate(replies=blocking.reply)
+    address = service.emulator.address
+    calls = [service.text_async.Completion.future(ask("ping")) for _ in range(2)]
+    assert blocking.called.wait(SOON)
+    service.emulator.stop()
+    assert {call.code() for call in calls} <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    (warning,) = left_behind(caplog)
+    assert "test_scripts.Blocking.reply" in warning
+    service.emulator.start()
+    assert service.emulator.address == address
+    assert text_of(service.complete(ask("ping"), wait_for_ready=True)) == "here"
+    service.emulator.stop()
+    assert len(left_behind(caplog)) == 1
+
+
+@pytest.mark.parametrize("grace", [None, 0.3])
+def test_a_function_that_blocks_does_not_hold_up_a_server_in_an_event_loop(
+    ask: Ask, blocking: Blocking, caplog: pytest.LogCaptureFixture, grace: float | None
+) -> None:
+    async def run() -> None:
+        server = EmulatorServer(EmulatorOptions(replies=blocking.reply))
+        await server.start()
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub: Any = _pb.text_generation_service_pb2_grpc.TextGenerationAsyncServiceStub(channel)  # type: ignore[no-untyped-call,unused-ignore]
+            call = stub.Completion(ask("ping"))
+            assert await asyncio.to_thread(blocking.called.wait, SOON)
+            await server.stop(grace)
+            assert await call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+    asyncio.run(run())
+    assert "test_scripts.Blocking.reply" in "".join(left_behind(caplog))
+
+
+def test_a_function_that_returns_in_time_is_not_left_behind(
+    emulate: Emulate, ask: Ask, blocking: Blocking, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocking.may_return.set()
+    service = emulate(replies=blocking.reply)
+    service.complete(ask("ping"))
+    service.emulator.stop()
+    assert left_behind(caplog) == []
 
 
 def test_a_reply_of_another_type_is_refused(emulate: Emulate) -> None:

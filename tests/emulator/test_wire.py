@@ -102,7 +102,7 @@ def test_requests_have_the_time_of_their_arrival(service: Service, ask: Ask) -> 
 def test_thousands_that_wait_are_all_served_and_the_last_are_kept(emulate: Emulate, ask: Ask) -> None:
     # By default gRPC cancels random calls when more than 1000 wait, and all when more than 3000 wait.
     go_on = threading.Event()
-    service = emulate(replies=lambda request: "first" if go_on.wait() else None)
+    service = emulate(duration=lambda random: float(not go_on.wait()))  # called in the thread that serves all calls
     first = service.text_async.Completion.future(ask("first"))
     waiting: list[Any] = [service.endpoints.Get.future(Get(api_endpoint_id="iam")) for _ in range(4000)]
     go_on.set()

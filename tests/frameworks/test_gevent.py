@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.frameworks.conftest import EXAMPLES, Starter
+from tests.frameworks.conftest import EXAMPLES, SOON, Starter
 from yagrpc.emulator import Emulator, paths
 
 pytest.importorskip("gevent", reason="the group `frameworks` of pyproject.toml is not installed")
@@ -69,6 +71,34 @@ assert greenlet.get() == waiting.id
 print("closed")
 """
 
+APPLICATION = """
+import gevent, yagrpc
+
+client = yagrpc.Client(share="limits.sqlite3")
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    ticks = []
+
+    def tick():
+        while True:
+            ticks.append(None)
+            gevent.sleep(0.01)
+
+    ticking = gevent.spawn(tick)
+    try:
+        said = [client.completion("ping", timeout=20).text]
+        said.append(client.completion_async("ping").result(timeout=20).text)
+        said += [list(client.completion_stream("ping", timeout=20))[-1].text]
+        assert all('"ping"' in text for text in said), said
+        assert client.limits.concurrent_completions.limit  # asks the same store
+        yield b"answered" if len(ticks) > 10 else b"no other greenlet ran"
+    except yagrpc.ConfigError as error:
+        yield str(error).encode()
+    finally:
+        ticking.kill()
+"""
+
 ENTRIES = """
 import grpc, yagrpc, yagrpc.emulator
 
@@ -123,3 +153,24 @@ def test_every_entry_says_what_to_do_where_grpc_is_not_prepared(start: Starter, 
     assert "AsyncClient can't work there: use Client" in asynchronous
     assert "call grpc.experimental.gevent.init_gevent() after it" in ast.literal_eval(doctor)[0]
     assert emulated.startswith("RuntimeError gevent has patched threads")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"), [(PREPARE, "answered"), ("", "gevent has patched threads (monkey.patch_all()), and gRPC does")]
+)
+def test_a_client_that_is_older_than_the_patch_works_or_says_what_to_do(
+    start: Starter, emulator: Emulator, tmp_path: Path, listening: socket.socket, prepare: str, said: str
+) -> None:
+    """Gunicorn loads the application before it forks, and patches threads after it."""
+    pytest.importorskip("gunicorn", reason="the group `frameworks` of pyproject.toml is not installed")
+    (tmp_path / "app.py").write_text(prepare + APPLICATION)
+    listen = ("--bind", f"fd://{listening.fileno()}", "--pythonpath", str(tmp_path))
+    server = start(
+        "-m", "gunicorn", "--worker-class", "gevent", "--preload", *listen, "app", inherits=(listening.fileno(),)
+    )
+    server.expect("Booting worker")
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    for _ in range(2):
+        answer = httpx.get(url, timeout=SOON, trust_env=False)
+        assert answer.text.startswith(said), server.output
+    assert server.stop() == 0

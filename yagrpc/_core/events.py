@@ -216,6 +216,8 @@ class Events:
     def row_started(self, row: Row) -> None:
         """A bulk run takes up a row: its request is about to be sent, or its operation is waited for.
 
+        It is not called for copies (`dedupe=True`), for which nothing is sent.
+
         Args:
             row: The row.
         """

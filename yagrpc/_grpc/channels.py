@@ -69,7 +69,7 @@ class Channels(abc.ABC):
 
         Raises:
             ClientClosedError: The client is closed.
-            ConfigError: The process was forked, and gRPC cannot work in it.
+            ConfigError: gRPC can't work in this process: it was forked, or threads have been patched.
         """
         if self.closed:
             raise ClientClosedError
@@ -86,7 +86,7 @@ class Channels(abc.ABC):
 
         Raises:
             ClientClosedError: The client is closed.
-            ConfigError: The process was forked, and gRPC cannot work in it.
+            ConfigError: gRPC can't work in this process: it was forked, or threads have been patched.
         """
         if self.closed:  # the endpoint may no longer be known
             raise ClientClosedError
@@ -101,6 +101,7 @@ class Channels(abc.ABC):
             if channel is None:
                 if (refusal := self._refusal or fork.refusal(asynchronous=self.asynchronous)) is not None:
                     raise refusal
+                check_greenlets(asynchronous=self.asynchronous)  # again: threads may have been patched since
                 channel = self._channels[key] = self._dial(endpoint) if given is None else self._intercept(given)
             return channel
 

@@ -7,7 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from yagrpc.bulk.results import COLUMNS, PREFIX, RESULT_COLUMNS, BulkResult, record_of, result_record
+from yagrpc.bulk.results import COLUMNS, RESULT_COLUMNS, BulkResult, record_of, renamed, result_record
 from yagrpc.errors import ConfigError
 from yagrpc.journal.journal import Journal
 
@@ -36,6 +36,6 @@ def frame_of(results: list[BulkResult], given: Any, journal: Path, task: str, *,
     known = {result.number: result_record(result, task) for result in results}
     columns = [*COLUMNS[task], *RESULT_COLUMNS]
     own = given.to_frame(given.name or "text") if not hasattr(given, "columns") else given
-    own = own.rename(columns={name: f"{PREFIX}{name}" for name in own.columns if name in columns})
+    own = own.rename(columns=renamed(own.columns, columns))
     added = [known.get(number, dict.fromkeys(columns)) for number in range(len(own))]
     return pandas.concat([own, pandas.DataFrame(added, index=own.index, columns=columns)], axis=1)

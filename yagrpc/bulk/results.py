@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -31,6 +31,23 @@ RESULT_COLUMNS: Final = (
 
 PREFIX: Final = "input_"
 """What a column of the input begins with in an output, where a result has its name."""
+
+
+def renamed(names: Iterable[Any], taken: Collection[str]) -> dict[Any, str]:
+    """The new names of those columns of the input that have the name of a result's.
+
+    Args:
+        names: The columns of the input.
+        taken: Those of the result.
+    """
+    given = {str(name): name for name in names}
+    found = {}
+    for name in given.keys() & set(taken):
+        new = PREFIX + name
+        while new in given or new in taken:  # the input has that column, too
+            new = PREFIX + new
+        found[given[name]] = new
+    return found
 
 
 class BulkResult:
@@ -120,7 +137,7 @@ class Summary(NamedTuple):
     totals: Totals
     refused_submits: int
     refused_gets: int
-    copies: int = 0
+    copies: int
 
     def lines(self) -> list[str]:
         """The whole, in lines."""
@@ -163,7 +180,8 @@ def record_of(entry: Entry, task: str, *, table: bool) -> dict[str, Any]:
     result = BulkResult(entry, task)
     own = result_record(result, task)
     columns = columns_of(entry.fixed, result.row, table=table)
-    record = {PREFIX + name if name in own else name: value for name, value in columns.items()}
+    names = renamed(columns, own)
+    record = {names.get(name, name): value for name, value in columns.items()}
     if entry.fixed.id is not None and "id" not in record:
         record = {"id": entry.fixed.id, **record}
     return {**record, **own}

@@ -90,8 +90,9 @@ sent unchanged. Messages may be of any descriptor pool."""
 
 Replies: TypeAlias = "Mapping[str, Reply] | Callable[[_pb.text_generation_service_pb2.CompletionRequest], Reply | None]"
 """Patterns, searched for in the last user text in their order, with the reply to each; or a function of the request
-(of yagrpc's own class), which is called once for each request, in order of arrival, in the emulator's thread. Without
-a match, or with `None`, the answer is built from the request."""
+(of yagrpc's own class), which is called once for each request, one after the other in order of arrival, in a thread of
+its own: one that blocks holds up later completions, and nothing else. Without a match, or with `None`, the answer is
+built from the request."""
 
 Outcome: TypeAlias = "_pb.text_generation_service_pb2.CompletionResponse | _pb.status_pb2.Status"
 """How a completion ends: with a response, or with an error."""

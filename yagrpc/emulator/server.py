@@ -33,6 +33,9 @@ __all__ = ["GRACE_SECONDS", "EmulatorServer", "run", "serve"]
 GRACE_SECONDS: Final = 1.0
 """How long running calls may take to end when a served emulator stops; seconds."""
 
+_RETURN_SECONDS: Final = 0.2
+"""How long a function of replies may take to return when the emulator ends all calls at once; seconds."""
+
 _PENDING_CALLS: Final = 1_000_000
 
 
@@ -173,8 +176,14 @@ class EmulatorServer:
             server, self._server = self._server, None
             if server is not None:
                 await self._stop_http()
-                await server.stop(grace)
+                await self._stop_server(server, grace)
             self.state.close()
+
+    async def _stop_server(self, server: grpc.aio.Server, grace: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + (grace or _RETURN_SECONDS)
+        await server.stop(grace)
+        await self.state.script.leave(max(0.0, latest - loop.time()))
 
     async def _stop_http(self) -> None:
         http, self._http = self._http, None
@@ -192,7 +201,7 @@ class EmulatorServer:
         self.state.shut()
         self.state.shut()
         await self._stop_http()
-        await server.stop(None)
+        await self._stop_server(server, None)
         if not get_field(crash, "keep"):
             self.state.operations.clear()
         self.state.close()

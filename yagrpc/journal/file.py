@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 import sys
 from pathlib import Path
 from typing import Final
 
 from yagrpc.errors import ConfigError, JournalInUseError
 from yagrpc.hiding import shown_path
+from yagrpc.sqlitefile import check_file
 
 APPLICATION: Final = 0x7961676A
 """What marks a file as a journal (SQLite's `application_id`)."""
@@ -65,7 +65,9 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         ConfigError: It can't be opened, is no journal, is broken, or is of another version.
     """
     name = shown_path(str(path))
-    _check_file(path, name, create=write)
+    found = check_file(path, f"journal {name}", create=write)
+    if write and found.st_mode & 0o077 and sys.platform != "win32":
+        _make_private(path, name)
     try:
         # A reader, too: the last one that closes it removes SQLite's own files beside it.
         uri = f"{path.absolute().as_uri()}?mode=rw"
@@ -87,14 +89,19 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         raise ConfigError(f"journal {name} can't be used: {error}") from None
     except sqlite3.DatabaseError:
         connection.close()
-        raise ConfigError(
-            f"journal {name} is broken, or no journal: restore it from a copy, or name another file, which is then"
-            " created (what it has paid for is paid again)"
-        ) from None
+        raise broken(path) from None
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def broken(path: Path) -> ConfigError:
+    """The error of a file that SQLite can't read."""
+    return ConfigError(
+        f"journal {shown_path(str(path))} is broken, or no journal: restore it from a copy, or name another file, which"
+        " is then created (what it has paid for is paid again)"
+    )
 
 
 def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -> None:
@@ -116,23 +123,10 @@ def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -
         )
 
 
-def _check_file(path: Path, name: str, *, create: bool) -> None:
-    """Refuse what is not a file of this user's; create it for the user alone.
-
-    A file that is there is not opened: closing it again would release the locks that SQLite has on it in this process,
-    and another process would then take the journal for closed, and remove what it has not taken over yet.
-    """
+def _make_private(path: Path, name: str) -> None:
+    """It holds prompts and answers."""
     try:
-        if create:
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
-        found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            raise ConfigError(f"journal {name} can't be used: it is a link, which is never followed")
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"journal {name} can't be used: it is no file")
-        if found.st_mode & 0o077 and create and sys.platform != "win32":
-            os.chmod(path, 0o600)  # it holds prompts and answers
+        os.chmod(path, 0o600)
     except OSError as error:
         raise ConfigError(f"journal {name} can't be used: {error.strerror}") from None
 

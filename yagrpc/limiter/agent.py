@@ -2,12 +2,16 @@
 
 Rules: the client never waits for the store, it is notified. What comes while the store works goes into the next batch.
 The thread starts with the first question, and ends with the client; a client that is collected ends it as well, as the
-thread holds on to nothing of it. After a failure of the store the agent tries again once a second.
+thread holds on to nothing of it. After a failure of the store the agent tries again once a second. What threads wait
+with is created when it is first needed: gevent may patch it after the client was created (`gunicorn --preload`), and
+what is older would stop all greenlets.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import logging
 import os
 import queue
@@ -59,14 +63,12 @@ class Agent:
     def __init__(
         self, store: Store, quota: Quota | None, on_failure: OnFailure, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._posted: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
         self.grants = Grants(self._post, clock, on_failure)
-        self._worker = _Worker(store, self._posted, self.grants, rules_of(quota), on_failure)
+        self._worker = _Worker(store, self.grants, rules_of(quota), on_failure)
+        self._starts = itertools.count()
         self._thread: threading.Thread | None = None
+        self._finalizer: weakref.finalize[..., Agent] | None = None
         self._closed = False
-        # The thread knows the worker alone, so that it ends with a client that nobody has closed.
-        self._finalizer = weakref.finalize(self, self._posted.put, None)
-        self._finalizer.atexit = False
         self._worker.join()
 
     def used(self) -> list[Used]:
@@ -77,24 +79,40 @@ class Agent:
         """Give everything back, and end the thread; closing twice does nothing."""
         if self._closed:
             return
-        self._closed = True
-        self._finalizer.detach()
-        self._posted.put(None)
+        self._end()
+        self._posted().put(None)
         if self._thread is None:
-            self._worker.run()
+            self._worker.run(self._posted())
         elif self._thread is not threading.current_thread():
             self._thread.join(CLOSING)
 
     def forked(self) -> None:
         """In a forked child: the thread, and what is open, are the parent's."""
-        self._closed = True
-        self._finalizer.detach()
+        self._end()
         fork.keep(self)
 
+    def _end(self) -> None:
+        self._closed = True
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+    def _posted(self) -> queue.SimpleQueue[Change | None]:
+        """What the thread reads; two threads that need it first get one."""
+        found: queue.SimpleQueue[Change | None] = self.__dict__.setdefault("_queue", queue.SimpleQueue())
+        return found
+
     def _post(self, change: Change) -> None:
-        self._posted.put(change)
-        if self._thread is None and not self._closed:
-            self._thread = in_thread(self._worker.run, "yagrpc-limiter")
+        posted = self._posted()
+        posted.put(change)
+        if self._thread is None and not self._closed and next(self._starts) == 0:  # the first of several threads
+            # The thread knows the worker alone, so that it ends with a client that nobody has closed.
+            self._finalizer = weakref.finalize(self, posted.put, None)
+            self._finalizer.atexit = False
+            try:
+                self._thread = in_thread(functools.partial(self._worker.run, posted), "yagrpc-limiter")
+            except BaseException:
+                self._starts = itertools.count()  # the next change tries again
+                raise
 
 
 class _Worker:
@@ -102,7 +120,6 @@ class _Worker:
 
     Args:
         store: The store.
-        posted: What is to be said to it; `None` at the end.
         grants: Learns the answers.
         rules: The client's quotas.
         on_failure: As of an `Agent`.
@@ -111,14 +128,11 @@ class _Worker:
     def __init__(
         self,
         store: Store,
-        posted: queue.SimpleQueue[Change | None],
         grants: Grants,
         rules: list[Rule],
         on_failure: OnFailure,
     ) -> None:
         self._store = store
-        self._lock = threading.Lock()
-        self._posted = posted
         self._grants = grants
         self._rules = rules
         self._on_failure = on_failure
@@ -136,33 +150,42 @@ class _Worker:
         except StoreError as error:
             self._lose(error, [])
 
-    def run(self) -> None:
-        """Say what is posted, until the end."""
+    def run(self, posted: queue.SimpleQueue[Change | None]) -> None:
+        """Say what is posted, until the end.
+
+        Args:
+            posted: What is to be said to the store; `None` at the end.
+        """
         going = True
         while going:
-            changes = self._changes()
+            changes = self._changes(posted)
             going = None not in changes
             batch, asked = self._batch([change for change in changes if change is not None])
             try:
                 self._say(batch, asked)
             except Exception as error:  # of any kind: callers wait for the answers
                 self._lose(error, asked)
-        with self._lock, contextlib.closing(self._store), contextlib.suppress(StoreError, ConfigError):
+        with self._lock(), contextlib.closing(self._store), contextlib.suppress(StoreError, ConfigError):
             self._store.leave(self._id)  # else its leases expire
 
     def used(self) -> list[Used]:
         """What all processes use; empty where the store can't be reached."""
-        with contextlib.suppress(StoreError, ConfigError), self._lock:
+        with contextlib.suppress(StoreError, ConfigError), self._lock():
             return self._store.used()
         return []
 
-    def _changes(self) -> list[Change | None]:
+    def _lock(self) -> threading.Lock:
+        """What the one who uses the store holds; two threads that need it first get one."""
+        found: threading.Lock = self.__dict__.setdefault("_only_lock", threading.Lock())
+        return found
+
+    def _changes(self, posted: queue.SimpleQueue[Change | None]) -> list[Change | None]:
         """What was posted since; waits for the first until the next sign of life is due."""
         changes: list[Change | None] = []
         with contextlib.suppress(queue.Empty):
-            changes.append(self._posted.get(timeout=max(0.0, self._next_beat - time.monotonic())))
+            changes.append(posted.get(timeout=max(0.0, self._next_beat - time.monotonic())))
             while None not in changes:
-                changes.append(self._posted.get_nowait())
+                changes.append(posted.get_nowait())
         return changes
 
     def _batch(self, changes: list[Change]) -> tuple[Batch, list[Grant]]:
@@ -184,7 +207,7 @@ class _Worker:
         return Batch(asks, tuple(counted), tuple(given_back), tuple(refused), held, beat), list(asked.values())
 
     def _say(self, batch: Batch, asked: list[Grant]) -> None:
-        with self._lock:
+        with self._lock():
             if batch.beat:  # a sign of life: it also renews what the store may have lost
                 self._join()
             reply = self._store.apply(self._id, batch)

@@ -80,7 +80,7 @@ class Engine:
         self._intake = Intake(self._rows, reader, plan)
         self._stopping = stopping = Stopping(self._stopped)
         self._gets = RefusedGets(lambda operation_id: self._operations.waits_for(operation_id))
-        self._commits = commits = Commits(journal, self._committed, stopping.fail, self._gets.take)
+        self._commits = commits = Commits(journal, plan.concurrency, self._committed, stopping.fail, self._gets.take)
         self._copies = copies = Copies(plan.dedupe, reader, commits, self._intake, self._tally)
         self._endings = Endings(
             plan,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from yagrpc.bulk.asynchronous import AsyncBulk
-from yagrpc.bulk.decisions.rows import digest_of, parameters_of, plan, request_of
+from yagrpc.bulk.decisions.rows import digest_of, names_of, parameters_of, plan, request_of
 from yagrpc.bulk.files.inputs import Input, format_of, open_input
 from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free
 from yagrpc.bulk.results import summary_of
@@ -72,6 +72,8 @@ class Files:
         self._kind = source_format or (None if source != "-" else "jsonl")
         self._encoding = encoding
         self._separator = separator
+        if self.journal.absolute() == self.output.absolute():
+            raise click.UsageError(f"{self.journal} is the output: name another journal.")
         for path in (self.output, self.journal):
             if source != "-" and path.absolute() == Path(source).absolute():
                 raise click.UsageError(f"{path} is the input: name another.")
@@ -147,6 +149,11 @@ async def _run(
         raise ConfigError(
             f"there is no column {column!r}: name that of the texts by --text-column; there are"
             f" {', '.join(found.columns)}"
+        )
+    missing = [name for name in names_of(given.get("template")) if name not in ("text", *found.columns)]
+    if found.table and missing:
+        raise ConfigError(
+            f"there is no column {missing[0]!r}, which --template names; there are {', '.join(found.columns)}"
         )
     if found.table and given.get("key") not in (None, *found.columns):
         raise ConfigError(f"there is no column {given['key']!r}: --id-column takes one of {', '.join(found.columns)}")

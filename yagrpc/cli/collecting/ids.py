@@ -76,10 +76,10 @@ def read_ids(source: str, column: str | None) -> Iterator[str]:
         column: The column of a CSV file, or the key of JSON lines; `None` where each line is an id.
 
     Raises:
-        click.ClickException: The file can't be read, or something else than an id is in it.
+        click.ClickException: The file can't be read, something else than an id is in it, or nothing is.
     """
     name = "standard input" if source == "-" else shown_name(source)
-    number = 0
+    number, empty = 0, True
     try:
         with _opened(source) as file:
             for number, value in _values(file, source, column):
@@ -89,12 +89,15 @@ def read_ids(source: str, column: str | None) -> Iterator[str]:
                     subject = "the id" if column is None else f"the column {column!r}"
                     raise click.ClickException(f"{name}, line {number}: {subject} {what}{remedy}")
                 yield str(value)
+                empty = False
     except OSError as error:
         raise click.ClickException(f"{name}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{name}: not UTF-8 after line {number}") from error
     except _ColumnError as error:
         raise click.ClickException(f"{name}{error}") from error
+    if empty:  # what should have written them has failed, perhaps
+        raise click.ClickException(f"{name}: no ids")
 
 
 def _may_be_id(value: object, *, alone: bool) -> bool:

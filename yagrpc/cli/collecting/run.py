@@ -36,10 +36,13 @@ from yagrpc.hiding import shown_name
 if TYPE_CHECKING:
     from yagrpc import Client, Operation
 
-__all__ = ["AT_ONCE", "DONE", "Rows", "collect", "row_of", "tally"]
+__all__ = ["AT_ONCE", "DONE", "POLLED_AT_ONCE", "Rows", "collect", "row_of", "tally"]
 
 AT_ONCE: Final = 10_000
 """Operations that are waited for at a time: enough for the pace of Gets, and about 20 MB."""
+
+POLLED_AT_ONCE: Final = 500
+"""Operations that are polled between two writes where each is polled once: 10 seconds under the quota of Gets."""
 
 DONE: Final = "done"
 """The outcome of an operation with its whole result."""
@@ -204,7 +207,7 @@ def row_of(operation: Operation[Any]) -> dict[str, Any]:
 def _each_once(client: Client, ids: Ids) -> Generator[Operation[Any], None, None]:
     """Those of the operations that have ended, each polled once."""
     last = 0
-    while found := ids.left(AT_ONCE, last):
+    while found := ids.left(POLLED_AT_ONCE, last):
         last = found[-1][0]
         yield from client.poll([operation_id for _, operation_id in found])
 

@@ -90,7 +90,7 @@ def collect(connection: Connection, ids: str, column: str | None, output: str) -
     second run with the same file continues: it skips the operations that are there. Several runs can't write to one
     file at once.
 
-    Exit codes: 0 all are done, 1 some failed, 3 some have not ended in time.
+    Exit codes: 0 all are done, 1 some failed, 2 there are no ids, 3 some have not ended in time.
     """
     if ids != "-" and os.path.exists(output) and os.path.exists(ids) and os.path.samefile(ids, output):
         raise click.UsageError("--ids and --output are the same file.")

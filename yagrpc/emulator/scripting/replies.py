@@ -1,6 +1,6 @@
 """Which scripted reply answers a request; and scripted replies as messages of control.proto.
 
-Rules: pure, but for the user's function.
+Rules: pure, but for the user's function, which `calling` calls.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from yagrpc import _pb
 from yagrpc.emulator.answers.completion import last_user_text
 from yagrpc.emulator.replies import Failure, Replies, ScriptedReply, Streamed
+from yagrpc.emulator.scripting.calling import Called
 
 __all__ = ["Script", "replies_of", "reply_messages"]
 
@@ -35,11 +36,11 @@ class Script:
     """
 
     def __init__(self, replies: Replies | None) -> None:
-        self._function = replies if callable(replies) else None
+        self._function = Called(replies) if callable(replies) else None
         patterns = {} if replies is None or callable(replies) else replies
         self._patterns = [(re.compile(pattern), _reply(reply)) for pattern, reply in patterns.items()]
 
-    def find(self, request: _pb.text_generation_service_pb2.CompletionRequest) -> ScriptedReply:
+    async def find(self, request: _pb.text_generation_service_pb2.CompletionRequest) -> ScriptedReply:
         """The scripted reply to a completion, or `None`.
 
         Raises:
@@ -47,16 +48,20 @@ class Script:
             Exception: What the user's function raised.
         """
         if self._function is not None:
-            try:
-                reply = self._function(request)
-            except Exception:
-                raise
-            except BaseException as error:  # SystemExit, or pytest's own: it would end the emulator's thread
-                raise RuntimeError(f"the function of replies raised {type(error).__name__}: {error}") from error
+            reply = await self._function.call(request)
             return None if reply is None else _completion(_reply(reply))
         text = last_user_text(request)
         fitting = (_completion(reply) for pattern, reply in self._patterns if pattern.search(text))
         return next((reply for reply in fitting if reply is not None), None)
+
+    async def leave(self, seconds: float) -> None:
+        """Leave a user's function behind that does not return, with a warning; for the end of the emulator.
+
+        Args:
+            seconds: How long it may still take.
+        """
+        if self._function is not None:
+            await self._function.leave(seconds)
 
     def find_for(self, text: str, response_type: type[_ResponseT]) -> _ResponseT | _pb.status_pb2.Status | None:
         """The scripted reply to a text of another method: a response of that type, or a failure; `None` without one.

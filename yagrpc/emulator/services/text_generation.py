@@ -35,7 +35,7 @@ class _TextGeneration(_pb.text_generation_service_pb2_grpc.TextGenerationService
     ) -> AsyncIterator[_pb.text_generation_service_pb2.CompletionResponse]:
         state = self._state
         checks.check_completion(request, max_input_tokens=checks.MAX_INPUT_TOKENS)
-        scripted = state.script.find(request)
+        scripted = await state.script.find(request)
         answer = compose(request, scripted)
         arrived, seconds = CURRENT.get().at, state.seconds(state.options.completion_duration)
         state.received.generate(paths.COMPLETION)
@@ -58,7 +58,7 @@ class _TextGenerationAsync(_pb.text_generation_service_pb2_grpc.TextGenerationAs
         state = self._state
         checks.check_no_stream(request)
         checks.check_completion(request, max_input_tokens=checks.MAX_INPUT_TOKENS_ASYNC)
-        scripted = state.script.find(request)
+        scripted = await state.script.find(request)
         if isinstance(scripted, Streamed):
             scripted = scripted.texts[-1]
         seconds = state.seconds(state.options.duration)
