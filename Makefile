@@ -9,7 +9,7 @@
 #   make fuzz     random answers and arguments, for a long time
 #   make mutants  changes of yagrpc/_core that no test sees; takes hours (MODULES="send.py" SAMPLE=40: some)
 #   make matrix   the wheel with every line of versions that it allows, and beside the official package (QUICK=1: few)
-#   make ray      Completions on a local cluster of Ray, with an actor killed in the middle
+#   make ray      Completions on local clusters of Ray, Dask and Daft, with a process killed in the middle
 #   make official our descriptors and our emulator, compared with the newest official packages
 #   make upstream what was added, changed or removed in the newest official package
 #   make live     contract tests with the real service; needs credentials
@@ -82,8 +82,8 @@ matrix: $(VENV)/.installed $(VENV)/.tools
 ray: export YAGRPC_RAY_PYTHON = .venv-ray/bin/python
 ray: $(VENV)/.installed $(VENV)/.tools
 	$(PYTHON) -I -m venv .venv-ray
-	.venv-ray/bin/python -I -m pip install --quiet --disable-pip-version-check '.[ray,redis]'
-	$(PYTEST) -m ray --no-cov tests/integrations/test_ray.py $(ARGS)
+	$(PIP) --python .venv-ray/bin/python install --group engines '.[ray,redis]'
+	$(PYTEST) -m ray --no-cov -rP tests/integrations/test_engines.py $(ARGS)
 
 official: $(VENV)/.installed $(VENV)/.tools
 	$(PYTEST) -m slow --no-cov tests/gen tests/official $(ARGS)

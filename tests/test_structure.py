@@ -50,6 +50,7 @@ LAYERS = [
     "_version.py",
     "files.py",
     "method.py",
+    "pickling.py",
     "ids.py",
     "quantities.py",
     "foreign.py",
@@ -59,6 +60,7 @@ LAYERS = [
     "redaction.py",
     "pasted.py",
     "errors/",
+    "named.py",
     "config.py",
     "credentials/",
     "messages.py",
@@ -81,6 +83,7 @@ LAYERS = [
     "_core/send.py",
     "_core/operation/",
     "_core/client.py",
+    "signatures.py",
     "_services/",
     "_grpc/",
     "sqlitefile.py",
@@ -266,7 +269,7 @@ GENERATED = "# Generated from "
 
 BUDGETS: dict[str, tuple[int, list[str]]] = {
     "the path of one call": (900, PATH_OF_A_CALL),
-    "_core": (4020, [file for file in FILES if file.startswith("_core/")]),
+    "_core": (3900, [file for file in FILES if file.startswith("_core/")]),
     "the hand-written shells": (
         2150,
         [file for file in FILES if file.startswith(("_aio/", "_sync/")) and not SOURCES[file].startswith(GENERATED)],

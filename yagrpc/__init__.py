@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from yagrpc._services.embeddings import Embeddings as Embeddings
     from yagrpc._sync.operation import Operation as Operation
     from yagrpc._sync.stream import Stream as Stream
+    from yagrpc.bulk.asynchronous import AsyncBulk as AsyncBulk
+    from yagrpc.bulk.blocking import Bulk as Bulk
     from yagrpc.bulk.decisions.outcomes import RowOutcome as RowOutcome
     from yagrpc.bulk.decisions.progress import Progress as Progress
     from yagrpc.bulk.parameters import BulkParameters as BulkParameters
     from yagrpc.bulk.results import BulkResult as BulkResult
-    from yagrpc.bulk.run import AsyncBulk as AsyncBulk
-    from yagrpc.bulk.run import Bulk as Bulk
     from yagrpc.clients import AsyncClient as AsyncClient
     from yagrpc.clients import Client as Client
     from yagrpc.config import Polling as Polling
@@ -131,7 +131,7 @@ if TYPE_CHECKING:
 _MODULES: Final = ("emulator", "methods")
 
 _HOMES: Final = {
-    "AsyncBulk": "bulk.run",
+    "AsyncBulk": "bulk.asynchronous",
     "AsyncClient": "clients",
     "AsyncOperation": "_aio.operation",
     "AsyncStream": "_aio.stream",
@@ -151,7 +151,7 @@ _HOMES: Final = {
     "Verdict": "_core.failure.retry",
     "EmbeddingParameters": "_services.embeddings",
     "Embeddings": "_services.embeddings",
-    "Bulk": "bulk.run",
+    "Bulk": "bulk.blocking",
     "BulkParameters": "bulk.parameters",
     "BulkResult": "bulk.results",
     "Progress": "bulk.decisions.progress",

@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yagrpc._aio import client as _aio
-from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._sync import client as _sync
 from yagrpc.bulk.parameters import BulkParameters
+from yagrpc.signatures import explicit_parameters
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from yagrpc.bulk.asynchronous import AsyncBulk
+    from yagrpc.bulk.blocking import Bulk
     from yagrpc.bulk.parameters import RowsInput
-    from yagrpc.bulk.run import AsyncBulk, Bulk
 
 
 class AsyncClient(_aio.AsyncClient):  # noqa: D101 - its documentation is that of the shell's client
@@ -36,7 +37,7 @@ class AsyncClient(_aio.AsyncClient):  # noqa: D101 - its documentation is that o
         Raises:
             ConfigError: A setting can't work.
         """
-        from yagrpc.bulk.run import AsyncBulk
+        from yagrpc.bulk.asynchronous import AsyncBulk
 
         return AsyncBulk(self, rows, parameters)
 
@@ -58,6 +59,6 @@ class Client(_sync.Client):  # noqa: D101 - its documentation is that of the she
         Raises:
             ConfigError: A setting can't work, or the client has channels or interceptors of its user's own.
         """
-        from yagrpc.bulk.run import Bulk
+        from yagrpc.bulk.blocking import Bulk
 
         return Bulk(self, rows, parameters)

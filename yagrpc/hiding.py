@@ -37,7 +37,8 @@ _OPAQUE: Final = 40
 
 _ESCAPE: Final = r"(?<=\\[abfnrtv'\"])|(?<=\\[0-7]{3})|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4})"
 """The end of an escape in a repr, such as `\\n`: a word begins there, although a letter stands before it."""
-_SECRET_LIKE: Final = rf"(AQVN|(\b|{_ESCAPE})(t\d\.|y[0-3]_|eyJ))[-\w.=]+"
+_NAME_OF_FILE: Final = r"(?:jsonl|ndjson|json|csv|tsv|parquet|txt|html|py|log|yaml)(?![-\w=])"
+_SECRET_LIKE: Final = rf"(AQVN|(\b|{_ESCAPE})(t\d\.(?!{_NAME_OF_FILE})|y[0-3]_|eyJ))[-\w.=]+"
 _PEM: Final = r"(?s)-----BEGIN.*"
 _USER: Final = r"[^\s/@'\"]+:[^\s/@'\"]+@"
 _RANDOM: Final = rf"[A-Za-z0-9+_=-]{{{_OPAQUE},}}"
@@ -71,14 +72,11 @@ class Held(Secret, Generic[ValueT]):
         value: The value.
     """
 
-    __slots__ = ("_revealed",)
+    __slots__ = ("reveal",)
 
     def __init__(self, value: ValueT) -> None:
-        self._revealed: Callable[[], ValueT] = lambda: value
-
-    def reveal(self) -> ValueT:
-        """The value itself: to be used at once, and kept nowhere."""
-        return self._revealed()
+        self.reveal: Callable[[], ValueT] = lambda: value
+        """Gives the value itself: to be used at once, and kept nowhere."""
 
     def __bool__(self) -> bool:
         return bool(self.reveal())
@@ -206,7 +204,7 @@ def hidden_metadata(given: object) -> Any:
 
 def revealed(metadata: Iterable[tuple[str, Any]]) -> tuple[tuple[str, str | bytes], ...]:
     """Metadata as gRPC takes them: the last step before they are sent."""
-    return tuple([(key, value.reveal() if isinstance(value, Held) else value) for key, value in metadata])
+    return tuple([(pair[0], pair[1].reveal()) if isinstance(pair[1], Held) else pair for pair in metadata])
 
 
 def has_form_of_secret(text: str) -> bool:

@@ -51,7 +51,7 @@ def open_file(
         ConfigError: It can't be used: its folder is not there or can't be written to, it is something else, of another
             version, or in use.
     """
-    _create(path, subject)
+    check_file(path, subject, create=True)
     try:
         connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
         try:
@@ -90,18 +90,35 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
         cursor.close()
 
 
-def _create(path: Path, subject: str) -> None:
-    """Create the file for its user alone; refuse what is not a file of this user's."""
+def check_file(path: Path, subject: str, *, create: bool) -> os.stat_result:
+    """Refuse what is not a file of its own; create it for its user alone.
+
+    A file that is there is not opened: closing it again would release the locks that SQLite has on it in this process,
+    and another process would then take it for closed, and remove what it has not taken over yet.
+
+    Args:
+        path: The file.
+        subject: The setting that names it, as errors begin.
+        create: Whether it is created where it is not there.
+
+    Returns:
+        What the system says of the file.
+
+    Raises:
+        ConfigError: It is a link or no file, or its folder is not there or can't be written to.
+    """
     try:
-        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # to open a device may wait
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+        if create:
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # O_EXCL follows no link
+        found = os.lstat(path)
     except OSError as error:
         raise ConfigError(f"{subject} can't be used: {error.strerror}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"{subject} can't be used: it is no file")
-    finally:
-        os.close(descriptor)
+    if stat.S_ISLNK(found.st_mode):
+        raise ConfigError(f"{subject} can't be used: it is a link, which is never followed")
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{subject} can't be used: it is no file")
+    return found
 
 
 def _check(cursor: sqlite3.Cursor, subject: str, form: Format) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from yagrpc import _pb
-from yagrpc.journal.changes import Accepted, Again, Ended, Fixed, Intent, Noted, Refused, Result
+from yagrpc.journal.changes import Accepted, Again, Ended, Fixed, GetsRefused, Intent, Noted, Refused, Result
 from yagrpc.journal.journal import JournalWriter
 
 BEGIN: Final = 1_790_000_000.0
@@ -51,7 +51,7 @@ def _write_row(journal: JournalWriter, number: int, rng: random.Random) -> None:
     if number % 30 == 7:
         refused = Intent(fixed, attempt, 0, "r", at - 0.5)
         code = "RESOURCE_EXHAUSTED" if number % 60 == 7 else "UNAVAILABLE"
-        journal.commit([refused, Refused(number, at - 0.4, code)])
+        journal.commit([refused, Refused(number, at - 0.4, code), GetsRefused(int(at), "RESOURCE_EXHAUSTED", 2)])
     seconds = rng.lognormvariate(2.3, 0.5)
     tokens_in, tokens_out = int(rng.gauss(60, 12)), int(rng.lognormvariate(4, 0.6))
     cost = (tokens_in + tokens_out) * 0.0004

@@ -124,7 +124,7 @@ def test_rows_that_cant_be_read_are_invalid_with_their_lines(tmp_path: Path) -> 
         (5, "',' expected after '\"'"),
         (6, "it holds a NUL character"),
         (8, ""),
-        (9, "a quote that opens there is never closed"),
+        (9, "a quote that opens in it is never closed"),
     ]
 
 
@@ -140,6 +140,48 @@ def test_bytes_that_are_not_of_the_encoding_are_invalid(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(b"text\nok\n\x98\xff\n")
     assert [raw.problem for raw in rows(path, "csv", encoding="utf-8")] == ["", "it is not utf-8"]
+
+
+def test_a_csv_of_two_encodings_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes("text\nпривет\nмир\n".encode() + "ещё\n".encode("cp1251"))
+    with pytest.raises(
+        yagrpc.ConfigError, match="line 4 is not UTF-8, and others are: repair it, or give the encoding"
+    ):
+        open_input(path, "csv")
+    assert values(path, encoding="cp1251")[2] == {"text": "ещё"}
+    path.write_bytes("text\nЕё\n".encode("cp1251") + "привет\n".encode("cp1251") * 10)  # the one word is UTF-8, too
+    assert values(path)[0] == {"text": "Её"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "base64", "rot13", "klingon"])
+def test_an_encoding_that_can_not_be_meant_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text\na\n", "utf-8")
+    with pytest.raises(yagrpc.ConfigError, match="there is no encoding|is in another encoding"):
+        open_input(path, "csv", encoding=encoding)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_half_of_a_character_of_utf_16_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes('"text"\n"привет"\n'.encode("utf-16")[:-1])
+    with pytest.raises(yagrpc.ConfigError, match="is in another encoding: .*truncated data"):
+        open_input(path, kind)
+
+
+@pytest.mark.parametrize("separator", ["ab", '"', "\n"])
+def test_a_separator_that_can_not_be_meant_is_refused(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text\na\n", "utf-8")
+    with pytest.raises(yagrpc.ConfigError, match="has to be one character, no quote and no line end"):
+        open_input(path, "csv", separator=separator)
+
+
+def test_the_cells_of_a_record_of_another_length_stay_in_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,n\na,1,2\nb\n", "utf-8")
+    assert values(path) == [{"text": "a", "n": "1"}, {"text": "b"}]
 
 
 @pytest.mark.parametrize(
@@ -192,6 +234,24 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 and nothing else")
     with pytest.raises(yagrpc.ConfigError, match="is no Parquet file that can be read"):
         open_input(path, "parquet")
+
+
+def test_parquet_with_two_columns_of_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pyarrow.table([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
+    pyarrow.parquet.write_table(table, path)
+    with pytest.raises(yagrpc.ConfigError, match="it has to have each column once: text, text"):
+        open_input(path, "parquet")
+
+
+def test_parquet_that_is_damaged_in_the_middle_is_an_error_of_the_input(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": [f"row {number}" for number in range(2000)]}), path)
+    content = bytearray(path.read_bytes())
+    content[10:1000] = b"\x55" * 990
+    path.write_bytes(content)
+    with pytest.raises(yagrpc.ConfigError, match="rows.parquet' can't be read"):
+        rows(path, "parquet")
 
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -349,6 +409,45 @@ def test_an_export_to_parquet_keeps_types_that_are_one(writer: JournalWriter, tm
         (2, 0.5, "x", None, None),
     ]
     assert str(table.schema.field("cost").type) == "double"
+
+
+def test_an_export_to_parquet_has_numbers_and_texts_that_no_column_takes_as_texts(
+    writer: JournalWriter, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.parquet"
+    writer.commit([ended(0, {"text": "half \ud800", "n": 2**63}), ended(1, {"text": "b", "n": 1})])
+    export(writer, path, "parquet", "completion", table=False)
+    first, second = pyarrow.parquet.read_table(path).to_pylist()
+    assert (first["input_text"], first["n"], second["n"]) == ("half \\ud800", str(2**63), "1")
+
+
+def test_lines_of_json_have_no_number_that_json_does_not_have(writer: JournalWriter, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    writer.commit([ended(0, {"text": "a", "f": float("nan"), "o": {"list": [float("inf"), 1.5]}})])
+    export(writer, path, "jsonl", "completion", table=False)
+
+    def refused(name: str) -> None:
+        raise AssertionError(name)
+
+    found = json.loads(path.read_text("utf-8"), parse_constant=refused)
+    assert (found["f"], found["o"]) == (None, {"list": [None, 1.5]})
+
+
+def test_no_column_takes_the_place_of_another(writer: JournalWriter, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    writer.commit([ended(0, {"text": "a", "input_text": "b", "outcome": "c"})])
+    export(writer, path, "jsonl", "completion", table=False)
+    found = json.loads(path.read_text("utf-8"))
+    names = ("input_input_text", "input_text", "input_outcome", "text", "outcome")
+    assert [found[name] for name in names] == ["a", "b", "c", "answer 0", "done"]
+
+
+def test_the_error_of_a_row_that_can_not_be_sent_begins_with_its_line(writer: JournalWriter, tmp_path: Path) -> None:
+    fixed = Fixed(0, None, 17, b"f", b"no JSON")
+    writer.commit([Ended(Result(0, 200.0, "invalid", None, "it is not JSON", 0, 0, None), fixed)])
+    export(writer, tmp_path / "out.jsonl", "jsonl", "completion", table=False)
+    found = json.loads((tmp_path / "out.jsonl").read_text("utf-8"))
+    assert (found["input_text"], found["error"]) == ("no JSON", "line 17: it is not JSON")
 
 
 def test_an_export_that_fails_leaves_what_was_there(writer: JournalWriter, tmp_path: Path) -> None:

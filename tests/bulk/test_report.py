@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import random
 import re
 import shutil
 import stat
@@ -18,11 +19,12 @@ import yagrpc
 from tests.bulk.conftest import settings
 from tests.bulk.journals import HOSTILE, PAUSE, write_journal
 from yagrpc.bulk.report.charts import Labels, Series, columns
-from yagrpc.bulk.report.figures import BINS, Axis, Figures, busiest, figures_of, histogram
+from yagrpc.bulk.report.figures import BINS, Axis, Figures, busiest, figures_of, histogram, outline
 from yagrpc.bulk.report.page import page
 from yagrpc.cli.bulk.journals import write_report
 from yagrpc.emulator import Emulator, EmulatorQuota
 from yagrpc.errors import ConfigError
+from yagrpc.journal.changes import Ended, Fixed, Result
 from yagrpc.journal.journal import Journal, JournalWriter
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def test_figures_count_each_row_and_refusal_once(journal: Path) -> None:
     assert done + almost + failed == sum(row[1] for row in found.costs)
     assert found.refusals == {"RESOURCE_EXHAUSTED": 15, "UNAVAILABLE": 15}
     assert sum(found.use.refused) == 30
+    assert found.refused_gets == {"RESOURCE_EXHAUSTED": 60}
     with contextlib.closing(Journal(journal)) as opened:
         sent = sum(1 for moment in opened.moments() if moment.submitted is not None)
     repeated = sum(count for _, count, _ in found.repeated)
@@ -98,6 +101,30 @@ def test_a_pause_is_left_out_of_the_time(journal: Path) -> None:
     assert 0.3 < place < 0.7
     assert seconds < PAUSE
     assert axis.place(axis.first + PAUSE / 2) == pytest.approx(place, abs=0.01)
+
+
+def test_the_outline_of_moments_has_the_same_pauses() -> None:
+    rng = random.Random(4)
+    for _ in range(200):
+        moments, at = [], 1_790_000_000.0
+        for _ in range(rng.randrange(40)):
+            at += rng.choice((0.1, 5.0, 59.0, 61.0, 300.0)) * rng.random() * 2
+            moments += [at, at + rng.random() * 100]
+        sparse = outline(rng.sample(moments, len(moments)))
+        assert vars(Axis(sparse)) == vars(Axis(sorted(moments)))
+    assert len(outline(1_790_000_000.0 + n / 1000 for n in range(100_000))) <= 6
+
+
+def test_errors_that_are_all_different_are_counted_together_beyond_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yagrpc.bulk.report.figures.MOST_CAUSES", 3)
+    words = ["one", "two", "three", "four", "five", "one"]
+    rows = [Fixed(number, None, number + 1, b"f", b'"row"') for number in range(len(words))]
+    with contextlib.closing(JournalWriter(tmp_path / "journal")) as opened:
+        opened.commit([Ended(Result(row.number, 1.0, "failed", None, words[row.number]), row) for row in rows])
+        found = figures_of(opened)
+    assert {each.cause: each.rows for each in found.failures} == {"one": 2, "two": 1, "three": 1, "other causes": 2}
 
 
 def test_an_axis_of_nothing_and_of_one_moment() -> None:

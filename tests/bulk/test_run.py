@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import itertools
 import sqlite3
 import threading
@@ -21,8 +22,9 @@ import pytest
 import yagrpc
 from tests.bulk.conftest import FREE, settings
 from yagrpc import _pb, methods
-from yagrpc.bulk.engine import commits
 from yagrpc.bulk.files.outputs import GrowingOutput
+from yagrpc.bulk.options import open_journal
+from yagrpc.bulk.recording import commits
 from yagrpc.emulator import Delay, Emulator, EmulatorQuota, Failure, Fault, LostReply, paths
 
 SUBMIT = methods.TextGenerationAsyncService.Completion.path
@@ -433,16 +435,15 @@ async def test_a_full_disk_sends_nothing_and_loses_nothing(tmp_path: Path, monke
     with Emulator(duration=0) as emulator:
         async with yagrpc.AsyncClient(**settings(emulator)) as client:
             bulk = client.bulk(rows, journal=tmp_path / "journal", concurrency=4)
-            opened = bulk._open
 
-            def small() -> Any:
-                writer = opened()
+            def small(*given: Any) -> Any:
+                writer = open_journal(*given)
                 writer._connection.execute("PRAGMA max_page_count = 40")
                 settled.append(writer)
                 return writer
 
             settled: list[Any] = []
-            monkeypatch.setattr(bulk, "_open", small)
+            monkeypatch.setattr("yagrpc.bulk.asynchronous.open_journal", small)
 
             async def free() -> None:
                 """Somebody makes room, once the disk was full."""
@@ -456,6 +457,7 @@ async def test_a_full_disk_sends_nothing_and_loses_nothing(tmp_path: Path, monke
             await freeing
             sent = emulator.generations[SUBMIT]
             assert 0 < sent < 100
+            monkeypatch.undo()
             again = client.bulk(rows, journal=tmp_path / "journal")
             assert outcomes(await again.results()) == ["done"] * 100
             assert emulator.generations[SUBMIT] == 100
@@ -463,17 +465,16 @@ async def test_a_full_disk_sends_nothing_and_loses_nothing(tmp_path: Path, monke
 
 
 async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(commits, "_PAUSE", 0.01)
     monkeypatch.setattr(commits, "PATIENCE", 0.05)
     with Emulator(duration=60) as emulator:
         async with yagrpc.AsyncClient(**settings(emulator)) as client:
             bulk = client.bulk(["a"], journal=tmp_path / "journal")
-            opened = bulk._open
 
-            def failing() -> Any:
-                writer = opened()
+            def failing(*given: Any) -> Any:
+                writer = open_journal(*given)
                 commit = writer.commit
 
                 def once(changes: Any) -> None:
@@ -484,10 +485,13 @@ async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
                 monkeypatch.setattr(writer, "commit", once)
                 return writer
 
-            monkeypatch.setattr(bulk, "_open", failing)
-            monkeypatch.setattr("yagrpc.bulk.engine.engine.GRACE", 0.01)
-            with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}"):
+            monkeypatch.setattr("yagrpc.bulk.asynchronous.open_journal", failing)
+            monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
+            with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}") as raised:
                 await bulk.run()
+            assert [*raised.value.operation_ids] == [operation.id for operation in emulator.operations]
+    gc.collect()
+    assert "never retrieved" not in caplog.text  # of a commit that started after the thread of the commits had ended
 
 
 def emulator_id(emulator: Emulator) -> str:
@@ -496,7 +500,7 @@ def emulator_id(emulator: Emulator) -> str:
 
 
 async def test_an_outage_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("yagrpc.bulk.engine.engine._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("yagrpc.bulk.engine.outage.FIRST_PAUSE", 0.01)
     refusal = Failure(grpc.StatusCode.UNAVAILABLE, "not now")
     with Emulator(duration=0, faults=[Fault(refusal, method=paths.COMPLETION_ASYNC, times=7)]) as emulator:
         async with yagrpc.AsyncClient(**settings(emulator)) as client:
@@ -560,15 +564,18 @@ def test_pending_rows_take_little_memory(connect: Connect) -> None:
     assert sizes[0] / count <= 2048
 
 
-def test_a_callback_that_fails_ends_the_run_with_its_error(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yagrpc.bulk.engine.engine.GRACE", 0.01)
+@pytest.mark.parametrize("text", ["in the callback", ""])
+def test_a_callback_that_fails_ends_the_run_with_its_error(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
 
     def fails(progress: yagrpc.Progress) -> None:
-        raise ZeroDivisionError("in the callback")
+        raise ZeroDivisionError(text)
 
     with Emulator(duration=3600) as emulator:
         bulk = connect(emulator).bulk(["a"], progress=fails)
-        with pytest.raises(ZeroDivisionError, match="in the callback"):
+        with pytest.raises(ZeroDivisionError, match=f"^{text}$"):
             bulk.results()
 
 
@@ -617,7 +624,7 @@ def test_a_clock_that_is_set_back_changes_nothing(
         client = connect(emulator)
         client.bulk(rows, journal=tmp_path / "journal", limit=3).results()
         back = types.SimpleNamespace(time=lambda: 1000.0, monotonic=time.monotonic)
-        monkeypatch.setattr("yagrpc.bulk.engine.engine.time", back)
+        monkeypatch.setattr("yagrpc.bulk.recording.endings.time", back)
         bulk = client.bulk(rows, journal=tmp_path / "journal")
         assert {result.number for result in list(bulk)[:3]} == {0, 1, 2}
         assert outcomes(bulk.results()) == ["done"] * 6

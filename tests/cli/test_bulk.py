@@ -16,14 +16,16 @@ import grpc
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
+import yagrpc
 from tests.bulk.conftest import QUOTA
+from tests.journal.test_journal import intent
 from yagrpc import _pb, methods
 from yagrpc.bulk.decisions.progress import Progress
 from yagrpc.cli.bulk import show
 from yagrpc.cli.bulk.show import Shown
 from yagrpc.emulator import Emulator, Failure
 from yagrpc.errors import ConfigError
-from yagrpc.journal.changes import State
+from yagrpc.journal.changes import Accepted, Noted, State
 from yagrpc.journal.journal import Journal, JournalWriter
 
 if TYPE_CHECKING:
@@ -138,12 +140,41 @@ def test_a_dry_run_counts_and_generates_nothing(command: Command, emulator: Emul
     assert "the price of yandexgpt is not known: --prices FILE gives one" in unknown.out
 
 
+def test_equal_rows_are_sent_once_with_dedupe(command: Command, emulator: Emulator) -> None:
+    source = write("rows.jsonl", *[{"text": f"row {n % 5}", "id": n} for n in range(20)])
+    counted = run(command, source, "--dedupe", "--dry-run", "--model", "yandexgpt-5.1")
+    assert counted.out.startswith("20 rows, 0 of them invalid, 15 copies\nabout ")
+    ran = run(command, source, "--dedupe", "--ordered", "--model", "yandexgpt-5.1")
+    assert (ran.code, emulator.generations[SUBMIT]) == (0, 5)
+    assert "  20 done\n15 of them are copies, which were not sent\n" in ran.err
+    found = output()
+    assert [row["id"] for row in found] == list(range(20))
+    assert all(row["text"].startswith(f'You wrote: "row {row["id"] % 5}"') for row in found)
+    assert [row["attempts"] for row in found] == [1] * 5 + [0] * 15
+    assert {(row["input_tokens"], row["output_tokens"], row["cost"]) for row in found[5:]} == {(0, 0, 0.0)}
+    status = json.loads(command("bulk", "status", "out.jsonl.journal", "--json").out)
+    assert (status["rows"], status["copies"], status["outcomes"]) == (20, 15, {"done": 20})
+    assert command("bulk", "report", "out.jsonl.journal", "-o", "report.html").code == 0
+    assert "not sent: their requests equal others" in Path("report.html").read_text("utf-8")
+    assert command("bulk", "export", "out.jsonl.journal", "-o", "out.csv").code == 0
+    with open("out.csv", encoding="utf-8-sig") as file:
+        assert [row["attempts"] for row in csv.DictReader(file)] == ["1"] * 5 + ["0"] * 15
+
+
 def test_prices_come_from_a_file(command: Command, emulator: Emulator) -> None:
     Path("prices.json").write_text('{"yandexgpt": {"async": [1000, 1000]}}')
     ran = run(command, write("rows.jsonl", "a"), "--prices", "prices.json")
     (row,) = output()
     assert row["cost"] == row["input_tokens"] + row["output_tokens"]
     assert f"{row['cost']:.2f} RUB" in ran.err
+
+
+def test_a_command_shows_the_names_of_files_that_begin_as_a_token_does(command: Command, emulator: Emulator) -> None:
+    Path("t1.jsonl").write_text("mine", "utf-8")
+    ran = run(command, write("rows.jsonl", "a"), output="t1.jsonl")
+    assert ran.err == "yagrpc: output 't1.jsonl' exists, and is not of this run: name another, or remove it\n"
+    ran = run(command, write("rows.jsonl", "a"), "--text-column", "x", output="t1.jsonlSecret/out.jsonl")
+    assert "Secret" not in ran.err
 
 
 def test_max_cost_stops_and_says_how_to_resume(command: Command, emulator: Emulator) -> None:
@@ -172,6 +203,9 @@ def test_max_cost_stops_and_says_how_to_resume(command: Command, emulator: Emula
         (["-o", "out.xlsx"], "'out.xlsx': its name ends in none of .jsonl"),
         (["-o", "mine.jsonl"], "output 'mine.jsonl' exists, and is not of this run: name another, or remove it"),
         (["--journal", "mine.jsonl"], "journal 'mine.jsonl' is broken, or no journal"),
+        (["--journal", "./out.jsonl"], "out.jsonl is the output: name another journal (see"),
+        (["--separator", "ab"], "'rows.csv': separator 'ab' has to be one character"),
+        (["--template", "{text} {m}"], "there is no column 'm', which --template names; there are text, n"),
     ],
 )
 def test_what_cant_run_is_refused_in_one_line(
@@ -224,7 +258,17 @@ def test_status_shows_a_run_while_it_is_on(command: Command, emulator: Emulator)
     with contextlib.closing(JournalWriter(Path(journal))):  # a run is on
         found = json.loads(command.done("bulk", "status", journal, "--json"))
     assert (found["rows"], found["outcomes"], found["finished"]) == (2, {"done": 1, "invalid": 1}, True)
+    assert (found["refused_submits"], found["refused_gets"]) == (0, 0)
     assert command.fails(2, "bulk", "status", "nowhere").startswith("journal nowhere is not there: a run creates it")
+
+
+def test_status_shows_how_much_of_a_run_is_left(command: Command) -> None:
+    with contextlib.closing(JournalWriter(Path("j"))) as journal:
+        journal.commit([Noted("expected", "300"), intent(0)])
+    lines = command.done("bulk", "status", "j").splitlines()
+    assert lines[1:3] == ["1 of 300 rows", "  1 submitting"]
+    assert lines[-1] == "not finished"
+    assert json.loads(command.done("bulk", "status", "j", "--json"))["expected"] == 300
 
 
 def test_export_writes_what_has_ended(command: Command, emulator: Emulator) -> None:
@@ -255,12 +299,22 @@ def test_retry_plans_failed_rows_again_and_the_output_has_each_once(
     assert emulator.generations[SUBMIT] == 4
 
 
+def test_a_journal_that_stays_full_has_its_lost_operations_on_stderr(command: Command, monkeypatch: Any) -> None:
+    lost = [f"d7q{number:017}" for number in range(400)]
+
+    def full(*given: Any) -> None:
+        raise yagrpc.JournalError("changes could not be written", operation_ids=lost)
+
+    monkeypatch.setattr("yagrpc.cli.bulk.journals.JournalWriter", full)
+    Path("j").touch()
+    ran = command("bulk", "retry", "j")
+    assert ran.code == 1
+    assert ran.err.splitlines()[1:] == [f"yagrpc: not in the journal: operation {each}" for each in lost]
+
+
 def test_cancel_asks_for_the_operations_that_run(command: Command, emulate: Callable[..., Emulator]) -> None:
     emulator = emulate(duration=3600)
     operation = _operation(emulator)
-    from tests.journal.test_journal import intent
-    from yagrpc.journal.changes import Accepted
-
     with contextlib.closing(JournalWriter(Path("j"))) as journal:
         journal.commit([intent(0), Accepted(0, operation)])
     ran = command("bulk", "cancel", "j")

@@ -100,7 +100,7 @@ def gateway() -> Iterator[Gateway]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> float:
     """A default timeout that a test can wait for, in seconds."""
-    seconds = 0.4
+    seconds = 0.9
     monkeypatch.setitem(POLICIES, paths.TEXT_EMBEDDING, POLICIES[paths.TEXT_EMBEDDING]._replace(timeout=seconds))
     return seconds
 

@@ -24,8 +24,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import yagrpc
 from tests.contract.words import BOTH, DOWN, KINDS, UP, Words, word
 from yagrpc import serving
+from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.emulator import Emulator, Failure, Fault
 from yagrpc.integrations import conventions, genai, otel
+from yagrpc.journal.changes import Fixed
 
 CHAT = "yandex.cloud.ai.foundation_models.v1.TextGenerationService/Completion"
 SUBMIT = "yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService/Completion"
@@ -51,6 +53,10 @@ class Recorded:
     def spans(self, name: str = "") -> list[ReadableSpan]:
         """The spans that have ended, or those of a name."""
         return [span for span in self.exporter.get_finished_spans() if name in ("", span.name)]
+
+    def rows(self) -> list[Any]:
+        """The spans of rows of bulk runs."""
+        return self.spans("bulk row")
 
     def span(self, name: str) -> Any:
         """The only span of a name."""
@@ -250,6 +256,74 @@ def test_a_wait_for_many_has_a_link_for_each(subject: Any, emulator: Emulator, r
     assert {link.context.span_id for link in wait.links} == {span.context.span_id for span in submits}
     assert wait.attributes["yagrpc.operation.ids"] == tuple(operation.id for operation in operations)
     assert [event.name for event in wait.events] == ["operation ended"] * 3
+
+
+def test_a_row_of_a_bulk_run_is_a_span_with_its_submits_and_gets_in_it(subject: Any, recorded: Recorded) -> None:
+    rows = [{"text": "hello", "id": f"row-{n}"} for n in range(4)] + [{"text": "", "id": "empty"}]
+    answers = iter([None, Failure(grpc.StatusCode.INTERNAL, "once")])
+    with Emulator(duration=0.05, replies=lambda request: next(answers, None)) as emulator:
+        client = subject.client(emulator, events=recorded.telemetry())
+        with recorded.tracer.start_as_current_span("user") as user:
+            subject(client.bulk(rows, concurrency=2).results())
+    found: dict[int, Any] = {span.attributes["yagrpc.row.number"]: span for span in recorded.rows()}
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    assert {span.parent and span.parent.span_id for span in found.values()} == {user.get_span_context().span_id}
+    repeated = [span for span in found.values() if span.attributes["yagrpc.attempts"] == 2]
+    assert len(repeated) == 1
+    for number in range(4):
+        span = found[number]
+        assert dict(span.attributes) == {
+            "yagrpc.row.number": number,
+            "yagrpc.row.id": f"row-{number}",
+            "yagrpc.row.outcome": "done",
+            "yagrpc.attempts": 2 if span in repeated else 1,
+            "yagrpc.operation.id": span.attributes["yagrpc.operation.id"],
+        }
+        inside: list[Any] = [
+            each for each in recorded.spans() if each.parent and each.parent.span_id == span.context.span_id
+        ]
+        assert len([each for each in inside if each.name == "chat yandexgpt"]) == span.attributes["yagrpc.attempts"]
+        assert {each.attributes["yagrpc.operation.id"] for each in inside if each.name == GET} >= {
+            span.attributes["yagrpc.operation.id"]
+        }
+    assert all(span.parent for span in recorded.spans(GET))
+    assert found[4].attributes["yagrpc.row.outcome"] == found[4].attributes["error.type"] == "invalid"
+    assert found[4].status.status_code is trace.StatusCode.ERROR
+
+
+def test_rows_that_a_run_leaves_have_no_outcome_and_a_later_run_has_spans_of_them(
+    subject: Any, recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
+    with Emulator(duration=60) as emulator:
+        client = subject.client(emulator, events=recorded.telemetry())
+
+        def stop(progress: yagrpc.Progress) -> None:
+            if progress.running == 2:
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            subject(client.bulk(["a", "b"], journal=tmp_path / "journal", progress=stop).run())
+        left = recorded.rows()
+        assert [span.attributes.get("yagrpc.row.outcome", "") for span in left] == ["", ""]
+        assert {span.status.status_code for span in left} == {trace.StatusCode.UNSET}
+        emulator.advance(3600)
+        subject(client.bulk(["a", "b"], journal=tmp_path / "journal").run())
+    later = recorded.rows()[2:]
+    assert [span.attributes["yagrpc.row.outcome"] for span in later] == ["done", "done"]
+    ids = {span.attributes["yagrpc.operation.id"] for span in left}
+    assert {span.attributes["yagrpc.operation.id"] for span in later} == ids
+    assert len(recorded.spans("chat yandexgpt")) == 2
+
+
+def test_rows_are_not_kept_where_nobody_asks_for_them(subject: Any, emulator: Emulator) -> None:
+    class Nobody(yagrpc.Events):
+        """Uses no event of rows."""
+
+    client = subject.client(emulator, events=Nobody())
+    rows = ReportedRows(client._core.events)
+    rows.start(Fixed(0, None, 1, b"", b""))
+    assert rows._rows == {}
 
 
 def test_an_operation_that_failed_is_one_in_the_wait(subject: Any, recorded: Recorded) -> None:

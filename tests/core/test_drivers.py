@@ -296,7 +296,7 @@ EFFECTS: dict[str, Callable[[], Flow[Any]]] = {
     "wait no longer": lambda: wait(Waiter(), 0.001),
     "block": lambda: block(lambda: "returned"),
     "share": lambda: share("key", lambda: block(lambda: "shared")),
-    "share without waiting": lambda: share("key", lambda: sleep(0.0), wait=False),
+    "share without waiting": lambda: share("another key", lambda: sleep(0.0), wait=False),
 }
 
 
@@ -355,6 +355,24 @@ def test_a_wake_up_before_the_wait_is_not_lost(shell_of: Make, service: Service)
     waiter = Waiter()
     waiter.woken = True
     assert shell_of(core_of(service.address)).start(wait(waiter, None)).result(LONG) is None
+
+
+def test_a_wake_up_in_the_event_loop_itself_takes_no_detour_by_its_pipe(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def woken() -> None:
+        transport = AsyncTransport(core_of(service.address), ChannelOptions(()), None, None, ())
+        loop, waiter = asyncio.get_running_loop(), Waiter()
+        waiting = loop.create_task(transport.run(wait(waiter, LONG)))
+        while waiter.wake is None:  # noqa: ASYNC110 - it is the driver that sets it
+            await asyncio.sleep(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "call_soon_threadsafe", lambda *_: pytest.fail("as from another thread"))
+            waiter.wake()
+        await waiting
+        await transport.close()
+
+    asyncio.run(woken())
 
 
 def test_a_stream_of_a_flow_beside_its_caller_can_be_read(service: Service) -> None:

@@ -158,6 +158,9 @@ class Ending(Events):
     def wait_ended(self, wait: Any, error: BaseException | None) -> None:
         raise ValueError("as scripted")
 
+    def row_ended(self, row: Any, outcome: str, attempts: int, error: str) -> None:
+        raise ValueError("as scripted")
+
 
 class Polled(Events):
     """Uses another."""
@@ -172,16 +175,31 @@ class Polled(Events):
 def test_every_event_is_a_hook() -> None:
     of_calls = {"call_started", "submitting", "accepted", "not_started", "sending", "attempt", "call_ended"}
     of_waits = {"waiting_for_quota", "waited_for_quota", "wait_started", "wait_ended", "polled", "operation_ended"}
-    assert set(HOOKS) == {"client_opened", *of_calls, *of_waits}
+    of_rows = {"row_started", "row_ended"}
+    assert set(HOOKS) == {"client_opened", *of_calls, *of_waits, *of_rows}
 
 
 def test_calls_and_waits_are_wanted_by_one_who_uses_them_alone() -> None:
     hub = hub_of([Polled(), Attentive()], texts=lambda: False)
     assert not hub.calls
     assert not hub.waits
+    assert not hub.rows
     hub = hub_of([Polled(), Ending()], texts=lambda: False)
     assert hub.calls
     assert hub.waits
+    assert hub.rows
+
+
+def test_one_more_subscriber_is_notified_until_it_is_removed() -> None:
+    first, second = Polled(), Polled()
+    hub = hub_of(first, texts=lambda: False)
+    hub.polled("a", UnavailableError("down"))
+    hub.add(second)
+    hub.polled("b", UnavailableError("down"))
+    hub.remove(second)
+    hub.polled("c", UnavailableError("down"))
+    assert (first.seen, second.seen) == (["a", "b", "c"], ["b"])
+    assert hub.given == (first,)
 
 
 def test_attempts_are_wanted_by_one_who_uses_them_or_by_the_log(caplog: pytest.LogCaptureFixture) -> None:

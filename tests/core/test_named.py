@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from yagrpc import methods
-from yagrpc._core.call.named import checked_method, find_method, named_methods, similar_names
 from yagrpc.errors import RequestError
+from yagrpc.named import checked_method, find_method, named_methods, similar_names
 
 TOKENIZE = methods.TokenizerService.Tokenize
 

@@ -16,7 +16,8 @@ import jedi  # type: ignore[import-untyped]
 import pytest
 
 import yagrpc
-from yagrpc._core.call import parameters, signatures
+from yagrpc import signatures
+from yagrpc._core.call import parameters
 from yagrpc._core.call.parameters import CallParameters
 from yagrpc._services import embeddings
 

@@ -50,7 +50,10 @@ with client:
 
 FORKED_LISTENING = """
 import os, sys, signal, threading, yagrpc
-client = yagrpc.Client(endpoint=sys.argv[1], folder_id="f", credentials=yagrpc.NoCredentials(), plaintext=True)
+settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
+# No Get before the fork: where an rpc starts at that moment, gRPC itself may hang in the child.
+client = yagrpc.Client(**settings, polling=yagrpc.Polling(first=60.0))
+len(client.tokenize("a"))
 future = client.operation("op1").future()
 client._poller._lock.acquire()  # as another thread may have it at this moment
 pid = os.fork()
@@ -60,6 +63,7 @@ if pid == 0:
     os._exit(0)
 client._poller._lock.release()
 print("status", os.waitpid(pid, 0)[1])
+client.operation("op1").refresh()
 print(future.result(30).text)
 client.close()
 """

@@ -55,6 +55,11 @@ def test_a_dict_of_lists_gets_lists(completions: Completions) -> None:
     assert list(found) == ["review", "input_text", *COLUMNS]
 
 
+def test_no_column_takes_the_place_of_another(completions: Completions) -> None:
+    found = completions({"review": ["a"], "text": ["x"], "input_text": ["y"]})
+    assert (found["input_input_text"], found["input_text"]) == (["x"], ["y"])
+
+
 def test_a_dict_of_arrays_gets_arrays(completions: Completions) -> None:
     found = completions({"review": numpy.array(["a", "b"], object), "stars": numpy.array([1, 5])})
     assert found["outcome"].tolist() == ["done", "done"]
@@ -64,11 +69,21 @@ def test_a_dict_of_arrays_gets_arrays(completions: Completions) -> None:
 
 
 def test_a_frame_keeps_its_index(completions: Completions) -> None:
-    found = completions(pandas.DataFrame({"review": ["a", None]}, index=[7, 9]))
+    frame = pandas.DataFrame({"review": ["a", None]}, index=[7, 9])
+    found = completions(frame)
     assert found["outcome"].to_dict() == {7: "done", 9: "invalid"}
-    empty = completions(pandas.DataFrame({"review": []}))
+    empty = completions(frame.iloc[:0])
     assert list(empty.columns) == list(found.columns)
     assert empty.dtypes.drop("review").equals(found.dtypes.drop("review"))
+
+
+def test_texts_of_a_frame_have_the_type_of_its_other_texts(completions: Completions) -> None:
+    frame = pandas.DataFrame({"review": pandas.Series(["a"], dtype="string"), "stars": [5]})
+    found, empty = completions(frame), completions(frame.iloc[:0])
+    assert {str(found[name].dtype) for name, kind in COLUMNS.items() if kind is str} == {"string"}
+    assert found.dtypes.equals(empty.dtypes)
+    objects = completions(pandas.DataFrame({"review": pandas.Series(["a"], dtype="object")}))
+    assert objects["text"].dtype == "object"
 
 
 def test_a_table_of_arrow_has_the_same_types_in_each_batch(completions: Completions) -> None:

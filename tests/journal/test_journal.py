@@ -15,7 +15,22 @@ from pathlib import Path
 import pytest
 
 import yagrpc
-from yagrpc.journal.changes import Accepted, Again, Ended, Fixed, Intent, Noted, Refused, Result, Retracted, State
+from yagrpc.journal.changes import (
+    Accepted,
+    Again,
+    Change,
+    Copied,
+    Ended,
+    First,
+    Fixed,
+    GetsRefused,
+    Intent,
+    Noted,
+    Refused,
+    Result,
+    Retracted,
+    State,
+)
 from yagrpc.journal.file import APPLICATION, VERSION
 from yagrpc.journal.journal import Journal, JournalWriter
 
@@ -106,11 +121,18 @@ def test_rows_come_in_the_order_of_their_ends_or_of_the_input(writer: JournalWri
 def test_reopened_rows_are_planned_and_their_results_are_attempts(writer: JournalWriter) -> None:
     writer.commit([intent(0), Ended(result(0, "failed")), Ended(result(1), fixed(1))])
     assert writer.numbers_of(["failed"]) == [0]
-    writer.reopen([0])
+    writer.reopen([0], ["ambiguous"])
     assert writer.entry(0).state is State.PLANNED
     assert writer.attempts(0) == ["failed"]
     writer.commit([Ended(result(0), fixed(0))])
     assert [entry.seq for entry in writer.ended(0, 10)] == [2, 3]
+
+
+def test_a_row_that_may_be_billed_twice_is_counted_when_it_is_reopened(writer: JournalWriter) -> None:
+    writer.commit([Ended(result(number, name), fixed(number)) for number, name in enumerate(["ambiguous", "failed"])])
+    writer.reopen([0, 1], ["ambiguous"])
+    assert [writer.entry(number).doubtful for number in (0, 1)] == [1, 0]
+    assert writer.totals().doubtful == 1
 
 
 def test_a_reader_sees_what_is_committed_while_it_is_written(writer: JournalWriter, path: Path) -> None:
@@ -187,6 +209,33 @@ def test_a_writer_that_is_released_leaves_the_lock_to_the_next(path: Path) -> No
     JournalWriter(path).close()
 
 
+def test_refused_gets_are_added_up_by_the_second_and_the_code(writer: JournalWriter) -> None:
+    for _ in range(2):
+        writer.commit([GetsRefused(7, "RESOURCE_EXHAUSTED", 2), GetsRefused(7, "UNAVAILABLE", 1)])
+    writer.commit([GetsRefused(8, "UNAVAILABLE", 1)])
+    assert list(writer.refused_gets()) == [(7, "RESOURCE_EXHAUSTED", 4), (7, "UNAVAILABLE", 2), (8, "UNAVAILABLE", 1)]
+    assert writer.refused() == (0, 7)
+
+
+def test_a_journal_of_the_first_version_is_read_as_it_is_and_written_as_the_next(path: Path) -> None:
+    with contextlib.closing(JournalWriter(path)) as journal:
+        journal.commit([intent(0), Refused(0, 100.0, "UNAVAILABLE")])
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE get_refusal")
+        database.execute("PRAGMA user_version = 1")
+    before = path.read_bytes()
+    with contextlib.closing(Journal(path)) as reader:
+        assert (list(reader.refused_gets()), reader.refused()) == ([], (1, 0))
+    assert path.read_bytes() == before
+    with contextlib.closing(JournalWriter(path)) as journal:
+        assert journal.entry(0).fixed == fixed(0)
+        journal.commit([GetsRefused(7, "UNAVAILABLE", 1)])
+    with contextlib.closing(Journal(path)) as reader:
+        assert list(reader.refused_gets()) == [(7, "UNAVAILABLE", 1)]
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
 def test_a_newer_version_is_refused_and_not_changed(path: Path) -> None:
     JournalWriter(path).close()
     with contextlib.closing(sqlite3.connect(path)) as database:
@@ -223,10 +272,16 @@ def test_a_page_that_is_overwritten_is_an_error_that_says_so(path: Path) -> None
         journal.commit([Ended(result(number)._replace(response=bytes(500)), fixed(number)) for number in range(200)])
     size = path.stat().st_size
     with open(path, "r+b") as file:
-        file.seek(size // 2)
-        file.write(b"\xff" * (size // 2))
-    with contextlib.closing(Journal(path)) as reader, pytest.raises(yagrpc.JournalError, match="can't be read"):
-        list(reader.ended(0, 1000))
+        file.seek(8192)
+        file.write(b"\xff" * (size - 8192))
+    with contextlib.closing(Journal(path)) as reader:
+        with pytest.raises(yagrpc.ConfigError, match="is broken, or no journal"):
+            list(reader.ended(0, 1000))
+        with pytest.raises(yagrpc.ConfigError, match="is broken, or no journal"), reader.snapshot():
+            list(reader.errors())
+    with pytest.raises(yagrpc.ConfigError, match="is broken, or no journal"):
+        JournalWriter(path)
+    assert not path.with_name("journal.lock").exists()
 
 
 def test_a_link_and_a_folder_are_refused(path: Path, tmp_path: Path) -> None:
@@ -274,3 +329,133 @@ def test_what_was_committed_outlives_its_process(path: Path) -> None:
 def test_notes_are_json(writer: JournalWriter) -> None:
     writer.commit([Noted("options", json.dumps({"a": 1})), Noted("total", "3")])
     assert writer.noted() == {"options": {"a": 1}, "total": 3}
+
+
+def first(number: int) -> First:
+    return First(fixed(number), b"digest of a request")
+
+
+def copied(number: int, of: int = 0, at: float = 150.0) -> Copied:
+    return Copied(fixed(number), of, at)
+
+
+@pytest.fixture
+def copies(writer: JournalWriter) -> JournalWriter:
+    """A journal that keeps copies, with one row that was submitted, and two copies of it."""
+    writer.keep_copies()
+    writer.commit([first(0), copied(1), copied(2), Intent(fixed(0), 1, 0, "request", 100.0), Accepted(0, "op")])
+    return writer
+
+
+def test_copies_wait_for_their_row_and_end_as_it_does(copies: JournalWriter) -> None:
+    assert copies.first_with(b"digest of a request") == 0
+    assert copies.first_with(b"digest of another") is None
+    assert copies.counts() == {(State.SUBMITTED, ""): 1, (State.WAITING, ""): 2}
+    assert copies.waiting() == {0: 2}
+    assert copies.outcome(0) is None
+    copies.commit([intent(3), Ended(result(0)), Ended(result(3))])
+    assert copies.waiting() == {}
+    assert copies.outcome(2) == "done"
+    assert copies.counts() == {(State.ENDED, "done"): 4}
+    assert [(entry.fixed.number, entry.seq) for entry in copies.ended(0, 10)] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    found = copies.entry(2)
+    assert (found.operation_id, found.attempt, found.submitted) == ("op", 0, None)
+    assert found.result == Result(2, 200.0, "done", b"answer", "", 0, 0, 0.0)
+    assert copies.copies() == 2
+
+
+def test_a_copy_of_a_row_that_has_ended_ends_at_once(copies: JournalWriter) -> None:
+    copies.commit([Ended(result(0))])
+    copies.commit([copied(3, at=300.0), copied(4, of=5), Intent(fixed(6), 1, 0, "request", 100.0)])
+    assert copies.entry(3).state is State.ENDED
+    assert copies.entry(4).state is State.WAITING
+    assert [(entry.fixed.number, entry.seq) for entry in copies.ended(3, 10)] == [(3, 4)]
+    late = copies.entry(3).result
+    assert late is not None
+    assert late.ended == 300.0
+    copies.commit([Accepted(6, "op 6"), Ended(result(6))])
+    assert copies.entry(6).seq == 5
+
+
+def test_totals_count_a_copy_as_free(copies: JournalWriter) -> None:
+    copies.commit([Ended(result(0))])
+    assert copies.totals() == (10, 20, 0.5, 0, 0)
+    assert list(copies.submits()) == [100.0]
+
+
+def test_a_first_row_that_was_not_sent_is_planned_with_its_source(writer: JournalWriter) -> None:
+    writer.keep_copies()
+    writer.commit([first(0), Retracted(0)])
+    assert (writer.entry(0).state, writer.entry(0).attempt) == (State.PLANNED, 0)
+    assert dict(writer.fingerprints()) == {0: fixed(0).fingerprint}
+
+
+def test_reopened_copies_wait_for_their_row_again(copies: JournalWriter) -> None:
+    copies.commit([Ended(result(0, "failed"))])
+    copies.reopen(copies.numbers_of(["failed"]), ["ambiguous"])
+    assert [copies.entry(number).state for number in range(3)] == [State.PLANNED, State.WAITING, State.WAITING]
+    assert copies.totals().repeated == 1  # the copies have had no attempt
+    copies.commit([intent(0, 2), Accepted(0, "op 2"), Ended(result(0))])
+    assert [(entry.operation_id, entry.result and entry.result.outcome) for entry in copies.ended(0, 10)] == [
+        ("op 2", "done")
+    ] * 3
+
+
+def test_copies_outlive_the_process_and_cost_a_journal_without_them_nothing(path: Path, copies: JournalWriter) -> None:
+    copies.close()
+    with contextlib.closing(JournalWriter(path)) as again:
+        again.commit([Ended(result(0))])
+        assert again.counts() == {(State.ENDED, "done"): 3}
+        assert again.copies() == 2
+    plain = path.with_name("plain")
+    with contextlib.closing(JournalWriter(plain)) as without:
+        assert (without.copies(), without.waiting()) == (0, {})
+    with contextlib.closing(sqlite3.connect(plain)) as opened:
+        tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables == {"run", "row", "result", "attempt", "refusal", "get_refusal"}
+
+
+def test_no_statement_of_a_copy_reads_a_whole_table(copies: JournalWriter) -> None:
+    statements: list[str] = []
+    copies._connection.set_trace_callback(statements.append)
+    copies.commit([First(fixed(7), b"another"), copied(3), Ended(result(0))])
+    copies.commit([copied(4)])
+    copies.first_with(b"another")
+    copies.outcome(0)
+    copies._connection.set_trace_callback(None)
+    kinds = ("INSERT", "UPDATE", "SELECT")
+    plans = {
+        statement: [plan for *_, plan in copies._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        for statement in statements
+        if statement.startswith(kinds) and "sqlite_master" not in statement
+    }
+    assert len(plans) >= 10
+    tables = ("SCAN row", "SCAN copy", "SCAN result", "SCAN first")
+    assert not {statement: plan for statement, plan in plans.items() if any(step.startswith(tables) for step in plan)}
+
+
+def test_no_statement_of_a_row_reads_a_whole_table(writer: JournalWriter) -> None:
+    whole = Ended(Result(2, 200.0, "invalid", error="no text"), fixed(2, "c"))
+    steps: list[list[Change]] = [
+        [intent(0, row_id="a"), intent(1)],
+        [Accepted(0, "op"), Refused(1, 101.0, "UNAVAILABLE")],
+        [Again(result(0), doubtful=True), intent(1, 2), Retracted(1), whole, Noted("output", "{}")],
+        [intent(0, 2), Accepted(0, "op"), Ended(result(0))],
+    ]
+    statements: list[str] = []
+    writer._connection.set_trace_callback(statements.append)
+    for changes in steps:
+        writer.commit(changes)
+    writer.has_id("a")
+    writer.entry(0)
+    writer.attempts(0)
+    writer.ended(0, 10)
+    writer.ended_in_order(0, 10)
+    writer._connection.set_trace_callback(None)
+    plans = {
+        statement: [plan for *_, plan in writer._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        for statement in statements
+        if statement.startswith(("INSERT", "UPDATE", "SELECT"))
+    }
+    assert len(plans) >= 12
+    assert not {statement: plan for statement, plan in plans.items() if any("SCAN" in step for step in plan)}

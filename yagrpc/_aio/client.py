@@ -12,11 +12,8 @@ from yagrpc import _pb
 from yagrpc._aio.methods import Methods
 from yagrpc._aio.primitives import Pollers
 from yagrpc._aio.transport import AsyncTransport
-from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import check_parameters, checked_timeout
-from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.call.requests import AsyncRequestStream, check_operation_id
-from yagrpc._core.call.signatures import explicit_parameters, shown_settings
 from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, itself
 from yagrpc._grpc.environment import warn_of_trace
@@ -28,6 +25,9 @@ from yagrpc.config import Polling, Quota, refuse_unknown
 from yagrpc.hiding import SecretMapping, hidden
 from yagrpc.limiter import hidden_share, limiter_of
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
+from yagrpc.named import checked_method
+from yagrpc.pickling import Unpicklable
+from yagrpc.signatures import explicit_parameters, shown_settings
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -279,10 +279,11 @@ class AsyncClient(Unpicklable, Methods):
         if parameters:
             check_parameters("call", parameters)
         method = checked_method(method)
-        if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
-            request = AsyncRequestStream(method, request)
-        if isinstance(method, (StreamMethod, BidiStreamMethod)):
-            return self._stream(method, request, parameters, itself)
+        if not isinstance(method, UnaryMethod):
+            if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
+                request = AsyncRequestStream(method, request)
+            if isinstance(method, (StreamMethod, BidiStreamMethod)):
+                return self._stream(method, request, parameters, itself)
         return self._call(method, request, parameters)
 
     @property

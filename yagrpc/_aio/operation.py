@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from yagrpc import _pb, config
 from yagrpc._aio.primitives import Future, call_back, claimed, named_interrupt, new_future
 from yagrpc._core.call.parameters import check_parameters, checked_timeout
-from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._core.operation.view import MetadataT, OperationView, ResultT
 from yagrpc.errors import YagrpcError
 from yagrpc.ids import NO_IDS, RequestIds
+from yagrpc.signatures import explicit_parameters
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END
+from yagrpc.pickling import Unpicklable
 
 if TYPE_CHECKING:
     from yagrpc._aio.transport import AsyncTransport, Responses

@@ -252,6 +252,9 @@ class AsyncTransport:
         woken: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
+            if asyncio._get_running_loop() is loop:  # a detour by the loop's pipe would cost each row of a bulk run
+                settle(woken)
+                return
             with contextlib.suppress(RuntimeError):  # a closed loop has no waiters
                 loop.call_soon_threadsafe(settle, woken)
 

@@ -12,6 +12,7 @@ the main thread counts as one of that method.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -72,6 +73,29 @@ class Wait:
         self.operation_ids = operation_ids
         self.caller = caller
         self.within: Context | None = None
+
+
+class Row:
+    """One row of a bulk run: the same object at its start and at its end.
+
+    Args:
+        number: Its place in the input, from 0.
+        id: The id that its user gave; `None` for none.
+        caller: The caller of the handler that runs it, where there is one.
+        within: The context (`contextvars`) that its requests and Gets run in; a subscriber may set another.
+
+    Attributes:
+        operation_id: Its last operation; empty where there is none, or none is known yet.
+    """
+
+    __slots__ = ("__weakref__", "caller", "id", "number", "operation_id", "within")
+
+    def __init__(self, number: int, id: str | None, caller: Caller | None, within: Context) -> None:
+        self.number = number
+        self.id = id
+        self.caller = caller
+        self.within = within
+        self.operation_id = ""
 
 
 class Events:
@@ -189,6 +213,25 @@ class Events:
             error: Why it can't wait any longer, such as the end of its timeout; `None` where it has what it waited for.
         """
 
+    def row_started(self, row: Row) -> None:
+        """A bulk run takes up a row: its request is about to be sent, or its operation is waited for.
+
+        It is not called for copies (`dedupe=True`), for which nothing is sent.
+
+        Args:
+            row: The row.
+        """
+
+    def row_ended(self, row: Row, outcome: str, attempts: int, error: str) -> None:
+        """The row has ended, or the run has before it; called once for each row that `row_started` announced.
+
+        Args:
+            row: The row.
+            outcome: How it ended, as `RowOutcome` has it; empty where a later run takes it up again.
+            attempts: How often it was sent, earlier runs included; 0 where that is not known.
+            error: What went wrong; empty where nothing did.
+        """
+
     def polled(self, operation_id: str, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
         """A Get of an operation came back.
 
@@ -221,34 +264,35 @@ class Hub(Events):
         given: Those that the user of the client gave.
         calls: Whether a subscriber uses `call_started` or `call_ended`.
         waits: Whether a subscriber uses `wait_started` or `wait_ended`.
+        rows: Whether a subscriber uses `row_started` or `row_ended`.
     """
 
     def __init__(self, subscribers: Iterable[Events]) -> None:
-        self._subscribers = tuple(subscribers)
+        self._subscribe(tuple(subscribers))
         self.given = tuple(each for each in self._subscribers if not each._logs_only)
-        self._hooks: dict[str, tuple[Callable[..., None], ...]] = {
-            name: tuple(getattr(each, name) for each in self._subscribers if _uses(each, name)) for name in HOOKS
-        }
         # What only the log of calls needs is not created where nobody reads that log.
         self._attempts = any(_uses(each, "sending") or _uses(each, "attempt") for each in self.given)
         self.calls = bool(self._hooks["call_started"] or self._hooks["call_ended"])
         self.waits = bool(self._hooks["wait_started"] or self._hooks["wait_ended"])
+        self.rows = bool(self._hooks["row_started"] or self._hooks["row_ended"])
+
+    def add(self, subscriber: Events) -> None:
+        """Notify one more, but of nothing that `calls`, `waits` or `rows` switch on; called in the client's thread."""
+        self._subscribe((*self._subscribers, subscriber))
+
+    def remove(self, subscriber: Events) -> None:
+        """Notify one that was added no longer."""
+        self._subscribe(tuple(each for each in self._subscribers if each is not subscriber))
+
+    def _subscribe(self, subscribers: tuple[Events, ...]) -> None:
+        self._subscribers = subscribers
+        self._hooks: dict[str, tuple[Callable[..., None], ...]] = {
+            name: tuple(getattr(each, name) for each in subscribers if _uses(each, name)) for name in HOOKS
+        }
 
     def wants_attempts(self) -> bool:
         """Whether a subscriber uses `sending` or `attempt`, or the calls are logged at DEBUG."""
         return self._attempts or calls_log.isEnabledFor(logging.DEBUG)
-
-    def client_opened(self, client: Any) -> None:
-        """Notify all."""
-        self._notify("client_opened", client)
-
-    def call_started(self, call: Call[Any, Any]) -> None:
-        """Notify all."""
-        self._notify("call_started", call)
-
-    def call_ended(self, call: Call[Any, Any], answer: Message | None, error: BaseException | None) -> None:
-        """Notify all."""
-        self._notify("call_ended", call, answer, error)
 
     def submitting(self, call: Call[Any, Any]) -> None:
         """Notify all; an exception stops the call, and those that were notified before learn that nothing starts."""
@@ -259,52 +303,26 @@ class Hub(Events):
                 Hub(self._subscribers[:number]).not_started(call)
                 raise
 
-    def accepted(self, call: Call[Any, Any], operation: _pb.operation_pb2.Operation) -> None:
-        """Notify all."""
-        self._notify("accepted", call, operation)
-
-    def not_started(self, call: Call[Any, Any]) -> None:
-        """Notify all."""
-        self._notify("not_started", call)
-
-    def sending(self, call: Call[Any, Any], number: int, endpoint: str, timeout: float | None) -> None:
-        """Notify all."""
-        self._notify("sending", call, number, endpoint, timeout)
-
-    def attempt(self, call: Call[Any, Any], outcome: Outcome, verdict: Verdict | None) -> None:
-        """Notify all."""
-        self._notify("attempt", call, outcome, verdict)
-
-    def waiting_for_quota(self, call: Call[Any, Any], quota: str, seconds: float | None) -> None:
-        """Notify all."""
-        self._notify("waiting_for_quota", call, quota, seconds)
-
-    def waited_for_quota(self, call: Call[Any, Any], quota: str, seconds: float) -> None:
-        """Notify all."""
-        self._notify("waited_for_quota", call, quota, seconds)
-
-    def wait_started(self, wait: Wait) -> None:
-        """Notify all."""
-        self._notify("wait_started", wait)
-
-    def wait_ended(self, wait: Wait, error: BaseException | None) -> None:
-        """Notify all."""
-        self._notify("wait_ended", wait, error)
-
-    def polled(self, operation_id: str, outcome: _pb.operation_pb2.Operation | YagrpcError) -> None:
-        """Notify all."""
-        self._notify("polled", operation_id, outcome)
-
-    def operation_ended(self, operation: _pb.operation_pb2.Operation, taken: float | None, delay: float | None) -> None:
-        """Notify all."""
-        self._notify("operation_ended", operation, taken, delay)
-
     def _notify(self, name: str, *arguments: Any) -> None:
         for hook in self._hooks[name]:
             try:
                 hook(*arguments)
             except Exception:
                 log.exception("Events.%s of %s failed", name, type(getattr(hook, "__self__", hook)).__name__)
+
+
+def _notifying(name: str) -> Callable[..., None]:
+    """The method of a hub for an event that all subscribers are notified of."""
+
+    def notify(hub: Hub, *arguments: Any) -> None:
+        hub._notify(name, *arguments)
+
+    return functools.update_wrapper(notify, getattr(Events, name))
+
+
+for _name in HOOKS:
+    if _name not in vars(Hub):
+        setattr(Hub, _name, _notifying(_name))
 
 
 def _uses(subscriber: Events, name: str) -> bool:

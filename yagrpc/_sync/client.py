@@ -10,11 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb
-from yagrpc._core.call.named import checked_method
 from yagrpc._core.call.parameters import check_parameters, checked_timeout
-from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.call.requests import RequestStream, check_operation_id
-from yagrpc._core.call.signatures import explicit_parameters, shown_settings
 from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, itself
 from yagrpc._grpc.environment import warn_of_trace
@@ -29,6 +26,9 @@ from yagrpc.config import Polling, Quota, refuse_unknown
 from yagrpc.hiding import SecretMapping, hidden
 from yagrpc.limiter import hidden_share, limiter_of
 from yagrpc.method import BidiStreamMethod, ClientStreamMethod, OperationMethod, StreamMethod, UnaryMethod
+from yagrpc.named import checked_method
+from yagrpc.pickling import Unpicklable
+from yagrpc.signatures import explicit_parameters, shown_settings
 
 if TYPE_CHECKING:
     import grpc
@@ -278,10 +278,11 @@ class Client(Unpicklable, Methods):
         if parameters:
             check_parameters("call", parameters)
         method = checked_method(method)
-        if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
-            request = RequestStream(method, request)
-        if isinstance(method, (StreamMethod, BidiStreamMethod)):
-            return self._stream(method, request, parameters, itself)
+        if not isinstance(method, UnaryMethod):
+            if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
+                request = RequestStream(method, request)
+            if isinstance(method, (StreamMethod, BidiStreamMethod)):
+                return self._stream(method, request, parameters, itself)
         return self._call(method, request, parameters)
 
     @property

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from yagrpc._core.call.pickling import Unpicklable
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END
+from yagrpc.pickling import Unpicklable
 
 if TYPE_CHECKING:
     from yagrpc._core.call.call import Call

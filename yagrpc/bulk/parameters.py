@@ -62,6 +62,8 @@ class BulkParameters(CompletionParameters, total=False):
     `failed`, of which only failures are tried again that may not come again."""
     limit: int | None
     """Rows of the input that are taken at most."""
+    dedupe: bool
+    """Whether rows with equal requests are sent once, and all get the answer; default `False`."""
     prices: Mapping[str, Any] | None
     """Prices that go before those that yagrpc knows; see `Usage.cost`."""
     progress: Callable[[Progress], object] | bool | None
@@ -105,6 +107,8 @@ def split_bulk(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     key = own.get("key")
     if key is not None and not callable(key) and not (isinstance(key, str) and key):
         raise ConfigError(f"key is {shown(key)}: it takes the name of a column, or a function of the row")
+    if not isinstance(own.get("dedupe", False), bool):
+        raise ConfigError(f"dedupe is {shown(own['dedupe'])}: it takes True or False")
     progress = own.get("progress")
     if progress is not None and not isinstance(progress, bool) and not callable(progress):
         raise ConfigError(f"progress is {shown(progress)}: it takes True, False or a function")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -33,6 +33,23 @@ PREFIX: Final = "input_"
 """What a column of the input begins with in an output, where a result has its name."""
 
 
+def renamed(names: Iterable[Any], taken: Collection[str]) -> dict[Any, str]:
+    """The new names of those columns of the input that have the name of a result's.
+
+    Args:
+        names: The columns of the input.
+        taken: Those of the result.
+    """
+    given = {str(name): name for name in names}
+    found = {}
+    for name in given.keys() & set(taken):
+        new = PREFIX + name
+        while new in given or new in taken:  # the input has that column, too
+            new = PREFIX + new
+        found[given[name]] = new
+    return found
+
+
 class BulkResult:
     """The result of one row.
 
@@ -50,10 +67,10 @@ class BulkResult:
         embedding: The vector, of task `embed`.
         tokens: The number of tokens, of task `tokenize`.
         error: What went wrong; empty where nothing did.
-        usage: What it used, in tokens.
+        usage: What it used, in tokens; a copy of another row has used none.
         cost: What it cost, in roubles; `None` where a price is not known.
         operation_id: The operation that gave the answer; empty where there was none.
-        attempts: How often it was sent.
+        attempts: How often it was sent; a copy was not.
         submitted_at: When it was sent last; `None` where it was not.
         ended_at: When its result came.
     """
@@ -83,7 +100,7 @@ class BulkResult:
             self.tokens = len(_pb.text_generation_service_pb2.TokenizeResponse.FromString(result.response).tokens)
         total = result.input_tokens + result.output_tokens
         usage = Usage(result.input_tokens, result.output_tokens, total, 0)
-        self.usage = usage if self.completion is None else self.completion.usage
+        self.usage = usage if self.completion is None or not entry.attempt else self.completion.usage
         self.cost = result.cost
         self.operation_id = entry.operation_id
         self.attempts = entry.attempt
@@ -107,20 +124,28 @@ class Summary(NamedTuple):
     Args:
         rows: Rows that the journal has.
         outcomes: How many have ended how.
-        unfinished: Rows that have not ended: planned, or waiting for their operation.
+        unfinished: Rows that have not ended: planned, waiting for their operation, or for the row they are copies of.
         totals: What all have used.
+        refused_submits: How often a request was refused, and sent again.
+        refused_gets: How often a Get of an operation was refused, and sent again.
+        copies: How many are copies of others, for which nothing was sent.
     """
 
     rows: int
     outcomes: Mapping[str, int]
     unfinished: Mapping[str, int]
     totals: Totals
+    refused_submits: int
+    refused_gets: int
+    copies: int
 
     def lines(self) -> list[str]:
         """The whole, in lines."""
         found = [f"{self.rows:,} rows"]
         for counts in (self.outcomes, self.unfinished):
             found += [f"  {count:,} {name}" for name, count in counts.items()]
+        if self.copies:
+            found.append(f"{self.copies:,} of them are copies, which were not sent")
         totals = self.totals
         found.append(f"{totals.input_tokens:,} tokens of input, {totals.output_tokens:,} of answers")
         if totals.cost is not None:
@@ -129,6 +154,10 @@ class Summary(NamedTuple):
             found.append(f"{totals.repeated:,} attempts were repeated")
         if totals.doubtful:
             found.append(f"{totals.doubtful:,} of them may have been billed twice")
+        if self.refused_submits or self.refused_gets:
+            found.append(
+                f"{self.refused_submits:,} requests and {self.refused_gets:,} Gets were refused, and sent again"
+            )
         return found
 
 
@@ -137,8 +166,10 @@ def summary_of(journal: Journal) -> Summary:
     counts = journal.counts()
     outcomes = {outcome: count for (state, outcome), count in sorted(counts.items()) if state is State.ENDED}
     names = {State.PLANNED: "planned", State.SUBMITTING: "submitting", State.SUBMITTED: "running"}
+    names[State.WAITING] = "waiting"
     unfinished = {names[state]: count for (state, _), count in sorted(counts.items()) if state in names}
-    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals())
+    refused = journal.refused()
+    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals(), *refused, journal.copies())
 
 
 def record_of(entry: Entry, task: str, *, table: bool) -> dict[str, Any]:
@@ -149,7 +180,8 @@ def record_of(entry: Entry, task: str, *, table: bool) -> dict[str, Any]:
     result = BulkResult(entry, task)
     own = result_record(result, task)
     columns = columns_of(entry.fixed, result.row, table=table)
-    record = {PREFIX + name if name in own else name: value for name, value in columns.items()}
+    names = renamed(columns, own)
+    record = {names.get(name, name): value for name, value in columns.items()}
     if entry.fixed.id is not None and "id" not in record:
         record = {"id": entry.fixed.id, **record}
     return {**record, **own}

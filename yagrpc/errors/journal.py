@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from yagrpc.errors.base import YagrpcError
 from yagrpc.errors.given import ConfigError
 
@@ -12,7 +14,15 @@ class JournalError(YagrpcError):
     """A journal can't be written or read, such as on a full disk; what it has had before is still there.
 
     What was not recorded is not sent.
+
+    Args:
+        message: What happened.
+        operation_ids: The operations that were accepted and are not in the journal.
     """
+
+    def __init__(self, message: str = "", *, operation_ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.operation_ids = tuple(operation_ids)
 
 
 class JournalInUseError(ConfigError):

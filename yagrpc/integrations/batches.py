@@ -1,7 +1,7 @@
-"""Completions of batches, for engines that spread a table over processes and machines: Ray Data, Dask and others.
+"""Completions of batches, for engines that spread a table over processes and machines: Ray Data, Dask and Daft.
 
     dataset.map_batches(Completions, fn_constructor_kwargs={"journals": "/shared/journals", "text": "review"},
-                        batch_size=500, concurrency=4)
+                        batch_size=500, compute=ray.data.ActorPoolStrategy(size=4))
 
 Rules: an engine calls it with a batch and gets the same kind of batch with further columns. Each batch has a journal,
 named after what is in the batch: the process that gets the batch again, after another one was lost, waits for the
@@ -18,19 +18,35 @@ import time
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict, get_type_hints
 
 import yagrpc
+from yagrpc.bulk.results import renamed
 from yagrpc.errors import ConfigError, JournalInUseError
 
-__all__ = ["COLUMNS", "Completions"]
+__all__ = ["COLUMNS", "Answer", "Completions"]
 
-COLUMNS: Final[Mapping[str, type]] = {
-    "text": str, "outcome": str, "error": str, "input_tokens": int, "output_tokens": int, "cost": float,
-    "model_version": str, "operation_id": str, "attempts": int,
-}  # fmt: skip
-"""The columns that a batch gets. What is not there is an empty text, and a cost that is not known NaN (or null): so the
-type of a column is the same in every batch."""
+
+class Answer(TypedDict):
+    """The columns that a batch gets, also as a type for engines that ask for one (`return_dtype=Answer` in Daft).
+
+    What is not there is an empty text, and a cost that is not known NaN (or null): so the type of a column is the same
+    in every batch.
+    """
+
+    text: str
+    outcome: str
+    error: str
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    model_version: str
+    operation_id: str
+    attempts: int
+
+
+COLUMNS: Final[Mapping[str, type]] = get_type_hints(Answer)
+"""The columns of `Answer`, and their types."""
 
 _RUNNING: Final = frozenset(
     {"concurrency", "max_cost", "max_failures", "on_ambiguous", "prices", "progress", "retries", "retry_on", "timeout"}
@@ -46,7 +62,7 @@ class Completions:
 
     Args:
         journals: The folder of the journals, which all processes share; it is created where it is not there.
-        text: The column of the texts.
+        text: The column of the texts; a Series of Daft is that column already.
         client: Settings of the client, other than those of the environment; the engine sends them to its processes.
             `share` says where all of them count the quotas: by default a file of the machine, `redis://...` for
             several machines.
@@ -75,7 +91,8 @@ class Completions:
     def __call__(self, batch: Any) -> Any:
         """Answer a batch: a dict of columns (NumPy arrays or lists), a DataFrame of pandas, or a table of pyarrow.
 
-        Columns of the batch that have the name of one of `COLUMNS` are renamed to `input_...`.
+        Columns of the batch that have the name of one of `COLUMNS` are renamed to `input_...`. A Series of Daft has the
+        texts alone: the answers are an array of structs of pyarrow.
 
         Raises:
             ConfigError: It is something else, or has no such column.
@@ -83,12 +100,12 @@ class Completions:
         """
         kind = _kind(batch)
         names = kind.names(batch)
-        if self._text not in names:
+        if self._text not in names and kind is not _Series:
             raise ConfigError(f"there is no column {self._text!r}: text takes one of {', '.join(names)}")
         texts = kind.values(batch, self._text)
         results = self._answers(texts) if texts else []
         columns = {name: [_value(result, name) for result in results] for name in COLUMNS}
-        return kind.joined(batch, {name: f"input_{name}" for name in names if name in COLUMNS}, columns)
+        return kind.joined(batch, renamed(names, COLUMNS), columns)
 
     def _answers(self, texts: Sequence[Any]) -> list[yagrpc.BulkResult]:
         self._journals.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -151,7 +168,9 @@ class _Pandas:
     @staticmethod
     def joined(batch: Any, renamed: Mapping[str, str], columns: Mapping[str, list[Any]]) -> Any:
         pandas: Any = importlib.import_module("pandas")
-        kinds = {str: "object", int: "int64", float: "float64"}
+        strings = [dtype for dtype in batch.dtypes if isinstance(dtype, pandas.StringDtype)]
+        # Texts have the type of other texts of the batch: what Dask plans to write has no object columns.
+        kinds = {str: strings[0] if strings else "object", int: "int64", float: "float64"}
         own = {
             name: pandas.Series(columns[name], index=batch.index, dtype=kinds[kind]) for name, kind in COLUMNS.items()
         }
@@ -171,15 +190,37 @@ class _Arrow:
 
     @staticmethod
     def joined(batch: Any, renamed: Mapping[str, str], columns: Mapping[str, list[Any]]) -> Any:
-        pyarrow: Any = importlib.import_module("pyarrow")
-        kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
         table = batch.rename_columns([renamed.get(name, name) for name in batch.column_names])
-        for name, kind in COLUMNS.items():
-            table = table.append_column(name, pyarrow.array(columns[name], kinds[kind]))
+        for name, array in _arrays(columns).items():
+            table = table.append_column(name, array)
         return table
 
 
-def _kind(batch: Any) -> type[_Columns] | type[_Pandas] | type[_Arrow]:
+class _Series:
+    """A Series of Daft: the texts, without a name."""
+
+    @staticmethod
+    def names(batch: Any) -> list[str]:
+        return []
+
+    @staticmethod
+    def values(batch: Any, name: str) -> list[Any]:
+        return list(batch.to_pylist())
+
+    @staticmethod
+    def joined(batch: Any, renamed: Mapping[str, str], columns: Mapping[str, list[Any]]) -> Any:
+        pyarrow: Any = importlib.import_module("pyarrow")
+        arrays = _arrays(columns)
+        return pyarrow.StructArray.from_arrays([*arrays.values()], [*arrays])
+
+
+def _arrays(columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+    pyarrow: Any = importlib.import_module("pyarrow")
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    return {name: pyarrow.array(columns[name], kinds[kind]) for name, kind in COLUMNS.items()}
+
+
+def _kind(batch: Any) -> type[_Columns] | type[_Pandas] | type[_Arrow] | type[_Series]:
     if isinstance(batch, Mapping):
         return _Columns
     library = type(batch).__module__.partition(".")[0]
@@ -187,7 +228,9 @@ def _kind(batch: Any) -> type[_Columns] | type[_Pandas] | type[_Arrow]:
         return _Pandas
     if library == "pyarrow" and hasattr(batch, "append_column"):
         return _Arrow
+    if library == "daft" and hasattr(batch, "to_pylist") and not hasattr(batch, "column_names"):
+        return _Series
     raise ConfigError(
-        f"a batch is a {type(batch).__name__}: Completions takes a dict of columns, a DataFrame of pandas or a table of"
-        " pyarrow"
+        f"a batch is a {type(batch).__name__}: Completions takes a dict of columns, a DataFrame of pandas, a table of"
+        " pyarrow or a Series of Daft"
     )

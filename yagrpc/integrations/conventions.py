@@ -66,6 +66,15 @@ TOKEN_BUCKETS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 104
 WAIT: Final = "wait for operations"
 """The span of a wait."""
 
+ROW: Final = "bulk row"
+"""The span of a row of a bulk run."""
+ROW_NUMBER: Final = "yagrpc.row.number"
+"""Its place in the input, from 0."""
+ROW_ID: Final = "yagrpc.row.id"
+"""The id that its user gave."""
+ROW_OUTCOME: Final = "yagrpc.row.outcome"
+"""How it ended, as `yagrpc.RowOutcome` has it; a row that a later run takes up again has none."""
+
 REQUEST_ID: Final = "yagrpc.client_request_id"
 ATTEMPTS: Final = "yagrpc.attempts"
 DEFERRED: Final = "yagrpc.deferred"

@@ -115,7 +115,8 @@ class Telemetry(yagrpc.Events):
 
     A call has a span of the kind CLIENT, with an event for each attempt and each wait for a slot. Its trace goes to the
     service as `traceparent`, unless the call was given one in `metadata=`. A wait for operations has a span, which is
-    linked to those of their submits, and the polls are in it. docs/observability.md lists all names.
+    linked to those of their submits, and the polls are in it. A row of a bulk run has a span with its requests and its
+    polls in it. docs/observability.md lists all names.
 
     Args:
         tracer_provider: Creates the spans; by default the global one.
@@ -144,6 +145,7 @@ class Telemetry(yagrpc.Events):
         self._propagator = TraceContextTextMapPropagator()  # nothing but the trace leaves for the service
         self._calls: weakref.WeakKeyDictionary[yagrpc.Call[Any, Any], Work] = weakref.WeakKeyDictionary()
         self._waits: weakref.WeakKeyDictionary[Any, Work] = weakref.WeakKeyDictionary()
+        self._rows: weakref.WeakKeyDictionary[Any, Work] = weakref.WeakKeyDictionary()
         self._waiting: dict[str, dict[Work, None]] = {}
         self._submitted: dict[str, _Submitted] = {}
         self._ended: dict[str, None] = {}
@@ -332,7 +334,29 @@ class Telemetry(yagrpc.Events):
             if conventions.OPERATION in labels:
                 self._count_generation(labels, taken, answer, failure)
 
-    # What calls and waits share
+    # Rows of bulk runs
+
+    def row_started(self, row: Any) -> None:
+        """Start the span of a row: its requests and Gets are in it."""
+        attributes: Attributes = {conventions.ROW_NUMBER: row.number}
+        attributes |= {} if row.id is None else {conventions.ROW_ID: without_secrets(row.id)}
+        work = self._start(conventions.ROW, trace.SpanKind.INTERNAL, attributes, {}, row.caller, row.within)
+        self._rows[row] = work
+        row.within = work.within(row.within)
+
+    def row_ended(self, row: Any, outcome: str, attempts: int, error: str) -> None:
+        """End the span of a row."""
+        if (work := self._rows.pop(row, None)) is None:
+            return
+        found: Attributes = {conventions.OPERATION_ID: row.operation_id} if row.operation_id else {}
+        if outcome:
+            found |= {conventions.ROW_OUTCOME: outcome, conventions.ATTEMPTS: attempts}
+        work.set(found)
+        if outcome not in ("", yagrpc.RowOutcome.DONE.value):
+            self._set_failed(work, outcome, error)
+        work.end()
+
+    # What calls, waits and rows share
 
     def _start(
         self,
@@ -374,12 +398,21 @@ class Telemetry(yagrpc.Events):
     def _fail(self, work: Work, error: BaseException) -> str:
         """Note an error in a span; gives its type."""
         kind = error_type(error)
-        if isinstance(error, GeneratorExit):  # nobody is there for what comes
-            return kind
-        work.set({conventions.ERROR_TYPE: kind})
-        text = without_secrets(str(error)) if self._texts else type(error).__name__
-        work.span.set_status(trace.StatusCode.ERROR, text)
+        if not isinstance(error, GeneratorExit):  # nobody is there for what comes
+            self._set_failed(work, kind, str(error), type(error).__name__)
         return kind
+
+    def _set_failed(self, work: Work, kind: str, text: str, name: str = "") -> None:
+        """Note in a span that its work has failed.
+
+        Args:
+            work: The work.
+            kind: Why, in one word.
+            text: The same in words, which are recorded where texts are.
+            name: What is recorded in their place; by default the kind.
+        """
+        work.set({conventions.ERROR_TYPE: kind})
+        work.span.set_status(trace.StatusCode.ERROR, without_secrets(text) if self._texts else name or kind)
 
     def _count_generation(self, labels: Attributes, seconds: float | None, answer: Any, failure: str) -> None:
         failed = {conventions.ERROR_TYPE: failure} if failure else {}

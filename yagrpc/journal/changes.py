@@ -2,6 +2,7 @@
 
     planned -> submitting -> submitted (operation id) -> ended
        ^____________|_______________|  (proved not to have started, as where it was refused; or tried again)
+    waiting -> ended  (a copy of another row, with that row)
 
 A row that was never sent is planned too: the journal does not have it yet, and its input does.
 """
@@ -21,6 +22,8 @@ class State(enum.IntEnum):
     SUBMITTED = 2
     """Its operation is known."""
     ENDED = 3
+    WAITING = 4
+    """It is a copy of a row that has not ended."""
 
 
 class Fixed(NamedTuple):
@@ -79,6 +82,20 @@ class Refused(NamedTuple):
     code: str
 
 
+class GetsRefused(NamedTuple):
+    """Gets of its operations were refused: how many in one second, with one code.
+
+    Args:
+        at: The second, since the epoch.
+        code: The name of the status code.
+        times: How many; they are added to those that the journal has of this second.
+    """
+
+    at: int
+    code: str
+    times: int
+
+
 class Accepted(NamedTuple):
     """The service accepted its operation."""
 
@@ -134,6 +151,32 @@ class Again(NamedTuple):
     doubtful: bool
 
 
+class First(NamedTuple):
+    """It is the first row with its request: equal ones are copies of it. It is planned, unless it is more already.
+
+    Args:
+        fixed: The row.
+        digest: A hash of its request.
+    """
+
+    fixed: Fixed
+    digest: bytes
+
+
+class Copied(NamedTuple):
+    """It is a copy of another row: nothing is sent for it, and it ends as that row does.
+
+    Args:
+        fixed: The row.
+        first: The number of the other row.
+        at: When that was found, in seconds since the epoch.
+    """
+
+    fixed: Fixed
+    first: int
+    at: float
+
+
 class Noted(NamedTuple):
     """Something about the whole run, as JSON.
 
@@ -146,7 +189,7 @@ class Noted(NamedTuple):
     value: str
 
 
-Change: TypeAlias = "Intent | Retracted | Refused | Accepted | Ended | Again | Noted"
+Change: TypeAlias = "Intent | Retracted | Refused | GetsRefused | Accepted | Ended | Again | First | Copied | Noted"
 
 
 class Entry(NamedTuple):

@@ -9,22 +9,27 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 import sys
 from pathlib import Path
 from typing import Final
 
 from yagrpc.errors import ConfigError, JournalInUseError
 from yagrpc.hiding import shown_path
+from yagrpc.sqlitefile import check_file
 
 APPLICATION: Final = 0x7961676A
 """What marks a file as a journal (SQLite's `application_id`)."""
 
-VERSION: Final = 1
-"""The version of the schema."""
+VERSION: Final = 2
+"""The version of the schema. A writer brings a journal of an earlier one to this; a reader reads it as it is."""
 
 BUSY: Final = 10.0
 """Seconds to wait for SQLite's own lock: a reader holds it for milliseconds."""
+
+_GETS: Final = (
+    "CREATE TABLE get_refusal (at INTEGER NOT NULL, code TEXT NOT NULL, count INTEGER NOT NULL,"
+    " PRIMARY KEY (at, code)) WITHOUT ROWID"
+)
 
 SCHEMA: Final = (
     "CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -40,9 +45,13 @@ SCHEMA: Final = (
     " output_tokens INTEGER NOT NULL, cost REAL)",
     "CREATE INDEX attempt_number ON attempt (number)",
     "CREATE TABLE refusal (number INTEGER NOT NULL, at REAL NOT NULL, code TEXT NOT NULL)",
+    _GETS,
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {VERSION}",
 )
+
+UPGRADES: Final = {1: (_GETS, f"PRAGMA user_version = {VERSION}")}
+"""What brings a journal of an earlier version to this one."""
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
@@ -56,7 +65,9 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         ConfigError: It can't be opened, is no journal, is broken, or is of another version.
     """
     name = shown_path(str(path))
-    _check_file(path, name, create=write)
+    found = check_file(path, f"journal {name}", create=write)
+    if write and found.st_mode & 0o077 and sys.platform != "win32":
+        _make_private(path, name)
     try:
         # A reader, too: the last one that closes it removes SQLite's own files beside it.
         uri = f"{path.absolute().as_uri()}?mode=rw"
@@ -78,14 +89,19 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         raise ConfigError(f"journal {name} can't be used: {error}") from None
     except sqlite3.DatabaseError:
         connection.close()
-        raise ConfigError(
-            f"journal {name} is broken, or no journal: restore it from a copy, or name another file, which is then"
-            " created (what it has paid for is paid again)"
-        ) from None
+        raise broken(path) from None
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def broken(path: Path) -> ConfigError:
+    """The error of a file that SQLite can't read."""
+    return ConfigError(
+        f"journal {shown_path(str(path))} is broken, or no journal: restore it from a copy, or name another file, which"
+        " is then created (what it has paid for is paid again)"
+    )
 
 
 def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -> None:
@@ -97,6 +113,9 @@ def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -
             connection.execute(statement)
     elif application != APPLICATION:
         raise ConfigError(f"journal {name} is no journal: name another file, which is then created")
+    elif version in UPGRADES:
+        for statement in UPGRADES[version] if create else ():
+            connection.execute(statement)
     elif version != VERSION:
         raise ConfigError(
             f"journal {name} was written by another version of yagrpc (its format is {version}, this version knows"
@@ -104,23 +123,10 @@ def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -
         )
 
 
-def _check_file(path: Path, name: str, *, create: bool) -> None:
-    """Refuse what is not a file of this user's; create it for the user alone.
-
-    A file that is there is not opened: closing it again would release the locks that SQLite has on it in this process,
-    and another process would then take the journal for closed, and remove what it has not taken over yet.
-    """
+def _make_private(path: Path, name: str) -> None:
+    """It holds prompts and answers."""
     try:
-        if create:
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
-        found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            raise ConfigError(f"journal {name} can't be used: it is a link, which is never followed")
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"journal {name} can't be used: it is no file")
-        if found.st_mode & 0o077 and create and sys.platform != "win32":
-            os.chmod(path, 0o600)  # it holds prompts and answers
+        os.chmod(path, 0o600)
     except OSError as error:
         raise ConfigError(f"journal {name} can't be used: {error.strerror}") from None
 

@@ -10,19 +10,23 @@ import contextlib
 import itertools
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from yagrpc.errors import JournalError
 from yagrpc.hiding import shown_path
+from yagrpc.journal import copies
 from yagrpc.journal.changes import (
     Accepted,
     Again,
     Change,
+    Copied,
     Ended,
     Entry,
+    First,
     Fixed,
+    GetsRefused,
     Intent,
     Moment,
     Noted,
@@ -32,7 +36,7 @@ from yagrpc.journal.changes import (
     State,
     Totals,
 )
-from yagrpc.journal.file import Lock, connect
+from yagrpc.journal.file import Lock, broken, connect
 
 _INTENT: Final = (
     "INSERT INTO row VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET state = 1,"
@@ -42,6 +46,9 @@ _INTENT: Final = (
 _WHOLE: Final = "INSERT INTO row VALUES (?, ?, ?, ?, ?, 3, 0, 0, '', '', NULL) ON CONFLICT DO UPDATE SET state = 3"
 _AGAIN: Final = (
     "INSERT INTO attempt SELECT number, attempt, operation, submitted, ?, ?, ?, ?, ?, ? FROM row WHERE number = ?"
+)
+_GETS_REFUSED: Final = (
+    "INSERT INTO get_refusal VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
 )
 _ENTRY: Final = (
     "SELECT row.number, id, line, fingerprint, source, state, attempt, doubtful, request_id, operation, submitted,"
@@ -64,6 +71,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = connect(path, write=self._write)
+        (version,) = next(self._rows("PRAGMA user_version"))
+        self._counts_gets = version >= 2
 
     def noted(self) -> dict[str, Any]:
         """What is noted about the run."""
@@ -115,7 +124,11 @@ class Journal:
 
     def counts(self) -> dict[tuple[State, str], int]:
         """How many rows there are of each state and outcome (empty where it has not ended)."""
-        query = "SELECT state, coalesce(outcome, ''), count(*) FROM row LEFT JOIN result USING (number) GROUP BY 1, 2"
+        ended = int(State.ENDED)
+        query = (  # not joined: of each of a million rows the result would be sought
+            f"SELECT state, '', count(*) FROM row WHERE state != {ended} GROUP BY 1"
+            f" UNION ALL SELECT {ended}, outcome, count(*) FROM result GROUP BY 2"
+        )
         return {(State(state), outcome): count for state, outcome, count in self._rows(query)}
 
     def totals(self) -> Totals:
@@ -158,6 +171,18 @@ class Journal:
         """When requests were refused that were sent again, and with which code."""
         return self._rows("SELECT at, code FROM refusal ORDER BY at")
 
+    def refused_gets(self) -> Iterator[tuple[int, str, int]]:
+        """How many Gets were refused in which second, since the epoch, and with which code."""
+        if not self._counts_gets:
+            return iter(())
+        return self._rows("SELECT at, code, count FROM get_refusal ORDER BY at")
+
+    def refused(self) -> tuple[int, int]:
+        """How often requests were refused that were sent again, and how often Gets."""
+        (submits,) = next(self._rows("SELECT count(*) FROM refusal"))
+        gets = "SELECT coalesce(sum(count), 0) FROM get_refusal" if self._counts_gets else "SELECT 0"
+        return submits, next(self._rows(gets))[0]
+
     def repeated(self) -> Iterator[tuple[str, int, float | None]]:
         """How many attempts of each outcome were not the last of their row, and what they cost."""
         return self._rows("SELECT outcome, count(*), sum(cost) FROM attempt GROUP BY 1 ORDER BY 2 DESC")
@@ -171,6 +196,28 @@ class Journal:
         """The number, the outcome and the error of each row that has ended otherwise than done."""
         return self._rows("SELECT number, outcome, error FROM result WHERE outcome != 'done' ORDER BY number")
 
+    def first_with(self, digest: bytes) -> int | None:
+        """The first row with a request, by its hash; `None` for none. Only where copies are kept."""
+        found = next(self._rows("SELECT number FROM first WHERE digest = ?", (digest,)), None)
+        return None if found is None else int(found[0])
+
+    def outcome(self, number: int) -> str | None:
+        """How a row has ended; `None` where it has not."""
+        found = next(self._rows("SELECT outcome FROM result WHERE number = ?", (number,)), None)
+        return None if found is None else str(found[0])
+
+    def copies(self) -> int:
+        """How many rows are copies of others."""
+        return next(self._rows("SELECT count(*) FROM copy"))[0] if copies.exist(self._connection) else 0
+
+    def waiting(self) -> dict[int, int]:
+        """How many copies wait for each row that has some."""
+        if not copies.exist(self._connection):
+            return {}
+        state = int(State.WAITING)
+        query = f"SELECT first, count(*) FROM row JOIN copy USING (number) WHERE state = {state} GROUP BY first"
+        return dict(self._rows(query))
+
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
         """In the block, everything that is read is as it was at one moment, while another process writes."""
@@ -178,7 +225,8 @@ class Journal:
         try:
             yield
         finally:
-            self._connection.execute("COMMIT")
+            with contextlib.suppress(sqlite3.Error):  # nothing was written, and the first error says more
+                self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file."""
@@ -194,11 +242,14 @@ class Journal:
 
         Raises:
             JournalError: The file can't be read.
+            ConfigError: It is broken.
         """
         try:
             yield from self._connection.execute(query, values)
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise JournalError(f"journal {shown_path(str(self.path))} can't be read: {error}") from error
+        except sqlite3.DatabaseError:
+            raise broken(self.path) from None
 
 
 class JournalWriter(Journal):
@@ -217,10 +268,25 @@ class JournalWriter(Journal):
         self._lock = Lock(path)
         try:
             super().__init__(path)
+            try:
+                (self._seq,) = next(self._rows("SELECT coalesce(max(seq), 0) FROM result"))
+                self._has_copies = copies.exist(self._connection)
+            except BaseException:
+                self._connection.close()
+                raise
         except BaseException:
             self._lock.release()
             raise
-        (self._seq,) = next(self._rows("SELECT coalesce(max(seq), 0) FROM result"))
+
+    def keep_copies(self) -> None:
+        """Have the journal keep which rows are copies of others.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        with self._writing():
+            copies.create(self._connection)
+        self._has_copies = True
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Commit some changes, in their order; they are on the disk once this returns.
@@ -230,18 +296,12 @@ class JournalWriter(Journal):
         """
         seq = self._seq
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with self._writing():
                 for kind, group in _grouped(changes):
                     _APPLY[kind](self, group)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._seq = seq
-                if self._connection.in_transaction:  # SQLite rolls back by itself where the disk is full
-                    self._connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise JournalError(f"journal {shown_path(str(self.path))} can't be written: {error}") from error
+        except BaseException:
+            self._seq = seq
+            raise
 
     def numbers_of(self, outcomes: Iterable[str]) -> list[int]:
         """The rows that have ended so."""
@@ -256,25 +316,60 @@ class JournalWriter(Journal):
             output |= {"offset": 0, "after": 0, "tail": ""}
         self.commit([Noted("output", json.dumps(output))])
 
-    def reopen(self, numbers: Iterable[int]) -> None:
-        """Plan ended rows again; their results are kept as attempts."""
-        for chunk in _chunks(numbers, 1000):
-            marks = ", ".join("?" * len(chunk))
-            columns = "ended, outcome, error, input_tokens, output_tokens, cost"
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(
-                f"INSERT INTO attempt SELECT number, attempt, operation, submitted, {columns}"
-                f" FROM result JOIN row USING (number) WHERE number IN ({marks})",
-                chunk,
-            )
-            self._connection.execute(f"DELETE FROM result WHERE number IN ({marks})", chunk)
-            self._connection.execute(f"UPDATE row SET state = 0, operation = '' WHERE number IN ({marks})", chunk)
-            self._connection.execute("COMMIT")
+    def reopen(self, numbers: Iterable[int], doubtful: Collection[str]) -> None:
+        """Plan ended rows again; their results are kept as attempts. Copies wait again, and had none.
+
+        Args:
+            numbers: The rows.
+            doubtful: The outcomes of rows that may be billed twice then.
+
+        Raises:
+            JournalError: They could not be written, and none of them is planned.
+        """
+        kinds = ", ".join("?" * len(doubtful))
+        own = " AND number NOT IN (SELECT number FROM copy)" if self._has_copies else ""
+        columns = "ended, outcome, error, input_tokens, output_tokens, cost"
+        with self._writing():  # all of them at once: copies end as their row does
+            for chunk in _chunks(numbers, 1000):
+                marks = ", ".join("?" * len(chunk))
+                self._connection.execute(
+                    f"INSERT INTO attempt SELECT number, attempt, operation, submitted, {columns}"
+                    f" FROM result JOIN row USING (number) WHERE number IN ({marks}){own}",
+                    chunk,
+                )
+                self._connection.execute(
+                    "UPDATE row SET doubtful = doubtful + 1 WHERE number IN"
+                    f" (SELECT number FROM result WHERE number IN ({marks}) AND outcome IN ({kinds})){own}",
+                    [*chunk, *doubtful],
+                )
+                self._connection.execute(f"DELETE FROM result WHERE number IN ({marks})", chunk)
+                self._connection.execute(f"UPDATE row SET state = 0, operation = '' WHERE number IN ({marks})", chunk)
+                if self._has_copies:
+                    copies.reopen(self._connection, chunk)
 
     def close(self) -> None:
         """Close the file, and let another process write it."""
         super().close()
         self._lock.release()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A block that is one commit: it is on the disk after it, or nothing of it is.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite rolls back by itself where the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise JournalError(f"journal {shown_path(str(self.path))} can't be written: {error}") from error
 
     def _intent(self, changes: list[Intent]) -> None:
         self._connection.executemany(_INTENT, [(*each.fixed, *each[1:]) for each in changes])
@@ -285,6 +380,9 @@ class JournalWriter(Journal):
     def _refused(self, changes: list[Refused]) -> None:
         self._retracted([Retracted(each.number) for each in changes])
         self._connection.executemany("INSERT INTO refusal VALUES (?, ?, ?)", changes)
+
+    def _gets_refused(self, changes: list[GetsRefused]) -> None:
+        self._connection.executemany(_GETS_REFUSED, changes)
 
     def _accepted(self, changes: list[Accepted]) -> None:
         self._connection.executemany(
@@ -302,6 +400,14 @@ class JournalWriter(Journal):
             [(seq, *each.result) for seq, each in enumerate(changes, first)],
         )
         self._seq += len(changes)
+        if self._has_copies:
+            self._seq = copies.end(self._connection, (each.result.number for each in changes), self._seq)
+
+    def _first(self, changes: list[First]) -> None:
+        copies.add_first(self._connection, changes)
+
+    def _copied(self, changes: list[Copied]) -> None:
+        self._seq = copies.add(self._connection, changes, self._seq)
 
     def _again(self, changes: list[Again]) -> None:
         self._connection.executemany(
@@ -334,7 +440,10 @@ _APPLY: Final[dict[type, Callable[[JournalWriter, Any], None]]] = {
     Again: JournalWriter._again,
     Retracted: JournalWriter._retracted,
     Refused: JournalWriter._refused,
+    GetsRefused: JournalWriter._gets_refused,
+    First: JournalWriter._first,
     Intent: JournalWriter._intent,
+    Copied: JournalWriter._copied,
     Noted: JournalWriter._noted,
 }
 """What applies each kind of change, in the order in which those of one row can follow each other."""

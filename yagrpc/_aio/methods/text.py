@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from yagrpc import methods
 from yagrpc._aio.methods.base import Calls
-from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._services import text as service
+from yagrpc.signatures import explicit_parameters
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -13,12 +13,12 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
 from yagrpc import _pb
-from yagrpc._core.call.pickling import Unpicklable
 from yagrpc.context import CURRENT
 from yagrpc.errors import Code, OperationResultError, YagrpcError
 from yagrpc.errors.base import own_copy
 from yagrpc.foreign import identifier
 from yagrpc.ids import NO_IDS, Answer, RequestIds
+from yagrpc.pickling import Unpicklable
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yagrpc import methods
-from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._services import text as service
 from yagrpc._sync.methods.base import Calls
+from yagrpc.signatures import explicit_parameters
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

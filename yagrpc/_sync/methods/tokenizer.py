@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yagrpc import methods
-from yagrpc._core.call.signatures import explicit_parameters
 from yagrpc._services.text import completion_request
 from yagrpc._services.tokenizer import tokenize_request
 from yagrpc._sync.methods.base import Calls
+from yagrpc.signatures import explicit_parameters
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

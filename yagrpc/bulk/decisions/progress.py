@@ -36,6 +36,7 @@ class Progress(NamedTuple):
         per_second: Rows that end in a second, lately.
         seconds_left: Until the end, under the quotas; `None` where that is not known.
         note: What is out of the ordinary, such as an outage; empty for nothing.
+        copies: Rows that are not sent, since their requests equal those of others.
     """
 
     total: int | None
@@ -54,6 +55,7 @@ class Progress(NamedTuple):
     per_second: float
     seconds_left: float | None
     note: str = ""
+    copies: int = 0
 
     @property
     def failed(self) -> int:
@@ -84,6 +86,8 @@ class Progress(NamedTuple):
         total = "" if self.total is None else f" of {self.total:,}"
         parts = [f"{self.ended:,}{total} rows", f"{self.running:,} running"]
         parts += [f"{count:,} {name}" for name, count in sorted(self.outcomes.items())]
+        if self.copies:
+            parts.append(f"{self.copies:,} copies")
         parts.append(f"{self.per_second:.1f}/s")
         if self.input_tokens or self.output_tokens:
             parts.append(f"{self.input_tokens + self.output_tokens:,} tokens")

@@ -120,6 +120,11 @@ def check_template(template: str | None) -> None:
         )
 
 
+def names_of(template: Any) -> list[str]:
+    """What a template names; nothing where there is none, or one that `check_template` refuses."""
+    return [match[1] for match in _PLACE.finditer(template) if match[1]] if isinstance(template, str) else []
+
+
 def plan(number: int, raw: Raw, recipe: Recipe) -> Planned:
     """Read a row: its id and its values. Whether it can be sent is found when its request is created.
 
@@ -136,8 +141,10 @@ def plan(number: int, raw: Raw, recipe: Recipe) -> Planned:
             problem = f"it is not UTF-8 (byte {error.start})"
         except RecursionError:
             problem = "it is nested too deeply"
-        except ValueError as error:
-            problem = f"it is not JSON: {error}"
+        except json.JSONDecodeError as error:
+            problem = f"it is not JSON: {error.msg} (character {error.pos + 1})"
+        except ValueError:
+            problem = "it is not JSON that can be read: it has a number of too many digits"
     if isinstance(value, dict) and row_id is None and recipe.key is not None:
         given = value.get(recipe.key)
         if isinstance(given, (str, int)) and not isinstance(given, bool) and given != "":
@@ -178,6 +185,11 @@ def request_of(value: Any, recipe: Recipe, parameters: Mapping[str, Any]) -> Pro
     for index, message in enumerate(request.messages):
         _check_length(message.text, f"messages[{index}].text")
     return request
+
+
+def digest_of(request: ProtoMessage) -> bytes:
+    """A hash of a request; of equal ones equal."""
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
 def source_of(row: Any) -> bytes:

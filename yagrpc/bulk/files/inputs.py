@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import importlib
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
@@ -30,6 +31,9 @@ _BOMS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"),
 _CHUNK: Final = 1024 * 1024
 
 _SAMPLE: Final = 64 * 1024
+
+_MIXED: Final = 10
+"""A file is of two encodings where one of so many lines that are not ASCII is UTF-8; a word of cp1251 may be, too."""
 
 _JUDGED: Final = 20
 """Records of a CSV by which its separator is found out."""
@@ -81,14 +85,34 @@ def open_input(path: Path, kind: str, *, encoding: str | None = None, separator:
     Raises:
         ConfigError: It can't be read, or is of another format.
     """
-    try:
+    with _reading(path):
         if kind == "jsonl":
-            return _open_jsonl(path)
-        if kind == "csv":
-            return _open_csv(path, encoding, separator)
-        return _open_parquet(path)
+            found = _open_jsonl(path)
+        elif kind == "csv":
+            found = _open_csv(path, encoding, separator)
+        else:
+            found = _open_parquet(path)
+    return found._replace(rows=lambda: _read(path, found.rows()))
+
+
+def _read(path: Path, rows: Iterator[Raw]) -> Iterator[Raw]:
+    """Rows that are read while the run is on.
+
+    Raises:
+        ConfigError: They can't be read.
+    """
+    with _reading(path):
+        yield from rows
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigError(f"{shown_path(str(path))} can't be read: {error.strerror or error}") from None
+    except UnicodeError as error:
+        raise ConfigError(f"{shown_path(str(path))} is in another encoding: {error}") from None
 
 
 # JSONL
@@ -143,12 +167,14 @@ def _open_csv(path: Path, encoding: str | None, separator: str | None) -> Input:
         sample = file.read(_SAMPLE)
         if not sample.strip():
             raise ConfigError(f"{name} is empty")
-        found_encoding = encoding or _encoding_of(file, sample)
+        found_encoding = encoding or _encoding_of(file, sample, name)
     try:
-        text = codecs.getincrementaldecoder(found_encoding)("replace").decode(sample)
+        text = sample.decode(found_encoding, "replace")
     except LookupError:
         raise ConfigError(f"{name}: there is no encoding {found_encoding!r}") from None
     found_separator = separator or _separator_of(text)
+    if len(found_separator) != 1 or found_separator in '"\r\n':
+        raise ConfigError(f"{name}: separator {found_separator!r} has to be one character, no quote and no line end")
     with _csv_file(path, found_encoding) as opened:
         reader = csv.reader(opened, delimiter=found_separator, strict=True)
         try:
@@ -172,10 +198,9 @@ def _csv_rows(path: Path, encoding: str, separator: str, columns: list[str]) -> 
             record: Any = dict(zip(columns, cells, strict=False))
             if not problem and len(cells) != len(columns):
                 problem = f"it has {len(cells)} columns, and the first line names {len(columns)}"
-                record = cells
             if not problem and any("\0" in cell for cell in cells):
                 problem = _NUL
-            if not problem and any("\udc80" <= character <= "\udcff" for cell in cells for character in _odd(cell)):
+            if not problem and any(_is_escaped(cell) for cell in cells):
                 problem = f"it is not {encoding.removesuffix('-sig')}"
             yield Raw(line, source_of(record), problem)
 
@@ -189,7 +214,7 @@ def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            reason = "a quote that opens there is never closed" if "end of data" in str(error) else str(error)
+            reason = "a quote that opens in it is never closed" if "end of data" in str(error) else str(error)
             if "field limit" in reason:
                 reason = f"a column has over {csv.field_size_limit():,} characters: a quote may never be closed"
             elif "contains NUL" in reason:  # Python 3.10 does not read it
@@ -208,23 +233,38 @@ def _odd(cell: str) -> str:
     return "" if cell.isascii() else cell
 
 
-def _encoding_of(file: IO[bytes], sample: bytes) -> str:
-    """The encoding of a CSV: by its byte order mark, else UTF-8 if the whole file is, else cp1251."""
+def _encoding_of(file: IO[bytes], sample: bytes, name: str) -> str:
+    """The encoding of a CSV: by its byte order mark, else UTF-8 if the whole file is, else cp1251.
+
+    Raises:
+        ConfigError: A part of it is UTF-8 that is not ASCII, and another part is not.
+    """
     for bom, encoding in _BOMS:
         if sample.startswith(bom):
             return encoding
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if max(even, odd) > len(sample) // 8 and min(even, odd) * 8 < max(even, odd):
         return "utf-16-le" if odd > even else "utf-16-be"
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     file.seek(0)
-    try:
-        while chunk := file.read(_CHUNK):
-            decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return "cp1251"
-    return "utf-8"
+    line, right, wrong, first = 1, 0, 0, 0
+    while piece := file.readline(_CHUNK):
+        text = decoder.decode(piece)
+        if _is_escaped(text):
+            wrong, first = wrong + 1, first or line
+        elif not text.isascii():
+            right += 1
+        line += piece.endswith(b"\n")
+    if not wrong and not _is_escaped(decoder.decode(b"", final=True)):
+        return "utf-8"
+    if right * _MIXED > wrong:  # as cp1251, its lines in UTF-8 would be paid for as nonsense
+        raise ConfigError(f"{name}: line {first or line} is not UTF-8, and others are: repair it, or give the encoding")
+    return "cp1251"
+
+
+def _is_escaped(text: str) -> bool:
+    """Whether a text has bytes of another encoding than it was decoded by."""
+    return any("\udc80" <= character <= "\udcff" for character in _odd(text))
 
 
 def _separator_of(text: str) -> str:
@@ -259,16 +299,27 @@ def _open_parquet(path: Path) -> Input:
         raise
     except Exception as error:  # of pyarrow's own kinds
         raise ConfigError(f"{name} is no Parquet file that can be read: {error}") from None
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"{name}: it has to have each column once: {', '.join(columns)[:200]}")
     return Input(lambda: _parquet_rows(path), total, True, columns)
 
 
 def _parquet_rows(path: Path) -> Iterator[Raw]:
     with load_parquet().ParquetFile(path) as file:
-        records: Iterable[Any] = (
-            record for batch in file.iter_batches(batch_size=1000) for record in batch.to_pylist()
-        )
-        for line, record in enumerate(records, 1):
-            yield Raw(line, source_of(record))
+        batches = file.iter_batches(batch_size=1000)
+        before = 0
+        while True:
+            try:
+                batch = next(batches, None)
+                records = None if batch is None else batch.to_pylist()
+            except OSError:
+                raise
+            except Exception as error:  # of pyarrow's own kinds
+                raise ConfigError(f"{shown_path(str(path))} can't be read after row {before:,}: {error}") from None
+            if records is None:
+                return
+            yield from (Raw(line, source_of(record)) for line, record in enumerate(records, before + 1))
+            before += len(records)
 
 
 def load_parquet() -> Any:

@@ -16,11 +16,13 @@ import hashlib
 import importlib
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
+from yagrpc.bulk.decisions.outcomes import RowOutcome
 from yagrpc.bulk.files.inputs import load_parquet
 from yagrpc.bulk.results import COLUMNS, RESULT_COLUMNS, record_of
 from yagrpc.errors import ConfigError
@@ -30,6 +32,9 @@ from yagrpc.journal.journal import Journal, JournalWriter
 
 PAGE: Final = 500
 """Rows that are read of the journal at once."""
+
+_INT64: Final = 2**63
+"""What a column of whole numbers of Parquet stays below."""
 
 _TAIL: Final = 4096
 """Bytes at the end of what was written, by which a file is recognised."""
@@ -93,8 +98,7 @@ class GrowingOutput:
         assert self._file is not None
         wrote = False
         while page := self._page():
-            lines = [json.dumps(record_of(entry, self._task, table=self._table), ensure_ascii=False) for entry in page]
-            self._file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
+            self._file.writelines(_line(_record(entry, self._task, self._table)) for entry in page)
             self._after = page[-1].fixed.number + 1 if self._ordered else page[-1].seq
             wrote = True
         if not wrote:
@@ -223,7 +227,7 @@ def _write_jsonl(journal: Journal, file: IO[bytes], task: str, table: bool) -> i
     count = 0
     for record in _records(journal, task, table):
         count += 1
-        file.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode("utf-8", "backslashreplace"))
+        file.write(_line(record))
     return count
 
 
@@ -273,8 +277,34 @@ _WRITERS: Final[Mapping[str, Callable[[Journal, IO[bytes], str, bool], int]]] = 
 def _records(journal: Journal, task: str, table: bool) -> Iterator[dict[str, Any]]:
     first = 0
     while page := journal.ended_in_order(first, PAGE):
-        yield from (record_of(entry, task, table=table) for entry in page)
+        yield from (_record(entry, task, table) for entry in page)
         first = page[-1].fixed.number + 1
+
+
+def _record(entry: Entry, task: str, table: bool) -> dict[str, Any]:
+    """A row with its result; the error of one that can't be sent begins with its line: it may have no other name."""
+    record = record_of(entry, task, table=table)
+    if record["outcome"] == RowOutcome.INVALID.value:
+        record["error"] = f"line {entry.fixed.line}: {record['error']}"
+    return record
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    """A record as a line of JSON, which has no NaN and no infinity."""
+    try:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(record), ensure_ascii=False)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
+
+
+def _finite(value: Any) -> Any:
+    """A value with null for each number that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _columns(journal: Journal, task: str, table: bool) -> dict[str, type | None]:
@@ -290,9 +320,16 @@ def _columns(journal: Journal, task: str, table: bool) -> dict[str, type | None]
         for name, value in record.items():
             kinds = seen.setdefault(name, set())
             if value is not None:
-                kinds.add(type(value) if isinstance(value, (str, int, float)) else object)
+                kinds.add(_kind(value))
     found = {name: _one(kinds) for name, kinds in seen.items() if name not in own}
     return {**found, **{name: fixed[name] for name in own}}
+
+
+def _kind(value: Any) -> type:
+    """The type of a value in a column; `object` where no column has it but as a text."""
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        return object
+    return type(value) if isinstance(value, (str, int, float)) else object
 
 
 def _one(kinds: set[type]) -> type | None:
@@ -312,8 +349,9 @@ def _fitting(value: Any, kind: type | None, name: str) -> Any:
     if value is None or name == "embedding":
         return value
     if kind is None:
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return kind(value)
+        kind, value = str, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    fitting = kind(value)
+    return fitting.encode("utf-8", "backslashreplace").decode() if isinstance(fitting, str) else fitting
 
 
 def _noted(journal: Journal, path: Path) -> dict[str, Any] | None:

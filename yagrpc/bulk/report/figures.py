@@ -36,6 +36,12 @@ SAMPLES: Final = 3
 CAUSES: Final = 20
 """Causes of failures that are shown, the most frequent ones."""
 
+MOST_CAUSES: Final = 5000
+"""Causes that are counted each: where all errors differ, such as those that quote their row, memory has an end."""
+
+OTHERS: Final = "other causes"
+"""What all that come after them are counted as."""
+
 PAUSE: Final = 60.0
 """Seconds without anything after which a chart leaves the time out, if that is a good part of the whole."""
 
@@ -83,6 +89,23 @@ class Axis:
         for moment in moments:
             counts[min(BINS - 1, int(self.place(moment) * BINS))] += 1
         return counts
+
+
+def outline(moments: Iterable[float]) -> list[float]:
+    """The first and the last moment of each minute, sorted: all that an axis needs of many moments.
+
+    A pause is longer than a minute, so that it is between two of these.
+
+    Args:
+        moments: Moments in any order, in seconds since the epoch.
+    """
+    spans: dict[float, tuple[float, float]] = {}
+    for moment in moments:
+        minute = moment // PAUSE
+        first, last = spans.get(minute, (moment, moment))
+        if not first < moment < last:
+            spans[minute] = min(first, moment), max(last, moment)
+    return sorted(itertools.chain.from_iterable(spans.values()))
 
 
 class Histogram(NamedTuple):
@@ -177,7 +200,8 @@ class Figures(NamedTuple):
         axis: The time of the run.
         ended: Rows that have ended in each bin: done, almost, failed.
         use: The use of the quotas.
-        refusals: Refusals by the name of their code.
+        refusals: Refusals of requests by the name of their code.
+        refused_gets: Refusals of Gets by the name of their code.
         latency: Seconds from submit to result; `None` where nothing was sent.
         input_tokens: Tokens of the inputs; `None` where there are none.
         output_tokens: Tokens of the answers; `None` where there are none.
@@ -199,6 +223,7 @@ class Figures(NamedTuple):
     ended: list[list[int]]
     use: Use
     refusals: Mapping[str, int]
+    refused_gets: Mapping[str, int]
     latency: Histogram | None
     input_tokens: Histogram | None
     output_tokens: Histogram | None
@@ -219,7 +244,13 @@ def figures_of(journal: Journal) -> Figures:
         noted = journal.noted()
         task = noted.get("options", {}).get("task", "completion")
         submits = array("d", journal.submits())
-        refused = list(journal.refusals())
+        refused, refusals = array("d"), Counter[str]()
+        for at, code in journal.refusals():
+            refused.append(at)
+            refusals[code] += 1
+        refused_gets = Counter[str]()
+        for _, code, count in journal.refused_gets():
+            refused_gets[code] += count
         ends: dict[str, array[float]] = {"done": array("d"), "almost": array("d"), "failed": array("d")}
         latencies, inputs, outputs = array("d"), array("d"), array("d")
         slowest: list[tuple[float, int]] = []
@@ -234,7 +265,7 @@ def figures_of(journal: Journal) -> Figures:
             if moment.input_tokens + moment.output_tokens:
                 inputs.append(moment.input_tokens)
                 outputs.append(moment.output_tokens)
-        axis = Axis(sorted(itertools.chain(submits, (at for at, _ in refused), *ends.values())))
+        axis = Axis(outline(itertools.chain(submits, refused, *ends.values())))
         summary = summary_of(journal)
         failures, causes = _failures(journal, task)
         per_second, per_hour = noted.get("submit_limits", (None, None))
@@ -250,13 +281,14 @@ def figures_of(journal: Journal) -> Figures:
             [axis.counts(moments) for moments in ends.values()],
             Use(
                 axis.counts(submits),
-                axis.counts(at for at, _ in refused),
+                axis.counts(refused),
                 busiest(submits, 1.0),
                 busiest(submits, HOUR),
                 per_second,
                 per_hour,
             ),
-            Counter(code for _, code in refused),
+            refusals,
+            refused_gets,
             histogram(latencies),
             histogram(inputs, whole=True),
             histogram(outputs, whole=True),
@@ -313,6 +345,8 @@ def _failures(journal: Journal, task: str) -> tuple[list[Failures], int]:
     samples: dict[tuple[str, str], list[int]] = {}
     for number, outcome, error in journal.errors():
         key = outcome, _NUMBERS.sub("…", error[:_EXCERPT])
+        if len(counts) >= MOST_CAUSES and key not in counts:
+            key = outcome, OTHERS
         counts[key] += 1
         if len(numbers := samples.setdefault(key, [])) < SAMPLES:
             numbers.append(number)

@@ -81,6 +81,8 @@ def _tiles(figures: Figures) -> str:
         ("cost", cost, each),
         ("attempts repeated", f"{totals.repeated:,}", f"{totals.doubtful:,} may be billed twice"),
     ]
+    if summary.copies:
+        tiles.append(("copies", f"{summary.copies:,}", "not sent: their requests equal others"))
     inner = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>" for name, value, more in tiles)
     return f'<dl class="tiles">{inner}</dl>'
 
@@ -125,13 +127,15 @@ def _meter(name: str, used: int, limit: float | None) -> str:
 
 
 def _refusals(figures: Figures) -> str:
-    rows = [(code, f"{count:,}") for code, count in sorted(figures.refusals.items(), key=lambda pair: -pair[1])]
+    submits, gets = figures.refusals, figures.refused_gets
+    codes = sorted({*submits, *gets}, key=lambda code: (-submits.get(code, 0) - gets.get(code, 0), code))
+    rows = [(code, f"{submits.get(code, 0):,}", f"{gets.get(code, 0):,}") for code in codes]
     rows += [
-        (f"attempt that ended as {outcome}", f"{count:,}") for outcome, count, _ in figures.repeated
+        (f"attempt that ended as {outcome}", f"{count:,}", "") for outcome, count, _ in figures.repeated
     ]  # each was followed by another
     if not rows:
         return _section("Refused, and sent again", '<p class="note">Nothing was refused.</p>', wide=False)
-    return _section("Refused, and sent again", _table(("why", "times"), rows, "wn"), wide=False)
+    return _section("Refused, and sent again", _table(("why", "requests", "Gets"), rows, "wnn"), wide=False)
 
 
 def _latency(figures: Figures) -> str:

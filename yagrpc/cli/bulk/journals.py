@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yagrpc.bulk.decisions.outcomes import DOUBTFUL
 from yagrpc.bulk.files.outputs import check_free, export, written
 from yagrpc.bulk.report.figures import figures_of
 from yagrpc.bulk.report.page import MARK, page
@@ -33,16 +34,18 @@ def show_status(path: Path, *, as_json: bool) -> None:
     with contextlib.closing(_opened(path)) as journal:
         summary, (first, last, recent), noted = summary_of(journal), journal.span(), journal.noted()
     if as_json:
-        print_json(_as_json(summary, first, last, recent, noted.get("total")))
+        print_json(_as_json(summary, first, last, recent, noted))
         return
     options = noted.get("options", {})
     print_text(f"{options.get('task', '?')} with {options.get('model', '?')}, mode {options.get('mode', '?')}")
-    for line in summary.lines():
+    lines = summary.lines()
+    if (expected := noted.get("expected")) is not None and summary.rows < expected:
+        lines[0] = f"{summary.rows:,} of {expected:,} rows"
+    for line in lines:
         print_text(line)
     if first is not None and last is not None:
         print_text(f"from {_time(first)} to {_time(last)}, {recent:,} rows in the last minute of that")
-    if noted.get("total") is not None:
-        print_text("finished" if not summary.unfinished else "not finished")
+    print_text("finished" if noted.get("total") is not None and not summary.unfinished else "not finished")
 
 
 def export_journal(path: Path, output: Path, kind: str) -> None:
@@ -96,7 +99,7 @@ def retry_rows(path: Path, outcomes: Collection[str]) -> None:
     _check_there(path)
     with contextlib.closing(JournalWriter(path)) as journal:
         numbers = journal.numbers_of(outcomes)
-        journal.reopen(numbers)
+        journal.reopen(numbers, DOUBTFUL)
         output = journal.noted().get("output")
         if output is not None and numbers:  # it holds their old results: it is written again
             journal.forget_output()
@@ -138,15 +141,19 @@ def _time(seconds: float) -> str:
 
 
 def _as_json(
-    summary: Summary, first: float | None, last: float | None, recent: int, total: int | None
+    summary: Summary, first: float | None, last: float | None, recent: int, noted: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "rows": summary.rows,
+        "expected": noted.get("expected"),
         "outcomes": dict(summary.outcomes),
         "unfinished": dict(summary.unfinished),
+        "copies": summary.copies,
         **summary.totals._asdict(),
+        "refused_submits": summary.refused_submits,
+        "refused_gets": summary.refused_gets,
         "first_submitted_at": None if first is None else _time(first),
         "last_ended_at": None if last is None else _time(last),
         "in_last_minute": recent,
-        "finished": total is not None and not summary.unfinished,
+        "finished": noted.get("total") is not None and not summary.unfinished,
     }

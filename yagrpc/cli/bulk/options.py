@@ -43,6 +43,7 @@ _OPTIONS: Final[tuple[Callable[[Callable[..., None]], Callable[..., None]], ...]
     ),
     click.option("--ordered", is_flag=True, help="Write rows in the order of the input."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Take so many rows of the input at most."),
+    click.option("--dedupe", is_flag=True, help="Send equal requests once; all their rows get the answer."),
     click.option("--max-cost", type=float, metavar="RUB", help="Send no row by which the run could cost more."),
     click.option("--max-failures", metavar="N|N%", help="Stop when more rows have failed."),
     click.option(

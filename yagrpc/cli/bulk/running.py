@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from yagrpc.bulk.decisions.rows import parameters_of, plan, request_of
+from yagrpc.bulk.asynchronous import AsyncBulk
+from yagrpc.bulk.decisions.rows import digest_of, names_of, parameters_of, plan, request_of
 from yagrpc.bulk.files.inputs import Input, format_of, open_input
 from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free
 from yagrpc.bulk.results import summary_of
-from yagrpc.bulk.run import AsyncBulk, Source
+from yagrpc.bulk.source import Source
 from yagrpc.cli.bulk.show import Shown
 from yagrpc.cli.io.failures import FAILED, InterruptedByUser, ProblemsError, report
 from yagrpc.cli.io.inputs import read_json
@@ -28,7 +29,7 @@ from yagrpc.cli.io.output import note, print_text
 from yagrpc.config import Quota
 from yagrpc.errors import ConfigError, RequestError, YagrpcError
 from yagrpc.journal.journal import Journal
-from yagrpc.prices import cost_of, price_of
+from yagrpc.prices import cost_of
 
 if TYPE_CHECKING:
     from yagrpc import AsyncClient
@@ -71,6 +72,8 @@ class Files:
         self._kind = source_format or (None if source != "-" else "jsonl")
         self._encoding = encoding
         self._separator = separator
+        if self.journal.absolute() == self.output.absolute():
+            raise click.UsageError(f"{self.journal} is the output: name another journal.")
         for path in (self.output, self.journal):
             if source != "-" and path.absolute() == Path(source).absolute():
                 raise click.UsageError(f"{path} is the input: name another.")
@@ -147,15 +150,20 @@ async def _run(
             f"there is no column {column!r}: name that of the texts by --text-column; there are"
             f" {', '.join(found.columns)}"
         )
+    missing = [name for name in names_of(given.get("template")) if name not in ("text", *found.columns)]
+    if found.table and missing:
+        raise ConfigError(
+            f"there is no column {missing[0]!r}, which --template names; there are {', '.join(found.columns)}"
+        )
     if found.table and given.get("key") not in (None, *found.columns):
         raise ConfigError(f"there is no column {given['key']!r}: --id-column takes one of {', '.join(found.columns)}")
     source = Source(found.rows, table=found.table, total=found.total)
     async with AsyncClient(**connection.settings(), quota=quota) as client:
         bulk = AsyncBulk(client, source, {**given, "journal": files.journal, "progress": shown})
         if strict or dry_run:
-            problems = _problems(bulk, found)
+            problems, copies = _checked(bulk, found)
             if dry_run:
-                return await _estimate(client, bulk, found, problems)
+                return await _estimate(client, bulk, found, problems, copies)
             if problems:
                 more = [f"{len(problems) - SHOWN:,} more rows are invalid"] if len(problems) > SHOWN else []
                 raise ProblemsError([*problems[:SHOWN], *more])
@@ -246,9 +254,10 @@ def _signals(bulk: AsyncBulk, shown: Shown) -> Iterator[list[int]]:
                     signal.signal(number, handler)
 
 
-def _problems(bulk: AsyncBulk, found: Input) -> list[str]:
-    """What is wrong with the rows, as far as that is known without sending them."""
-    recipe, problems, ids = bulk.plan.recipe, [], set()
+def _checked(bulk: AsyncBulk, found: Input) -> tuple[list[str], int]:
+    """What is wrong with the rows, as far as that is known without sending them, and how many would be copies."""
+    recipe, problems, copies = bulk.plan.recipe, [], 0
+    ids, digests = set[str | None](), set[bytes]()
     for number, raw in enumerate(found.rows()):
         if bulk.plan.limit is not None and number >= bulk.plan.limit:
             break
@@ -259,15 +268,18 @@ def _problems(bulk: AsyncBulk, found: Input) -> list[str]:
         ids.add(planned.fixed.id)
         if not problem:
             try:
-                request_of(planned.value, recipe, parameters_of(planned.value, recipe))
+                request = request_of(planned.value, recipe, parameters_of(planned.value, recipe))
+                if bulk.plan.dedupe:
+                    copies += (digest := digest_of(request)) in digests
+                    digests.add(digest)
             except RequestError as error:
                 problem = str(error)
         if problem:
             problems.append(f"line {raw.line}: {problem}")
-    return problems
+    return problems, copies
 
 
-async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems: Sequence[str]) -> int:
+async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems: Sequence[str], copies: int) -> int:
     """Print what a run would send, and what that costs; gives the exit code."""
     from yagrpc import methods
 
@@ -275,7 +287,8 @@ async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems
     total = found.total if bulk.plan.limit is None else min(found.total, bulk.plan.limit)
     for problem in problems[:SHOWN]:
         note(f"yagrpc: {problem}")
-    print_text(f"{total:,} rows, {len(problems):,} of them invalid")
+    of_copies = f", {copies:,} copies" if copies else ""
+    print_text(f"{total:,} rows, {len(problems):,} of them invalid{of_copies}")
     if recipe.task != "completion":
         return FAILED if problems else 0
     counted: list[int] = []
@@ -289,11 +302,12 @@ async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems
                 answer = await client.call(methods.TokenizerService.TokenizeCompletion, request)
                 counted.append(len(answer.tokens))
     if counted:
-        tokens = sum(counted) / len(counted) * (total - len(problems))
+        sent = total - len(problems) - copies
+        tokens = sum(counted) / len(counted) * sent
         print_text(f"about {tokens:,.0f} tokens of input, by {len(counted)} rows")
         most = int(recipe.parameters.get("max_tokens") or 0)
-        price = price_of(recipe.model, bulk.plan.mode, bulk.prices)
-        least, longest = cost_of(int(tokens), 0, price), cost_of(int(tokens), most * (total - len(problems)), price)
+        price = bulk.plan.price(recipe.model)
+        least, longest = cost_of(int(tokens), 0, price), cost_of(int(tokens), most * sent, price)
         if least is None or longest is None:
             print_text(f"the price of {recipe.model} is not known: --prices FILE gives one")
         else:

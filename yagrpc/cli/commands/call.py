@@ -24,7 +24,7 @@ __all__ = ["call"]
 
 def _offered(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The methods that begin so, for the shell: by their paths after a slash."""
-    from yagrpc._core.call.named import named_methods
+    from yagrpc.named import named_methods
 
     known = named_methods()
     names = [method.path for method in known.values()] if incomplete.startswith("/") else list(known)
@@ -55,7 +55,7 @@ def call(connection: Connection, method: str | None, source: str | None, listed:
     operation.
     """
     if listed:
-        from yagrpc._core.call.named import named_methods
+        from yagrpc.named import named_methods
 
         known = named_methods()
         width = max(map(len, known))
@@ -89,8 +89,8 @@ def _call(connection: Connection, method: Method, request: Any) -> None:
 
 def _find(name: str) -> Method:
     """Find a method by its short name or its path."""
-    from yagrpc._core.call.named import find_method, similar_names
     from yagrpc.method import OperationMethod, StreamMethod, UnaryMethod
+    from yagrpc.named import find_method, similar_names
 
     found = find_method(name)
     if isinstance(found, (UnaryMethod, StreamMethod, OperationMethod)):

@@ -16,6 +16,7 @@ from yagrpc.cli.io.wording import in_options
 from yagrpc.errors import (
     ConfigError,
     DeadlineExceededError,
+    JournalError,
     OperationTimeoutError,
     QuotaWaitError,
     RequestError,
@@ -108,11 +109,21 @@ def report(error: BaseException) -> int:
         raise error
     if code == INTERRUPTED and is_terminal(sys.stderr):
         note("")  # the terminal has written ^C
-    for message in error.problems if isinstance(error, ProblemsError) else [_message(error)]:
+    for message in _messages(error):
         note(f"yagrpc: {without_secrets(cleaned(message))}")
     if isinstance(error, (OSError, OutputLostError)):
         settled(sys.stdout)
     return code
+
+
+def _messages(error: BaseException) -> Iterator[str]:
+    if isinstance(error, ProblemsError):
+        yield from error.problems
+        return
+    yield _message(error)
+    if isinstance(error, JournalError):  # nothing else keeps the ids
+        for operation_id in error.operation_ids:
+            yield f"not in the journal: operation {operation_id}"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import random
 import string
+from collections import OrderedDict
 from typing import Final, NamedTuple
 
 import grpc
@@ -94,7 +95,8 @@ class Operations:
 
     def __init__(self, rng: random.Random) -> None:
         self._random = rng
-        self._stored: dict[str, _Stored] = {}
+        # Ordered, since the first ones are removed: a dict would search all removed ones for the next first one.
+        self._stored: OrderedDict[str, _Stored] = OrderedDict()
         self._bytes = 0
         self._file: StateFile | None = None
         self._last_number = 0
@@ -118,7 +120,7 @@ class Operations:
             )
             for kept in file.load()
         }
-        self._stored, self._file = stored, file
+        self._stored, self._file = OrderedDict(stored), file
         self._bytes = sum(one.size for one in stored.values())
         self._last_number = max((one.number for one in stored.values()), default=0)
 
@@ -128,7 +130,7 @@ class Operations:
 
     def clear(self) -> None:
         """Remove all operations."""
-        self._stored = {}
+        self._stored = OrderedDict()
         self._bytes = 0
         self._last_number = 0
         if self._file is not None:
@@ -260,8 +262,8 @@ class Operations:
     def _remove_expired(self, now: float) -> None:
         # The order of insertion is the order of creation, so only the first ones can have expired.
         before = len(self._stored)
-        while self._stored and _expired(self._stored[oldest := next(iter(self._stored))], now):
-            self._bytes -= self._stored.pop(oldest).size
+        while self._stored and _expired(self._stored[next(iter(self._stored))], now):
+            self._bytes -= self._stored.popitem(last=False)[1].size
         if self._file is not None and len(self._stored) < before:
             self._file.forget(now - RETENTION_SECONDS)
 

@@ -4,7 +4,7 @@ Type checkers read `**parameters: Unpack[CompletionParameters]` by themselves; a
 gets a signature with the keyword arguments of that class, and their documentation in its own, in the place of
 `**parameters`.
 
-The class is one of `parameters`, or one of its service's own that the method's module imports.
+The class is one of `_core.call.parameters`, or one of its service's own that the method's module imports.
 
 Rules: it is done when a method is used for the first time, since it takes a tenth of a millisecond for each, which an
 import has to go without. From then on the class has the plain function, so that a call costs what it did. Documentation

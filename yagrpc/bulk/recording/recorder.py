@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from yagrpc.bulk.engine.commits import Commits
-from yagrpc.bulk.engine.plan import Job
+from yagrpc.bulk.decisions.plan import Job
+from yagrpc.bulk.recording.commits import Commits
 from yagrpc.errors import JournalError
 from yagrpc.journal.changes import Accepted, Intent, Refused, Retracted
 

@@ -29,7 +29,7 @@ class Tally:
         self.outcomes: Counter[str] = Counter()
         self.ended = 0
         self._total = total
-        self._resumed = self._repeated = self._doubtful = 0
+        self._resumed = self._repeated = self._doubtful = self._copies = 0
         self._tokens_in = self._tokens_out = 0
         self._cost: float | None = None
         self._unpriced = False
@@ -59,10 +59,14 @@ class Tally:
         elif input_tokens + output_tokens:
             self._unpriced = True
 
-    def end(self, outcome: str) -> None:
-        """A row has ended."""
-        self.outcomes[outcome] += 1
-        self.ended += 1
+    def end(self, outcome: str, rows: int = 1) -> None:
+        """A row has ended, or several that are equal."""
+        self.outcomes[outcome] += rows
+        self.ended += rows
+
+    def copied(self, rows: int) -> None:
+        """Rows are copies of others."""
+        self._copies += rows
 
     def repeat(self, *, doubtful: bool) -> None:
         """An attempt has ended, and another follows."""
@@ -80,12 +84,15 @@ class Tally:
         while len(self._lately) > 1 and self._lately[0][0] < now - LATELY:
             self._lately.popleft()
 
-    def progress(self, *, running: int, sending: int, limits: tuple[Limit, Limit] | None, note: str) -> Progress:
+    def progress(
+        self, *, running: int, sending: int, waiting: int, limits: tuple[Limit, Limit] | None, note: str
+    ) -> Progress:
         """How far the run is.
 
         Args:
             running: Operations that run.
             sending: Rows that are being sent.
+            waiting: Copies that wait for the row that they are copies of.
             limits: The quotas of submits in a second and in an hour; `None` where they do not apply.
             note: What is out of the ordinary.
         """
@@ -94,7 +101,8 @@ class Tally:
         per_second = (self.ended - before) / max(now - since, 1e-3) if self.ended > before else 0.0
         left = expected = None
         if self._total is not None:
-            left = seconds_left(max(0, self._total - self.ended - running), running, per_second, limits, self._typical)
+            to_send = max(0, self._total - self.ended - running - waiting)
+            left = seconds_left(to_send, running, per_second, limits, self._typical)
             invalid = self.outcomes[RowOutcome.INVALID]
             if self._cost and self.ended > invalid:
                 expected = self._cost * (self._total - invalid) / (self.ended - invalid)
@@ -115,4 +123,5 @@ class Tally:
             per_second,
             left,
             note,
+            self._copies,
         )

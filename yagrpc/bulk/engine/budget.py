@@ -1,0 +1,75 @@
+"""What a row may cost at most, which is reserved before it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from yagrpc import methods
+from yagrpc.bulk.decisions.spending import May, Spending
+from yagrpc.errors import ConfigError
+from yagrpc.prices import cost_of
+
+if TYPE_CHECKING:
+    from yagrpc._aio.client import AsyncClient
+    from yagrpc.bulk.decisions.plan import Plan
+    from yagrpc.bulk.engine.news import News
+    from yagrpc.bulk.engine.stopping import Stopping
+
+
+class Budget:
+    """The budget of one run.
+
+    Args:
+        client: Counts the tokens.
+        plan: What the run is to do.
+        spending: What it may cost.
+        news: Wakes rows that wait for others to end.
+        stopping: Stops the run where the next row could cost too much.
+    """
+
+    def __init__(self, client: AsyncClient, plan: Plan, spending: Spending, news: News, stopping: Stopping) -> None:
+        self._client = client
+        self._plan = plan
+        self._spending = spending
+        self._news = news
+        self._stopping = stopping
+
+    async def reserve(self, request: Any, model: str) -> float | None:
+        """What a row may cost at most, which is reserved; `None` where it is not to be sent.
+
+        Args:
+            request: Its request.
+            model: The URI of its model.
+
+        Raises:
+            ConfigError: The price of its model is not known.
+        """
+        if self._spending.max_cost is None:
+            return 0.0
+        cost = await self._estimate(request, model)
+        while (may := self._spending.may_cost(cost)) is May.LATER and not self._stopping.reason:
+            await self._news.wait()
+        if may is May.YES:
+            return cost
+        text = f"the next row could cost more than max_cost={self._spending.max_cost:g} leaves"
+        self._stopping.stop(text, finish=True)
+        return None
+
+    def release(self, reserved: float) -> None:
+        """A row was not sent: give back what was reserved for it."""
+        self._spending.cost(reserved, 0.0, 0)
+
+    async def _estimate(self, request: Any, model: str) -> float:
+        """What a row costs at most, by the tokens of its input and the limit of its answer.
+
+        Raises:
+            ConfigError: The price of its model is not known.
+        """
+        price = self._plan.price(model)
+        if price is None:
+            raise ConfigError(f"the price of {model} is not known: give prices=, or leave max_cost out")
+        tokens = await self._client.call(methods.TokenizerService.TokenizeCompletion, request)
+        longest = self._spending.longest_answer(int(request.completion_options.max_tokens.value))
+        found = cost_of(len(tokens.tokens), longest, price)
+        assert found is not None
+        return found

@@ -1,0 +1,3 @@
+"""Which row is next: the rows of the input, and those that are sent again."""
+
+from __future__ import annotations

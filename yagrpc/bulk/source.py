@@ -1,0 +1,51 @@
+"""Where the rows of a run come from: what its user gave, as rows that are read from the first as often as needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+from yagrpc.bulk.decisions.rows import Raw, rows_of, table_of
+from yagrpc.errors import ConfigError
+from yagrpc.hiding import shown
+
+
+class Source:
+    """Where a run's rows come from.
+
+    Args:
+        rows: Gives the rows, from the first.
+        table: Whether they are those of a table.
+        total: How many there are; `None` where that is not known.
+        frame: The Series or DataFrame that they are of; `None` for anything else.
+    """
+
+    def __init__(
+        self, rows: Callable[[], Iterator[Raw]], *, table: bool, total: int | None = None, frame: Any = None
+    ) -> None:
+        self.rows = rows
+        self.table = table
+        self.total = total
+        self.frame = frame
+
+    @classmethod
+    def of(cls, rows: Any, key: Any) -> Source:
+        """The source of what a user gave.
+
+        Raises:
+            ConfigError: It is no iterable, or a single text.
+        """
+        if isinstance(rows, Source):
+            return rows
+        if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+            raise ConfigError(f"rows is {shown(rows)}: it takes an iterable of rows, a Series or a DataFrame")
+        table = table_of(rows)
+        total = len(rows) if isinstance(rows, Sized) else None
+        function = key if callable(key) else None
+        framed = type(rows).__module__.partition(".")[0] in ("pandas", "polars")
+        return cls(
+            lambda: rows_of(rows if table is None else table, function),
+            table=table is not None,
+            total=total,
+            frame=rows if framed else None,
+        )
