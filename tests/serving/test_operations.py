@@ -741,7 +741,7 @@ def test_a_wrong_setting_is_refused(servicer: Any, options: dict[str, Any], said
     ("make", "said"),
     [
         (lambda path: path.write_text("hello" * 100), "is no server's file: name another"),
-        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.mkdir(), "it is no file"),
         (lambda path: path.symlink_to("/dev/null"), "can't be used"),
         (lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close(), "is no server's file"),
     ],
