@@ -42,7 +42,8 @@ JournalError JournalInUseError LimiterError MessageTooLargeError NotFoundError
 OperationCancelledError OperationError OperationExpiredError OperationFailedError OperationNotFoundError
 OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError QuotaWaitError RequestError
 ResourceExhaustedError
-ResultError SubmitTimeoutError UnauthenticatedError UnavailableError UnimplementedError UnknownError YagrpcError
+ResultError ServerBusyError SubmitTimeoutError UnauthenticatedError UnavailableError UnimplementedError UnknownError
+YagrpcError
 """
 
 LAYERS = [
