@@ -42,7 +42,8 @@ JournalError JournalInUseError LimiterError MessageTooLargeError NotFoundError
 OperationCancelledError OperationError OperationExpiredError OperationFailedError OperationNotFoundError
 OperationResultError OperationTimeoutError OutOfRangeError PermissionDeniedError QuotaWaitError RequestError
 ResourceExhaustedError
-ResultError SubmitTimeoutError UnauthenticatedError UnavailableError UnimplementedError UnknownError YagrpcError
+ResultError ServerBusyError SubmitTimeoutError UnauthenticatedError UnavailableError UnimplementedError UnknownError
+YagrpcError
 """
 
 LAYERS = [
@@ -268,7 +269,7 @@ GENERATED = "# Generated from "
 
 BUDGETS: dict[str, tuple[int, list[str]]] = {
     "the path of one call": (900, PATH_OF_A_CALL),
-    "_core": (3900, [file for file in FILES if file.startswith("_core/")]),
+    "_core": (3920, [file for file in FILES if file.startswith("_core/")]),
     "the hand-written shells": (
         2150,
         [file for file in FILES if file.startswith(("_aio/", "_sync/")) and not SOURCES[file].startswith(GENERATED)],

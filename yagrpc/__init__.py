@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from yagrpc.errors import RequestError as RequestError
     from yagrpc.errors import ResourceExhaustedError as ResourceExhaustedError
     from yagrpc.errors import ResultError as ResultError
+    from yagrpc.errors import ServerBusyError as ServerBusyError
     from yagrpc.errors import SubmitTimeoutError as SubmitTimeoutError
     from yagrpc.errors import UnauthenticatedError as UnauthenticatedError
     from yagrpc.errors import UnavailableError as UnavailableError
@@ -207,6 +208,7 @@ _HOMES: Final = {
     "RequestError": "errors",
     "ResourceExhaustedError": "errors",
     "ResultError": "errors",
+    "ServerBusyError": "errors",
     "SubmitTimeoutError": "errors",
     "UnauthenticatedError": "errors",
     "UnavailableError": "errors",

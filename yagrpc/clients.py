@@ -36,6 +36,7 @@ class AsyncClient(_aio.AsyncClient):  # noqa: D101 - its documentation is that o
 
         Raises:
             ConfigError: A setting can't work.
+            RequestError: An argument of the completions is wrong.
         """
         from yagrpc.bulk.asynchronous import AsyncBulk
 
@@ -58,6 +59,7 @@ class Client(_sync.Client):  # noqa: D101 - its documentation is that of the she
 
         Raises:
             ConfigError: A setting can't work, or the client has channels or interceptors of its user's own.
+            RequestError: An argument of the completions is wrong.
         """
         from yagrpc.bulk.blocking import Bulk
 

@@ -72,14 +72,11 @@ class Held(Secret, Generic[ValueT]):
         value: The value.
     """
 
-    __slots__ = ("_revealed",)
+    __slots__ = ("reveal",)
 
     def __init__(self, value: ValueT) -> None:
-        self._revealed: Callable[[], ValueT] = lambda: value
-
-    def reveal(self) -> ValueT:
-        """The value itself: to be used at once, and kept nowhere."""
-        return self._revealed()
+        self.reveal: Callable[[], ValueT] = lambda: value
+        """Gives the value itself: to be used at once, and kept nowhere."""
 
     def __bool__(self) -> bool:
         return bool(self.reveal())
@@ -207,7 +204,7 @@ def hidden_metadata(given: object) -> Any:
 
 def revealed(metadata: Iterable[tuple[str, Any]]) -> tuple[tuple[str, str | bytes], ...]:
     """Metadata as gRPC takes them: the last step before they are sent."""
-    return tuple([(key, value.reveal() if isinstance(value, Held) else value) for key, value in metadata])
+    return tuple([(pair[0], pair[1].reveal()) if isinstance(pair[1], Held) else pair for pair in metadata])
 
 
 def has_form_of_secret(text: str) -> bool:

@@ -238,6 +238,24 @@ def test_max_cost_reserves_nothing_for_copies(connect: Connect) -> None:
         assert len(client.bulk(same(50), **given).results()) < 50
 
 
+def test_a_copy_is_not_reported_as_a_row_that_is_sent(connect: Connect) -> None:
+    class Rows(yagrpc.Events):
+        def __init__(self) -> None:
+            self.started: list[int] = []
+            self.ended: list[int] = []
+
+        def row_started(self, row: Any) -> None:
+            self.started.append(row.number)
+
+        def row_ended(self, row: Any, outcome: str, attempts: int, error: str) -> None:
+            self.ended.append(row.number)
+
+    with Emulator(duration=0.05) as emulator:
+        events = Rows()
+        connect(emulator, events=events).bulk(["a", "a", "", "b", "a"], dedupe=True).results()
+    assert sorted(events.started) == sorted(events.ended) == [0, 2, 3]
+
+
 def test_a_limit_counts_copies(connect: Connect) -> None:
     with Emulator(duration=0) as emulator:
         results = connect(emulator).bulk([*same(4), "b"], dedupe=True, limit=4).results()

@@ -631,6 +631,37 @@ def test_a_clock_that_is_set_back_changes_nothing(
         assert bulk.results()[5].ended_at.year == 1970
 
 
+def test_a_run_and_its_blocking_client_stay_under_the_quotas_together(connect: Connect) -> None:
+    with Emulator(duration=0, quota=EmulatorQuota(submit_per_second=10)) as emulator:
+        client = connect(emulator, quota=yagrpc.Quota(**{**FREE, "submit_per_second": 10}))
+        started = threading.Event()
+        bulk = client.bulk([f"row {n}" for n in range(30)], progress=lambda progress: started.set())
+        summaries: list[Any] = []
+        thread = threading.Thread(target=lambda: summaries.append(bulk.run()))
+        thread.start()
+        assert started.wait(60)
+        ids = {client.completion_async(f"beside the run {n}", timeout=60).id for n in range(20)}
+        thread.join()
+        assert summaries[0].outcomes == {"done": 30}
+        assert len(ids) == 20
+        assert emulator.generations[SUBMIT] == 50
+        assert not [count for (path, _), count in emulator.refusals.items() if path == SUBMIT]
+        assert client.limits.submit_per_second.used > 0
+        assert client.completion_async("after the run").id, "the run has not closed what its client still uses"
+
+
+def test_a_run_of_a_blocking_client_that_is_closed_meanwhile_goes_to_its_end(tmp_path: Path) -> None:
+    with Emulator(duration=0) as emulator:
+        client = yagrpc.Client(**settings(emulator, quota=yagrpc.Quota(**{**FREE, "submit_per_second": 20})))
+        bulk = client.bulk([f"row {n}" for n in range(40)], journal=tmp_path / "journal")
+        first = next(iter_of := iter(bulk))
+        client.close()
+        client.close()
+        assert sorted([first.number, *(result.number for result in iter_of)]) == list(range(40))
+        again = client.bulk(["another"])
+        assert again.run().outcomes == {"done": 1}
+
+
 def test_a_run_stays_under_the_quotas(connect: Connect) -> None:
     with Emulator(duration=0.2, quota=EmulatorQuota(submit_per_second=20, get_per_second=50)) as emulator:
         client = connect(emulator, quota=yagrpc.Quota(submit_per_second=20), polling=yagrpc.Polling())

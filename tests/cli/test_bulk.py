@@ -204,6 +204,8 @@ def test_max_cost_stops_and_says_how_to_resume(command: Command, emulator: Emula
         (["-o", "mine.jsonl"], "output 'mine.jsonl' exists, and is not of this run: name another, or remove it"),
         (["--journal", "mine.jsonl"], "journal 'mine.jsonl' is broken, or no journal"),
         (["--journal", "./out.jsonl"], "out.jsonl is the output: name another journal (see"),
+        (["--temperature", "9"], "--temperature is 9.0: it takes a number from 0 to 1"),
+        (["--model", ""], "--model is ''"),
         (["--separator", "ab"], "'rows.csv': separator 'ab' has to be one character"),
         (["--template", "{text} {m}"], "there is no column 'm', which --template names; there are text, n"),
     ],

@@ -26,7 +26,7 @@ NATURAL = {
 
 
 def public(cls: type) -> dict[str, Any]:
-    """Public names, and the protocols that a class speaks."""
+    """Public names, and the protocols that a class speaks; all of them are in use from here on."""
     names = {name for name in dir(cls) if not name.startswith("_")} | {name for name in vars(cls) if name in NATURAL}
     for name in names:
         getattr(cls, name)  # with its first use a method becomes a plain function
@@ -49,6 +49,7 @@ def test_the_names_are_the_same(blocking: type, asynchronous: type) -> None:
 @pytest.mark.parametrize(("blocking", "asynchronous"), PAIRS)
 def test_the_parameters_are_the_same(blocking: type, asynchronous: type) -> None:
     assert parameters(blocking) == parameters(asynchronous)
+    public(asynchronous)  # in use as the other one is
     for name, member in public(blocking).items():
         other = inspect.getattr_static(asynchronous, NATURAL.get(name, name))
         assert type(other) is type(member), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,16 @@ async def test_the_asyncio_client_gets_through_with_its_credential(emulator: Emu
         assert "ping" in (await client.completion("ping")).text
         operation = await client.completion_async("pong")
         assert "pong" in (await operation.result(timeout=60)).text
+
+
+def test_a_strict_client_trusts_it(emulator: Emulator) -> None:
+    """As those of Python 3.13 are by default."""
+    context = ssl.create_default_context(cafile=emulator.ca_file)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.set_alpn_protocols(["h2"])
+    host, _, port = emulator.address.rpartition(":")
+    with socket.create_connection((host, int(port))) as plain, context.wrap_socket(plain, server_hostname=host) as tls:
+        assert tls.selected_alpn_protocol() == "h2"
 
 
 def test_who_does_not_trust_it_sends_nothing(emulator: Emulator) -> None:

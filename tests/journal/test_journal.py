@@ -331,33 +331,6 @@ def test_notes_are_json(writer: JournalWriter) -> None:
     assert writer.noted() == {"options": {"a": 1}, "total": 3}
 
 
-def test_no_statement_of_a_row_reads_a_whole_table(writer: JournalWriter) -> None:
-    whole = Ended(Result(2, 200.0, "invalid", error="no text"), fixed(2, "c"))
-    steps: list[list[Change]] = [
-        [intent(0, row_id="a"), intent(1)],
-        [Accepted(0, "op"), Refused(1, 101.0, "UNAVAILABLE")],
-        [Again(result(0), doubtful=True), intent(1, 2), Retracted(1), whole, Noted("output", "{}")],
-        [intent(0, 2), Accepted(0, "op"), Ended(result(0))],
-    ]
-    statements: list[str] = []
-    writer._connection.set_trace_callback(statements.append)
-    for changes in steps:
-        writer.commit(changes)
-    writer.has_id("a")
-    writer.entry(0)
-    writer.attempts(0)
-    writer.ended(0, 10)
-    writer.ended_in_order(0, 10)
-    writer._connection.set_trace_callback(None)
-    plans = {
-        statement: [plan for *_, plan in writer._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
-        for statement in statements
-        if statement.startswith(("INSERT", "UPDATE", "SELECT"))
-    }
-    assert len(plans) >= 12
-    assert not {statement: plan for statement, plan in plans.items() if any("SCAN" in step for step in plan)}
-
-
 def first(number: int) -> First:
     return First(fixed(number), b"digest of a request")
 
@@ -459,3 +432,30 @@ def test_no_statement_of_a_copy_reads_a_whole_table(copies: JournalWriter) -> No
     assert len(plans) >= 10
     tables = ("SCAN row", "SCAN copy", "SCAN result", "SCAN first")
     assert not {statement: plan for statement, plan in plans.items() if any(step.startswith(tables) for step in plan)}
+
+
+def test_no_statement_of_a_row_reads_a_whole_table(writer: JournalWriter) -> None:
+    whole = Ended(Result(2, 200.0, "invalid", error="no text"), fixed(2, "c"))
+    steps: list[list[Change]] = [
+        [intent(0, row_id="a"), intent(1)],
+        [Accepted(0, "op"), Refused(1, 101.0, "UNAVAILABLE")],
+        [Again(result(0), doubtful=True), intent(1, 2), Retracted(1), whole, Noted("output", "{}")],
+        [intent(0, 2), Accepted(0, "op"), Ended(result(0))],
+    ]
+    statements: list[str] = []
+    writer._connection.set_trace_callback(statements.append)
+    for changes in steps:
+        writer.commit(changes)
+    writer.has_id("a")
+    writer.entry(0)
+    writer.attempts(0)
+    writer.ended(0, 10)
+    writer.ended_in_order(0, 10)
+    writer._connection.set_trace_callback(None)
+    plans = {
+        statement: [plan for *_, plan in writer._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        for statement in statements
+        if statement.startswith(("INSERT", "UPDATE", "SELECT"))
+    }
+    assert len(plans) >= 12
+    assert not {statement: plan for statement, plan in plans.items() if any("SCAN" in step for step in plan)}

@@ -388,7 +388,7 @@ store.close()
 
 def test_a_second_client_of_a_process_does_not_open_the_count_to_removal_by_another_process(tmp_path: Path) -> None:
     path = tmp_path / "limits"
-    one = Participant(SqliteStore(path), "a", SECOND)
+    one = Participant(SqliteStore(path), "a", HOUR)  # a process may take longer to start than a second
     second = SqliteStore(path)  # a file that it opened and closed would take the first one's locks with it
     second.close()
     for asked in (1, 2):

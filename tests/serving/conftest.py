@@ -56,15 +56,16 @@ class Model:
     def __init__(self) -> None:
         self.asked: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self.polled: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.emulator = Emulator(duration=HOUR, completion_duration=HOUR, seed=1, replies=self._answer)
+        self.emulator = Emulator(duration=self._an_hour, completion_duration=self._an_hour, seed=1)
 
-    def _answer(self, request: Any) -> None:
-        # The emulator asks in the task that serves the call, whose end is the call's end as the emulator sees it.
+    def _an_hour(self, random: Any) -> float:
+        # The emulator draws it in the task that serves the call, whose end is the call's end as the emulator sees it.
         task = asyncio.current_task()
         assert task is not None
         served = threading.Event()
         task.add_done_callback(lambda done: served.set())
         self.asked.put(served)
+        return HOUR
 
     def settings(self) -> dict[str, Any]:
         """The settings of a client."""

@@ -412,6 +412,7 @@ def errors_of_the_table() -> list[yagrpc.YagrpcError]:
         yagrpc.ClientClosedError(),
         yagrpc.QuotaWaitError("submit_per_hour", 12.5, timeout=1.0),
         yagrpc.LimiterError("the shared limiter can't be reached"),
+        yagrpc.ServerBusyError(7),
         *(
             yagrpc.AmbiguousSubmitError("a secret", code=code)
             for code in (yagrpc.Code.DEADLINE_EXCEEDED, yagrpc.Code.CANCELLED, yagrpc.Code.INTERNAL)
@@ -433,7 +434,7 @@ def errors_of_the_table() -> list[yagrpc.YagrpcError]:
     return made
 
 
-WITHOUT_A_TIME = (yagrpc.ClientClosedError, yagrpc.LimiterError)
+WITHOUT_A_TIME = (yagrpc.ClientClosedError, yagrpc.LimiterError, yagrpc.ServerBusyError)
 """Errors after which a caller may ask again, nobody knows when."""
 
 

@@ -21,6 +21,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 import yagrpc
 from yagrpc import _pb, serving
 from yagrpc.emulator import Emulator, Failure, Fault, paths
+from yagrpc.serving.operations import outcomes
 
 from .operations_host import AsyncHost, BlockingHost, Request, Response, settings
 
@@ -149,6 +150,13 @@ def until(condition: Callable[[], object]) -> None:
     done = threading.Event()
     while not condition():
         assert not done.wait(0.005)
+
+
+def until_accepted(caller: Caller, handler: str = "echo") -> Any:
+    """Submit until there is room for a handler; gives the operation."""
+    while (call := caller.call(handler)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        pass
+    return call.result()
 
 
 def details(operation: Any, kind: str) -> Any:
@@ -557,6 +565,100 @@ def test_a_store_that_fails_for_a_moment_loses_no_result(start: Any, emulator: E
         assert caller.result(operation).model_version.startswith('You wrote: "ping"')
 
 
+class Unwilling(Records):
+    """A store that can't end operations until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end, self.offered = threading.Event(), threading.Event()
+
+    def end(self, operation_id: str, proto: bytes, modified: float) -> bool:
+        if not self.may_end.is_set():
+            self.offered.set()
+            raise OSError("INSERT failed: [parameters: ('a secret',)]")
+        return super().end(operation_id, proto, modified)
+
+
+@pytest.mark.parametrize(("handler", "code"), [("echo", None), ("status", 9), ("fails", 13)])
+def test_a_store_that_fails_gets_the_result_of_a_handler_later(
+    start: Any, caplog: Any, monkeypatch: pytest.MonkeyPatch, handler: str, code: int | None
+) -> None:
+    monkeypatch.setattr(outcomes, "FIRST_PAUSE", 0.01)
+    store = Unwilling()
+    with start(store=store) as (_, caller):
+        operation = caller.submit(handler, "a secret")
+        assert store.offered.wait(SOON)
+        assert not caller.get(operation.id).done
+        store.may_end.set()
+        until(lambda: caller.get(operation.id).done)
+        ended = caller.get(operation.id)
+    assert (ended.error.code if code else ended.response.value) == (
+        code or Response(model_version="a secret").SerializeToString()
+    )
+    (warning,) = (record for record in caplog.records if "can't be stored now" in record.getMessage())
+    assert (warning.levelname, warning.operation_id) == ("WARNING", operation.id)
+    assert "(OSError)" in warning.getMessage()
+    assert not [record for record in caplog.records if "is lost" in record.getMessage()]
+
+
+@pytest.mark.parametrize("over", ["time", "closed"])
+def test_a_result_that_no_store_takes_is_logged_by_its_operation_alone(
+    start: Any, caplog: Any, monkeypatch: pytest.MonkeyPatch, over: str
+) -> None:
+    if over == "time":
+        monkeypatch.setattr(outcomes, "KEPT", 0.05)
+    store = Unwilling()
+    with start(store=store) as (_, caller):
+        operation = caller.submit("echo", "a secret")
+        assert store.offered.wait(SOON)
+        if over == "time":
+            until(lambda: "is lost" in caplog.text)
+    (lost,) = (record for record in caplog.records if "is lost" in record.getMessage())
+    assert (lost.levelname, lost.operation_id, lost.exc_info) == ("ERROR", operation.id, None)
+    assert lost.getMessage() == f"the result of operation {operation.id} is lost: the store fails (OSError)"
+    assert "a secret" not in caplog.text
+    store.may_end.set()
+    with start(store=store) as (_, caller):
+        assert details(caller.get(operation.id), "ErrorInfo").reason == "SERVER_RESTARTED"
+
+
+def test_more_handlers_than_may_run_are_refused_and_not_stored(start: Any, emulator: Emulator) -> None:
+    records = Records()
+    with start(store=records, most_running=2) as (host, caller):
+        running = [caller.submit("restarts", str(number)) for number in range(2)]
+        refused = caller.call("echo")
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refused.details() == "the service is busy"
+        assert list(records.operations) == [operation.id for operation in running]
+        until(lambda: len(host.ran) == 2)
+        followed = caller.submit("attach")
+        caller.cancel(running[0].id)
+        ended = until_accepted(caller)
+        assert caller.result(ended).model_version == "ping"
+        assert not caller.get(followed.id).done
+        again = until_accepted(caller, "restarts")
+    with start(store=records, most_running=1) as (host, caller):  # those of before run again, however many
+        until(lambda: len(host.ran) == 2)
+        assert caller.call("echo").code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert not caller.get(again.id).done
+
+
+def test_a_handler_whose_operation_could_not_be_stored_does_not_count(start: Any) -> None:
+    class Full(Records):
+        refuses = True
+
+        def add(self, operation: serving.StoredOperation) -> None:
+            if self.refuses:
+                raise OSError("no space")
+            super().add(operation)
+
+    records = Full()
+    with start(store=records, most_running=1) as (_, caller):
+        assert caller.call("echo").code() is grpc.StatusCode.UNKNOWN
+        records.refuses = False
+        assert caller.result(caller.submit("echo")).model_version == "ping"
+
+
 def test_a_servicer_that_was_closed_takes_nothing(store: Path) -> None:
     with serving.OperationServicer(store) as servicer:
         handler = servicer.handler(name="echo")(lambda request: request)
@@ -625,6 +727,8 @@ def test_a_package_of_the_hosts_has_its_own_operation(start: Any) -> None:
         ({"operation_type": Response}, "operation_type is .*: it takes the class of yandex.cloud.operation.Operation"),
         ({"expose": "x"}, "expose is 'x'"),
         ({"client": object()}, "client is .*: it takes a yagrpc"),
+        ({"most_running": 0}, "most_running is 0: it takes a number, 1 or more"),
+        ({"most_running": "5"}, "most_running is '5'"),
     ],
 )
 @pytest.mark.parametrize("servicer", [serving.OperationServicer, serving.AsyncOperationServicer])
@@ -637,7 +741,7 @@ def test_a_wrong_setting_is_refused(servicer: Any, options: dict[str, Any], said
     ("make", "said"),
     [
         (lambda path: path.write_text("hello" * 100), "is no server's file: name another"),
-        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.mkdir(), "it is no file"),
         (lambda path: path.symlink_to("/dev/null"), "can't be used"),
         (lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close(), "is no server's file"),
     ],
@@ -650,7 +754,7 @@ def test_a_file_of_something_else_is_refused(store: Path, make: Any, said: str) 
         serving.OperationServicer(store.parent / "nowhere" / "operations.db")
 
 
-def test_a_wrong_handler_is_refused(store: Path) -> None:
+def test_a_wrong_handler_is_refused(store: Path, loop: Loop) -> None:
     async def asynchronous(request: Any) -> None: ...
 
     def blocking(request: Any) -> None: ...
@@ -665,9 +769,13 @@ def test_a_wrong_handler_is_refused(store: Path) -> None:
             servicer.handler(name="x", restart=5)(blocking)  # type: ignore[arg-type]
         with pytest.raises(yagrpc.RequestError, match="it takes an operation of a yagrpc.Client"):
             servicer.attach("d7q")  # type: ignore[arg-type]
-    other = serving.AsyncOperationServicer(store.parent / "other.db")
-    with pytest.raises(yagrpc.ConfigError, match=r"it takes a coroutine function \(async def\)"):
-        other.handler()(blocking)  # type: ignore[arg-type]
+
+    async def check() -> None:
+        async with serving.AsyncOperationServicer(store) as servicer:
+            with pytest.raises(yagrpc.ConfigError, match=r"it takes a coroutine function \(async def\)"):
+                servicer.handler()(blocking)  # type: ignore[arg-type]
+
+    loop.run(check())
 
 
 def test_operations_without_a_client_say_so(start: Any, store: Path, emulator: Emulator, kind: str) -> None:

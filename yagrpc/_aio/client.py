@@ -279,10 +279,11 @@ class AsyncClient(Unpicklable, Methods):
         if parameters:
             check_parameters("call", parameters)
         method = checked_method(method)
-        if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
-            request = AsyncRequestStream(method, request)
-        if isinstance(method, (StreamMethod, BidiStreamMethod)):
-            return self._stream(method, request, parameters, itself)
+        if not isinstance(method, UnaryMethod):
+            if isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
+                request = AsyncRequestStream(method, request)
+            if isinstance(method, (StreamMethod, BidiStreamMethod)):
+                return self._stream(method, request, parameters, itself)
         return self._call(method, request, parameters)
 
     @property

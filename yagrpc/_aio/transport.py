@@ -158,7 +158,7 @@ class AsyncTransport:
         Submits get a moment to complete, whether their callers wait or have left.
         """
         self.channels.closed = True
-        self._core.gates.close()
+        self._core.end_waits()
         for waiting in self._waiting:
             settle(waiting)
         await self._sharing.close()

@@ -132,9 +132,10 @@ class ClientCore:
         self.events = hub_of(events, texts=config.logs_texts)
         self._limiter_of = limiter_of
         self._limiter = limiter_of(self.folder_id, quota)
-        self.gates = Gates(quota, runtime.make_lock, self.grants)
+        self._user = object()  # as which it uses its gates
+        self.gates = Gates(quota, runtime.make_lock, self.grants, self._user)
         self.routes: dict[AnyMethod, Route] = {}
-        self._rpcs: dict[AnyMethod, tuple[Policy, type[Message]]] = {}
+        self._rpcs: dict[AnyMethod, tuple[Policy, type[Message], Metadata]] = {}
         self._send_limit = send_limit
         self._proxy_of = proxy_of
         self._fixed_pairs: Metadata = ()
@@ -177,7 +178,7 @@ class ClientCore:
             RequestError: The request is another message, or a parameter can't be sent.
         """
         # What most calls need is written out here: each function that it would be in adds to the cost of every call.
-        policy, request_type = self._rpcs.get(method) or self._rpc(method)
+        policy, request_type, pairs = self._rpcs.get(method) or self._rpc(method)
         usual = type(request) is request_type and method.path != ASYNC_COMPLETION
         if not usual and not isinstance(request, (RequestStream, AsyncRequestStream)):
             request = checked_request(method, request)
@@ -191,7 +192,9 @@ class ClientCore:
             if "timeout" not in parameters and (left := caller.left()) is not None:
                 timeout, deadline = left, Deadline(left, self.clock)
         client_request_id = client_request_id or new_request_id()
-        metadata = self._metadata(policy, parameters, client_request_id, caller)
+        metadata: Metadata = (("x-client-request-id", client_request_id), *pairs)
+        if parameters or caller is not None or self.data_logging is not None:
+            metadata = self._metadata(metadata, parameters, caller)
         needs_token = self.authorizer is not None and policy.credential
         needs_token = needs_token and all(key != "authorization" for key, _ in metadata)
         watched = self.events.wants_attempts()
@@ -388,6 +391,21 @@ class ClientCore:
         own = self.gates.used(self.clock(), Limit(*gets))
         return own if self._limiter is None else of_all(own, self._limiter.used())
 
+    def count_with(self, other: ClientCore) -> None:
+        """Count its calls together with those of another client of the same settings, which may be of another thread.
+
+        Called before its first call. Where a limiter counts those of all processes, that counts both.
+
+        Args:
+            other: The settings of that client; where it is closed, nothing changes.
+        """
+        if self._limiter is None and other.gates.join(self._user):
+            self.gates = other.gates
+
+    def end_waits(self) -> None:
+        """End the waits for slots; doing that twice does nothing."""
+        self.gates.close(self._user)
+
     def release(self) -> None:
         """Give back what the client holds of shared quotas; called once all of its calls have ended."""
         if self._limiter is not None:
@@ -399,7 +417,7 @@ class ClientCore:
         if self._limiter is not None:
             self._limiter.forked()
             self._limiter = self._limiter_of(self.folder_id, self.quota)
-        self.gates = Gates(self.quota, self.runtime.make_lock, self.grants)
+        self.gates = Gates(self.quota, self.runtime.make_lock, self.grants, self._user)
         self.routes = {}
 
     def _one_of_several(self, make: Callable[[Any], ResultT], call: Call[Any, Any], place: str) -> Flow[ResultT]:
@@ -414,22 +432,20 @@ class ClientCore:
         parameters: CallParameters = {"timeout": FETCH_TIMEOUT}
         return self.send(self.call(methods.IamTokenService.Create, request, parameters))
 
-    def _rpc(self, method: AnyMethod) -> tuple[Policy, type[Message]]:
-        """The facts about an rpc and the class of its requests, kept for the next call of it."""
-        return self._rpcs.setdefault(method, (policy_of(method), method.request_type))
+    def _rpc(self, method: AnyMethod) -> tuple[Policy, type[Message], Metadata]:
+        """The facts about an rpc, the class of its requests, and the metadata of all calls of it, for the next call."""
+        policy = policy_of(method)
+        pairs = self._fixed_pairs if policy.credential else ()
+        return self._rpcs.setdefault(method, (policy, method.request_type, pairs))
 
-    def _metadata(
-        self, policy: Policy, parameters: CallParameters, client_request_id: str, caller: Caller | None
-    ) -> Metadata:
-        ours: Metadata = (("x-client-request-id", client_request_id),)
+    def _metadata(self, ours: Metadata, parameters: CallParameters, caller: Caller | None) -> Metadata:
+        """Metadata with those that come from the caller of the handler, and from the caller of this client."""
         if caller is not None:
             ours += caller.metadata
-        if self._fixed_pairs and policy.credential:
-            ours += self._fixed_pairs
-        logging_wanted = parameters.get("data_logging", self.data_logging) if parameters else self.data_logging
+        logging_wanted = parameters.get("data_logging", self.data_logging)
         if logging_wanted is not None:
             ours += (("x-data-logging-enabled", "true" if logging_wanted else "false"),)
-        given = given_metadata(parameters) if parameters else ()
+        given = given_metadata(parameters)
         if not given:
             return ours
         taken = {key for key, _ in given}

@@ -33,7 +33,10 @@ class Deadline:
         Args:
             now: The time, where the caller has read the deadline's clock.
         """
-        return None if self._at is None else max(0.0, self._at - (self._clock() if now is None else now))
+        if self._at is None:
+            return None
+        left = self._at - (self._clock() if now is None else now)
+        return left if left > 0.0 else 0.0
 
     def left_at(self, now: float) -> float:
         """Seconds that are left at a time of the deadline's clock, perhaps below 0; infinity for no limit."""

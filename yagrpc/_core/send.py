@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from yagrpc._core.call.policy import Kind
+from yagrpc._core.call.policy import GENERATION, READ
 from yagrpc._core.call.requests import AsyncRequestStream, RequestStream, request_error
 from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Outcome
 from yagrpc._core.failure.final import ambiguous, without_id
 from yagrpc._core.failure.pauses import LEAST, attempt_timeout
-from yagrpc._core.failure.retry import TABLE, Action, History, Verdict, decide
+from yagrpc._core.failure.retry import TABLE, UNTRIED, Action, History, Verdict, decide
 from yagrpc._core.failure.sizes import Unreadable, unreadable_error
 from yagrpc._core.failure.status import Cause, Failure, RpcStatus, classify, raised
 from yagrpc._core.flow import END, Flow, Opened, connect, send, sleep, wait
@@ -97,20 +97,20 @@ class _Attempts:
         ports: What the client provides.
     """
 
-    # What most calls leave as it is costs them nothing.
-    authorization: Metadata = ()
-    admission: Admission | None = None
-    sent_at = 0.0
-    announced = False
-    """Whether `submitting` was called."""
-
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
         self.ports = ports
         self.deadline = call.deadline or Deadline(call.timeout, ports.clock)
-        self.history = History()
+        self.history = UNTRIED
         self.route = NOWHERE
-        self.connects = call.policy.kind is not Kind.READ
+        self.authorization: Metadata = ()
+        self.admission: Admission | None = None
+        self.sent_at = 0.0
+        self.announced = False  # whether `submitting` was called
+        self.unsettled = False  # whether an attempt was sent whose failure is not in the history
+        kind = call.policy.kind
+        self.generates = kind is GENERATION
+        self.connects = kind is not READ
         self.submits = self.connects and isinstance(call.method, OperationMethod)
 
     def authorize(self) -> Flow[None]:
@@ -141,14 +141,14 @@ class _Attempts:
 
     def leave(self) -> float | None:
         """Count and report the attempt that is about to leave; gives the seconds that it may take."""
-        call, left = self.call, self._left()
-        if call.attempts == 0 and call.policy.kind is Kind.GENERATION:
+        call, history, left = self.call, self.history, self._left()
+        if self.generates and call.attempts == 0:
             self.ports.events.submitting(call)
             self.announced = True
             left = self._left()  # a subscriber may take long, as a journal does whose database is locked
         call.attempts += 1
-        self.history.nothing_started = False
-        timeout = attempt_timeout(call.policy, self.history.repeats + 1, left, hung=self.history.hung)
+        self.unsettled = True
+        timeout = attempt_timeout(call.policy, history.repeats + 1, left, history.hung)
         if call.watched:
             self.ports.events.sending(call, call.attempts, self.route.endpoint, timeout)
         if self.admission is not None:
@@ -160,7 +160,7 @@ class _Attempts:
         self.call.check(self.route.endpoint)
         self.sent_at = now = self.ports.clock()
         left = self.deadline.left(now)
-        if self.call.policy.kind is Kind.GENERATION and left is not None and left < LEAST:
+        if self.generates and left is not None and left < LEAST:
             self._not_sent(DeadlineExceededError, f"the timeout of {self.deadline.seconds:g} s is over")
         return left
 
@@ -203,8 +203,7 @@ class _Attempts:
 
     def recover(self, failure: Failure) -> Flow[None]:
         """Do what has to be done before the next attempt; raises where there is to be none."""
-        call, history = self.call, self.history
-        history.failed(failure, call.policy.kind)
+        call, history = self.call, self._failed(failure)
         verdict = decide(
             call.policy,
             history,
@@ -232,7 +231,7 @@ class _Attempts:
         elif verdict.action is not Action.REQUEUE:
             raise failure.error
         # What could not be reached is sent again once it is connected.
-        self.connects = call.policy.kind is not Kind.READ or failure.code is Code.UNAVAILABLE
+        self.connects = call.policy.kind is not READ or failure.code is Code.UNAVAILABLE
 
     def _renew(self, failure: Failure) -> Flow[None]:
         """Get another credential than the one that was refused."""
@@ -269,7 +268,7 @@ class _Attempts:
 
     def withdraw(self) -> None:
         """Report, at the end of a call, that what `submitting` announced did not start."""
-        if self.announced and self.history.nothing_started:
+        if self.announced and not self.unsettled and self.history.nothing_started:
             self.ports.events.not_started(self.call)
 
     def _not_sent(self, kind: type[CallError], what: str, found: Obstacle | None = None) -> NoReturn:
@@ -303,8 +302,16 @@ class _Attempts:
             ran = failure.cause is Cause.UNREADABLE
             action = Action.AMBIGUOUS if ran else TABLE[failure.cause][self.call.policy.kind]
             self._report(None, failure, Verdict(action), late=True)
-            self.history.failed(failure, self.call.policy.kind)
+            self._failed(failure)
             self.withdraw()
+
+    def _failed(self, failure: Failure) -> History:
+        """Take note of a failed attempt; gives the history, which most calls do not need."""
+        if self.history is UNTRIED:
+            self.history = History()
+        self.history.failed(failure, self.call.policy.kind)
+        self.unsettled = False
+        return self.history
 
     def _report(
         self, answer: Any, failure: Failure | None = None, verdict: Verdict | None = None, *, late: bool = False

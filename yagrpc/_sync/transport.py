@@ -118,7 +118,7 @@ class Transport:
         self.channels.closed = True
         for waiter in list(self._waiting):
             waiter.wake()
-        self._core.gates.close()
+        self._core.end_waits()
         self._sharing.close()
         try:
             self._submits.wait(CLOSE_GRACE)
@@ -174,7 +174,12 @@ class Transport:
     def _next(self, flow: Flow[Any], effect: Effect) -> Effect:
         """Perform an effect, and give the next one that the flow asks for."""
         try:
-            outcome = self._send(effect) if type(effect) is Send else self._perform(effect)
+            if type(effect) is not Send:
+                outcome = self._perform(effect)
+            elif effect.reporter is not None:
+                outcome = self._submits.send(effect, effect.reporter)
+            else:
+                outcome = self._answer(effect, effect.timeout)
         except BaseException as error:  # of any kind: the flow decides
             return flow.throw(self.channels.refused(error, effect))
         return flow.send(outcome)
@@ -228,11 +233,6 @@ class Transport:
         done(outcome)
 
     # Sending
-
-    def _send(self, effect: Send) -> Any:
-        if effect.reporter is not None:
-            return self._submits.send(effect, effect.reporter)
-        return self._answer(effect, effect.timeout)
 
     def _answer_submit(self, effect: Send) -> Any:
         """Send a submit in this thread, and wait for its answer longer than its caller does."""

@@ -66,6 +66,7 @@ class AsyncBulk:
 
     Raises:
         ConfigError: A setting can't work.
+        RequestError: An argument of the completions is wrong.
         TypeError: An argument is not known.
     """
 

@@ -1,7 +1,8 @@
 """What `client.bulk` of the blocking client gives: a run in a thread of its own, and its results in the caller's.
 
-Rules: the run is that of `asynchronous`, with an event loop and a client of the same settings in the thread. Results
-come from the journal here, too, so that none is given which is not on the disk.
+Rules: the run is that of `asynchronous`, with an event loop and a client of the same settings in the thread. Both
+clients count their calls together, so that the quotas are kept while both are in use. Results come from the journal
+here, too, so that none is given which is not on the disk.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Bulk:
 
     Raises:
         ConfigError: A setting can't work, or the client has channels or interceptors of the user's own.
+        RequestError: An argument of the completions is wrong.
         TypeError: An argument is not known.
     """
 
@@ -44,6 +46,7 @@ class Bulk:
             own = ", ".join(client._own)
             raise ConfigError(f"bulk sends by grpc.aio, which can't use this client's {own}: use AsyncClient(...).bulk")
         self._settings = client._settings
+        self._core = client._core
         self._bulk = AsyncBulk(AsyncClient(**self._settings.reveal()), rows, given)
         self._news = threading.Event()
         self._bulk.committed = self._news.set
@@ -129,4 +132,5 @@ class Bulk:
 
     async def _run(self) -> None:
         async with AsyncClient(**self._settings.reveal()) as client:  # a run that was left has closed its own
+            client._core.count_with(self._core)
             await self._bulk.run_by(client)

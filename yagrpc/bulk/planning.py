@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from yagrpc._services.embeddings import MODEL as EMBEDDING_MODEL
 from yagrpc.bulk.decisions.outcomes import check_retries
 from yagrpc.bulk.decisions.plan import Plan
-from yagrpc.bulk.decisions.rows import Recipe, check_template
+from yagrpc.bulk.decisions.rows import Recipe, check_recipe, check_template
 from yagrpc.bulk.parameters import CONCURRENCY
 from yagrpc.bulk.source import Source
 from yagrpc.errors import ConfigError
@@ -33,6 +33,7 @@ def plan_of(
 
     Raises:
         ConfigError: An argument can't work.
+        RequestError: An argument of the completions is wrong.
     """
     task, mode, key = own["task"], own["mode"], own.get("key")
     default = client._core.model if task != "embed" else EMBEDDING_MODEL
@@ -42,8 +43,10 @@ def plan_of(
     template, limit = own.get("template"), own.get("limit")
     check_template(template)
     named = key if isinstance(key, str) else None if source.table or callable(key) else "id"
+    recipe = Recipe(task, client._core.folder_id, model, parameters, source.table, own["text"], named, template)
+    check_recipe(recipe)
     plan = Plan(
-        Recipe(task, client._core.folder_id, model, parameters, source.table, own["text"], named, template),
+        recipe,
         mode,
         int(own.get("concurrency") or CONCURRENCY[mode]),
         check_retries(own["retries"], own["retry_on"], own["on_ambiguous"]),

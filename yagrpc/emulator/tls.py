@@ -78,6 +78,7 @@ def _issue(host: str) -> tuple[bytes, bytes, bytes]:
     root = _sign(
         _builder(root_name, root_name, root_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_signs_certificates(), critical=True)  # Python 3.13 does not trust an authority without it
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False),
         root_key,
     )
@@ -91,6 +92,15 @@ def _issue(host: str) -> tuple[bytes, bytes, bytes]:
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     private = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
     return private, certificate.public_bytes(pem), root.public_bytes(pem)
+
+
+def _signs_certificates() -> x509.KeyUsage:
+    """What the authority's key is for: certificates alone."""
+    from cryptography import x509
+
+    others = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    never = dict.fromkeys((*others, "crl_sign", "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(key_cert_sign=True, **never)
 
 
 def _general_name(host: str) -> x509.GeneralName:

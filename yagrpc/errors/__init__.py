@@ -8,6 +8,7 @@
     |- JournalError                         a journal can't be written: a full disk, for example
     |- LimiterError                        the shared limiter can't be reached
     |- QuotaWaitError (also TimeoutError)   no slot under a quota in time
+    |- ServerBusyError                      in a server of yours: too many handlers of its operations run
     |- CallError                            the service refused one call, or the call did not reach it
     |  |- one class per status, e.g. NotFoundError, UnavailableError
     |  |- DeadlineExceededError (also TimeoutError)
@@ -59,7 +60,7 @@ from yagrpc.errors.call import (
     UnimplementedError,
     UnknownError,
 )
-from yagrpc.errors.client import ClientClosedError
+from yagrpc.errors.client import ClientClosedError, ServerBusyError
 from yagrpc.errors.code import Code
 from yagrpc.errors.given import ConfigError, RequestError
 from yagrpc.errors.journal import JournalError, JournalInUseError
@@ -90,8 +91,8 @@ __all__ = [
     "OperationCancelledError", "OperationError", "OperationExpiredError", "OperationFailedError",
     "OperationNotFoundError", "OperationResultError", "OperationTimeoutError", "OutOfRangeError",
     "PermissionDeniedError", "QuotaWaitError", "RequestError", "ResourceExhaustedError", "ResultError",
-    "SubmitTimeoutError", "UnauthenticatedError", "UnavailableError", "UnimplementedError", "UnknownError",
-    "YagrpcError",
+    "ServerBusyError", "SubmitTimeoutError", "UnauthenticatedError", "UnavailableError", "UnimplementedError",
+    "UnknownError", "YagrpcError",
 ]  # fmt: skip
 
 for _name in __all__:

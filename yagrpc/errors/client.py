@@ -1,4 +1,4 @@
-"""The error of a client that is closed."""
+"""The errors of a client that is closed, and of a server that has no room."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from yagrpc.errors.base import YagrpcError
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from yagrpc.errors.base import CallContext
+    from yagrpc.errors.base import CallContext, Context
 
-__all__ = ["ClientClosedError"]
+__all__ = ["ClientClosedError", "ServerBusyError"]
 
 
 class ClientClosedError(YagrpcError):
@@ -30,3 +30,16 @@ class ClientClosedError(YagrpcError):
     def _summary(self) -> str:
         running = f"; operation {self.operation_id} is still running" if self.operation_id else ""
         return f"{self.message}{running}"
+
+
+class ServerBusyError(YagrpcError):
+    """As many handlers of a server's own operations run as may run at once; nothing was stored or started.
+
+    Args:
+        limit: How many may.
+        **context: As for any `YagrpcError`.
+    """
+
+    def __init__(self, limit: int, **context: Unpack[Context]) -> None:
+        self.limit = limit
+        super().__init__(f"{limit} handlers run, and no more may at once (most_running)", **context)

@@ -31,6 +31,7 @@ from yagrpc.errors import (
     QuotaWaitError,
     RequestError,
     ResultError,
+    ServerBusyError,
     YagrpcError,
 )
 from yagrpc.hiding import shown
@@ -74,6 +75,7 @@ TABLE: Final = (
         ours=True,
     ),
     Row((ClientClosedError,), (), Code.UNAVAILABLE, 503, "SHUTTING_DOWN", "the service is shutting down", again=True),
+    Row((ServerBusyError,), (), Code.RESOURCE_EXHAUSTED, 429, "BUSY", "the service is busy", again=True),
     Row(
         (QuotaWaitError,), (), Code.RESOURCE_EXHAUSTED, 429, "QUOTA_EXHAUSTED", "the quota of the model is used up",
         again=True,

@@ -32,6 +32,11 @@ class Kind(enum.Enum):
     """Not known: it is not repeated."""
 
 
+READ: Final = Kind.READ
+GENERATION: Final = Kind.GENERATION
+"""For what each call asks: Python takes long to get a member from an enum."""
+
+
 class Policy(NamedTuple):
     """The facts about one rpc.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from yagrpc._core.call.policy import Kind
+from yagrpc._core.call.policy import READ
 
 if TYPE_CHECKING:
     from yagrpc._core.call.policy import Policy
@@ -36,7 +36,7 @@ def backoff(attempt: int) -> float:
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 2, 30))
 
 
-def attempt_timeout(policy: Policy, attempt: int, left: float | None, *, hung: bool = False) -> float | None:
+def attempt_timeout(policy: Policy, attempt: int, left: float | None, hung: bool = False) -> float | None:
     """Seconds for one attempt, of those that are left for the call.
 
     Args:
@@ -45,7 +45,7 @@ def attempt_timeout(policy: Policy, attempt: int, left: float | None, *, hung: b
         left: Seconds that are left; `None` for no limit.
         hung: Whether an attempt before had no answer in time.
     """
-    if policy.kind is not Kind.READ or attempt >= policy.attempts:
+    if policy.kind is not READ or attempt >= policy.attempts:
         return left
     limit = READ_ATTEMPT * 2.0 ** (attempt - 1)
     return limit if left is None else min(limit, left if hung else READ_SHARE * left)

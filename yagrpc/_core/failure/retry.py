@@ -72,12 +72,15 @@ class History:
         nothing_started: Whether it is proved that no attempt until now has started anything.
     """
 
-    repeats = 0
-    renewed = False
-    unsure: Failure | None = None
-    last: Failure | None = None
-    hung = False
-    nothing_started = True
+    __slots__ = ("hung", "last", "nothing_started", "renewed", "repeats", "unsure")
+
+    def __init__(self) -> None:
+        self.repeats = 0
+        self.renewed = False
+        self.unsure: Failure | None = None
+        self.last: Failure | None = None
+        self.hung = False
+        self.nothing_started = True
 
     def failed(self, failure: Failure, kind: Kind) -> None:
         """Take note of a failed attempt."""
@@ -86,6 +89,10 @@ class History:
         if self.unsure is None and TABLE[failure.cause][kind] is Action.AMBIGUOUS:
             self.unsure = failure
         self.nothing_started = self.unsure is None and failure.cause in NOTHING_STARTED
+
+
+UNTRIED: Final = History()
+"""That of every call that has had no failure."""
 
 
 class Verdict(NamedTuple):

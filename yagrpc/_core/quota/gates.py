@@ -207,15 +207,21 @@ class Gate:
 
 
 class Gates:
-    """A client's gates: calls of the same quotas share one.
+    """A client's gates: calls of the same quotas share one. Several clients of one folder may have the same gates.
 
     Args:
         quota: The quotas; `None` for none.
         make_lock: Makes a reentrant lock.
         grants: What a limiter grants that other processes share; `None` for quotas of this client alone.
+        user: What its client is known by.
     """
 
-    def __init__(self, quota: Quota | None, make_lock: MakeLock, grants: Grants | None = None) -> None:
+    def __init__(
+        self, quota: Quota | None, make_lock: MakeLock, grants: Grants | None = None, user: object = None
+    ) -> None:
+        self._users = {user}
+        self._closed = False
+        self._lock = make_lock()
         rules = {rule.name: rule for rule in rules_of(quota)}
         self._gates: dict[tuple[str, ...], Gate] = {}
         for names in {policy.quotas: None for policy in POLICIES.values()}:
@@ -227,9 +233,19 @@ class Gates:
         """The gate of some quotas; `None` where nothing limits them."""
         return self._gates.get(quotas)
 
-    def close(self) -> None:
-        """End every wait for a slot."""
-        for gate in self._gates.values():
+    def join(self, user: object) -> bool:
+        """Have another client use them, until it closes them; gives whether it may: after their end nobody may."""
+        with self._lock:
+            if not self._closed:
+                self._users.add(user)
+            return not self._closed
+
+    def close(self, user: object = None) -> None:
+        """End every wait for a slot, once no client uses them; a client ends the waits of its own calls itself."""
+        with self._lock:
+            self._users.discard(user)
+            self._closed = not self._users
+        for gate in self._gates.values() if self._closed else ():
             gate.close()
 
     def forked(self) -> None:

@@ -19,9 +19,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from types import FrameType, MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ItemT = TypeVar("ItemT")
 
@@ -60,6 +63,10 @@ def next_item(items: queue.SimpleQueue[ItemT], timeout: float | None) -> ItemT:
                 raise
 
 
+_NONE: Final[Mapping[int, Any]] = MappingProxyType({})
+"""The handlers of a block that holds no signal."""
+
+
 class SignalsHeld:
     """A block that no handler of a signal interrupts: it is called at the end of the block, or in a wait of it.
 
@@ -68,34 +75,42 @@ class SignalsHeld:
 
     __slots__ = ("_came", "_handlers", "_over", "_waits")
 
-    def __enter__(self) -> SignalsHeld:
-        self._came: list[tuple[int, FrameType | None]] = []
-        self._handlers: dict[int, Any] = {}
-        self._over = self._waits = False
+    def __enter__(self) -> Self:
+        self._handlers = _NONE
         if threading.current_thread() is threading.main_thread():
+            handlers: dict[int, Any] = {}
             for number in HELD:
                 handler = _get(number)
                 if callable(handler):
-                    self._handlers[number] = handler
-            try:
-                for number in self._handlers:
-                    _set(number, self._handle)
-            except BaseException:  # of a handler whose turn had not come: the others must not stay replaced
-                self._restore()
-                raise
+                    handlers[number] = handler
+            if handlers:
+                self._prepare()
+                self._over = self._waits = False
+                self._handlers = handlers
+                try:
+                    for number in handlers:
+                        _set(number, self._handle)
+                except BaseException:  # of a handler whose turn had not come: the others must not stay replaced
+                    self._restore()
+                    raise
         return self
+
+    def _prepare(self) -> None:
+        """Make what a signal that is held needs; most blocks are in other threads, and hold none."""
+        self._came: list[tuple[int, FrameType | None]] = []
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            self._restore()
-        finally:
-            self.check()
+        if self._handlers:
+            try:
+                self._restore()
+            finally:
+                self.check()
 
     def check(self) -> None:
         """Call the handlers of the signals that came so far, each once; their exceptions are raised here."""
-        while self._came:
+        while self._handlers and self._came:
             number, frame = self._came.pop(0)
             try:
                 self._handlers[number](number, frame)
@@ -200,15 +215,17 @@ class SignalsDelayed(SignalsHeld):
 
     __slots__ = ("_due", "_ending", "_error", "_repeats")
 
-    def __init__(self) -> None:
+    def _prepare(self) -> None:
         self._error: BaseException | None = None
+        self._ending = False
         self._due: list[int] = []  # the signals that are repeated now
         self._repeats: list[queue.SimpleQueue[None]] = []  # each has an item once its signal was repeated
-        self._ending = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._handlers:
+            return
         self._ending = True
         for repeated in self._repeats:  # none of them may come later: the program's own handler would take it
             next_item(repeated, None)

@@ -192,6 +192,16 @@ def digest_of(request: ProtoMessage) -> bytes:
     return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
+def check_recipe(recipe: Recipe) -> None:
+    """Check what is the same in all requests, by that of an invented row: a row may have a model of its own.
+
+    Raises:
+        RequestError: An argument is wrong.
+    """
+    alone = recipe._replace(table=False, template=None, folder_id=recipe.folder_id or "folder")
+    request_of("text", alone, recipe.parameters)
+
+
 def source_of(row: Any) -> bytes:
     """A row of Python values as JSON.
 

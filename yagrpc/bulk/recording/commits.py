@@ -32,14 +32,14 @@ NAMED: Final = 10
 
 _PAUSE: Final = 1.0
 
+MOST: Final = 1000
+"""Changes that wait for the disk before rows that are not sent wait as well: they come as fast as they are read."""
+
 APART: Final = 0.005
 """Seconds from the start of a commit to that of the next."""
 
 _CHANGES: Final = 3
 """Changes of a row in a commit, mostly: its intent, its operation, and its end."""
-
-MOST: Final = 1000
-"""Changes that wait for the disk before rows that are not sent wait as well: they come as fast as they are read."""
 
 
 class Commits:

@@ -7,6 +7,7 @@ it. What a store has to learn is a task of its own, which a caller that leaves d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
@@ -21,14 +22,15 @@ from yagrpc import _pb
 from yagrpc._aio.client import AsyncClient
 from yagrpc._aio.operation import AsyncOperation
 from yagrpc.context import CURRENT, Caller, detached
-from yagrpc.errors import ClientClosedError, ConfigError, RequestError, YagrpcError
+from yagrpc.errors import ClientClosedError, ConfigError, YagrpcError
 from yagrpc.hiding import shown
 from yagrpc.quantities import Seconds
 from yagrpc.serving.callers import log
 from yagrpc.serving.operations import outcomes
-from yagrpc.serving.operations.outcomes import MODELS_OWN, RETENTION, Kind, Rules, system_clock
+from yagrpc.serving.operations.outcomes import MODELS_OWN, RETENTION, Kind, Models, Offers, Rules, system_clock
 from yagrpc.serving.operations.records import OperationStore, StoredOperation
 from yagrpc.serving.operations.sqlite import SqliteOperations
+from yagrpc.serving.running import MOST_RUNNING, Running
 from yagrpc.serving.table import Expose
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class AsyncOperationServicer:
         retention: Seconds for which an operation that has ended can be fetched.
         expose: Of which codes the text of an error of yagrpc is passed on, as for the interceptor.
         operation_type: The class of the operations that handlers give, where the host's package has its own.
+        most_running: Handlers that may run at once; `submit` of one more raises a `ServerBusyError`.
         clock: Gives the seconds since the epoch.
 
     Raises:
@@ -65,18 +68,19 @@ class AsyncOperationServicer:
         retention: Seconds = RETENTION,
         expose: Expose = False,
         operation_type: type[Message] = _pb.operation_pb2.Operation,
+        most_running: int = MOST_RUNNING,
         clock: Callable[[], float] = system_clock,
     ) -> None:
-        if client is not None and not isinstance(client, AsyncClient):
-            raise ConfigError(f"client is {shown(client)}: it takes a yagrpc.AsyncClient; use OperationServicer")
         self._rules = Rules(retention, expose, clock, operation_type)
         self._own = SqliteOperations(store) if isinstance(store, (str, Path)) else None
         self._store: OperationStore = self._own or store  # type: ignore[assignment]
-        self._client = client
-        self._running: dict[str, tuple[Caller, asyncio.Task[None]]] = {}
+        self._models = Models(client, AsyncClient, AsyncOperation, "OperationServicer")
+        self._running = Running(most_running)
+        self._handling: dict[str, asyncio.Task[None]] = {}
         self._followed: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._closing = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "yagrpc-operations")
 
     def handler(
@@ -141,8 +145,9 @@ class AsyncOperationServicer:
     async def close(self) -> None:
         """End what runs, and wait for it: the next start continues it. Call it before the client's `close`."""
         self._closed = True
-        for caller, task in list(self._running.values()):
-            caller.leave()
+        self._closing.set()
+        self._running.leave()
+        for task in list(self._handling.values()):
             task.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -173,14 +178,20 @@ class AsyncOperationServicer:
 
     async def _submit(self, kind: Kind, request: Message, description: str, metadata: Message | None) -> Any:
         async def submit() -> Any:
-            stored = await self._add(self._rules.created(kind, request, description, metadata, ""))
-            self._start(kind, stored, request)
+            stored = self._rules.created(kind, request, description, metadata, "")
+            caller = self._running.begin(stored.id)
+            try:
+                await self._add(stored)
+            except BaseException:
+                self._running.end(stored.id)
+                raise
+            self._start(kind, stored, request, caller)
             return self._rules.shown(stored)
 
         return await asyncio.shield(self._task(submit()))
 
     async def _attach(self, kind: Kind, operation: Any, description: str, metadata: Message | None) -> Any:
-        self._check(operation)
+        self._models.check(operation)
 
         async def attach() -> Any:
             stored = await self._add(self._rules.created(kind, None, description, metadata, operation.id))
@@ -200,27 +211,19 @@ class AsyncOperationServicer:
 
     async def _resume(self, stored: StoredOperation) -> None:
         """Continue an operation of an earlier process, as far as that can be done."""
-        kind = self._rules.kind_of(stored)
-        if kind is None:
+        found = self._rules.resumed(stored)
+        if found is None:
             return
-        if stored.model_operation_id:
-            self._follow(kind, stored, self._attached(kind, stored))
-            return
-        try:
-            request = outcomes.stored_request(kind, stored)
-        except Exception as error:
-            await self._end(stored, self._rules.failure(stored, error))
-            return
-        if request is None:
-            await self._end(stored, self._rules.restarted(stored))
+        if found.outcome is not None:
+            await self._end(stored, found.outcome)
+        elif found.request is not None:
+            self._start(found.kind, stored, found.request, self._running.begin(stored.id, resumed=True))
         else:
-            self._start(kind, stored, request)
+            self._follow(found.kind, stored, self._models.attached(found.kind, stored))
 
     # Operations run
 
-    def _start(self, kind: Kind, stored: StoredOperation, request: Message) -> None:
-        caller = outcomes.worker()
-
+    def _start(self, kind: Kind, stored: StoredOperation, request: Message, caller: Caller) -> None:
         async def run() -> None:
             CURRENT.set(caller)  # of this task's context alone
             try:
@@ -229,45 +232,55 @@ class AsyncOperationServicer:
                 log.exception(outcomes.LEFT, stored.id, extra={"operation_id": stored.id})
 
         task = self._task(run())
-        self._running[stored.id] = caller, task
-        task.add_done_callback(lambda _: self._running.pop(stored.id, None))  # also where it is cancelled at once
+        self._handling[stored.id] = task
+        task.add_done_callback(functools.partial(self._handled, stored.id))  # also where it is cancelled at once
+
+    def _handled(self, operation_id: str, task: asyncio.Task[None]) -> None:
+        del self._handling[operation_id]
+        self._running.end(operation_id)
 
     async def _perform(self, kind: Kind, stored: StoredOperation, request: Message, caller: Caller) -> None:
         assert kind.function is not None
         try:
-            found = await kind.function(request)
-            if isinstance(found, AsyncOperation):
-                self._check(found)
-            else:
-                outcomes.checked_message(kind, found)
+            found: Any = await kind.function(request)
+            self._models.check_found(kind, found)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and caller.gone:  # not by itself
                 raise
-            if not self._closed:
-                await self._end(stored, self._rules.failure(stored, error))
-            return
+            if self._closed:
+                return
+            found = self._rules.failure(stored, error)
         # Its result is there: a cancellation that comes now does not keep the store from learning it.
         await asyncio.shield(self._task(self._performed(kind, stored, found)))
 
     async def _performed(self, kind: Kind, stored: StoredOperation, found: Any) -> None:
-        if not isinstance(found, AsyncOperation):
-            await self._end(stored, found)
+        if not self._models.give(found):
+            await self._keep(stored, found)
         elif await self._noted(stored, found.id):
             self._follow(kind, stored._replace(model_operation_id=found.id), found)
         else:  # it was cancelled meanwhile
             await self._stop(found)
 
-    async def _noted(self, stored: StoredOperation, model_operation_id: str) -> bool:
-        """Store which operation of the model's another waits for; gives whether it still waits for one.
+    async def _keep(self, stored: StoredOperation, outcome: Message) -> None:
+        """End an operation with its handler's own result, however often the store fails, within some time."""
+        offers = Offers(stored)
+        while True:
+            try:
+                await self._end(stored, outcome)
+                return
+            except Exception as error:
+                pause = offers.pause(error, closed=self._closed)
+            if pause is None:
+                return
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
 
-        A store that fails now may have the result later: the model's operation is billed, and its id is here alone.
-        """
+    async def _noted(self, stored: StoredOperation, model_operation_id: str) -> bool:
+        """Store which operation of the model's another waits for; gives whether it still waits for one."""
         try:
             return await self._io(self._store.follow, stored.id, model_operation_id)
         except Exception:
-            extra = {"operation_id": model_operation_id}
-            log.exception(outcomes.NOT_NOTED, stored.id, model_operation_id, extra=extra)
-            return True
+            return outcomes.not_noted(stored, model_operation_id)
 
     def _follow(self, kind: Kind, stored: StoredOperation, operation: AsyncOperation[Any, Any]) -> None:
         """Have an operation ended with the model's."""
@@ -282,19 +295,13 @@ class AsyncOperationServicer:
             self._task(self._settle(kind, stored, operation))
 
     async def _settle(self, kind: Kind, stored: StoredOperation, operation: AsyncOperation[Any, Any]) -> None:
-        outcome: Message
         try:
-            try:
-                found: Any = await operation.result(0)
-            except Exception as error:
-                found = error
-            outcome = outcomes.result_message(kind, operation, functools.partial(_given, found))
+            found: Any = await operation.result(0)
         except Exception as error:
-            if outcomes.unsure(error):  # the next Get of the operation, or the next start, follows it again
-                log.error(outcomes.UNFOLLOWED, stored.id, error, extra={"operation_id": stored.id})
-                return
-            outcome = self._rules.failure(stored, error)
-        await self._end(stored, outcome)
+            found = error
+        outcome = self._rules.settled(kind, stored, operation, functools.partial(_given, found))
+        if outcome is not None:
+            await self._end(stored, outcome)
 
     async def _end(self, stored: StoredOperation, outcome: Message) -> bool:
         ended = self._rules.ended(stored, outcome)
@@ -311,10 +318,9 @@ class AsyncOperationServicer:
 
     async def _get(self, operation_id: str, context: Any) -> StoredOperation:
         stored = await self._found(operation_id, context)
-        if not stored.done and stored.model_operation_id and stored.id not in self._followed:
-            kind = self._rules.kind_of(stored)
-            if kind is not None and not self._closed:
-                self._follow(kind, stored, self._attached(kind, stored))
+        kind = self._rules.unfollowed(stored, self._followed)
+        if kind is not None and not self._closed:
+            self._follow(kind, stored, self._models.attached(kind, stored))
         return stored
 
     async def _cancel(self, operation_id: str, context: Any) -> StoredOperation:
@@ -326,13 +332,12 @@ class AsyncOperationServicer:
         """End an operation as cancelled, and what works for it; `None` where it had ended before."""
         if not await self._end(stored, self._rules.cancelled(stored)):
             return None
-        if (running := self._running.get(stored.id)) is not None:
-            caller, task = running
-            caller.leave()
+        self._running.leave(stored.id)
+        if (task := self._handling.get(stored.id)) is not None:
             task.cancel()
         found = await self._io(self._store.get, stored.id)  # it may have got the model's operation in this moment
-        if found is not None and found.model_operation_id and self._client is not None:
-            await self._stop(self._client.operation(found.model_operation_id))
+        if (models := self._models.to_stop(found)) is not None:
+            await self._stop(models)
         return found
 
     async def _stop(self, operation: AsyncOperation[Any, Any]) -> None:
@@ -342,27 +347,6 @@ class AsyncOperationServicer:
                 await operation.cancel(timeout=outcomes.CANCEL_TIMEOUT)
         except YagrpcError as error:
             log.warning(outcomes.STILL_RUNS, operation.id, error, extra={"operation_id": operation.id})
-
-    def _attached(self, kind: Kind, stored: StoredOperation) -> AsyncOperation[Any, Any]:
-        """The model's operation that an operation waits for."""
-        if self._client is None:
-            raise ConfigError(outcomes.NO_CLIENT)
-        if kind.result is None:
-            return self._client.operation(stored.model_operation_id)
-        attached: AsyncOperation[Any, Any] = self._client.operation(stored.model_operation_id, kind.result)
-        return attached
-
-    def _check(self, operation: Any) -> None:
-        """Check what is to be followed.
-
-        Raises:
-            RequestError: It is no operation of an asyncio client.
-            ConfigError: There is no client, which would be needed after a restart.
-        """
-        if not isinstance(operation, AsyncOperation):
-            raise RequestError("operation", operation, "it takes an operation of a yagrpc.AsyncClient")
-        if self._client is None:
-            raise ConfigError(outcomes.NO_CLIENT)
 
 
 class AsyncHandler:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,14 +20,15 @@ from yagrpc import _pb
 from yagrpc._sync.client import Client
 from yagrpc._sync.operation import Operation
 from yagrpc.context import CURRENT, Caller, detached
-from yagrpc.errors import ClientClosedError, ConfigError, RequestError, YagrpcError
+from yagrpc.errors import ClientClosedError, ConfigError, YagrpcError
 from yagrpc.hiding import shown
 from yagrpc.quantities import Seconds
 from yagrpc.serving.callers import log
 from yagrpc.serving.operations import outcomes
-from yagrpc.serving.operations.outcomes import MODELS_OWN, RETENTION, Kind, Rules, system_clock
+from yagrpc.serving.operations.outcomes import MODELS_OWN, RETENTION, Kind, Models, Offers, Rules, system_clock
 from yagrpc.serving.operations.records import OperationStore, StoredOperation
 from yagrpc.serving.operations.sqlite import SqliteOperations
+from yagrpc.serving.running import MOST_RUNNING, Running
 from yagrpc.serving.table import Expose
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class OperationServicer:
         retention: Seconds for which an operation that has ended can be fetched.
         expose: Of which codes the text of an error of yagrpc is passed on, as for the interceptor.
         operation_type: The class of the operations that handlers give, where the host's package has its own.
+        most_running: Handlers that may run, or wait for a thread, at once; `submit` of one more raises a
+            `ServerBusyError`.
         workers: Handlers that run at a time.
         clock: Gives the seconds since the epoch.
 
@@ -73,20 +77,19 @@ class OperationServicer:
         retention: Seconds = RETENTION,
         expose: Expose = False,
         operation_type: type[Message] = _pb.operation_pb2.Operation,
+        most_running: int = MOST_RUNNING,
         workers: int = WORKERS,
         clock: Callable[[], float] = system_clock,
     ) -> None:
-        if client is not None and not isinstance(client, Client):
-            raise ConfigError(f"client is {shown(client)}: it takes a yagrpc.Client; use AsyncOperationServicer")
         if not isinstance(workers, int) or workers < 1:
             raise ConfigError(f"workers is {shown(workers)}: it takes a number, 1 or more")
         self._rules = Rules(retention, expose, clock, operation_type)
         self._own = SqliteOperations(store) if isinstance(store, (str, Path)) else None
         self._store: OperationStore = self._own or store  # type: ignore[assignment]
-        self._client = client
-        self._running: dict[str, Caller] = {}
+        self._models = Models(client, Client, Operation, "AsyncOperationServicer")
+        self._running = Running(most_running)
         self._followed: set[str] = set()
-        self._closed = False
+        self._closing = threading.Event()
         self._pool = ThreadPoolExecutor(workers, "yagrpc-operations")
 
     def handler(
@@ -150,9 +153,8 @@ class OperationServicer:
 
     def close(self) -> None:
         """End what runs, and wait for it: the next start continues it. Call it before the client's `close`."""
-        self._closed = True
-        for caller in list(self._running.values()):
-            caller.leave()
+        self._closing.set()
+        self._running.leave()
         self._pool.shutdown(cancel_futures=True)
         if self._own is not None:
             self._own.close()
@@ -166,19 +168,25 @@ class OperationServicer:
     # Operations begin
 
     def _submit(self, kind: Kind, request: Message, description: str, metadata: Message | None) -> Any:
-        stored = self._add(self._rules.created(kind, request, description, metadata, ""))
-        self._start(kind, stored, request)
+        stored = self._rules.created(kind, request, description, metadata, "")
+        caller = self._running.begin(stored.id)
+        try:
+            self._add(stored)
+        except BaseException:
+            self._running.end(stored.id)
+            raise
+        self._start(kind, stored, request, caller)
         return self._rules.shown(stored)
 
     def _attach(self, kind: Kind, operation: Any, description: str, metadata: Message | None) -> Any:
-        self._check(operation)
+        self._models.check(operation)
         stored = self._add(self._rules.created(kind, None, description, metadata, operation.id))
         outcomes.kept(operation.id)
         self._follow(kind, stored, operation)
         return self._rules.shown(stored)
 
     def _add(self, stored: StoredOperation) -> StoredOperation:
-        if self._closed:
+        if self._closing.is_set():
             raise ClientClosedError(stored.model_operation_id)
         if (before := self._rules.purge_before()) is not None:
             self._store.forget(before)
@@ -187,70 +195,67 @@ class OperationServicer:
 
     def _resume(self, stored: StoredOperation) -> None:
         """Continue an operation of an earlier process, as far as that can be done."""
-        kind = self._rules.kind_of(stored)
-        if kind is None:
+        found = self._rules.resumed(stored)
+        if found is None:
             return
-        if stored.model_operation_id:
-            self._follow(kind, stored, self._attached(kind, stored))
-            return
-        try:
-            request = outcomes.stored_request(kind, stored)
-        except Exception as error:
-            self._end(stored, self._rules.failure(stored, error))
-            return
-        if request is None:
-            self._end(stored, self._rules.restarted(stored))
+        if found.outcome is not None:
+            self._end(stored, found.outcome)
+        elif found.request is not None:
+            self._start(found.kind, stored, found.request, self._running.begin(stored.id, resumed=True))
         else:
-            self._start(kind, stored, request)
+            self._follow(found.kind, stored, self._models.attached(found.kind, stored))
 
     # Operations run
 
-    def _start(self, kind: Kind, stored: StoredOperation, request: Message) -> None:
-        caller = self._running[stored.id] = outcomes.worker()
+    def _start(self, kind: Kind, stored: StoredOperation, request: Message, caller: Caller) -> None:
         context = contextvars.copy_context()
         context.run(CURRENT.set, caller)
-        self._pool.submit(context.run, self._run, kind, stored, request)
+        self._pool.submit(context.run, self._run, kind, stored, request, caller)
 
-    def _run(self, kind: Kind, stored: StoredOperation, request: Message) -> None:
+    def _run(self, kind: Kind, stored: StoredOperation, request: Message, caller: Caller) -> None:
         try:
-            self._perform(kind, stored, request)
+            if not caller.gone:  # otherwise it was cancelled while it waited for a thread
+                self._perform(kind, stored, request)
         except Exception:  # of the store, or of a client that was closed
             log.exception(outcomes.LEFT, stored.id, extra={"operation_id": stored.id})
         finally:
-            self._running.pop(stored.id, None)
+            self._running.end(stored.id)
 
     def _perform(self, kind: Kind, stored: StoredOperation, request: Message) -> None:
         assert kind.function is not None
-        if self._running[stored.id].gone:  # cancelled while it waited for a thread
-            return
         try:
-            found = kind.function(request)
-            if isinstance(found, Operation):
-                self._check(found)
-            else:
-                outcomes.checked_message(kind, found)
+            found: Any = kind.function(request)
+            self._models.check_found(kind, found)
         except BaseException as error:  # also of sys.exit, which ends a thread only: callers would wait for good
-            if not self._closed:
-                self._end(stored, self._rules.failure(stored, error))
-            return
-        if not isinstance(found, Operation):
-            self._end(stored, found)
+            if self._closing.is_set():
+                return
+            found = self._rules.failure(stored, error)
+        if not self._models.give(found):
+            self._keep(stored, found)
         elif self._noted(stored, found.id):
             self._follow(kind, stored._replace(model_operation_id=found.id), found)
         else:  # it was cancelled meanwhile
             self._stop(found)
 
-    def _noted(self, stored: StoredOperation, model_operation_id: str) -> bool:
-        """Store which operation of the model's another waits for; gives whether it still waits for one.
+    def _keep(self, stored: StoredOperation, outcome: Message) -> None:
+        """End an operation with its handler's own result, however often the store fails, within some time."""
+        offers = Offers(stored)
+        while True:
+            try:
+                self._end(stored, outcome)
+                return
+            except Exception as error:
+                pause = offers.pause(error, closed=self._closing.is_set())
+            if pause is None:
+                return
+            self._closing.wait(pause)
 
-        A store that fails now may have the result later: the model's operation is billed, and its id is here alone.
-        """
+    def _noted(self, stored: StoredOperation, model_operation_id: str) -> bool:
+        """Store which operation of the model's another waits for; gives whether it still waits for one."""
         try:
             return self._store.follow(stored.id, model_operation_id)
         except Exception:
-            extra = {"operation_id": model_operation_id}
-            log.exception(outcomes.NOT_NOTED, stored.id, model_operation_id, extra=extra)
-            return True
+            return outcomes.not_noted(stored, model_operation_id)
 
     def _follow(self, kind: Kind, stored: StoredOperation, operation: Operation[Any, Any]) -> None:
         """Have an operation ended with the model's."""
@@ -261,17 +266,10 @@ class OperationServicer:
     def _settle(self, kind: Kind, stored: StoredOperation, operation: Operation[Any, Any]) -> None:
         """The model's operation has ended, or could not be waited for."""
         self._followed.discard(stored.id)
-        if self._closed:
-            return
-        outcome: Message
-        try:
-            outcome = outcomes.result_message(kind, operation, functools.partial(operation.result, 0))
-        except Exception as error:
-            if outcomes.unsure(error):  # the next Get of the operation, or the next start, follows it again
-                log.error(outcomes.UNFOLLOWED, stored.id, error, extra={"operation_id": stored.id})
-                return
-            outcome = self._rules.failure(stored, error)
-        self._end(stored, outcome)
+        if not self._closing.is_set():
+            outcome = self._rules.settled(kind, stored, operation, functools.partial(operation.result, 0))
+            if outcome is not None:
+                self._end(stored, outcome)
 
     def _end(self, stored: StoredOperation, outcome: Message) -> bool:
         ended = self._rules.ended(stored, outcome)
@@ -287,21 +285,19 @@ class OperationServicer:
 
     def _get(self, operation_id: str, context: grpc.ServicerContext) -> StoredOperation:
         stored = self._found(operation_id, context)
-        if not stored.done and stored.model_operation_id and stored.id not in self._followed:
-            kind = self._rules.kind_of(stored)
-            if kind is not None and not self._closed:
-                self._follow(kind, stored, self._attached(kind, stored))
+        kind = self._rules.unfollowed(stored, self._followed)
+        if kind is not None and not self._closing.is_set():
+            self._follow(kind, stored, self._models.attached(kind, stored))
         return stored
 
     def _cancel(self, operation_id: str, context: grpc.ServicerContext) -> StoredOperation:
         stored = self._found(operation_id, context)
         if not self._end(stored, self._rules.cancelled(stored)):
             return self._found(operation_id, context)
-        if (caller := self._running.get(stored.id)) is not None:
-            caller.leave()
+        self._running.leave(stored.id)
         stored = self._found(operation_id, context)  # it may have got the model's operation in this moment
-        if stored.model_operation_id and self._client is not None:
-            self._stop(self._client.operation(stored.model_operation_id))
+        if (models := self._models.to_stop(stored)) is not None:
+            self._stop(models)
         return stored
 
     def _stop(self, operation: Operation[Any, Any]) -> None:
@@ -311,27 +307,6 @@ class OperationServicer:
                 operation.cancel(timeout=outcomes.CANCEL_TIMEOUT)
         except YagrpcError as error:
             log.warning(outcomes.STILL_RUNS, operation.id, error, extra={"operation_id": operation.id})
-
-    def _attached(self, kind: Kind, stored: StoredOperation) -> Operation[Any, Any]:
-        """The model's operation that an operation waits for."""
-        if self._client is None:
-            raise ConfigError(outcomes.NO_CLIENT)
-        if kind.result is None:
-            return self._client.operation(stored.model_operation_id)
-        attached: Operation[Any, Any] = self._client.operation(stored.model_operation_id, kind.result)
-        return attached
-
-    def _check(self, operation: Any) -> None:
-        """Check what is to be followed.
-
-        Raises:
-            RequestError: It is no operation of a blocking client.
-            ConfigError: There is no client, which would be needed after a restart.
-        """
-        if not isinstance(operation, Operation):
-            raise RequestError("operation", operation, "it takes an operation of a yagrpc.Client")
-        if self._client is None:
-            raise ConfigError(outcomes.NO_CLIENT)
 
 
 class Handler:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc import _pb
-from yagrpc.context import CURRENT, Caller
-from yagrpc.errors import Code, ConfigError, OperationError, OperationResultError, YagrpcError
+from yagrpc.context import CURRENT
+from yagrpc.errors import Code, ConfigError, OperationError, OperationResultError, RequestError, YagrpcError
 from yagrpc.hiding import shown
 from yagrpc.serving.callers import checked_seconds, log
 from yagrpc.serving.operations.records import StoredOperation
@@ -35,6 +35,13 @@ CANCEL_TIMEOUT: Final = 5.0
 
 PURGE: Final = 60.0
 """Seconds between two removals of what is older than the retention."""
+
+KEPT: Final = 60.0
+"""Seconds for which a handler's result is offered to a store that fails."""
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between two offers; the pause doubles."""
 
 STATUS: Final = "google.rpc.Status"
 """A handler that returns such a message, of any package, ends its operation with that error."""
@@ -70,9 +77,118 @@ STILL_RUNS: Final = "operation %s of the model still runs: it was cancelled, and
 
 LEFT: Final = "operation %s is left to the next start"
 
-NOT_NOTED: Final = "operation %s waits for the model's operation %s, which could not be stored: a restart would lose it"
 
-UNFOLLOWED: Final = "operation %s can't be followed now: %s"
+class Resumed(NamedTuple):
+    """How an operation of an earlier process is continued: by its outcome, by its handler, or by the model's operation.
+
+    Args:
+        kind: How it gets its result.
+        outcome: What it ends with now.
+        request: What its handler is run with.
+    """
+
+    kind: Kind
+    outcome: Message | None = None
+    request: Message | None = None
+
+
+class Models:
+    """The model's operations, as the client of a servicer has them.
+
+    Args:
+        client: The client; `None` where handlers give messages only.
+        client_type: Its class.
+        operation_type: The class of its operations.
+        other: The servicer for clients of the other kind.
+
+    Raises:
+        ConfigError: It is no such client.
+    """
+
+    def __init__(self, client: Any, client_type: type[Any], operation_type: type[Any], other: str) -> None:
+        self._takes = f"yagrpc.{client_type.__name__}"
+        if client is not None and not isinstance(client, client_type):
+            raise ConfigError(f"client is {shown(client)}: it takes a {self._takes}; use {other}")
+        self._client = client
+        self._type = operation_type
+
+    def give(self, found: Any) -> bool:
+        """Whether something is an operation of the model's."""
+        return isinstance(found, self._type)
+
+    def check(self, operation: Any) -> None:
+        """Check what is to be followed.
+
+        Raises:
+            RequestError: It is no operation of such a client.
+            ConfigError: There is no client, which would be needed after a restart.
+        """
+        if not self.give(operation):
+            raise RequestError("operation", operation, f"it takes an operation of a {self._takes}")
+        if self._client is None:
+            raise ConfigError(NO_CLIENT)
+
+    def check_found(self, kind: Kind, found: Any) -> None:
+        """Check what a handler gave: a message, or an operation of the model's.
+
+        Raises:
+            TypeError: It is something else.
+            ConfigError: There is no client for the operation.
+        """
+        if self.give(found):
+            self.check(found)
+        else:
+            checked_message(kind, found)
+
+    def attached(self, kind: Kind, stored: StoredOperation) -> Any:
+        """The model's operation that an operation waits for.
+
+        Raises:
+            ConfigError: There is no client for it.
+        """
+        if self._client is None:
+            raise ConfigError(NO_CLIENT)
+        result = () if kind.result is None else (kind.result,)
+        return self._client.operation(stored.model_operation_id, *result)
+
+    def to_stop(self, stored: StoredOperation | None) -> Any:
+        """The model's operation that a cancelled operation waited for; `None` where there is none to be stopped."""
+        if stored is None or not stored.model_operation_id or self._client is None:
+            return None
+        return self._client.operation(stored.model_operation_id)
+
+
+class Offers:
+    """The attempts to store a handler's own result, which nobody else has.
+
+    Args:
+        stored: The operation.
+        clock: Gives passed time, in seconds.
+    """
+
+    def __init__(self, stored: StoredOperation, clock: Callable[[], float] = time.monotonic) -> None:
+        self._id = stored.id
+        self._clock = clock
+        self._ends = clock() + KEPT
+        self._pause = 0.0
+
+    def pause(self, error: Exception, *, closed: bool) -> float | None:
+        """Seconds until the next attempt; `None` where the result is given up, which is logged without it.
+
+        Args:
+            error: Why the store failed. Only its class is logged: a database's own text may have the row.
+            closed: Whether the servicer is closed.
+        """
+        left = self._ends - self._clock()
+        extra, why = {"operation_id": self._id}, type(error).__name__
+        if closed or left <= 0:
+            log.error("the result of operation %s is lost: the store fails (%s)", self._id, why, extra=extra)
+            return None
+        if not self._pause:
+            text = "the result of operation %s can't be stored now (%s): this is tried again for %.0f s"
+            log.warning(text, self._id, why, KEPT, extra=extra)
+        self._pause = min(LONGEST_PAUSE, 2 * self._pause or FIRST_PAUSE)
+        return min(self._pause, left)
 
 
 class Rules:
@@ -132,6 +248,41 @@ class Rules:
             text = "operation %s stays as it is: there is no handler %r any more"
             log.error(text, stored.id, stored.handler, extra={"operation_id": stored.id})
         return kind
+
+    def resumed(self, stored: StoredOperation) -> Resumed | None:
+        """How an operation of an earlier process is continued; `None` where its handler is not declared any more."""
+        kind = self.kind_of(stored)
+        if kind is None or stored.model_operation_id:
+            return None if kind is None else Resumed(kind)
+        if kind.restart is None:
+            return Resumed(kind, self.restarted(stored))
+        try:
+            return Resumed(kind, None, kind.restart.FromString(stored.request))
+        except Exception as error:  # an earlier version of the server has stored another one
+            return Resumed(kind, self.failure(stored, error))
+
+    def unfollowed(self, stored: StoredOperation, followed: Container[str]) -> Kind | None:
+        """How an operation gets its result that waits for the model's, which nobody follows now; `None` for others."""
+        waits = not stored.done and stored.model_operation_id and stored.id not in followed
+        return self.kind_of(stored) if waits else None
+
+    def settled(self, kind: Kind, stored: StoredOperation, operation: Any, result: Callable[[], Any]) -> Message | None:
+        """What an operation ends with, since the model's has ended; `None`, which is logged, where that is not sure.
+
+        Args:
+            kind: How it gets its result.
+            stored: The operation.
+            operation: The model's.
+            result: Gives the result of the model's, or raises why there is none.
+        """
+        try:
+            return result_message(kind, operation, result)
+        except Exception as error:
+            if not unsure(error):
+                return self.failure(stored, error)
+            # the next Get of the operation, or the next start, follows it again
+            log.error("operation %s can't be followed now: %s", stored.id, error, extra={"operation_id": stored.id})
+            return None
 
     def created(
         self, kind: Kind, request: Message | None, description: str, metadata: Message | None, model_operation_id: str
@@ -245,19 +396,14 @@ def checked_message(kind: Kind, found: Any) -> Message:
     return message
 
 
-def stored_request(kind: Kind, stored: StoredOperation) -> Message | None:
-    """The request with which a handler is run again; `None` where it is not.
+def not_noted(stored: StoredOperation, model_operation_id: str) -> bool:
+    """Log that a store has failed to learn the model's operation that another waits for; gives that it still waits.
 
-    Raises:
-        Exception: The request does not parse: an earlier version of the server has stored another one.
+    The store may have the result later: the model's operation is billed, and its id is here alone.
     """
-    return None if kind.restart is None else kind.restart.FromString(stored.request)
-
-
-def worker() -> Caller:
-    """The caller for whom a handler works that has answered already: it has a trace, and no deadline."""
-    caller = CURRENT.get()
-    return Caller() if caller is None else Caller(request_id=caller.request_id, metadata=caller.metadata)
+    text = "operation %s waits for the model's operation %s, which could not be stored: a restart would lose it"
+    log.exception(text, stored.id, model_operation_id, extra={"operation_id": model_operation_id})
+    return True
 
 
 def kept(model_operation_id: str) -> None:
