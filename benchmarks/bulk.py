@@ -1,7 +1,7 @@
 """Measures a bulk run: rows a second beside a bare loop of stubs without a journal, memory, and how fast it resumes.
 
     python benchmarks/bulk.py                    20,000 rows
-    python benchmarks/bulk.py --rows 1000000     takes about an hour
+    python benchmarks/bulk.py --rows 1000000     takes about half an hour
 
 The emulator answers at once, in a process of its own. Both sides send 64 requests at a time. They are measured by
 turns, since what else the machine does changes in an hour: the run is stopped (SIGSTOP) after each slice of its rows,
