@@ -735,6 +735,7 @@ def test_a_package_of_the_hosts_has_its_own_operation(start: Any) -> None:
 def test_a_wrong_setting_is_refused(servicer: Any, options: dict[str, Any], said: str, store: Path) -> None:
     with pytest.raises(yagrpc.ConfigError, match=said):
         servicer(store, **options)
+    assert not store.exists()
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Running:
         self._callers.pop(operation_id, None)
 
     def leave(self, operation_id: str | None = None) -> None:
-        """Tell a handler that nobody waits for it any more; `None` for all of them."""
+        """Nobody waits for a handler any more, and it is notified; `None` for all of them."""
         for caller in list(self._callers.values()) if operation_id is None else [self._callers.get(operation_id)]:
             if caller is not None:
                 caller.leave()

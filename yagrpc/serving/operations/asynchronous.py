@@ -72,10 +72,10 @@ class AsyncOperationServicer:
         clock: Callable[[], float] = system_clock,
     ) -> None:
         self._rules = Rules(retention, expose, clock, operation_type)
-        self._own = SqliteOperations(store) if isinstance(store, (str, Path)) else None
-        self._store: OperationStore = self._own or store  # type: ignore[assignment]
         self._models = Models(client, AsyncClient, AsyncOperation, "OperationServicer")
         self._running = Running(most_running)
+        self._own = SqliteOperations(store) if isinstance(store, (str, Path)) else None
+        self._store: OperationStore = self._own or store  # type: ignore[assignment]
         self._handling: dict[str, asyncio.Task[None]] = {}
         self._followed: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()

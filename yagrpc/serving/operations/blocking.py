@@ -84,10 +84,10 @@ class OperationServicer:
         if not isinstance(workers, int) or workers < 1:
             raise ConfigError(f"workers is {shown(workers)}: it takes a number, 1 or more")
         self._rules = Rules(retention, expose, clock, operation_type)
-        self._own = SqliteOperations(store) if isinstance(store, (str, Path)) else None
-        self._store: OperationStore = self._own or store  # type: ignore[assignment]
         self._models = Models(client, Client, Operation, "AsyncOperationServicer")
         self._running = Running(most_running)
+        self._own = SqliteOperations(store) if isinstance(store, (str, Path)) else None
+        self._store: OperationStore = self._own or store  # type: ignore[assignment]
         self._followed: set[str] = set()
         self._closing = threading.Event()
         self._pool = ThreadPoolExecutor(workers, "yagrpc-operations")
