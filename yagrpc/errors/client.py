@@ -42,4 +42,4 @@ class ServerBusyError(YagrpcError):
 
     def __init__(self, limit: int, **context: Unpack[Context]) -> None:
         self.limit = limit
-        super().__init__(f"{limit} handlers run, and no more may at once (most_running)", **context)
+        super().__init__(f"most_running is {limit}, and so many handlers run: call again later", **context)
