@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from yagrpc._core.failure.retry import Action as Action
     from yagrpc._core.failure.retry import Verdict as Verdict
     from yagrpc._core.operation.view import OperationStatus as OperationStatus
-    from yagrpc._core.quota.grants import Used as Used
-    from yagrpc._core.quota.use import Limit as Limit
-    from yagrpc._core.quota.use import QuotaUse as QuotaUse
     from yagrpc._services.embeddings import EmbeddingParameters as EmbeddingParameters
     from yagrpc._services.embeddings import Embeddings as Embeddings
     from yagrpc._sync.operation import Operation as Operation
@@ -117,6 +114,9 @@ if TYPE_CHECKING:
     from yagrpc.quantities import Number as Number
     from yagrpc.quantities import Seconds as Seconds
     from yagrpc.quantities import WholeNumber as WholeNumber
+    from yagrpc.quotas import Limit as Limit
+    from yagrpc.quotas import QuotaUse as QuotaUse
+    from yagrpc.quotas import Used as Used
     from yagrpc.results import Alternative as Alternative
     from yagrpc.results import Chunk as Chunk
     from yagrpc.results import Completion as Completion
@@ -135,11 +135,11 @@ _HOMES: Final = {
     "AsyncClient": "clients",
     "AsyncOperation": "_aio.operation",
     "AsyncStream": "_aio.stream",
-    "Limit": "_core.quota.use",
-    "QuotaUse": "_core.quota.use",
+    "Limit": "quotas",
+    "QuotaUse": "quotas",
     "Limits": "limiter.limits",
     "quota_use": "limiter.limits",
-    "Used": "_core.quota.grants",
+    "Used": "quotas",
     "OperationStatus": "_core.operation.view",
     "Call": "_core.call.call",
     "CallParameters": "_core.call.parameters",

@@ -11,12 +11,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import yagrpc
-from yagrpc._core.quota.use import Limit
 from yagrpc.bulk.decisions.outcomes import RowOutcome, check_retries, outcome_of_error, stops_run, tried_again
 from yagrpc.bulk.decisions.progress import seconds_left, span
 from yagrpc.bulk.decisions.schema import mismatch
 from yagrpc.bulk.decisions.spending import May, Spending
 from yagrpc.prices import PRICES, price_of
+from yagrpc.quotas import Limit
 
 RETRIES = check_retries(2, ("failed", "truncated"), "resubmit")
 

@@ -20,7 +20,6 @@ from yagrpc import config, hiding, methods
 from yagrpc._core.call.policy import policy_of
 from yagrpc._core.polling.scheduler import Scheduler
 from yagrpc._core.quota.gates import Gates
-from yagrpc._core.quota.use import Limit
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc.config import (
     Endpoints,
@@ -32,6 +31,7 @@ from yagrpc.config import (
     resolve_folder,
 )
 from yagrpc.errors import ConfigError
+from yagrpc.quotas import Limit
 
 SERVICE = Endpoints(
     "llm.api.cloud.yandex.net:443",

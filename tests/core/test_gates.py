@@ -18,10 +18,10 @@ from yagrpc._core.deadline import Deadline
 from yagrpc._core.events import Events
 from yagrpc._core.quota.admission import Admission
 from yagrpc._core.quota.gates import LONGEST_PAUSE, Gate, Gates
-from yagrpc._core.quota.use import Limit
 from yagrpc._core.quota.windows import Gauge, Slot, Window
 from yagrpc.config import Quota
 from yagrpc.errors import ClientClosedError
+from yagrpc.quotas import Limit
 
 START = 1_000_003.7
 SPACING = 1 / 0.98

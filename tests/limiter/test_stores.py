@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from tests.limiter.conftest import Clock, Opener
 from tests.stores import RedisCluster, RedisServer
-from yagrpc._core.quota.grants import Granted, Later, Used
+from yagrpc._core.quota.grants import Granted, Later
 from yagrpc._core.quota.windows import Rule
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import SecretText
 from yagrpc.limiter.redis import RedisStore
 from yagrpc.limiter.sqlite import APPLICATION, SqliteStore
 from yagrpc.limiter.store import HORIZON, LEASE, SLACK, Ask, Batch, Refusal, Reply, Store, StoreError
+from yagrpc.quotas import Used
 
 SECOND = Rule("submit_per_second", 10, 1.0)
 HOUR = Rule("submit_per_hour", 15, 3600.0)

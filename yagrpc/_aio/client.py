@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from yagrpc._core.call.parameters import CallParameters
     from yagrpc._core.events import Events
     from yagrpc._core.quota.grants import OnFailure
-    from yagrpc._core.quota.use import QuotaUse
     from yagrpc.credentials import Credentials
     from yagrpc.limiter import ShareInput
     from yagrpc.quantities import Seconds
+    from yagrpc.quotas import QuotaUse
     from yagrpc.results import Completion
 
 RequestT = TypeVar("RequestT", bound="Message")

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 
     from yagrpc._core.flow import Flow, Jobs
     from yagrpc._core.quota.grants import Grants, Limiter
-    from yagrpc._core.quota.use import QuotaUse
     from yagrpc._core.runtime import Runtime
     from yagrpc.context import Caller
     from yagrpc.method import AnyMethod
+    from yagrpc.quotas import QuotaUse
 
 ErrorT = TypeVar("ErrorT", bound=YagrpcError)
 ResultT = TypeVar("ResultT")
@@ -386,10 +386,14 @@ class ClientCore:
 
     def limits(self, gets: tuple[float | None, int, int | None, int]) -> QuotaUse:
         """What is used of each quota, and what is left; the quota of Gets is the scheduler's."""
-        from yagrpc._core.quota.use import Limit, of_all  # few ask
+        from yagrpc.quotas import Limit  # few ask
 
         own = self.gates.used(self.clock(), Limit(*gets))
-        return own if self._limiter is None else of_all(own, self._limiter.used())
+        if self._limiter is None:
+            return own
+        from yagrpc._core.quota.grants import of_all  # it is loaded with the limiter
+
+        return of_all(own, self._limiter.used())
 
     def count_with(self, other: ClientCore) -> None:
         """Count its calls together with those of another client of the same settings, which may be of another thread.

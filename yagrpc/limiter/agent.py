@@ -23,7 +23,7 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
-from yagrpc._core.quota.grants import Change, Grant, Granted, Grants, OnFailure, Used
+from yagrpc._core.quota.grants import Change, Grant, Granted, Grants, OnFailure
 from yagrpc._core.quota.windows import Rule, rules_of
 from yagrpc._grpc import fork
 from yagrpc._grpc.waits.threads import in_thread
@@ -31,6 +31,7 @@ from yagrpc.config import Quota
 from yagrpc.errors import ConfigError, LimiterError
 from yagrpc.foreign import cleaned
 from yagrpc.limiter.store import LEASE, Ask, Batch, Refusal, Store, StoreError
+from yagrpc.quotas import Used
 
 log = logging.getLogger("yagrpc.quota")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from yagrpc import config
 from yagrpc._core.quota.gates import Gate
-from yagrpc._core.quota.use import Limit, QuotaUse, of_all
+from yagrpc._core.quota.grants import of_all
 from yagrpc._core.quota.windows import Slot, rules_of
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._grpc.waits.threads import Waiter
@@ -27,9 +27,10 @@ from yagrpc.limiter import hidden_share, limiter_of, place_of
 from yagrpc.limiter.share import AUTO, store_of
 from yagrpc.limiter.store import StoreError
 from yagrpc.quantities import seconds as seconds_of
+from yagrpc.quotas import Limit, QuotaUse, Used
 
 if TYPE_CHECKING:
-    from yagrpc._core.quota.grants import Limiter, OnFailure, Used
+    from yagrpc._core.quota.grants import Limiter, OnFailure
     from yagrpc.limiter import ShareInput
     from yagrpc.quantities import Seconds
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from yagrpc._core.quota.grants import Granted, Later, Used
+from yagrpc._core.quota.grants import Granted, Later
 from yagrpc._core.quota.windows import Rule
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import Held, SecretText, without_secrets
 from yagrpc.limiter.store import HORIZON, LEASE, PRESENT, RETRY, SLACK, Batch, Reply, StoreError
+from yagrpc.quotas import Used
 
 INSTALL: Final = "share='redis://...' needs redis-py: pip install 'yagrpc[redis]'"
 

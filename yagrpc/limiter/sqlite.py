@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from yagrpc._core.quota.grants import Granted, Later, Used
+from yagrpc._core.quota.grants import Granted, Later
 from yagrpc._core.quota.windows import Rule
 from yagrpc.hiding import shown_path
 from yagrpc.limiter.store import (
@@ -31,6 +31,7 @@ from yagrpc.limiter.store import (
     size_of,
     span_of,
 )
+from yagrpc.quotas import Used
 from yagrpc.sqlitefile import Format, open_file, transaction
 
 APPLICATION: Final = 0x79616C6D

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol
 
-from yagrpc._core.quota.grants import Granted, Later, Used
+from yagrpc._core.quota.grants import Granted, Later
 from yagrpc._core.quota.windows import IN_HAND, Rule
+from yagrpc.quotas import Used
 
 LEASE: Final = 10.0
 """Seconds after which a process that has said nothing is taken to be dead, and what runs in it to have ended."""

@@ -23,7 +23,7 @@ from yagrpc.errors import ClientClosedError
 
 if TYPE_CHECKING:
     from yagrpc._core.quota.grants import Grants
-    from yagrpc._core.quota.use import Limit, QuotaUse
+    from yagrpc.quotas import Limit, QuotaUse
 
 LONGEST_PAUSE: Final = 60.0
 """Seconds for which a refusal holds the calls of a quota back at most; refusals in a row double it up to that."""
@@ -260,7 +260,7 @@ class Gates:
             now: The time, in seconds.
             gets: The quota of Gets, which the scheduler of operations keeps.
         """
-        from yagrpc._core.quota.use import Limit, QuotaUse  # few ask
+        from yagrpc.quotas import Limit, QuotaUse  # few ask
 
         found = {
             limit.name: Limit(limit.limit, used := limit.used(now), limit.size - used, len(gate))

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from yagrpc._core.quota.windows import Gauge, Rule, Slot, Window
 from yagrpc.errors import LimiterError
+from yagrpc.quotas import Limit, QuotaUse, Used
 
 FRESH: Final = 0.25
 """Seconds for which a granted slot may be used: the limiter counts it from the moment for which it was granted."""
@@ -56,22 +57,6 @@ class Later(NamedTuple):
     seconds: float
     least: float
     refusal: str = ""
-
-
-class Used(NamedTuple):
-    """One process's part of a quota.
-
-    Args:
-        quota: Which.
-        participant: The process, as `host:pid`; empty where nothing of the quota is used.
-        slots: How many slots of it are not free.
-        limit: The quota that counts.
-    """
-
-    quota: str
-    participant: str
-    slots: int
-    limit: float
 
 
 class Limiter(Protocol):
@@ -289,3 +274,14 @@ class Grants:
         for limit in local:
             limit.use(slot)
         return None
+
+
+def of_all(own: QuotaUse, rows: Iterable[Used]) -> QuotaUse:
+    """What all processes use of shared quotas; where that is not known, what this one uses."""
+    used: dict[str, Limit] = {}
+    for row in rows:
+        before = used[row.quota].used if row.quota in used else 0
+        slots = before + row.slots
+        waiting = getattr(own, row.quota).waiting
+        used[row.quota] = Limit(row.limit, slots, max(0, int(row.limit) - slots), waiting)
+    return own._replace(**used)

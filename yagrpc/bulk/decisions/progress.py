@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from yagrpc.bulk.decisions.outcomes import RowOutcome
 
 if TYPE_CHECKING:
-    from yagrpc._core.quota.use import Limit
+    from yagrpc.quotas import Limit
 
 HOUR: Final = 3600.0
 

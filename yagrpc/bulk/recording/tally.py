@@ -12,7 +12,7 @@ from yagrpc.bulk.decisions.progress import Progress, seconds_left
 from yagrpc.journal.changes import State, Totals
 
 if TYPE_CHECKING:
-    from yagrpc._core.quota.use import Limit
+    from yagrpc.quotas import Limit
 
 LATELY: Final = 30.0
 """Seconds over which the pace is taken."""

@@ -1,12 +1,11 @@
-"""What is used of the quotas and what is left, as users see it: `client.limits`. It is loaded where somebody asks."""
+"""What is used of the quotas and what is left, as users see it: `client.limits` and `quota_use`.
+
+It is loaded where somebody asks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from yagrpc._core.quota.grants import Used
+from typing import NamedTuple
 
 
 class Limit(NamedTuple):
@@ -42,12 +41,17 @@ class QuotaUse(NamedTuple):
     images_per_day: Limit
 
 
-def of_all(own: QuotaUse, rows: Iterable[Used]) -> QuotaUse:
-    """What all processes use of shared quotas; where that is not known, what this one uses."""
-    used: dict[str, Limit] = {}
-    for row in rows:
-        before = used[row.quota].used if row.quota in used else 0
-        slots = before + row.slots
-        waiting = getattr(own, row.quota).waiting
-        used[row.quota] = Limit(row.limit, slots, max(0, int(row.limit) - slots), waiting)
-    return own._replace(**used)
+class Used(NamedTuple):
+    """One process's part of a quota.
+
+    Args:
+        quota: Which.
+        participant: The process, as `host:pid`; empty where nothing of the quota is used.
+        slots: How many slots of it are not free.
+        limit: The quota that counts.
+    """
+
+    quota: str
+    participant: str
+    slots: int
+    limit: float
