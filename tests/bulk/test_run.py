@@ -399,8 +399,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"retries": -1}, "retries is -1"),
     ({"retry_on": "failed"}, "retry_on is 'failed': it takes outcomes"),
     ({"retry_on": ["done"]}, "retry_on holds 'done': it takes truncated"),
-    ({"retry_on": {"failed": {"sytem": "x"}}}, "it takes max_tokens, model, temperature"),
-    ({"retry_on": {"truncated": {"max_tokens": "x0"}}}, "a factor such as 'x2'"),
+    ({"retry_on": {"failed": 5}}, "retry_on['failed'] is 5: it takes max_tokens, model, temperature"),
+    ({"retry_on": {"failed": {"sytem": "x"}}}, "retry_on['failed'] has 'sytem': it takes max_tokens, model, temper"),
+    ({"retry_on": {"truncated": {"max_token": "x2"}}}, "has 'max_token': it takes max_tokens, model, temperature; did"),
+    ({"retry_on": {"truncated": {"max_tokens": "x0.5"}}}, "'x0.5': it takes a whole number, or a factor over 1 and up"),
+    ({"retry_on": {"truncated": {"max_tokens": "x1000"}}}, "a factor over 1 and up to 100, such as 'x2'"),
     ({"journal": 5}, "journal is 5: it takes the path of a file"),
     ({"key": 5}, "key is 5: it takes the name of a column"),
     ({"text": ""}, "text is ''"),
@@ -416,6 +419,24 @@ def test_a_setting_that_cant_work_is_refused(connect: Connect, given: Any, reaso
     with Emulator() as emulator, pytest.raises(yagrpc.ConfigError) as raised:
         connect(emulator).bulk(["a"], **given)
     assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("temperature", 5, "5: it takes a number from 0 to 1"),
+        ("temperature", "abc", "'abc': it takes a number from 0 to 1"),
+        ("max_tokens", -5, "-5: it takes a whole number above 0"),
+        ("model", "", "'': it takes NAME, NAME/BRANCH"),
+    ],
+)
+def test_a_change_that_cant_be_sent_is_refused_before_the_first_attempt(
+    connect: Connect, name: str, value: Any, reason: str
+) -> None:
+    changes = {"truncated": {"max_tokens": "x2", name: value}}
+    with Emulator() as emulator, pytest.raises(yagrpc.RequestError) as raised:
+        connect(emulator).bulk(["a"], retry_on=changes)
+    assert str(raised.value).startswith(f"retry_on['truncated'][{name!r}] is {reason}")
 
 
 @pytest.mark.parametrize("rows", ["a text", b"bytes", {"text": "a"}, 5])
