@@ -320,6 +320,23 @@ def test_a_price_that_is_not_known_is_no_cost_and_no_limit(connect: Connect) -> 
         assert result.cost == result.usage.total_tokens
 
 
+def test_a_row_whose_own_model_has_no_known_price_is_invalid_and_the_run_goes_on(connect: Connect) -> None:
+    rows = ["a", {"text": "b", "model": "dear-model"}, "c"]
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator, model="yandexgpt-5.1")
+        results = client.bulk(rows, max_cost=5, max_tokens=100, concurrency=1).results()
+        assert emulator.generations[SUBMIT] == 2
+    assert outcomes(results) == ["done", "invalid", "done"]
+    remedy = "max_cost needs its price, which is not known: give prices= (--prices)"
+    assert results[1].error == f"model is 'gpt://folder/dear-model/latest': {remedy}"
+
+
+def test_the_model_of_a_retry_needs_a_price_too(connect: Connect) -> None:
+    again: Any = {"truncated": {"model": "dear-model"}}
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="max_cost needs the price of dear-model"):
+        connect(emulator, model="yandexgpt-5.1").bulk(["a"], max_cost=5, retry_on=again)
+
+
 def test_synchronous_answers(connect: Connect) -> None:
     with Emulator(replies=REPLIES) as emulator:
         bulk = connect(emulator).bulk(["a", "filter", "boom"], mode="sync", on_ambiguous="fail")

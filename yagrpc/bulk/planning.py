@@ -58,8 +58,11 @@ def plan_of(
         limit,
         own.get("dedupe") or False,
     )
-    if own.get("max_cost") is not None and plan.price(model) is None:
-        raise ConfigError(f"max_cost needs the price of {model}, which is not known: give prices=")
+    if own.get("max_cost") is not None:
+        changed = [str(changes["model"]) for changes in retries.on.values() if "model" in changes]
+        for name in (model, *changed):
+            if plan.price(name) is None:
+                raise ConfigError(f"max_cost needs the price of {name}, which is not known: give prices=")
     if own.get("max_cost") is not None and task != "completion":
         raise ConfigError(f"max_cost is of completions: task {task} takes none")
     return plan
