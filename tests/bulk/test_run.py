@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import itertools
@@ -22,10 +23,13 @@ import pytest
 import yagrpc
 from tests.bulk.conftest import FREE, settings
 from yagrpc import _pb, methods
+from yagrpc.bulk.decisions.rows import rows_of
 from yagrpc.bulk.files.outputs import GrowingOutput
 from yagrpc.bulk.options import open_journal
 from yagrpc.bulk.recording import commits
 from yagrpc.emulator import Delay, Emulator, EmulatorQuota, Failure, Fault, LostReply, paths
+from yagrpc.journal.changes import Fixed, Intent
+from yagrpc.journal.journal import JournalWriter
 
 SUBMIT = methods.TextGenerationAsyncService.Completion.path
 SYNC = methods.TextGenerationService.Completion.path
@@ -167,11 +171,26 @@ def test_a_lost_reply_follows_the_policy_and_is_counted(
         assert bulk.summary().totals.doubtful == generations - 1
 
 
-def test_a_service_that_loses_every_reply_is_not_paid_for_ever(connect: Connect) -> None:
+@pytest.mark.parametrize(("given", "generations"), [({}, 3), ({"retries": 0}, 1), ({"retries": 9}, 5)])
+def test_a_service_that_loses_every_reply_is_paid_as_often_as_retries_say_and_not_for_ever(
+    connect: Connect, given: Any, generations: int
+) -> None:
     with Emulator(duration=0, faults=[Fault(LostReply(), method=paths.COMPLETION_ASYNC)]) as emulator:
-        (result,) = connect(emulator).bulk(["a"]).results()
+        (result,) = connect(emulator).bulk(["a"], **given).results()
         assert result.outcome.value == "ambiguous"
-        assert emulator.generations[SUBMIT] == 5
+        assert emulator.generations[SUBMIT] == generations
+
+
+@pytest.mark.parametrize(("policy", "outcome"), [("resubmit", "done"), ("fail", "ambiguous")])
+def test_a_row_that_a_killed_process_has_left_on_its_way_is_sent_again_even_without_retries(
+    connect: Connect, tmp_path: Path, policy: Any, outcome: str
+) -> None:
+    journal, (raw,) = tmp_path / "journal", rows_of(["a"], None)
+    with contextlib.closing(JournalWriter(journal)) as writer:
+        writer.commit([Intent(Fixed(0, None, 1, raw.fingerprint(), raw.source), 1, 0, "r", 1.0)])
+    with Emulator(duration=0) as emulator:
+        (result,) = connect(emulator).bulk(["a"], journal=journal, retries=0, on_ambiguous=policy).results()
+    assert result.outcome.value == outcome
 
 
 @pytest.mark.parametrize("policy", ["resubmit", "fail"])

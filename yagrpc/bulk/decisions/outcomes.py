@@ -57,7 +57,7 @@ RETRIABLE: Final = (RowOutcome.TRUNCATED, RowOutcome.FILTERED, RowOutcome.SCHEMA
 """Outcomes that `retry_on` takes."""
 
 RESUBMITS: Final = 5
-"""Attempts of one row at most where each may have been billed: a service that loses answers is not paid for ever."""
+"""Attempts of one row at most where each may have been billed, whatever `retries` says: nothing is paid for ever."""
 
 _CHANGES: Final = ("max_tokens", "model", "temperature")
 """The parameters that an outcome may change in the next attempt."""
@@ -141,12 +141,13 @@ def tried_again(outcome: RowOutcome, error: YagrpcError | None, attempt: int, re
 
     Args:
         outcome: How the attempt ended.
-        error: Why it failed, if it did.
+        error: Why it failed, if it did. A doubtful outcome without one is that of a process that ended: it is no
+            failure of the row, and `retries` does not count it.
         attempt: Which one it was, from 1.
         retries: What is tried again.
     """
     if outcome in DOUBTFUL:
-        return retries.resubmit and attempt < RESUBMITS
+        return retries.resubmit and attempt < RESUBMITS and (error is None or attempt <= retries.most)
     if outcome not in retries.on or attempt > retries.most:
         return False
     return outcome is not RowOutcome.FAILED or (error is not None and error.code in _TRANSIENT)
