@@ -156,6 +156,25 @@ def test_a_retry_may_have_more_tokens_or_another_model(connect: Connect) -> None
     assert models == ["yandexgpt", "yandexgpt-5.1", "yandexgpt-5.1", "yandexgpt-5.1"]
 
 
+def test_an_answer_that_was_paid_for_stays_where_a_later_attempt_is_worse(connect: Connect, tmp_path: Path) -> None:
+    def reply(request: Any) -> Any:
+        more = request.completion_options.max_tokens.value > 5
+        return Failure(grpc.StatusCode.INVALID_ARGUMENT, "not so many") if more else None
+
+    with Emulator(duration=0, replies=reply) as emulator:
+        again: Any = {"truncated": {"max_tokens": "x2"}}
+        given: Any = {"max_tokens": 5, "retry_on": again, "model": "yandexgpt-5.1"}
+        bulk = connect(emulator).bulk(["a longer text than that"], journal=tmp_path / "journal", **given)
+        (result,) = bulk.results()
+    assert (result.outcome, result.attempts, result.usage.completion_tokens) == (yagrpc.RowOutcome.TRUNCATED, 2, 5)
+    assert result.text
+    assert result.cost
+    assert "a later attempt ended as failed: " in result.error
+    assert "not so many" in result.error
+    summary = bulk.summary()
+    assert (summary.outcomes, summary.totals.repeated, summary.totals.cost) == ({"truncated": 1}, 1, result.cost)
+
+
 @pytest.mark.parametrize(("policy", "outcome", "generations"), [("resubmit", "done", 2), ("fail", "ambiguous", 1)])
 def test_a_lost_reply_follows_the_policy_and_is_counted(
     connect: Connect, policy: Any, outcome: str, generations: int
