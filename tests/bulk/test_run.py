@@ -175,6 +175,19 @@ def test_an_answer_that_was_paid_for_stays_where_a_later_attempt_is_worse(connec
     assert (summary.outcomes, summary.totals.repeated, summary.totals.cost) == ({"truncated": 1}, 1, result.cost)
 
 
+def test_a_row_that_may_not_be_sent_again_keeps_its_answer(connect: Connect, tmp_path: Path) -> None:
+    again: Any = {"truncated": {"max_tokens": "x100"}}
+    given: Any = {"max_tokens": 5, "model": "yandexgpt-5.1", "journal": tmp_path / "journal", "max_cost": 0.1}
+    with Emulator(duration=0) as emulator:
+        bulk = connect(emulator).bulk([f"a longer text than that, {n}" for n in range(4)], retry_on=again, **given)
+        results = bulk.results()
+        assert emulator.generations == {SUBMIT: 4}
+    assert outcomes(results) == ["truncated"] * 4
+    assert all(result.text and result.cost and result.attempts == 1 for result in results)
+    assert all("it was not sent: the next row could cost more than max_cost=0.1" in each.error for each in results)
+    assert bulk.summary().unfinished == {}
+
+
 @pytest.mark.parametrize(("policy", "outcome", "generations"), [("resubmit", "done", 2), ("fail", "ambiguous", 1)])
 def test_a_lost_reply_follows_the_policy_and_is_counted(
     connect: Connect, policy: Any, outcome: str, generations: int

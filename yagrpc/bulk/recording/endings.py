@@ -63,6 +63,22 @@ class Endings:
         result = Result(fixed.number, time.time(), RowOutcome.INVALID, None, problem)
         self._end(result, fixed, job.attempt - 1, job.before, sent=False)
 
+    def keep_answer(self, repeat: Repeat, reason: str) -> bool:
+        """End a row that is not sent again, if an attempt before has an answer that was paid for.
+
+        Args:
+            repeat: The attempt that is not sent.
+            reason: Why.
+
+        Returns:
+            Whether there was one; else the row is left to a later run.
+        """
+        if better_before(RowOutcome.FAILED, repeat.before) is None:
+            return False
+        result = Result(repeat.number, time.time(), RowOutcome.FAILED, None, f"it was not sent: {reason}")
+        self._end(result, None, repeat.attempt - 1, repeat.before, sent=False)
+        return True
+
     def answered(self, job: Job, response: Any) -> None:
         """A call was answered that generates nothing."""
         fixed = job.planned.fixed
