@@ -69,6 +69,13 @@ def test_retries_are_counted() -> None:
     assert not tried_again(RowOutcome.AMBIGUOUS, None, 1, check_retries(2, (), "fail"))
 
 
+def test_a_row_of_a_process_that_ended_is_sent_again_without_retries() -> None:
+    never, lost = check_retries(0, (), "resubmit"), yagrpc.AmbiguousSubmitError("m")
+    assert tried_again(RowOutcome.AMBIGUOUS, None, 1, never)
+    assert not tried_again(RowOutcome.AMBIGUOUS, None, 5, never)
+    assert not tried_again(RowOutcome.AMBIGUOUS, lost, 1, never)
+
+
 def test_cost_is_reserved_until_it_is_known() -> None:
     spending = Spending(10.0)
     assert [spending.may_cost(4.0) for _ in range(3)] == [May.YES, May.YES, May.LATER]

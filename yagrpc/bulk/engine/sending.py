@@ -106,12 +106,16 @@ class Sender:
             await self._commits.room()
             return
         self._reported.start(planned.fixed)
+        model, reserved = str(getattr(request, "model_uri", "")), None
+        if request is not None:
+            try:
+                reserved = await self._budget.reserve(request, model)
+            except RequestError as error:
+                request, problem = None, str(error)
         if request is None:
             self._endings.invalid(job, problem)
             await self._commits.room()
             return
-        model = str(getattr(request, "model_uri", ""))
-        reserved = await self._budget.reserve(request, model)
         if reserved is None:
             repeat = Repeat(planned.fixed.number, job.attempt, job.doubtful, job.before)
             if not self._endings.keep_answer(repeat, self._stopping.reason):
