@@ -20,7 +20,9 @@ import yagrpc
 from tests.bulk.conftest import QUOTA
 from tests.journal.test_journal import intent
 from yagrpc import _pb, methods
+from yagrpc.bulk.asynchronous import open_journal
 from yagrpc.bulk.decisions.progress import Progress
+from yagrpc.bulk.recording import commits
 from yagrpc.cli.bulk import show
 from yagrpc.cli.bulk.show import Shown
 from yagrpc.emulator import Emulator, Failure
@@ -312,6 +314,28 @@ def test_a_journal_that_stays_full_has_its_lost_operations_on_stderr(command: Co
     ran = command("bulk", "retry", "j")
     assert ran.code == 1
     assert ran.err.splitlines()[1:] == [f"yagrpc: not in the journal: operation {each}" for each in lost]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_run_on_a_disk_that_stays_full_names_the_cause_and_the_command_that_resumes(
+    command: Command, emulate: Callable[..., Emulator], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(commits, "_PAUSE", 0.01)
+    monkeypatch.setattr(commits, "PATIENCE", 0.05)
+    monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
+    emulate(duration=0)
+
+    def small(*given: Any) -> JournalWriter:
+        writer = open_journal(*given)
+        writer._connection.execute("PRAGMA max_page_count = 40")
+        return writer
+
+    monkeypatch.setattr("yagrpc.bulk.asynchronous.open_journal", small)
+    ran = run(command, write("rows.jsonl", *(f"{n} " + "x" * 3000 for n in range(100))), output=name)
+    first, *_, last = ran.err.splitlines()
+    assert ran.code == 1
+    assert first.startswith(f"yagrpc: journal '{name}.journal' can't be written: database or disk is full")
+    assert last.startswith("yagrpc: resume with: yagrpc")
 
 
 def test_cancel_asks_for_the_operations_that_run(command: Command, emulate: Callable[..., Emulator]) -> None:

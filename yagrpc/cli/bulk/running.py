@@ -27,7 +27,7 @@ from yagrpc.cli.io.failures import FAILED, InterruptedByUser, ProblemsError, rep
 from yagrpc.cli.io.inputs import read_json
 from yagrpc.cli.io.output import note, print_text
 from yagrpc.config import Quota
-from yagrpc.errors import ConfigError, RequestError, YagrpcError
+from yagrpc.errors import ConfigError, JournalError, RequestError, YagrpcError
 from yagrpc.journal.journal import Journal
 from yagrpc.prices import cost_of
 
@@ -176,6 +176,7 @@ async def _run(
         else:
             output = FinalOutput(files.output, files.output_kind, task, table=found.table)
         bulk.output = output
+        lost: JournalError | None = None
         with _signals(bulk, shown) as came:
             try:
                 try:
@@ -183,6 +184,10 @@ async def _run(
                 except asyncio.CancelledError:
                     if not came:
                         raise
+                except JournalError as error:
+                    if bulk.engine is None:
+                        raise
+                    lost = error
                 finally:
                     if isinstance(output, FinalOutput) and output.mine and len(came) < 2:
                         with contextlib.closing(Journal(files.journal)) as journal:
@@ -190,15 +195,26 @@ async def _run(
             except YagrpcError:
                 raise  # some are OSError, too
             except OSError as error:
+                if lost is not None:  # the same disk is full: the next run writes the output
+                    return _said(files, bulk, came, lost)
                 remedy = "the journal has all results: make room, and run the same again"
                 raise OSError(
                     error.errno, f"output {files.output} can't be written: {error.strerror}; {remedy}"
                 ) from error
-    return _said(files, bulk, came)
+    return _said(files, bulk, came, lost)
 
 
-def _said(files: Files, bulk: AsyncBulk, came: Sequence[int]) -> int:
-    """Say what became of the rows; gives the exit code."""
+def _said(files: Files, bulk: AsyncBulk, came: Sequence[int], lost: JournalError | None) -> int:
+    """Say what became of the rows; gives the exit code.
+
+    Args:
+        files: The files.
+        bulk: The run, which has ended.
+        came: The signals that have come.
+        lost: Why the journal could not be written; `None` where it was.
+    """
+    if lost is not None:
+        report(lost)
     with contextlib.closing(Journal(files.journal)) as journal:
         summary = summary_of(journal)
     engine = bulk.engine
@@ -212,6 +228,9 @@ def _said(files: Files, bulk: AsyncBulk, came: Sequence[int]) -> int:
         return 128 + came[0]  # as shells report it
     for line in summary.lines():
         note(line)
+    if lost is not None:
+        note(f"yagrpc: resume with: {_command()}")
+        return FAILED
     if engine.stopped:
         note(f"yagrpc: stopped: {engine.stopped}; resume with: {_command()}")
         return FAILED
