@@ -20,8 +20,8 @@ import yagrpc
 from tests.bulk.conftest import QUOTA
 from tests.journal.test_journal import intent
 from yagrpc import _pb, methods
-from yagrpc.bulk.asynchronous import open_journal
 from yagrpc.bulk.decisions.progress import Progress
+from yagrpc.bulk.options import open_journal
 from yagrpc.bulk.recording import commits
 from yagrpc.cli.bulk import show
 from yagrpc.cli.bulk.show import Shown
