@@ -172,7 +172,7 @@ def test_an_empty_journal_has_a_report(tmp_path: Path) -> None:
     with contextlib.closing(JournalWriter(tmp_path / "journal")) as opened:
         text = page(figures_of(opened))
     assert "Nothing was sent." in text
-    assert "Nothing was refused." in text
+    assert "No request failed." in text
 
 
 def test_tooltips_are_escaped() -> None:
@@ -260,7 +260,7 @@ def test_a_report_in_a_browser(browser: Any, report: Path, scheme: str, width: i
     assert shown.evaluate("document.documentElement.scrollWidth") == width
     ground = shown.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(246, 247, 249)", "dark": "rgb(20, 23, 27)"}[scheme]
-    names = ["Progress", "Requests in a second", "Outcomes and cost", "Refused, and sent again"]
+    names = ["Progress", "Requests in a second", "Outcomes and cost", "Failed, and sent again"]
     names += ["Time to the result, in seconds", "Tokens of inputs", "Tokens of answers"]
     assert shown.locator("h2").all_inner_texts() == [*names, "Not done, by cause", "Slowest rows"]
     charts = shown.get_by_role("img")

@@ -293,7 +293,7 @@ def test_retry_plans_failed_rows_again_and_the_output_has_each_once(
     source = write("rows.jsonl", "a", "boom", "c")
     assert run(command, source, "--retries", "0").code == 1
     emulator.set_replies(None)
-    assert "1 rows are planned again" in command("bulk", "retry", "out.jsonl.journal").err
+    assert "1 row is planned again" in command("bulk", "retry", "out.jsonl.journal").err
     assert run(command, source, "--retries", "0").code == 0
     assert sorted((row["input_text"], row["outcome"]) for row in output()) == [
         ("a", "done"),
@@ -344,7 +344,7 @@ def test_cancel_asks_for_the_operations_that_run(command: Command, emulate: Call
     with contextlib.closing(JournalWriter(Path("j"))) as journal:
         journal.commit([intent(0), Accepted(0, operation)])
     ran = command("bulk", "cancel", "j")
-    assert (ran.code, ran.err) == (0, "yagrpc: 1 operations were asked to stop; the next run gets how they ended\n")
+    assert (ran.code, ran.err) == (0, "yagrpc: 1 operation was asked to stop; the next run gets how it ended\n")
     assert emulator.operations[0].done
 
 

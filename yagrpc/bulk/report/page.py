@@ -21,6 +21,7 @@ from yagrpc.bulk.decisions.outcomes import RowOutcome
 from yagrpc.bulk.decisions.progress import clock, span
 from yagrpc.bulk.report.charts import Labels, Series, areas, columns, legend, meter
 from yagrpc.bulk.report.figures import ALMOST, BINS, Figures, Histogram, Shown
+from yagrpc.bulk.wording import counted
 
 MARK: Final = "<!doctype html>\n<!-- a report of yagrpc bulk -->\n"
 """How every report begins: a file that begins so may be replaced by a newer one."""
@@ -103,11 +104,11 @@ def _quota(figures: Figures) -> str:
     largest = max(map(operator.add, use.accepted, use.refused)) / axis.span
     top = max(largest, (limit or 0.0) * 1.05 if limit is None or limit <= 5 * largest else 0.0, 1e-3)
     top = math.ceil(top) if top > 1 else top
-    series = [Series("accepted", "accent", use.accepted), Series("refused", "failed", use.refused)]
+    series = [Series("accepted", "accent", use.accepted), Series("failed", "failed", use.refused)]
     whole = axis.spans * axis.span
     labels = _over_time(whole, axis.spans, "Requests that were sent in a second, over time", f"{top:,.3g}/s")
     marks = [(place * axis.seconds / whole, name) for place, name in _marks(figures)]
-    names = [("accepted", "accent"), ("refused", "failed")]
+    names = [("accepted", "accent"), ("failed", "failed")]
     if limit is not None and limit <= top:
         names.append((f"quota, {limit:,g}/s", "limit"))
     line = None if limit is None else limit * axis.span
@@ -138,8 +139,8 @@ def _refusals(figures: Figures) -> str:
         (f"attempt that ended as {outcome}", f"{count:,}", "") for outcome, count, _ in figures.repeated
     ]  # each was followed by another
     if not rows:
-        return _section("Refused, and sent again", '<p class="note">Nothing was refused.</p>', wide=False)
-    return _section("Refused, and sent again", _table(("why", "requests", "Gets"), rows, "wnn"), wide=False)
+        return _section("Failed, and sent again", '<p class="note">No request failed.</p>', wide=False)
+    return _section("Failed, and sent again", _table(("why", "requests", "Gets"), rows, "wnn"), wide=False)
 
 
 def _latency(figures: Figures) -> str:
@@ -192,10 +193,11 @@ def _failures(figures: Figures) -> str:
         rows = [(sample.name, sample.text, sample.error) for sample in each.samples]
         parts.append(
             f'<h3><span class="{_kind(each.outcome)}">{escape(each.outcome)}</span>: {escape(cause)}'
-            f"<small>{_rows(each.rows)}</small></h3>" + _table(("row", "text", "error"), rows, "iww", stack=True)
+            f"<small>{counted(each.rows, 'row')}</small></h3>"
+            + _table(("row", "text", "error"), rows, "iww", stack=True)
         )
     left = figures.causes - len(figures.failures)
-    more = f'<p class="note">{left:,} more causes are not shown.</p>' if left else ""
+    more = f'<p class="note">{left:,} more {"cause is" if left == 1 else "causes are"} not shown.</p>' if left else ""
     return _section("Not done, by cause", "".join(parts) + more)
 
 
@@ -286,10 +288,6 @@ def _date(seconds: float) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _percent(part: int, whole: int) -> str:

@@ -22,6 +22,7 @@ from yagrpc.bulk.files.inputs import Input, format_of, open_input
 from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free
 from yagrpc.bulk.results import summary_of
 from yagrpc.bulk.source import Source
+from yagrpc.bulk.wording import counted
 from yagrpc.cli.bulk.show import Shown
 from yagrpc.cli.io.failures import FAILED, InterruptedByUser, ProblemsError, report
 from yagrpc.cli.io.inputs import read_json
@@ -165,7 +166,8 @@ async def _run(
             if dry_run:
                 return await _estimate(client, bulk, found, problems, copies)
             if problems:
-                more = [f"{len(problems) - SHOWN:,} more rows are invalid"] if len(problems) > SHOWN else []
+                left = len(problems) - SHOWN
+                more = [f"{left:,} more {'row is' if left == 1 else 'rows are'} invalid"] if left > 0 else []
                 raise ProblemsError([*problems[:SHOWN], *more])
         if not files.journal.exists():
             check_free(files.output)
@@ -221,9 +223,11 @@ def _said(files: Files, bulk: AsyncBulk, came: Sequence[int], lost: JournalError
     assert engine is not None
     if came:
         running = summary.unfinished.get("running", 0)
-        waits = f"; {running:,} operations still run" if running else ""
+        waits = f"; {counted(running, 'operation')} still {'runs' if running == 1 else 'run'}" if running else ""
         resume = f"resume with: {_command()}"
-        text = f"interrupted; {sum(summary.outcomes.values()):,} rows have ended{waits}; {resume}"
+        ended = sum(summary.outcomes.values())
+        rows = f"{counted(ended, 'row')} {'has' if ended == 1 else 'have'} ended"
+        text = f"interrupted; {rows}{waits}; {resume}"
         report(InterruptedByUser(text))
         return 128 + came[0]  # as shells report it
     for line in summary.lines():
@@ -306,24 +310,24 @@ async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems
     total = found.total if bulk.plan.limit is None else min(found.total, bulk.plan.limit)
     for problem in problems[:SHOWN]:
         note(f"yagrpc: {problem}")
-    of_copies = f", {copies:,} copies" if copies else ""
-    print_text(f"{total:,} rows, {len(problems):,} of them invalid{of_copies}")
+    of_copies = f", {copies:,} {'copy' if copies == 1 else 'copies'}" if copies else ""
+    print_text(f"{counted(total, 'row')}, {len(problems):,} of them invalid{of_copies}")
     if recipe.task != "completion":
         return FAILED if problems else 0
-    counted: list[int] = []
+    sizes: list[int] = []
     for number, raw in enumerate(found.rows()):
-        if len(counted) == SAMPLE:
+        if len(sizes) == SAMPLE:
             break
         planned = plan(number, raw, recipe)
         with contextlib.suppress(RequestError):
             if not planned.problem:
                 request: Any = request_of(planned.value, recipe, parameters_of(planned.value, recipe))
                 answer = await client.call(methods.TokenizerService.TokenizeCompletion, request)
-                counted.append(len(answer.tokens))
-    if counted:
+                sizes.append(len(answer.tokens))
+    if sizes:
         sent = total - len(problems) - copies
-        tokens = sum(counted) / len(counted) * sent
-        print_text(f"about {tokens:,.0f} tokens of input, by {len(counted)} rows")
+        tokens = sum(sizes) / len(sizes) * sent
+        print_text(f"about {tokens:,.0f} tokens of input, by {counted(len(sizes), 'row')}")
         most = int(recipe.parameters.get("max_tokens") or 0)
         price = bulk.plan.price(recipe.model)
         least, longest = cost_of(int(tokens), 0, price), cost_of(int(tokens), most * sent, price)
