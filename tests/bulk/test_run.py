@@ -578,6 +578,9 @@ async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
             monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
             with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}") as raised:
                 await bulk.run()
+            assert "journal can't be written: disk I/O error: 1 change could not be written in 0 s; " in str(
+                raised.value
+            )
             assert [*raised.value.operation_ids] == [operation.id for operation in emulator.operations]
     gc.collect()
     assert "never retrieved" not in caplog.text  # of a commit that started after the thread of the commits had ended
