@@ -310,6 +310,14 @@ def test_what_changes_no_request_may_change(connect: Connect, tmp_path: Path) ->
     assert outcomes(results) == ["done", "done"]
 
 
+def test_a_limit_below_the_rows_of_the_journal_is_refused_as_that(connect: Connect, tmp_path: Path) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        client.bulk(["a", "b", "c"], journal=tmp_path / "j").results()
+        with pytest.raises(yagrpc.ConfigError, match="limit is 2, and the journal has more rows: give a greater one"):
+            client.bulk(["a", "b", "c"], journal=tmp_path / "j", limit=2).results()
+
+
 def test_a_credential_that_is_refused_ends_the_run_and_costs_no_row(connect: Connect, tmp_path: Path) -> None:
     rows = [f"row {n}" for n in range(100)]
     with Emulator(duration=0, auth={"Api-Key right"}) as emulator:
@@ -416,6 +424,25 @@ def test_a_frame_becomes_a_frame(connect: Connect) -> None:
     assert found["input_text"].tolist() == [1, 2, 3]
     assert found["text"].iloc[0].startswith('You wrote: "a"')
     assert list(frame.columns) == ["review", "text"]
+
+
+@pytest.mark.parametrize("library", [pandas, polars])
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({}, "there is no column 'text': name that of the texts by text=; there are review, n"),
+        ({"text": "nope"}, "there is no column 'nope': name that of the texts by text=; there are review, n"),
+        ({"template": "{review} {m}"}, "there is no column 'm', which template= names; there are review, n"),
+        ({"text": "review", "key": "id"}, "there is no column 'id': key= takes one of review, n"),
+    ],
+)
+def test_a_column_that_a_frame_has_not_is_refused_with_those_that_it_has(
+    connect: Connect, library: Any, given: Any, reason: str
+) -> None:
+    frame = library.DataFrame({"review": ["a"], "n": [1]})
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError) as raised:
+        connect(emulator).bulk(frame, **given)
+    assert str(raised.value) == reason
 
 
 def test_other_rows_become_frames_too(connect: Connect) -> None:
@@ -615,6 +642,11 @@ async def test_a_run_that_is_stopped_does_not_wait_for_the_hours_quota(tmp_path:
             assert outcomes(await again.results()) == ["done"] * 10
     assert again.summary().totals.doubtful == 0
     assert emulator.generations[SUBMIT] == 10
+
+
+def test_a_run_that_has_not_started_has_no_summary(connect: Connect, tmp_path: Path) -> None:
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="the run has not started"):
+        connect(emulator).bulk(["a"], journal=tmp_path / "journal").summary()
 
 
 def test_a_run_may_be_iterated_again(connect: Connect) -> None:

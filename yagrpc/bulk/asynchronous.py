@@ -150,7 +150,13 @@ class AsyncBulk:
         return self.frame(await self.results())
 
     def summary(self) -> Summary:
-        """How many rows have ended how, and what that has cost, so far."""
+        """How many rows have ended how, and what that has cost, so far.
+
+        Raises:
+            ConfigError: The run has not started.
+        """
+        if not self.journal.exists():
+            raise ConfigError("the run has not started, so there is no summary yet: iterate it, or call run()")
         with contextlib.closing(Journal(self.journal)) as journal:
             return summary_of(journal)
 

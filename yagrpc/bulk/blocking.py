@@ -112,7 +112,11 @@ class Bulk:
         return self._bulk.frame(self.results())
 
     def summary(self) -> Summary:
-        """How many rows have ended how, and what that has cost, so far."""
+        """How many rows have ended how, and what that has cost, so far.
+
+        Raises:
+            ConfigError: The run has not started.
+        """
         return self._bulk.summary()
 
     def stop(self) -> None:

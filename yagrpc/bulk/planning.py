@@ -42,6 +42,7 @@ def plan_of(
     prices = parse_prices(own["prices"], "prices") if own.get("prices") else {}
     template, limit = own.get("template"), own.get("limit")
     check_template(template)
+    source.check_columns(own["text"], template, key)
     named = key if isinstance(key, str) else None if source.table or callable(key) else "id"
     recipe = Recipe(task, client._core.folder_id, model, parameters, source.table, own["text"], named, template)
     check_recipe(recipe)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
-from yagrpc.bulk.decisions.rows import Raw, rows_of, table_of
+from yagrpc.bulk.decisions.rows import Raw, names_of, rows_of, table_of
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown
 
@@ -18,15 +18,45 @@ class Source:
         table: Whether they are those of a table.
         total: How many there are; `None` where that is not known.
         frame: The Series or DataFrame that they are of; `None` for anything else.
+        columns: The columns of the table.
     """
 
     def __init__(
-        self, rows: Callable[[], Iterator[Raw]], *, table: bool, total: int | None = None, frame: Any = None
+        self,
+        rows: Callable[[], Iterator[Raw]],
+        *,
+        table: bool,
+        total: int | None = None,
+        frame: Any = None,
+        columns: Sequence[str] = (),
     ) -> None:
         self.rows = rows
         self.table = table
         self.total = total
         self.frame = frame
+        self.columns = columns
+
+    def check_columns(self, text: str, template: str | None, key: object) -> None:
+        """Check that a table has the columns that its rows become requests by.
+
+        Args:
+            text: The column of the texts.
+            template: What is sent for a text; `None` for the text itself.
+            key: The column of the ids; `None` and a function name none.
+
+        Raises:
+            ConfigError: It has no such column.
+        """
+        if not self.table:
+            return
+        there = ", ".join(self.columns)
+        if not template and text not in self.columns:
+            raise ConfigError(f"there is no column {text!r}: name that of the texts by text=; there are {there}")
+        for name in names_of(template):
+            if name not in ("text", *self.columns):
+                raise ConfigError(f"there is no column {name!r}, which template= names; there are {there}")
+        if isinstance(key, str) and key not in self.columns:
+            raise ConfigError(f"there is no column {key!r}: key= takes one of {there}")
 
     @classmethod
     def of(cls, rows: Any, key: Any) -> Source:
@@ -48,4 +78,5 @@ class Source:
             table=table is not None,
             total=total,
             frame=rows if framed else None,
+            columns=() if table is None else [str(name) for name in getattr(rows, "columns", ())],
         )

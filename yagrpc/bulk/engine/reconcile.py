@@ -34,7 +34,7 @@ async def rows_without_entry(journal: Journal, rows: NumberedRows) -> list[tuple
         The rows that the journal does not have, with their numbers, before the last that it has.
 
     Raises:
-        ConfigError: A row differs, or the input has fewer rows.
+        ConfigError: A row differs, or the input has fewer rows, or more than the limit were taken before.
     """
     gaps: list[tuple[int, Raw]] = []
     for number, fingerprint in journal.fingerprints():
@@ -43,6 +43,10 @@ async def rows_without_entry(journal: Journal, rows: NumberedRows) -> list[tuple
                 break
             gaps.append((rows.count - 1, raw))
         raw = await rows.read_of_many()
+        if raw is None and rows.count == rows.limit:
+            raise ConfigError(
+                f"limit is {rows.limit}, and the journal has more rows: give a greater one, or name another journal"
+            )
         if raw is None:
             raise ConfigError(
                 f"the input has {rows.count} rows, and the journal has had more: it is of another input; name"

@@ -23,13 +23,13 @@ class NumberedRows:
     def __init__(self, rows: Iterator[Raw], limit: int | None) -> None:
         self.count = 0
         """How many were read: the number of the next one."""
+        self.limit = limit
         self._rows = rows
-        self._limit = limit
         self._exhausted = False
 
     def read(self) -> Raw | None:
         """The next row; `None` after the last."""
-        if self._exhausted or (self._limit is not None and self.count >= self._limit):
+        if self._exhausted or (self.limit is not None and self.count >= self.limit):
             return None
         raw = next(self._rows, None)
         if raw is None:

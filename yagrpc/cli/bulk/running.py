@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from yagrpc.bulk.asynchronous import AsyncBulk
-from yagrpc.bulk.decisions.rows import digest_of, names_of, parameters_of, plan, request_of
+from yagrpc.bulk.decisions.rows import digest_of, parameters_of, plan, request_of
 from yagrpc.bulk.files.inputs import Input, format_of, open_input
 from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free
 from yagrpc.bulk.results import summary_of
@@ -145,20 +145,7 @@ async def _run(
     from yagrpc import AsyncClient
 
     given = {**parameters, **connection.call_parameters()}
-    column = given.get("text", "text")
-    if found.table and not given.get("template") and column not in found.columns:
-        raise ConfigError(
-            f"there is no column {column!r}: name that of the texts by --text-column; there are"
-            f" {', '.join(found.columns)}"
-        )
-    missing = [name for name in names_of(given.get("template")) if name not in ("text", *found.columns)]
-    if found.table and missing:
-        raise ConfigError(
-            f"there is no column {missing[0]!r}, which --template names; there are {', '.join(found.columns)}"
-        )
-    if found.table and given.get("key") not in (None, *found.columns):
-        raise ConfigError(f"there is no column {given['key']!r}: --id-column takes one of {', '.join(found.columns)}")
-    source = Source(found.rows, table=found.table, total=found.total)
+    source = Source(found.rows, table=found.table, total=found.total, columns=found.columns)
     async with AsyncClient(**connection.settings(), quota=quota) as client:
         bulk = AsyncBulk(client, source, {**given, "journal": files.journal, "progress": shown})
         if strict or dry_run:

@@ -40,6 +40,9 @@ PHRASES: Final[Mapping[str, str]] = {
     "it takes the bytes of a file that has BEGIN CERTIFICATE in it": "it takes a file that has BEGIN CERTIFICATE in it",
     "leave it out, or plaintext": "leave it out, or --plaintext",
     "give folder_id or set YC_FOLDER_ID": "give --folder-id or set YC_FOLDER_ID",
+    "name that of the texts by text=": "name that of the texts by --text-column",
+    ", which template= names": ", which --template names",
+    ": key= takes one of": ": --id-column takes one of",
     "give json_object or json_schema, not both": "give --json-object or --json-schema, not both",
 }
 """What the package says, and what the command says in its place."""
