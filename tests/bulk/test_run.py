@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import itertools
@@ -22,10 +23,13 @@ import pytest
 import yagrpc
 from tests.bulk.conftest import FREE, settings
 from yagrpc import _pb, methods
+from yagrpc.bulk.decisions.rows import rows_of
 from yagrpc.bulk.files.outputs import GrowingOutput
 from yagrpc.bulk.options import open_journal
 from yagrpc.bulk.recording import commits
 from yagrpc.emulator import Delay, Emulator, EmulatorQuota, Failure, Fault, LostReply, paths
+from yagrpc.journal.changes import Fixed, Intent
+from yagrpc.journal.journal import JournalWriter
 
 SUBMIT = methods.TextGenerationAsyncService.Completion.path
 SYNC = methods.TextGenerationService.Completion.path
@@ -156,6 +160,38 @@ def test_a_retry_may_have_more_tokens_or_another_model(connect: Connect) -> None
     assert models == ["yandexgpt", "yandexgpt-5.1", "yandexgpt-5.1", "yandexgpt-5.1"]
 
 
+def test_an_answer_that_was_paid_for_stays_where_a_later_attempt_is_worse(connect: Connect, tmp_path: Path) -> None:
+    def reply(request: Any) -> Any:
+        more = request.completion_options.max_tokens.value > 5
+        return Failure(grpc.StatusCode.INVALID_ARGUMENT, "not so many") if more else None
+
+    with Emulator(duration=0, replies=reply) as emulator:
+        again: Any = {"truncated": {"max_tokens": "x2"}}
+        given: Any = {"max_tokens": 5, "retry_on": again, "model": "yandexgpt-5.1"}
+        bulk = connect(emulator).bulk(["a longer text than that"], journal=tmp_path / "journal", **given)
+        (result,) = bulk.results()
+    assert (result.outcome, result.attempts, result.usage.completion_tokens) == (yagrpc.RowOutcome.TRUNCATED, 2, 5)
+    assert result.text
+    assert result.cost
+    assert "a later attempt ended as failed: " in result.error
+    assert "not so many" in result.error
+    summary = bulk.summary()
+    assert (summary.outcomes, summary.totals.repeated, summary.totals.cost) == ({"truncated": 1}, 1, result.cost)
+
+
+def test_a_row_that_may_not_be_sent_again_keeps_its_answer(connect: Connect, tmp_path: Path) -> None:
+    again: Any = {"truncated": {"max_tokens": "x100"}}
+    given: Any = {"max_tokens": 5, "model": "yandexgpt-5.1", "journal": tmp_path / "journal", "max_cost": 0.1}
+    with Emulator(duration=0) as emulator:
+        bulk = connect(emulator).bulk([f"a longer text than that, {n}" for n in range(4)], retry_on=again, **given)
+        results = bulk.results()
+        assert emulator.generations == {SUBMIT: 4}
+    assert outcomes(results) == ["truncated"] * 4
+    assert all(result.text and result.cost and result.attempts == 1 for result in results)
+    assert all("it was not sent: the next row could cost more than max_cost=0.1" in each.error for each in results)
+    assert bulk.summary().unfinished == {}
+
+
 @pytest.mark.parametrize(("policy", "outcome", "generations"), [("resubmit", "done", 2), ("fail", "ambiguous", 1)])
 def test_a_lost_reply_follows_the_policy_and_is_counted(
     connect: Connect, policy: Any, outcome: str, generations: int
@@ -167,11 +203,26 @@ def test_a_lost_reply_follows_the_policy_and_is_counted(
         assert bulk.summary().totals.doubtful == generations - 1
 
 
-def test_a_service_that_loses_every_reply_is_not_paid_for_ever(connect: Connect) -> None:
+@pytest.mark.parametrize(("given", "generations"), [({}, 3), ({"retries": 0}, 1), ({"retries": 9}, 5)])
+def test_a_service_that_loses_every_reply_is_paid_as_often_as_retries_say_and_not_for_ever(
+    connect: Connect, given: Any, generations: int
+) -> None:
     with Emulator(duration=0, faults=[Fault(LostReply(), method=paths.COMPLETION_ASYNC)]) as emulator:
-        (result,) = connect(emulator).bulk(["a"]).results()
+        (result,) = connect(emulator).bulk(["a"], **given).results()
         assert result.outcome.value == "ambiguous"
-        assert emulator.generations[SUBMIT] == 5
+        assert emulator.generations[SUBMIT] == generations
+
+
+@pytest.mark.parametrize(("policy", "outcome"), [("resubmit", "done"), ("fail", "ambiguous")])
+def test_a_row_that_a_killed_process_has_left_on_its_way_is_sent_again_even_without_retries(
+    connect: Connect, tmp_path: Path, policy: Any, outcome: str
+) -> None:
+    journal, (raw,) = tmp_path / "journal", rows_of(["a"], None)
+    with contextlib.closing(JournalWriter(journal)) as writer:
+        writer.commit([Intent(Fixed(0, None, 1, raw.fingerprint(), raw.source), 1, 0, "r", 1.0)])
+    with Emulator(duration=0) as emulator:
+        (result,) = connect(emulator).bulk(["a"], journal=journal, retries=0, on_ambiguous=policy).results()
+    assert result.outcome.value == outcome
 
 
 @pytest.mark.parametrize("policy", ["resubmit", "fail"])
@@ -320,6 +371,23 @@ def test_a_price_that_is_not_known_is_no_cost_and_no_limit(connect: Connect) -> 
         assert result.cost == result.usage.total_tokens
 
 
+def test_a_row_whose_own_model_has_no_known_price_is_invalid_and_the_run_goes_on(connect: Connect) -> None:
+    rows = ["a", {"text": "b", "model": "dear-model"}, "c"]
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator, model="yandexgpt-5.1")
+        results = client.bulk(rows, max_cost=5, max_tokens=100, concurrency=1).results()
+        assert emulator.generations[SUBMIT] == 2
+    assert outcomes(results) == ["done", "invalid", "done"]
+    remedy = "max_cost needs its price, which is not known: give prices= (--prices)"
+    assert results[1].error == f"model is 'gpt://folder/dear-model/latest': {remedy}"
+
+
+def test_the_model_of_a_retry_needs_a_price_too(connect: Connect) -> None:
+    again: Any = {"truncated": {"model": "dear-model"}}
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="max_cost needs the price of dear-model"):
+        connect(emulator, model="yandexgpt-5.1").bulk(["a"], max_cost=5, retry_on=again)
+
+
 def test_synchronous_answers(connect: Connect) -> None:
     with Emulator(replies=REPLIES) as emulator:
         bulk = connect(emulator).bulk(["a", "filter", "boom"], mode="sync", on_ambiguous="fail")
@@ -424,8 +492,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"retries": -1}, "retries is -1"),
     ({"retry_on": "failed"}, "retry_on is 'failed': it takes outcomes"),
     ({"retry_on": ["done"]}, "retry_on holds 'done': it takes truncated"),
-    ({"retry_on": {"failed": {"sytem": "x"}}}, "it takes max_tokens, model, temperature"),
-    ({"retry_on": {"truncated": {"max_tokens": "x0"}}}, "a factor such as 'x2'"),
+    ({"retry_on": {"failed": 5}}, "retry_on['failed'] is 5: it takes max_tokens, model, temperature"),
+    ({"retry_on": {"failed": {"sytem": "x"}}}, "retry_on['failed'] has 'sytem': it takes max_tokens, model, temper"),
+    ({"retry_on": {"truncated": {"max_token": "x2"}}}, "has 'max_token': it takes max_tokens, model, temperature; did"),
+    ({"retry_on": {"truncated": {"max_tokens": "x0.5"}}}, "'x0.5': it takes a whole number, or a factor over 1 and up"),
+    ({"retry_on": {"truncated": {"max_tokens": "x1000"}}}, "a factor over 1 and up to 100, such as 'x2'"),
     ({"journal": 5}, "journal is 5: it takes the path of a file"),
     ({"key": 5}, "key is 5: it takes the name of a column"),
     ({"text": ""}, "text is ''"),
@@ -441,6 +512,24 @@ def test_a_setting_that_cant_work_is_refused(connect: Connect, given: Any, reaso
     with Emulator() as emulator, pytest.raises(yagrpc.ConfigError) as raised:
         connect(emulator).bulk(["a"], **given)
     assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("temperature", 5, "5: it takes a number from 0 to 1"),
+        ("temperature", "abc", "'abc': it takes a number from 0 to 1"),
+        ("max_tokens", -5, "-5: it takes a whole number above 0"),
+        ("model", "", "'': it takes NAME, NAME/BRANCH"),
+    ],
+)
+def test_a_change_that_cant_be_sent_is_refused_before_the_first_attempt(
+    connect: Connect, name: str, value: Any, reason: str
+) -> None:
+    changes = {"truncated": {"max_tokens": "x2", name: value}}
+    with Emulator() as emulator, pytest.raises(yagrpc.RequestError) as raised:
+        connect(emulator).bulk(["a"], retry_on=changes)
+    assert str(raised.value).startswith(f"retry_on['truncated'][{name!r}] is {reason}")
 
 
 @pytest.mark.parametrize("rows", ["a text", b"bytes", {"text": "a"}, 5])

@@ -54,9 +54,11 @@ class BulkParameters(CompletionParameters, total=False):
     max_failures: int | str | None
     """Rows that may fail, as a number or as a part of those that have ended, such as `5%`, before no more are sent."""
     on_ambiguous: Literal["resubmit", "fail"]
-    """What happens to a row that may have been billed without a result: it is sent again (the default), or ends so."""
+    """What happens to a row that may have been billed without a result: it is sent again (the default; as often as
+    `retries` says), or ends so."""
     retries: int
-    """How often a row is tried again, at most; default 2."""
+    """How often a row is tried again, at most; default 2. One that was on its way when its process ended is sent again
+    by the next run even with 0."""
     retry_on: Iterable[str] | Mapping[str, Mapping[str, Any]]
     """The outcomes that are tried again, or what each changes: `{"truncated": {"max_tokens": "x2"}}`. Default
     `failed`, of which only failures are tried again that may not come again."""

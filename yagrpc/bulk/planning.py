@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from yagrpc._services.embeddings import MODEL as EMBEDDING_MODEL
 from yagrpc.bulk.decisions.outcomes import check_retries
 from yagrpc.bulk.decisions.plan import Plan
-from yagrpc.bulk.decisions.rows import Recipe, check_recipe, check_template
+from yagrpc.bulk.decisions.rows import Recipe, check_changes, check_recipe, check_template
 from yagrpc.bulk.parameters import CONCURRENCY
 from yagrpc.bulk.source import Source
 from yagrpc.errors import ConfigError
@@ -33,7 +33,7 @@ def plan_of(
 
     Raises:
         ConfigError: An argument can't work.
-        RequestError: An argument of the completions is wrong.
+        RequestError: An argument of the completions is wrong, or a change of one in `retry_on`.
     """
     task, mode, key = own["task"], own["mode"], own.get("key")
     default = client._core.model if task != "embed" else EMBEDDING_MODEL
@@ -45,19 +45,24 @@ def plan_of(
     named = key if isinstance(key, str) else None if source.table or callable(key) else "id"
     recipe = Recipe(task, client._core.folder_id, model, parameters, source.table, own["text"], named, template)
     check_recipe(recipe)
+    retries = check_retries(own["retries"], own["retry_on"], own["on_ambiguous"])
+    check_changes(recipe, retries.on)
     plan = Plan(
         recipe,
         mode,
         int(own.get("concurrency") or CONCURRENCY[mode]),
-        check_retries(own["retries"], own["retry_on"], own["on_ambiguous"]),
+        retries,
         prices,
         calling,
         source.total if limit is None or source.total is None else min(limit, source.total),
         limit,
         own.get("dedupe") or False,
     )
-    if own.get("max_cost") is not None and plan.price(model) is None:
-        raise ConfigError(f"max_cost needs the price of {model}, which is not known: give prices=")
+    if own.get("max_cost") is not None:
+        changed = [str(changes["model"]) for changes in retries.on.values() if "model" in changes]
+        for name in (model, *changed):
+            if plan.price(name) is None:
+                raise ConfigError(f"max_cost needs the price of {name}, which is not known: give prices=")
     if own.get("max_cost") is not None and task != "completion":
         raise ConfigError(f"max_cost is of completions: task {task} takes none")
     return plan

@@ -5,6 +5,7 @@ Rules: pure. An outcome is data: it is one word in the journal, in files and in 
 
 from __future__ import annotations
 
+import difflib
 import enum
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
@@ -56,7 +57,21 @@ RETRIABLE: Final = (RowOutcome.TRUNCATED, RowOutcome.FILTERED, RowOutcome.SCHEMA
 """Outcomes that `retry_on` takes."""
 
 RESUBMITS: Final = 5
-"""Attempts of one row at most where each may have been billed: a service that loses answers is not paid for ever."""
+"""Attempts of one row at most where each may have been billed, whatever `retries` says: nothing is paid for ever."""
+
+_CHANGES: Final = ("max_tokens", "model", "temperature")
+"""The parameters that an outcome may change in the next attempt."""
+
+_MOST_FACTOR: Final = 100
+"""The most by which `max_tokens` may be multiplied."""
+
+_WORTH: Final = {
+    RowOutcome.DONE: 3,
+    RowOutcome.TRUNCATED: 2,
+    RowOutcome.SCHEMA_MISMATCH: 2,
+    RowOutcome.FILTERED: 1,
+}
+"""What an answer is worth, by its outcome; no other outcome has an answer."""
 
 _TRANSIENT: Final = frozenset(
     {Code.INTERNAL, Code.UNAVAILABLE, Code.UNKNOWN, Code.ABORTED, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED}
@@ -101,10 +116,7 @@ def check_retries(most: object, on: object, on_ambiguous: object) -> Retries:
         changed = on[name] if isinstance(on, Mapping) else {}
         if name not in tuple(RETRIABLE):
             raise ConfigError(f"retry_on holds {shown(name)}: it takes {names}")
-        if not isinstance(changed, Mapping) or not changed.keys() <= {"max_tokens", "model", "temperature"}:
-            raise ConfigError(f"retry_on[{shown(name)}] is {shown(changed)}: it takes max_tokens, model, temperature")
-        if isinstance(changed.get("max_tokens"), str):
-            _factor(changed["max_tokens"])
+        _check_changes(name, changed)
         found[RowOutcome(name)] = dict(changed)
     return Retries(most, found, on_ambiguous == "resubmit")
 
@@ -137,15 +149,31 @@ def tried_again(outcome: RowOutcome, error: YagrpcError | None, attempt: int, re
 
     Args:
         outcome: How the attempt ended.
-        error: Why it failed, if it did.
+        error: Why it failed, if it did. A doubtful outcome without one is that of a process that ended: it is no
+            failure of the row, and `retries` does not count it.
         attempt: Which one it was, from 1.
         retries: What is tried again.
     """
     if outcome in DOUBTFUL:
-        return retries.resubmit and attempt < RESUBMITS
+        return retries.resubmit and attempt < RESUBMITS and (error is None or attempt <= retries.most)
     if outcome not in retries.on or attempt > retries.most:
         return False
     return outcome is not RowOutcome.FAILED or (error is not None and error.code in _TRANSIENT)
+
+
+def better_before(outcome: str, before: Iterable[str]) -> str | None:
+    """The outcome of an earlier attempt whose answer is worth more than how the last one ended; `None` for none.
+
+    Args:
+        outcome: How the last attempt ended.
+        before: The outcomes of the attempts before.
+    """
+
+    def worth(name: str) -> int:
+        return _WORTH.get(RowOutcome(name), 0)
+
+    best = max(before, key=worth, default=outcome)
+    return best if worth(best) > worth(outcome) else None
 
 
 def changed_parameters(given: Mapping[str, Any], attempts: Iterable[str], retries: Retries) -> dict[str, Any]:
@@ -159,19 +187,39 @@ def changed_parameters(given: Mapping[str, Any], attempts: Iterable[str], retrie
     parameters = dict(given)
     for outcome in attempts:
         for name, value in retries.on.get(RowOutcome(outcome), {}).items():
-            if name == "max_tokens" and isinstance(value, str):
+            factor = _factor(value) if name == "max_tokens" and isinstance(value, str) else None
+            if factor is not None:
                 if "max_tokens" in parameters:
-                    parameters["max_tokens"] = int(parameters["max_tokens"] * _factor(value))
+                    parameters["max_tokens"] = int(parameters["max_tokens"] * factor)
             else:
                 parameters[name] = value
     return parameters
 
 
-def _factor(text: str) -> float:
+def _check_changes(outcome: str, changed: object) -> None:
+    """Check the names of what an outcome changes, and the factor: their values are those of a completion.
+
+    Raises:
+        ConfigError: One is something else.
+    """
+    where, allowed = f"retry_on[{str(outcome)!r}]", f"it takes {', '.join(_CHANGES)}"
+    if not isinstance(changed, Mapping):
+        raise ConfigError(f"{where} is {shown(changed)}: {allowed}")
+    for name in changed:
+        if name not in _CHANGES:
+            near = difflib.get_close_matches(str(name), _CHANGES, n=1)
+            remedy = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{where} has {shown(name)}: {allowed}{remedy}")
+    tokens = changed.get("max_tokens")
+    if isinstance(tokens, str) and _factor(tokens) is None:
+        allowed = f"it takes a whole number, or a factor over 1 and up to {_MOST_FACTOR}, such as 'x2'"
+        raise ConfigError(f"{where}['max_tokens'] is {shown(tokens)}: {allowed}")
+
+
+def _factor(text: str) -> float | None:
+    """The factor that a text such as `x2` is; `None` where it is none."""
     try:
         factor = float(text.removeprefix("x"))
     except ValueError:
-        factor = 0.0
-    if not (text.startswith("x") and 1 < factor <= 100):
-        raise ConfigError(f"retry_on: max_tokens is {shown(text)}: it takes a number, or a factor such as 'x2'")
-    return factor
+        return None
+    return factor if text.startswith("x") and 1 < factor <= _MOST_FACTOR else None

@@ -27,6 +27,8 @@ from yagrpc.messages import Message, completion_request, model_uri, parsed, toke
 if TYPE_CHECKING:
     from google.protobuf.message import Message as ProtoMessage
 
+    from yagrpc.bulk.decisions.outcomes import RowOutcome
+
 LONGEST_TEXT: Final = 100_000
 """Characters of one text, the most that the service takes."""
 
@@ -198,8 +200,27 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         RequestError: An argument is wrong.
     """
-    alone = recipe._replace(table=False, template=None, folder_id=recipe.folder_id or "folder")
-    request_of("text", alone, recipe.parameters)
+    _check_parameters(recipe, recipe.parameters)
+
+
+def check_changes(recipe: Recipe, changes: Mapping[RowOutcome, Mapping[str, Any]]) -> None:
+    """Check what outcomes change in the next attempt, each value for itself, as `check_recipe` does.
+
+    Args:
+        recipe: How rows become requests.
+        changes: Parameters of a completion, by outcome; a text as `max_tokens` is a factor.
+
+    Raises:
+        RequestError: A value is wrong.
+    """
+    for outcome, changed in changes.items():
+        for name, value in changed.items():
+            if name == "max_tokens" and isinstance(value, str):
+                continue
+            try:
+                _check_parameters(recipe, {**recipe.parameters, name: value})
+            except RequestError as error:
+                raise RequestError(f"retry_on[{outcome.value!r}][{name!r}]", value, error.allowed) from None
 
 
 def source_of(row: Any) -> bytes:
@@ -254,6 +275,16 @@ def columns_of(fixed: Fixed, value: Any, *, table: bool) -> dict[str, Any]:
     if isinstance(value, list):
         return {"messages": value}
     return {"text": value if value is not None else fixed.source.decode("utf-8", "replace")}
+
+
+def _check_parameters(recipe: Recipe, parameters: Mapping[str, Any]) -> None:
+    """Check parameters by the request of an invented row.
+
+    Raises:
+        RequestError: One is wrong.
+    """
+    alone = recipe._replace(table=False, template=None, folder_id=recipe.folder_id or "folder")
+    request_of("text", alone, parameters)
 
 
 def _messages_of(value: Any, recipe: Recipe) -> Any:

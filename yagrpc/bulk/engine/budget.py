@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from yagrpc import methods
 from yagrpc.bulk.decisions.spending import May, Spending
-from yagrpc.errors import ConfigError
+from yagrpc.errors import RequestError
 from yagrpc.prices import cost_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Budget:
             model: The URI of its model.
 
         Raises:
-            ConfigError: The price of its model is not known.
+            RequestError: The price of its model is not known.
         """
         if self._spending.max_cost is None:
             return 0.0
@@ -63,11 +63,11 @@ class Budget:
         """What a row costs at most, by the tokens of its input and the limit of its answer.
 
         Raises:
-            ConfigError: The price of its model is not known.
+            RequestError: The price of its model is not known.
         """
         price = self._plan.price(model)
         if price is None:
-            raise ConfigError(f"the price of {model} is not known: give prices=, or leave max_cost out")
+            raise RequestError("model", model, "max_cost needs its price, which is not known: give prices= (--prices)")
         tokens = await self._client.call(methods.TokenizerService.TokenizeCompletion, request)
         longest = self._spending.longest_answer(int(request.completion_options.max_tokens.value))
         found = cost_of(len(tokens.tokens), longest, price)

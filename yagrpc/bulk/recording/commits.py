@@ -19,7 +19,7 @@ from typing import Final
 from yagrpc._grpc.loops import settle
 from yagrpc.bulk.wording import counted
 from yagrpc.errors import JournalError
-from yagrpc.journal.changes import Accepted, Change, Ended, Intent
+from yagrpc.journal.changes import Accepted, Change, Ended, Intent, Kept
 from yagrpc.journal.journal import JournalWriter
 
 Done = Callable[[JournalError | None], object]
@@ -140,7 +140,7 @@ class Commits:
                 for _, done in batch:
                     if done is not None:
                         done(None)
-                if ended := sum(isinstance(change, Ended) for change, _ in batch):
+                if ended := sum(isinstance(change, (Ended, Kept)) for change, _ in batch):
                     self._committed(ended)
         finally:
             self._flushing = None

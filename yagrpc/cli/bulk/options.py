@@ -49,7 +49,7 @@ _OPTIONS: Final[tuple[Callable[[Callable[..., None]], Callable[..., None]], ...]
     click.option(
         "--on-ambiguous",
         type=click.Choice(["resubmit", "fail"]),
-        help="What to do where a row may be billed without a result.  [default: resubmit]",
+        help="Where a row may be billed without a result: send it again, --retries times, or not.  [default: resubmit]",
     ),
     click.option("--retries", type=click.IntRange(0), metavar="N", help="How often a row is repeated.  [default: 2]"),
     click.option(

@@ -17,7 +17,7 @@ _NAMES: Final[Mapping[str, str]] = {
         name: f"--{name.replace('_', '-')}"
         for name in (
             "dim", "endpoint", "folder_id", "json_object", "json_schema", "max_tokens", "model", "operation_endpoint",
-            "plaintext", "reasoning_mode", "request_id", "system", "temperature", "timeout",
+            "plaintext", "prices", "reasoning_mode", "request_id", "system", "temperature", "timeout",
         )
     },
     "root_certificates": "--ca",
