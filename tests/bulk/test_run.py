@@ -128,7 +128,7 @@ def test_an_answer_that_does_not_follow_its_schema_is_a_mismatch(connect: Connec
         results = client.bulk(["json", "other"], json_schema=SCHEMA, retries=0).results()
         own = client.bulk([{"text": "json", "json_schema": SCHEMA}, "json"], retries=0).results()
     assert outcomes(results) == ["schema_mismatch", "done"]
-    assert results[0].error == "the answer.n is no string"
+    assert results[0].error == "answer.n is not a string"
     assert outcomes(own) == ["schema_mismatch", "done"]
 
 
@@ -454,6 +454,31 @@ def test_other_rows_become_frames_too(connect: Connect) -> None:
     assert (list(series.index), series["review"].tolist()) == ([7, 8], ["a", "b"])
     assert (other["n"].tolist(), other["input_text"].tolist()) == ([5], ["a"])
     assert plain["input_text"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("review", "review"), ("text", "input_text"), ("cost", "input_cost"), ("", "input_text")]
+)
+def test_a_series_of_polars_keeps_its_name(connect: Connect, name: str, column: str) -> None:
+    with Emulator(duration=0) as emulator:
+        found = connect(emulator).bulk(polars.Series(name, ["a", None])).to_pandas()
+    assert list(found.columns[:3]) == [column, "text", "outcome"]
+    assert found[column].tolist()[0] == "a"
+
+
+@pytest.mark.parametrize("rows", [["a", "b"], pandas.Series(["a", "b"])])
+def test_costs_of_a_frame_are_numbers_where_none_is_known(connect: Connect, rows: Any) -> None:
+    with Emulator(duration=0) as emulator:
+        found = connect(emulator).bulk(rows, model="yandexgpt").to_pandas()
+    assert found["cost"].dtype == "float64"
+    assert found["cost"].isna().all()
+
+
+def test_a_frame_with_two_columns_of_one_name_is_refused(connect: Connect) -> None:
+    frame = pandas.DataFrame([["a", "b", 1]], columns=["text", "text", "n"])
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="two columns named 'text': name each column"):
+        connect(emulator).bulk(frame, journal="unused").results()
+    assert emulator.generations[SUBMIT] == 0
 
 
 def test_progress_is_reported(connect: Connect) -> None:

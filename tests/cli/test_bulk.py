@@ -201,7 +201,7 @@ def test_max_cost_stops_and_says_how_to_resume(command: Command, emulator: Emula
         (["--max-failures", "many"], "max_failures is 'many': it takes a number of rows"),
         (["--max-cost", "5"], "max_cost needs the price of yandexgpt, which is not known: give --prices"),
         (["-o", "rows.csv"], "rows.csv is the input: name another (see"),
-        (["-o", "nowhere/out.csv"], "nowhere is no folder (see"),
+        (["-o", "nowhere/out.csv"], "nowhere is not a folder (see"),
         (["-o", "out.xlsx"], "'out.xlsx': its name ends in none of .jsonl"),
         (["-o", "mine.jsonl"], "output 'mine.jsonl' exists, and is not of this run: name another, or remove it"),
         (["--journal", "mine.jsonl"], "journal 'mine.jsonl' is broken, or no journal"),

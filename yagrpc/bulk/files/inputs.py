@@ -8,6 +8,7 @@ import csv
 import importlib
 import io
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -284,7 +285,7 @@ def _csv_records(lines: _Lines, separator: str, width: int) -> Iterator[tuple[in
 
 
 def _long_record(lines: _Lines, separator: str, width: int) -> list[str]:
-    """Read a record again, now with cells of any length; empty, and nothing more is read, where it is none.
+    """Read a record again, now with cells of up to 16 MiB; empty, and nothing more is read, where it is none.
 
     A quote that is never closed makes a cell of all rows that follow: it rarely ends as a record of all columns.
     """
@@ -292,7 +293,7 @@ def _long_record(lines: _Lines, separator: str, width: int) -> list[str]:
     def bounded() -> Iterator[str]:
         left = LONGEST_LINE
         for line in lines:
-            left -= len(line)
+            left -= sys.getsizeof(line)  # many short lines take more memory than their characters
             if left < 0:
                 return
             yield line

@@ -79,7 +79,7 @@ class Files:
             if source != "-" and path.absolute() == Path(source).absolute():
                 raise click.UsageError(f"{path} is the input: name another.")
         if not self.output.absolute().parent.is_dir():
-            raise click.UsageError(f"{self.output.parent} is no folder.")
+            raise click.UsageError(f"{self.output.parent} is not a folder.")
 
     @contextlib.contextmanager
     def input(self) -> Iterator[Input]:
