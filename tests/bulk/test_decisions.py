@@ -11,7 +11,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import yagrpc
-from yagrpc.bulk.decisions.outcomes import RowOutcome, check_retries, outcome_of_error, stops_run, tried_again
+from yagrpc.bulk.decisions.outcomes import (
+    RowOutcome,
+    better_before,
+    check_retries,
+    outcome_of_error,
+    stops_run,
+    tried_again,
+)
 from yagrpc.bulk.decisions.progress import seconds_left, span
 from yagrpc.bulk.decisions.schema import mismatch
 from yagrpc.bulk.decisions.spending import May, Spending
@@ -176,3 +183,19 @@ def test_the_time_left_without_quotas_is_that_of_the_pace() -> None:
     assert seconds_left(100, 0, 10.0, None, 0.0) == 10.0
     assert seconds_left(100, 0, 0.0, None, 0.0) is None
     assert [span(seconds) for seconds in (5, 300, 7200)] == ["5 s", "5 min", "2.0 h"]
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome", "better"),
+    [
+        ([], "failed", None),
+        (["failed", "ambiguous"], "failed", None),
+        (["truncated", "failed"], "expired", "truncated"),
+        (["filtered", "schema_mismatch"], "invalid", "schema_mismatch"),
+        (["truncated"], "filtered", "truncated"),
+        (["truncated"], "truncated", None),  # the later one has more
+        (["truncated"], "done", None),
+    ],
+)
+def test_an_earlier_answer_is_kept_if_it_is_worth_more(before: list[str], outcome: str, better: str | None) -> None:
+    assert better_before(outcome, before) == better

@@ -119,7 +119,7 @@ def test_rows_that_cant_be_read_are_invalid_with_their_lines(tmp_path: Path) -> 
     path.write_bytes(b'text,n\r\na,1\r\nb\r\nc,1,2\r\n"d"e,1\r\nf\0,1\r\n\r\ng,1\r\n"h,1\r\ni,2\r\n')
     assert [(raw.line, raw.problem) for raw in rows(path, "csv")] == [
         (2, ""),
-        (3, "it has 1 columns, and the first line names 2"),
+        (3, "it has 1 column, and the first line names 2"),
         (4, "it has 3 columns, and the first line names 2"),
         (5, "',' expected after '\"'"),
         (6, "it holds a NUL character"),
@@ -134,6 +134,28 @@ def test_a_quote_that_never_closes_does_not_swallow_the_file(tmp_path: Path) -> 
     found = rows(path, "csv")
     assert "a quote may never be closed" in found[0].problem
     assert json.loads(found[-1].source) == {"text": "last"}
+
+
+def test_a_long_cell_is_read_with_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    long, lines = "x" * 200_000, ("y" * 90 + "\n") * 5000
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["id", "text", "n"], ["a", long, "1"], ["b", "short", lines], ["c", "last", "2"]])
+    limit = csv.field_size_limit()
+    assert [(raw.line, raw.problem) for raw in rows(path, "csv")] == [(2, ""), (3, ""), (5004, "")]
+    assert values(path) == [
+        {"id": "a", "text": long, "n": "1"},
+        {"id": "b", "text": "short", "n": lines},
+        {"id": "c", "text": "last", "n": "2"},
+    ]
+    assert csv.field_size_limit() == limit
+
+
+def test_a_record_that_is_longer_than_a_request_is_invalid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "LONGEST_LINE", 150_000)
+    path = tmp_path / "rows.csv"
+    path.write_text("text\n" + "x" * 140_000 + "\n" + "x" * 160_000 + "\nlast\n", "utf-8")
+    assert [(raw.line, bool(raw.problem)) for raw in rows(path, "csv")] == [(2, False), (3, True), (4, False)]
 
 
 def test_bytes_that_are_not_of_the_encoding_are_invalid(tmp_path: Path) -> None:

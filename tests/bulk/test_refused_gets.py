@@ -49,7 +49,9 @@ def test_the_refused_gets_of_a_run_are_in_its_journal_its_summary_and_its_report
         assert summary.outcomes == {"done": 2}
         assert (summary.refused_submits, summary.refused_gets) == (0, 4)
         assert refused(path) == {"RESOURCE_EXHAUSTED": 3, "UNAVAILABLE": 1}
-        assert "0 requests and 4 Gets were refused, and sent again" in summary.lines()
+        assert (
+            "0 requests and 4 Gets failed, and were sent again (3 RESOURCE_EXHAUSTED, 1 UNAVAILABLE)" in summary.lines()
+        )
     with contextlib.closing(Journal(path)) as journal:
         found = figures_of(journal)
     assert (found.refusals, found.refused_gets) == ({}, {"RESOURCE_EXHAUSTED": 3, "UNAVAILABLE": 1})

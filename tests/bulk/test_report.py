@@ -24,7 +24,7 @@ from yagrpc.bulk.report.page import page
 from yagrpc.cli.bulk.journals import write_report
 from yagrpc.emulator import Emulator, EmulatorQuota
 from yagrpc.errors import ConfigError
-from yagrpc.journal.changes import Ended, Fixed, Result
+from yagrpc.journal.changes import Accepted, Ended, Fixed, Intent, Result
 from yagrpc.journal.journal import Journal, JournalWriter
 
 if TYPE_CHECKING:
@@ -133,6 +133,20 @@ def test_an_axis_of_nothing_and_of_one_moment() -> None:
     assert Axis([5.0, 6.0]).counts([5.0, 6.0]) == [1, *[0] * (BINS - 2), 1]
 
 
+def test_requests_of_a_short_run_are_those_of_whole_seconds(tmp_path: Path) -> None:
+    assert Axis([5.0, 5.3]).counts_in_spans([5.0, 5.2, 5.3]) == [3]
+    assert Axis([0.0, 2.5]).counts_in_spans([0.0, 0.9, 1.0, 2.5]) == [2, 1, 1]
+    axis = Axis([0.0, 30.0, 61.0])
+    assert (axis.span, axis.counts_in_spans([0.0, 1.9, 2.1, 61.0])) == (2, [2, 1, *[0] * 28, 1])
+    rows = [Fixed(number, None, number + 1, b"f", b'"row"') for number in range(20)]
+    with contextlib.closing(JournalWriter(tmp_path / "journal")) as opened:
+        opened.commit([Intent(row, 1, 0, "request", 100 + row.number / 100) for row in rows])
+        opened.commit([Accepted(row.number, "operation") for row in rows])
+        text = page(figures_of(opened))
+    assert "<title>0.0 s to 1.0 s: 20 accepted</title>" in text
+    assert "<span>20/s</span>" in text
+
+
 @pytest.mark.parametrize(
     ("moments", "span", "most"), [([], 1.0, 0), ([1.0, 1.5, 1.9, 2.0], 1.0, 3), ([0.0, 1.0, 2.0], 1.0, 1)]
 )
@@ -158,7 +172,7 @@ def test_an_empty_journal_has_a_report(tmp_path: Path) -> None:
     with contextlib.closing(JournalWriter(tmp_path / "journal")) as opened:
         text = page(figures_of(opened))
     assert "Nothing was sent." in text
-    assert "Nothing was refused." in text
+    assert "No request failed." in text
 
 
 def test_tooltips_are_escaped() -> None:
@@ -246,7 +260,7 @@ def test_a_report_in_a_browser(browser: Any, report: Path, scheme: str, width: i
     assert shown.evaluate("document.documentElement.scrollWidth") == width
     ground = shown.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(246, 247, 249)", "dark": "rgb(20, 23, 27)"}[scheme]
-    names = ["Progress", "Requests in a second", "Outcomes and cost", "Refused, and sent again"]
+    names = ["Progress", "Requests in a second", "Outcomes and cost", "Failed, and sent again"]
     names += ["Time to the result, in seconds", "Tokens of inputs", "Tokens of answers"]
     assert shown.locator("h2").all_inner_texts() == [*names, "Not done, by cause", "Slowest rows"]
     charts = shown.get_by_role("img")

@@ -128,7 +128,7 @@ def test_an_answer_that_does_not_follow_its_schema_is_a_mismatch(connect: Connec
         results = client.bulk(["json", "other"], json_schema=SCHEMA, retries=0).results()
         own = client.bulk([{"text": "json", "json_schema": SCHEMA}, "json"], retries=0).results()
     assert outcomes(results) == ["schema_mismatch", "done"]
-    assert results[0].error == "the answer.n is no string"
+    assert results[0].error == "answer.n is not a string"
     assert outcomes(own) == ["schema_mismatch", "done"]
 
 
@@ -158,6 +158,38 @@ def test_a_retry_may_have_more_tokens_or_another_model(connect: Connect) -> None
     assert tokens == [5, 10, 20, 40][: len(tokens)]
     assert len(tokens) > 2
     assert models == ["yandexgpt", "yandexgpt-5.1", "yandexgpt-5.1", "yandexgpt-5.1"]
+
+
+def test_an_answer_that_was_paid_for_stays_where_a_later_attempt_is_worse(connect: Connect, tmp_path: Path) -> None:
+    def reply(request: Any) -> Any:
+        more = request.completion_options.max_tokens.value > 5
+        return Failure(grpc.StatusCode.INVALID_ARGUMENT, "not so many") if more else None
+
+    with Emulator(duration=0, replies=reply) as emulator:
+        again: Any = {"truncated": {"max_tokens": "x2"}}
+        given: Any = {"max_tokens": 5, "retry_on": again, "model": "yandexgpt-5.1"}
+        bulk = connect(emulator).bulk(["a longer text than that"], journal=tmp_path / "journal", **given)
+        (result,) = bulk.results()
+    assert (result.outcome, result.attempts, result.usage.completion_tokens) == (yagrpc.RowOutcome.TRUNCATED, 2, 5)
+    assert result.text
+    assert result.cost
+    assert "a later attempt ended as failed: " in result.error
+    assert "not so many" in result.error
+    summary = bulk.summary()
+    assert (summary.outcomes, summary.totals.repeated, summary.totals.cost) == ({"truncated": 1}, 1, result.cost)
+
+
+def test_a_row_that_may_not_be_sent_again_keeps_its_answer(connect: Connect, tmp_path: Path) -> None:
+    again: Any = {"truncated": {"max_tokens": "x100"}}
+    given: Any = {"max_tokens": 5, "model": "yandexgpt-5.1", "journal": tmp_path / "journal", "max_cost": 0.1}
+    with Emulator(duration=0) as emulator:
+        bulk = connect(emulator).bulk([f"a longer text than that, {n}" for n in range(4)], retry_on=again, **given)
+        results = bulk.results()
+        assert emulator.generations == {SUBMIT: 4}
+    assert outcomes(results) == ["truncated"] * 4
+    assert all(result.text and result.cost and result.attempts == 1 for result in results)
+    assert all("it was not sent: the next row could cost more than max_cost=0.1" in each.error for each in results)
+    assert bulk.summary().unfinished == {}
 
 
 @pytest.mark.parametrize(("policy", "outcome", "generations"), [("resubmit", "done", 2), ("fail", "ambiguous", 1)])
@@ -424,6 +456,31 @@ def test_other_rows_become_frames_too(connect: Connect) -> None:
     assert plain["input_text"].tolist() == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("name", "column"), [("review", "review"), ("text", "input_text"), ("cost", "input_cost"), ("", "input_text")]
+)
+def test_a_series_of_polars_keeps_its_name(connect: Connect, name: str, column: str) -> None:
+    with Emulator(duration=0) as emulator:
+        found = connect(emulator).bulk(polars.Series(name, ["a", None])).to_pandas()
+    assert list(found.columns[:3]) == [column, "text", "outcome"]
+    assert found[column].tolist()[0] == "a"
+
+
+@pytest.mark.parametrize("rows", [["a", "b"], pandas.Series(["a", "b"])])
+def test_costs_of_a_frame_are_numbers_where_none_is_known(connect: Connect, rows: Any) -> None:
+    with Emulator(duration=0) as emulator:
+        found = connect(emulator).bulk(rows, model="yandexgpt").to_pandas()
+    assert found["cost"].dtype == "float64"
+    assert found["cost"].isna().all()
+
+
+def test_a_frame_with_two_columns_of_one_name_is_refused(connect: Connect) -> None:
+    frame = pandas.DataFrame([["a", "b", 1]], columns=["text", "text", "n"])
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="two columns named 'text': name each column"):
+        connect(emulator).bulk(frame, journal="unused").results()
+    assert emulator.generations[SUBMIT] == 0
+
+
 def test_progress_is_reported(connect: Connect) -> None:
     seen: list[yagrpc.Progress] = []
     with Emulator(duration=0) as emulator:
@@ -533,7 +590,8 @@ async def test_a_full_disk_sends_nothing_and_loses_nothing(tmp_path: Path, monke
                 """Somebody makes room, once the disk was full."""
                 while not (bulk.engine is not None and bulk.engine.stopped):  # noqa: ASYNC110 - nothing reports it
                     await asyncio.sleep(0.01)
-                settled[0]._connection.execute("PRAGMA max_page_count = 1073741823")
+                with contextlib.suppress(sqlite3.ProgrammingError):  # closed: what was known was written in time
+                    settled[0]._connection.execute("PRAGMA max_page_count = 1073741823")
 
             freeing = asyncio.create_task(free())
             with pytest.raises(yagrpc.JournalError, match="full"):
@@ -573,6 +631,9 @@ async def test_a_disk_that_stays_full_names_the_operations_that_it_loses(
             monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
             with pytest.raises(yagrpc.JournalError, match=f"the operations {emulator_id(emulator)}") as raised:
                 await bulk.run()
+            assert "journal can't be written: disk I/O error: 1 change could not be written in 0 s; " in str(
+                raised.value
+            )
             assert [*raised.value.operation_ids] == [operation.id for operation in emulator.operations]
     gc.collect()
     assert "never retrieved" not in caplog.text  # of a commit that started after the thread of the commits had ended

@@ -21,6 +21,8 @@ from tests.bulk.conftest import QUOTA
 from tests.journal.test_journal import intent
 from yagrpc import _pb, methods
 from yagrpc.bulk.decisions.progress import Progress
+from yagrpc.bulk.options import open_journal
+from yagrpc.bulk.recording import commits
 from yagrpc.cli.bulk import show
 from yagrpc.cli.bulk.show import Shown
 from yagrpc.emulator import Emulator, Failure
@@ -199,7 +201,7 @@ def test_max_cost_stops_and_says_how_to_resume(command: Command, emulator: Emula
         (["--max-failures", "many"], "max_failures is 'many': it takes a number of rows"),
         (["--max-cost", "5"], "max_cost needs the price of yandexgpt, which is not known: give --prices"),
         (["-o", "rows.csv"], "rows.csv is the input: name another (see"),
-        (["-o", "nowhere/out.csv"], "nowhere is no folder (see"),
+        (["-o", "nowhere/out.csv"], "nowhere is not a folder (see"),
         (["-o", "out.xlsx"], "'out.xlsx': its name ends in none of .jsonl"),
         (["-o", "mine.jsonl"], "output 'mine.jsonl' exists, and is not of this run: name another, or remove it"),
         (["--journal", "mine.jsonl"], "journal 'mine.jsonl' is broken, or no journal"),
@@ -291,7 +293,7 @@ def test_retry_plans_failed_rows_again_and_the_output_has_each_once(
     source = write("rows.jsonl", "a", "boom", "c")
     assert run(command, source, "--retries", "0").code == 1
     emulator.set_replies(None)
-    assert "1 rows are planned again" in command("bulk", "retry", "out.jsonl.journal").err
+    assert "1 row is planned again" in command("bulk", "retry", "out.jsonl.journal").err
     assert run(command, source, "--retries", "0").code == 0
     assert sorted((row["input_text"], row["outcome"]) for row in output()) == [
         ("a", "done"),
@@ -314,13 +316,35 @@ def test_a_journal_that_stays_full_has_its_lost_operations_on_stderr(command: Co
     assert ran.err.splitlines()[1:] == [f"yagrpc: not in the journal: operation {each}" for each in lost]
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_run_on_a_disk_that_stays_full_names_the_cause_and_the_command_that_resumes(
+    command: Command, emulate: Callable[..., Emulator], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(commits, "_PAUSE", 0.01)
+    monkeypatch.setattr(commits, "PATIENCE", 0.05)
+    monkeypatch.setattr("yagrpc.bulk.engine.stopping.GRACE", 0.01)
+    emulate(duration=0)
+
+    def small(*given: Any) -> JournalWriter:
+        writer = open_journal(*given)
+        writer._connection.execute("PRAGMA max_page_count = 40")
+        return writer
+
+    monkeypatch.setattr("yagrpc.bulk.asynchronous.open_journal", small)
+    ran = run(command, write("rows.jsonl", *(f"{n} " + "x" * 3000 for n in range(100))), output=name)
+    first, *_, last = ran.err.splitlines()
+    assert ran.code == 1
+    assert first.startswith(f"yagrpc: journal '{name}.journal' can't be written: database or disk is full")
+    assert last.startswith("yagrpc: resume with: yagrpc")
+
+
 def test_cancel_asks_for_the_operations_that_run(command: Command, emulate: Callable[..., Emulator]) -> None:
     emulator = emulate(duration=3600)
     operation = _operation(emulator)
     with contextlib.closing(JournalWriter(Path("j"))) as journal:
         journal.commit([intent(0), Accepted(0, operation)])
     ran = command("bulk", "cancel", "j")
-    assert (ran.code, ran.err) == (0, "yagrpc: 1 operations were asked to stop; the next run gets how they ended\n")
+    assert (ran.code, ran.err) == (0, "yagrpc: 1 operation was asked to stop; the next run gets how it ended\n")
     assert emulator.operations[0].done
 
 

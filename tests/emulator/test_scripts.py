@@ -266,6 +266,8 @@ def test_a_reply_of_another_type_is_refused(emulate: Emulate) -> None:
 def test_a_failure_must_fail(emulate: Emulate) -> None:
     with pytest.raises(ValueError, match="other than OK"):
         Failure(grpc.StatusCode.OK)
+    with pytest.raises(TypeError, match=r"code is 'INVALID_ARGUMENT': it takes a grpc\.StatusCode"):
+        Failure("INVALID_ARGUMENT", "wrong")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="other than 0"):
         emulate(replies={"": status_pb2.Status()})
 

@@ -25,6 +25,7 @@ from yagrpc.journal.changes import (
     Fixed,
     GetsRefused,
     Intent,
+    Kept,
     Noted,
     Refused,
     Result,
@@ -99,6 +100,52 @@ def test_an_attempt_is_kept_and_counted(writer: JournalWriter) -> None:
     assert writer.attempts(0) == ["truncated", "ambiguous"]
     totals = writer.totals()
     assert (totals.cost, totals.input_tokens, totals.doubtful, totals.repeated) == (1.0, 20, 0, 2)
+
+
+def failed(number: int, outcome: str = "failed") -> Result:
+    return Result(number, 300.0, outcome, None, "INTERNAL: broken")
+
+
+def test_a_better_earlier_answer_is_the_result_and_all_attempts_are_counted_once(writer: JournalWriter) -> None:
+    writer.commit([intent(0), Accepted(0, "first"), Again(result(0, "truncated"), doubtful=False)])
+    writer.commit([intent(0, 2), Accepted(0, "second"), Kept(failed(0), "truncated", doubtful=False, sent=True)])
+    entry = writer.entry(0)
+    error = "; a later attempt ended as failed: INTERNAL: broken"
+    assert entry.result == result(0, "truncated")._replace(ended=300.0, error=error)
+    assert (entry.state, entry.attempt, entry.operation_id) == (State.ENDED, 2, "first")
+    assert writer.attempts(0) == ["failed"]
+    assert writer.totals() == (10, 20, 0.5, 0, 1)
+
+
+@pytest.mark.parametrize(("outcome", "sent", "doubtful"), [("ambiguous", True, 1), ("invalid", False, 0)])
+def test_an_attempt_after_a_better_answer_may_be_doubtful_or_not_sent(
+    writer: JournalWriter, outcome: str, sent: bool, doubtful: int
+) -> None:
+    changes: list[Change] = [intent(0), Accepted(0, "first"), Again(result(0, "truncated"), doubtful=False)]
+    changes += [intent(0, 2)] if sent else []
+    writer.commit([*changes, Kept(failed(0, outcome), "truncated", doubtful=bool(doubtful), sent=sent)])
+    assert writer.counts() == {(State.ENDED, "truncated"): 1}
+    assert writer.attempts(0) == ([outcome] if sent else [])
+    assert writer.totals().doubtful == doubtful
+
+
+def test_without_the_earlier_answer_a_row_ends_as_its_last_attempt(writer: JournalWriter) -> None:
+    writer.commit([intent(0), Again(result(0, "truncated")._replace(response=None), doubtful=False)])
+    writer.commit([intent(0, 2), Kept(failed(0), "truncated", doubtful=False, sent=True)])
+    assert writer.entry(0).result == failed(0)
+    assert writer.attempts(0) == ["truncated"]
+
+
+def test_a_row_may_end_in_the_commit_of_its_attempt_before(writer: JournalWriter) -> None:
+    writer.commit([intent(0), Again(result(0, "failed"), doubtful=False), Ended(failed(0, "invalid"), fixed(0))])
+    assert writer.entry(0).state is State.ENDED
+
+
+def test_reopened_rows_keep_their_answers(writer: JournalWriter) -> None:
+    writer.commit([intent(0), Accepted(0, "first"), Ended(result(0, "truncated"))])
+    writer.reopen([0], ["ambiguous"])
+    writer.commit([intent(0, 2), Kept(failed(0), "truncated", doubtful=False, sent=True)])
+    assert writer.outcome(0) == "truncated"
 
 
 def test_a_doubtful_attempt_stays_counted_although_its_row_is_done(writer: JournalWriter) -> None:
@@ -222,6 +269,7 @@ def test_a_journal_of_the_first_version_is_read_as_it_is_and_written_as_the_next
         journal.commit([intent(0), Refused(0, 100.0, "UNAVAILABLE")])
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("DROP TABLE get_refusal")
+        database.execute("ALTER TABLE attempt DROP COLUMN response")
         database.execute("PRAGMA user_version = 1")
     before = path.read_bytes()
     with contextlib.closing(Journal(path)) as reader:
@@ -229,6 +277,7 @@ def test_a_journal_of_the_first_version_is_read_as_it_is_and_written_as_the_next
     assert path.read_bytes() == before
     with contextlib.closing(JournalWriter(path)) as journal:
         assert journal.entry(0).fixed == fixed(0)
+        journal.commit([intent(0), Again(result(0, "truncated"), doubtful=False)])
         journal.commit([GetsRefused(7, "UNAVAILABLE", 1)])
     with contextlib.closing(Journal(path)) as reader:
         assert list(reader.refused_gets()) == [(7, "UNAVAILABLE", 1)]

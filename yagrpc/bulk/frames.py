@@ -29,13 +29,23 @@ def frame_of(results: list[BulkResult], given: Any, journal: Path, task: str, *,
         pandas: Any = importlib.import_module("pandas")
     except ModuleNotFoundError as error:
         raise ConfigError("to_pandas needs pandas: pip install pandas") from error
+    columns = [*COLUMNS[task], *RESULT_COLUMNS]
     if given is None or type(given).__module__.partition(".")[0] != "pandas":
         with contextlib.closing(Journal(journal)) as reader:
             entries = [reader.entry(result.number) for result in results]
-        return pandas.DataFrame([record_of(entry, task, table=table) for entry in entries])
+        frame = pandas.DataFrame([record_of(entry, task, table=table) for entry in entries])
+        name = getattr(given, "name", "")
+        if name and not any(isinstance(result.row, (dict, list)) for result in results):  # a Series of polars
+            old, new = (renamed([each], columns).get(each, each) for each in ("text", name))
+            frame = frame.rename(columns={old: new})
+        return _typed(frame)
     known = {result.number: result_record(result, task) for result in results}
-    columns = [*COLUMNS[task], *RESULT_COLUMNS]
     own = given.to_frame(given.name or "text") if not hasattr(given, "columns") else given
     own = own.rename(columns=renamed(own.columns, columns))
     added = [known.get(number, dict.fromkeys(columns)) for number in range(len(own))]
-    return pandas.concat([own, pandas.DataFrame(added, index=own.index, columns=columns)], axis=1)
+    return pandas.concat([own, _typed(pandas.DataFrame(added, index=own.index, columns=columns))], axis=1)
+
+
+def _typed(frame: Any) -> Any:
+    """A frame whose costs are numbers, also where none is known."""
+    return frame.astype({"cost": "float64"}) if "cost" in frame.columns else frame

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc import _pb
 from yagrpc.bulk.decisions.outcomes import RowOutcome
 from yagrpc.bulk.decisions.rows import columns_of
+from yagrpc.bulk.wording import counted
 from yagrpc.journal.changes import Entry, State, Totals
 from yagrpc.results import Completion, Usage
 
@@ -126,9 +129,10 @@ class Summary(NamedTuple):
         outcomes: How many have ended how.
         unfinished: Rows that have not ended: planned, waiting for their operation, or for the row they are copies of.
         totals: What all have used.
-        refused_submits: How often a request was refused, and sent again.
-        refused_gets: How often a Get of an operation was refused, and sent again.
+        refused_submits: How often a request failed and was sent again: the service refused it, or was not reached.
+        refused_gets: How often a Get of an operation failed so.
         copies: How many are copies of others, for which nothing was sent.
+        refused_codes: How often requests and Gets failed so with which code.
     """
 
     rows: int
@@ -138,26 +142,29 @@ class Summary(NamedTuple):
     refused_submits: int
     refused_gets: int
     copies: int
+    refused_codes: Mapping[str, int] = MappingProxyType({})
 
     def lines(self) -> list[str]:
         """The whole, in lines."""
-        found = [f"{self.rows:,} rows"]
+        found = [counted(self.rows, "row")]
         for counts in (self.outcomes, self.unfinished):
             found += [f"  {count:,} {name}" for name, count in counts.items()]
         if self.copies:
-            found.append(f"{self.copies:,} of them are copies, which were not sent")
+            are = "is a copy, which was" if self.copies == 1 else "are copies, which were"
+            found.append(f"{self.copies:,} of them {are} not sent")
         totals = self.totals
-        found.append(f"{totals.input_tokens:,} tokens of input, {totals.output_tokens:,} of answers")
+        found.append(f"{counted(totals.input_tokens, 'token')} of input, {totals.output_tokens:,} of answers")
         if totals.cost is not None:
             found.append(f"{totals.cost:,.2f} RUB")
         if totals.repeated:
-            found.append(f"{totals.repeated:,} attempts were repeated")
+            found.append(f"{counted(totals.repeated, 'attempt')} {'was' if totals.repeated == 1 else 'were'} repeated")
         if totals.doubtful:
-            found.append(f"{totals.doubtful:,} of them may have been billed twice")
+            their = "its row" if totals.doubtful == 1 else "their rows"
+            found.append(f"{counted(totals.doubtful, 'attempt')} may have been billed without a result, {their} twice")
         if self.refused_submits or self.refused_gets:
-            found.append(
-                f"{self.refused_submits:,} requests and {self.refused_gets:,} Gets were refused, and sent again"
-            )
+            codes = ", ".join(f"{count:,} {code}" for code, count in self.refused_codes.items())
+            both = f"{counted(self.refused_submits, 'request')} and {counted(self.refused_gets, 'Get')}"
+            found.append(f"{both} failed, and were sent again ({codes})")
         return found
 
 
@@ -168,8 +175,18 @@ def summary_of(journal: Journal) -> Summary:
     names = {State.PLANNED: "planned", State.SUBMITTING: "submitting", State.SUBMITTED: "running"}
     names[State.WAITING] = "waiting"
     unfinished = {names[state]: count for (state, _), count in sorted(counts.items()) if state in names}
-    refused = journal.refused()
-    return Summary(sum(counts.values()), outcomes, unfinished, journal.totals(), *refused, journal.copies())
+    codes = Counter(code for _, code in journal.refusals())
+    for _, code, count in journal.refused_gets():
+        codes[code] += count
+    return Summary(
+        sum(counts.values()),
+        outcomes,
+        unfinished,
+        journal.totals(),
+        *journal.refused(),
+        journal.copies(),
+        dict(codes.most_common()),
+    )
 
 
 def record_of(entry: Entry, task: str, *, table: bool) -> dict[str, Any]:

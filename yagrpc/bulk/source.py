@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
@@ -63,13 +64,19 @@ class Source:
         """The source of what a user gave.
 
         Raises:
-            ConfigError: It is no iterable, or a single text.
+            ConfigError: It is no iterable, a single text, or a DataFrame with two columns of one name.
         """
         if isinstance(rows, Source):
             return rows
         if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
             raise ConfigError(f"rows is {shown(rows)}: it takes an iterable of rows, a Series or a DataFrame")
         table = table_of(rows)
+        if table is not None:
+            frame: Any = rows
+            names = [str(name) for name in frame.columns]
+            doubled = [name for name, count in Counter(names).items() if count > 1]
+            if doubled:
+                raise ConfigError(f"rows has two columns named {shown(doubled[0])}: name each column once")
         total = len(rows) if isinstance(rows, Sized) else None
         function = key if callable(key) else None
         framed = type(rows).__module__.partition(".")[0] in ("pandas", "polars")

@@ -28,6 +28,7 @@ class Failure:
     """A scripted failure: `Operation.error` in asynchronous mode, the status of the call in synchronous mode.
 
     Raises:
+        TypeError: The code is no `grpc.StatusCode`.
         ValueError: The code is OK.
     """
 
@@ -39,6 +40,8 @@ class Failure:
     """Messages that go into the status's details."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.code, grpc.StatusCode):
+            raise TypeError(f"code is {self.code!r}: it takes a grpc.StatusCode, such as grpc.StatusCode.UNAVAILABLE")
         if self.code is grpc.StatusCode.OK:
             raise ValueError("a failure has a code other than OK")
 

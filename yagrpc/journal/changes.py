@@ -139,6 +139,22 @@ class Ended(NamedTuple):
     fixed: Fixed | None = None
 
 
+class Kept(NamedTuple):
+    """It has ended, and its last attempt ended worse than an earlier one: the answer of that one is its result.
+
+    Args:
+        result: How the last attempt ended.
+        outcome: How the earlier one did.
+        doubtful: Whether the last one may have been billed without a result.
+        sent: Whether the last one was sent.
+    """
+
+    result: Result
+    outcome: str
+    doubtful: bool
+    sent: bool
+
+
 class Again(NamedTuple):
     """An attempt has ended, and another follows: it is planned again.
 
@@ -189,7 +205,9 @@ class Noted(NamedTuple):
     value: str
 
 
-Change: TypeAlias = "Intent | Retracted | Refused | GetsRefused | Accepted | Ended | Again | First | Copied | Noted"
+Change: TypeAlias = (
+    "Intent | Retracted | Refused | GetsRefused | Accepted | Ended | Kept | Again | First | Copied | Noted"
+)
 
 
 class Entry(NamedTuple):

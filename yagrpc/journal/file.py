@@ -42,7 +42,7 @@ SCHEMA: Final = (
     "CREATE UNIQUE INDEX result_number ON result (number)",
     "CREATE TABLE attempt (number INTEGER NOT NULL, attempt INTEGER NOT NULL, operation TEXT NOT NULL, submitted REAL,"
     " ended REAL NOT NULL, outcome TEXT NOT NULL, error TEXT NOT NULL, input_tokens INTEGER NOT NULL,"
-    " output_tokens INTEGER NOT NULL, cost REAL)",
+    " output_tokens INTEGER NOT NULL, cost REAL, response BLOB)",
     "CREATE INDEX attempt_number ON attempt (number)",
     "CREATE TABLE refusal (number INTEGER NOT NULL, at REAL NOT NULL, code TEXT NOT NULL)",
     _GETS,
@@ -50,7 +50,7 @@ SCHEMA: Final = (
     f"PRAGMA user_version = {VERSION}",
 )
 
-UPGRADES: Final = {1: (_GETS, f"PRAGMA user_version = {VERSION}")}
+UPGRADES: Final = {1: (_GETS, "ALTER TABLE attempt ADD COLUMN response BLOB", f"PRAGMA user_version = {VERSION}")}
 """What brings a journal of an earlier version to this one."""
 
 

@@ -28,6 +28,7 @@ from yagrpc.journal.changes import (
     Fixed,
     GetsRefused,
     Intent,
+    Kept,
     Moment,
     Noted,
     Refused,
@@ -45,7 +46,11 @@ _INTENT: Final = (
 )
 _WHOLE: Final = "INSERT INTO row VALUES (?, ?, ?, ?, ?, 3, 0, 0, '', '', NULL) ON CONFLICT DO UPDATE SET state = 3"
 _AGAIN: Final = (
-    "INSERT INTO attempt SELECT number, attempt, operation, submitted, ?, ?, ?, ?, ?, ? FROM row WHERE number = ?"
+    "INSERT INTO attempt SELECT number, attempt, operation, submitted, ?, ?, ?, ?, ?, ?, ? FROM row WHERE number = ?"
+)
+_BEST: Final = (
+    "SELECT rowid, operation, submitted, outcome, response, error, input_tokens, output_tokens, cost FROM attempt"
+    " WHERE number = ? AND outcome = ? AND response IS NOT NULL ORDER BY attempt DESC LIMIT 1"
 )
 _GETS_REFUSED: Final = (
     "INSERT INTO get_refusal VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
@@ -328,7 +333,7 @@ class JournalWriter(Journal):
         """
         kinds = ", ".join("?" * len(doubtful))
         own = " AND number NOT IN (SELECT number FROM copy)" if self._has_copies else ""
-        columns = "ended, outcome, error, input_tokens, output_tokens, cost"
+        columns = "ended, outcome, error, input_tokens, output_tokens, cost, response"
         with self._writing():  # all of them at once: copies end as their row does
             for chunk in _chunks(numbers, 1000):
                 marks = ", ".join("?" * len(chunk))
@@ -409,25 +414,48 @@ class JournalWriter(Journal):
     def _copied(self, changes: list[Copied]) -> None:
         self._seq = copies.add(self._connection, changes, self._seq)
 
+    def _kept(self, changes: list[Kept]) -> None:
+        for each in changes:
+            last = each.result
+            found = next(self._rows(_BEST, (last.number, each.outcome)), None)
+            if found is None:  # of an attempt of an earlier version, which kept no answers
+                self._ended([Ended(last)])
+                continue
+            best, operation, submitted, outcome, response, error, *used = found
+            if each.sent:
+                self._add_attempts([last])
+            self._connection.execute("DELETE FROM attempt WHERE rowid = ?", (best,))
+            self._connection.execute(
+                "UPDATE row SET operation = ?, submitted = ?, doubtful = doubtful + ? WHERE number = ?",
+                (operation, submitted, int(each.doubtful), last.number),
+            )
+            why = f"; a later attempt ended as {last.outcome}: {last.error}"
+            self._ended([Ended(Result(last.number, last.ended, outcome, response, f"{error}{why}", *used))])
+
     def _again(self, changes: list[Again]) -> None:
+        self._add_attempts([each.result for each in changes])
+        self._connection.executemany(
+            "UPDATE row SET state = 0, operation = '', doubtful = doubtful + ? WHERE number = ?",
+            [(int(each.doubtful), each.result.number) for each in changes],
+        )
+
+    def _add_attempts(self, results: list[Result]) -> None:
+        """Keep how the last attempts of rows ended, which are not their results."""
         self._connection.executemany(
             _AGAIN,
             [
                 (
-                    each.result.ended,
-                    each.result.outcome,
-                    each.result.error,
-                    each.result.input_tokens,
-                    each.result.output_tokens,
-                    each.result.cost,
-                    each.result.number,
+                    each.ended,
+                    each.outcome,
+                    each.error,
+                    each.input_tokens,
+                    each.output_tokens,
+                    each.cost,
+                    each.response,
+                    each.number,
                 )
-                for each in changes
+                for each in results
             ],
-        )
-        self._connection.executemany(
-            "UPDATE row SET state = 0, operation = '', doubtful = doubtful + ? WHERE number = ?",
-            [(int(each.doubtful), each.result.number) for each in changes],
         )
 
     def _noted(self, changes: list[Noted]) -> None:
@@ -438,6 +466,7 @@ _APPLY: Final[dict[type, Callable[[JournalWriter, Any], None]]] = {
     Accepted: JournalWriter._accepted,
     Ended: JournalWriter._ended,
     Again: JournalWriter._again,
+    Kept: JournalWriter._kept,
     Retracted: JournalWriter._retracted,
     Refused: JournalWriter._refused,
     GetsRefused: JournalWriter._gets_refused,
@@ -452,23 +481,26 @@ _APPLY: Final[dict[type, Callable[[JournalWriter, Any], None]]] = {
 def _grouped(changes: Iterable[Change]) -> Iterator[tuple[type, list[Any]]]:
     """Changes by their kind, so that one statement takes many; those of one row stay in their order.
 
-    Within a group of groups, kinds have the order of `_APPLY`; what comes after the intent of its row begins another.
+    Within a group of groups, kinds have the order of `_APPLY`; what comes after the intent of its row begins another,
+    and so does the end of a row in the commit of its attempt before.
     """
     groups: dict[type, list[Any]] = {kind: [] for kind in _APPLY}
-    intended: set[int] = set()
+    over: set[int] = set()
     for change in changes:
         if type(change) is Intent:
-            intended.add(change.fixed.number)
-        elif intended and _number(change) in intended:
+            over.add(change.fixed.number)
+        elif over and _number(change) in over:
             yield from ((kind, group) for kind, group in groups.items() if group)
-            groups, intended = {kind: [] for kind in _APPLY}, set()
+            groups, over = {kind: [] for kind in _APPLY}, set()
+        if type(change) is Again:
+            over.add(change.result.number)
         groups[type(change)].append(change)
     yield from ((kind, group) for kind, group in groups.items() if group)
 
 
 def _number(change: Change) -> int:
     """The row that a change is of; -1 for none."""
-    if isinstance(change, (Ended, Again)):
+    if isinstance(change, (Ended, Kept, Again)):
         return change.result.number
     return change.number if isinstance(change, (Accepted, Retracted, Refused)) else -1
 

@@ -65,6 +65,14 @@ _CHANGES: Final = ("max_tokens", "model", "temperature")
 _MOST_FACTOR: Final = 100
 """The most by which `max_tokens` may be multiplied."""
 
+_WORTH: Final = {
+    RowOutcome.DONE: 3,
+    RowOutcome.TRUNCATED: 2,
+    RowOutcome.SCHEMA_MISMATCH: 2,
+    RowOutcome.FILTERED: 1,
+}
+"""What an answer is worth, by its outcome; no other outcome has an answer."""
+
 _TRANSIENT: Final = frozenset(
     {Code.INTERNAL, Code.UNAVAILABLE, Code.UNKNOWN, Code.ABORTED, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED}
 )
@@ -151,6 +159,21 @@ def tried_again(outcome: RowOutcome, error: YagrpcError | None, attempt: int, re
     if outcome not in retries.on or attempt > retries.most:
         return False
     return outcome is not RowOutcome.FAILED or (error is not None and error.code in _TRANSIENT)
+
+
+def better_before(outcome: str, before: Iterable[str]) -> str | None:
+    """The outcome of an earlier attempt whose answer is worth more than how the last one ended; `None` for none.
+
+    Args:
+        outcome: How the last attempt ended.
+        before: The outcomes of the attempts before.
+    """
+
+    def worth(name: str) -> int:
+        return _WORTH.get(RowOutcome(name), 0)
+
+    best = max(before, key=worth, default=outcome)
+    return best if worth(best) > worth(outcome) else None
 
 
 def changed_parameters(given: Mapping[str, Any], attempts: Iterable[str], retries: Retries) -> dict[str, Any]:

@@ -20,6 +20,9 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "null": (type(None),),
 }
 
+_SAID: Final = {name: name if name == "null" else f"{'an' if name[0] in 'aeio' else 'a'} {name}" for name in _TYPES}
+"""What a value of each type is called."""
+
 
 def mismatch(text: str, schema: Mapping[str, Any]) -> str:
     """Where a text does not follow a schema; empty where it does.
@@ -32,7 +35,7 @@ def mismatch(text: str, schema: Mapping[str, Any]) -> str:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         return f"it is not JSON: {error}"
-    return _mismatch(value, schema, "the answer")
+    return _mismatch(value, schema, "answer")
 
 
 def _mismatch(value: Any, schema: Any, where: str) -> str:
@@ -41,7 +44,7 @@ def _mismatch(value: Any, schema: Any, where: str) -> str:
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     if types and not any(_is(value, name) for name in types):
-        return f"{where} is no {' or '.join(map(str, types))}"
+        return f"{where} is not {' or '.join(_SAID.get(str(name), str(name)) for name in types)}"
     if "enum" in schema and value not in schema["enum"]:
         return f"{where} is none of the values of its enum"
     if "const" in schema and value != schema["const"]:

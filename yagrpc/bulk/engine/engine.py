@@ -134,6 +134,9 @@ class Engine:
             await self._stopping.wait()
             self._workers.check_over()
             await self._stopping.wait_for_rest()
+            if self._stopping.limited:
+                for repeat in self._intake.repeats():
+                    self._endings.keep_answer(repeat, self.stopped)
         finally:
             self._client._core.events.remove(self._gets)
             await self._heartbeat.stop()

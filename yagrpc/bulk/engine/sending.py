@@ -14,7 +14,7 @@ from yagrpc import methods
 from yagrpc._aio.stream import AsyncStream
 from yagrpc._services.text import CompletionReader
 from yagrpc.bulk.decisions.outcomes import RowOutcome, outcome_of_error, stops_run
-from yagrpc.bulk.decisions.plan import Job, Plan, Sent
+from yagrpc.bulk.decisions.plan import Job, Plan, Repeat, Sent
 from yagrpc.bulk.decisions.rows import request_of
 from yagrpc.bulk.engine.budget import Budget
 from yagrpc.bulk.engine.operations import Operations
@@ -117,7 +117,9 @@ class Sender:
             await self._commits.room()
             return
         if reserved is None:
-            self._put_back(job)
+            repeat = Repeat(planned.fixed.number, job.attempt, job.doubtful, job.before)
+            if not self._endings.keep_answer(repeat, self._stopping.reason):
+                self._put_back(job)
             return
         sent = Sent(
             planned.fixed.number, job.attempt, job.doubtful, job.before, model, parameters.get("json_schema"), reserved

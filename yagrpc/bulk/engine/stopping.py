@@ -46,6 +46,11 @@ class Stopping:
         self.reason, self._patience = reason, None if finish else GRACE
         self._stopped()
 
+    @property
+    def limited(self) -> bool:
+        """Whether a limit of the run itself has stopped it, such as that of its cost."""
+        return bool(self.reason) and self._patience is None
+
     def fail(self, error: Exception) -> None:
         """Stop by what is wrong with every row; the first such error is the run's."""
         if self.error is None:

@@ -8,11 +8,14 @@ import csv
 import importlib
 import io
 import itertools
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from yagrpc.bulk.decisions.rows import Raw, source_of
+from yagrpc.bulk.wording import counted
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown_path
 
@@ -39,6 +42,9 @@ _JUDGED: Final = 20
 """Records of a CSV by which its separator is found out."""
 
 _NUL: Final = "it holds a NUL character"
+
+_LIMIT: Final = threading.Lock()
+"""Held while the limit of csv, which is that of the whole process, is another for a moment."""
 
 
 class Input(NamedTuple):
@@ -176,15 +182,15 @@ def _open_csv(path: Path, encoding: str | None, separator: str | None) -> Input:
     if len(found_separator) != 1 or found_separator in '"\r\n':
         raise ConfigError(f"{name}: separator {found_separator!r} has to be one character, no quote and no line end")
     with _csv_file(path, found_encoding) as opened:
-        reader = csv.reader(opened, delimiter=found_separator, strict=True)
+        lines = _Lines(opened)
         try:
-            header = next(reader)
+            header = next(csv.reader(lines, delimiter=found_separator, strict=True))
         except (csv.Error, StopIteration) as error:
             raise ConfigError(f"{name}: its first line, which names the columns, can't be read: {error}") from None
         columns = [column.strip() for column in header]
         if len(set(columns)) < len(columns) or not all(columns):
             raise ConfigError(f"{name}: its first line has to name each column once: {', '.join(columns)[:200]}")
-        total = sum(1 for _ in _csv_records(reader))
+        total = sum(1 for _ in _csv_records(lines, found_separator, len(columns)))
     shown = {"\t": "a tab"}.get(found_separator, repr(found_separator))
     said = f"{name}: read as {found_encoding.removesuffix('-sig')}, separated by {shown}"
     return Input(lambda: _csv_rows(path, found_encoding, found_separator, columns), total, True, tuple(columns), said)
@@ -192,12 +198,12 @@ def _open_csv(path: Path, encoding: str | None, separator: str | None) -> Input:
 
 def _csv_rows(path: Path, encoding: str, separator: str, columns: list[str]) -> Iterator[Raw]:
     with _csv_file(path, encoding) as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
-        next(reader)
-        for line, cells, problem in _csv_records(reader):
+        lines = _Lines(file)
+        next(csv.reader(lines, delimiter=separator, strict=True))
+        for line, cells, problem in _csv_records(lines, separator, len(columns)):
             record: Any = dict(zip(columns, cells, strict=False))
             if not problem and len(cells) != len(columns):
-                problem = f"it has {len(cells)} columns, and the first line names {len(columns)}"
+                problem = f"it has {counted(len(cells), 'column')}, and the first line names {len(columns)}"
             if not problem and any("\0" in cell for cell in cells):
                 problem = _NUL
             if not problem and any(_is_escaped(cell) for cell in cells):
@@ -205,10 +211,60 @@ def _csv_rows(path: Path, encoding: str, separator: str, columns: list[str]) -> 
             yield Raw(line, source_of(record), problem)
 
 
-def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], str]]:
-    """The records of a CSV: the line where each begins, its cells, and why it can't be read."""
+class _Lines:
+    """The lines of a CSV; those of the last record can be put back.
+
+    Args:
+        file: The file, whose lines keep their ends.
+
+    Attributes:
+        number: How many lines are read.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self.number = 0
+        self._file = file
+        self._taken: list[str] = []
+        self._back: list[str] = []
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._back.pop() if self._back else next(self._file)
+        self._taken.append(line)
+        self.number += 1
+        return line
+
+    def begin(self) -> None:
+        """Begin a record."""
+        self._taken.clear()
+
+    def put_back(self, keep: int = 0) -> int:
+        """Put the lines of the record back, but for the first ones; gives how many it had.
+
+        Args:
+            keep: How many lines stay read.
+        """
+        had = len(self._taken)
+        self._back += reversed(self._taken[keep:])
+        self.number -= had - keep
+        del self._taken[keep:]
+        return had
+
+
+def _csv_records(lines: _Lines, separator: str, width: int) -> Iterator[tuple[int, list[str], str]]:
+    """The records of a CSV: the line where each begins, its cells, and why it can't be read.
+
+    Args:
+        lines: Its lines, from the second.
+        separator: What separates its columns.
+        width: How many columns it has.
+    """
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = lines.number + 1
+        lines.begin()
         try:
             cells = next(reader)
         except StopIteration:
@@ -216,6 +272,9 @@ def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], str]]:
         except csv.Error as error:
             reason = "a quote that opens in it is never closed" if "end of data" in str(error) else str(error)
             if "field limit" in reason:
+                if cells := _long_record(lines, separator, width):
+                    yield line, cells, ""
+                    continue
                 reason = f"a column has over {csv.field_size_limit():,} characters: a quote may never be closed"
             elif "contains NUL" in reason:  # Python 3.10 does not read it
                 reason = _NUL
@@ -223,6 +282,35 @@ def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], str]]:
             continue
         if cells:
             yield line, cells, ""
+
+
+def _long_record(lines: _Lines, separator: str, width: int) -> list[str]:
+    """Read a record again, now with cells of up to 16 MiB; empty, and nothing more is read, where it is none.
+
+    A quote that is never closed makes a cell of all rows that follow: it rarely ends as a record of all columns.
+    """
+
+    def bounded() -> Iterator[str]:
+        left = LONGEST_LINE
+        for line in lines:
+            left -= sys.getsizeof(line)  # many short lines take more memory than their characters
+            if left < 0:
+                return
+            yield line
+
+    before = lines.put_back()
+    with _LIMIT:
+        limit = csv.field_size_limit(LONGEST_LINE)
+        try:
+            cells = next(csv.reader(bounded(), delimiter=separator, strict=True), [])
+        except csv.Error:
+            cells = []
+        finally:
+            csv.field_size_limit(limit)
+    if len(cells) == width:
+        return cells
+    lines.put_back(before)
+    return []
 
 
 def _csv_file(path: Path, encoding: str) -> IO[str]:

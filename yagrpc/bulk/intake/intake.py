@@ -6,7 +6,7 @@ Rules: a row whose id another row has is invalid. Ids are kept in memory until t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from yagrpc.bulk.decisions.plan import Job, Plan, Repeat
@@ -42,6 +42,11 @@ class Intake:
     def add_repeat(self, repeat: Repeat) -> None:
         """Add a row that is sent again."""
         self._repeats.append(repeat)
+
+    def repeats(self) -> Iterator[Repeat]:
+        """Take the rows that would be sent again."""
+        while self._repeats:
+            yield self._repeats.popleft()
 
     def next_job(self) -> Job | None:
         """The next row; `None` where there is none now. It may raise whatever the user's rows raise."""

@@ -17,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from yagrpc._grpc.loops import settle
+from yagrpc.bulk.wording import counted
 from yagrpc.errors import JournalError
-from yagrpc.journal.changes import Accepted, Change, Ended, Intent
+from yagrpc.journal.changes import Accepted, Change, Ended, Intent, Kept
 from yagrpc.journal.journal import JournalWriter
 
 Done = Callable[[JournalError | None], object]
@@ -72,6 +73,7 @@ class Commits:
         self._gathering: asyncio.Future[None] | None = None
         self._next = 0.0
         self._closed = False
+        self._error: JournalError | None = None
 
     def add(self, change: Change, done: Done | None = None) -> None:
         """Commit a change soon; called in the event loop.
@@ -113,7 +115,7 @@ class Commits:
         more = f" and {len(lost) - NAMED:,} more" if len(lost) > NAMED else ""
         ids = f"; it does not have the operations {', '.join(lost[:NAMED])}{more}" if lost else ""
         raise JournalError(
-            f"{len(self._queue)} changes of the journal could not be written in {PATIENCE:.0f} s{ids}",
+            f"{self._error}: {counted(len(self._queue), 'change')} could not be written in {PATIENCE:.0f} s{ids}",
             operation_ids=lost,
         )
 
@@ -138,7 +140,7 @@ class Commits:
                 for _, done in batch:
                     if done is not None:
                         done(None)
-                if ended := sum(isinstance(change, Ended) for change, _ in batch):
+                if ended := sum(isinstance(change, (Ended, Kept)) for change, _ in batch):
                     self._committed(ended)
         finally:
             self._flushing = None
@@ -159,4 +161,5 @@ class Commits:
         for done in intents:
             if done is not None:
                 done(error)
+        self._error = error
         self._failed(error)

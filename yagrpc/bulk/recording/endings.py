@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from yagrpc import _pb
-from yagrpc.bulk.decisions.outcomes import DOUBTFUL, RowOutcome, tried_again
+from yagrpc.bulk.decisions.outcomes import DOUBTFUL, RowOutcome, better_before, tried_again
 from yagrpc.bulk.decisions.plan import Job, Plan, Repeat, Sent
 from yagrpc.bulk.decisions.schema import mismatch
 from yagrpc.bulk.decisions.spending import Spending
@@ -16,7 +16,7 @@ from yagrpc.bulk.recording.commits import Commits
 from yagrpc.bulk.recording.copies import Copies
 from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.bulk.recording.tally import Tally
-from yagrpc.journal.changes import Again, Ended, Fixed, Result
+from yagrpc.journal.changes import Again, Change, Ended, Fixed, Kept, Result
 from yagrpc.results import Completion
 
 if TYPE_CHECKING:
@@ -60,7 +60,24 @@ class Endings:
     def invalid(self, job: Job, problem: str) -> None:
         """A row can't be sent."""
         fixed = job.planned.fixed
-        self._end(Result(fixed.number, time.time(), RowOutcome.INVALID, None, problem), fixed, job.attempt - 1)
+        result = Result(fixed.number, time.time(), RowOutcome.INVALID, None, problem)
+        self._end(result, fixed, job.attempt - 1, job.before, sent=False)
+
+    def keep_answer(self, repeat: Repeat, reason: str) -> bool:
+        """End a row that is not sent again, if an attempt before has an answer that was paid for.
+
+        Args:
+            repeat: The attempt that is not sent.
+            reason: Why.
+
+        Returns:
+            Whether there was one; else the row is left to a later run.
+        """
+        if better_before(RowOutcome.FAILED, repeat.before) is None:
+            return False
+        result = Result(repeat.number, time.time(), RowOutcome.FAILED, None, f"it was not sent: {reason}")
+        self._end(result, None, repeat.attempt - 1, repeat.before, sent=False)
+        return True
 
     def answered(self, job: Job, response: Any) -> None:
         """A call was answered that generates nothing."""
@@ -68,7 +85,7 @@ class Endings:
         tokens = response.num_tokens if self._plan.recipe.task == "embed" else 0  # the tokenizer is free
         self._tally.use(tokens, 0, None)
         result = Result(fixed.number, time.time(), RowOutcome.DONE, response.SerializeToString(), "", tokens)
-        self._end(result, fixed, job.attempt)
+        self._end(result, fixed, job.attempt, job.before)
 
     def completed(self, sent: Sent, response: _pb.text_generation_service_pb2.CompletionResponse) -> None:
         """A completion is there."""
@@ -113,7 +130,7 @@ class Endings:
         known = cost if tokens_in + tokens_out else None
         result = Result(sent.number, time.time(), outcome, kept, why, tokens_in, tokens_out, known)
         if fixed is not None or not tried_again(outcome, error, sent.attempt, self._plan.retries):
-            self._end(result, fixed, sent.attempt)
+            self._end(result, fixed, sent.attempt, sent.before)
             return
         doubtful = outcome in DOUBTFUL
         self._tally.repeat(doubtful=doubtful)
@@ -122,17 +139,26 @@ class Endings:
             Repeat(sent.number, sent.attempt + 1, sent.doubtful + doubtful, (*sent.before, outcome))
         )
 
-    def _end(self, result: Result, fixed: Fixed | None, attempts: int) -> None:
-        """A row has ended.
+    def _end(
+        self, result: Result, fixed: Fixed | None, attempts: int, before: tuple[str, ...], *, sent: bool = True
+    ) -> None:
+        """A row has ended, as its last attempt did, or as an earlier one whose answer is worth more.
 
         Args:
-            result: How.
+            result: How its last attempt ended.
             fixed: The row, where the journal may not have it yet.
             attempts: How often it was sent.
+            before: The outcomes of the attempts before.
+            sent: Whether the last one was sent.
         """
-        self._tally.end(result.outcome, 1 + self._copies.end(result.number, result.outcome))
-        self._reported.end(result.number, result.outcome, attempts, result.error)
-        self._commits.add(Ended(result, fixed), lambda _: self._written(result.number, fixed))
+        kept = better_before(result.outcome, before)
+        outcome = kept or result.outcome
+        change: Change = Ended(result, fixed)
+        if kept is not None:
+            change = Kept(result, kept, result.outcome in DOUBTFUL, sent)
+        self._tally.end(outcome, 1 + self._copies.end(result.number, outcome))
+        self._reported.end(result.number, outcome, attempts, result.error)
+        self._commits.add(change, lambda _: self._written(result.number, fixed))
         if self._spending.has_failed_too_often(self._tally.failed, self._tally.ended):
             self._stop(f"{self._tally.failed:,} rows of {self._tally.ended:,} have failed")
 

@@ -10,6 +10,7 @@ import bisect
 import heapq
 import itertools
 import json
+import math
 import re
 import time
 from array import array
@@ -74,6 +75,10 @@ class Axis:
         self.seconds = max(whole - self._left_out[-1], 1e-3)
         self.pauses = [(self.place(end), end - start) for start, end in pauses]
         """Where each pause is, from 0 to 1, and its seconds."""
+        self.span = max(1, math.ceil(self.seconds / BINS))
+        """Seconds of a span, a whole number."""
+        self.spans = int(self.seconds // self.span) + 1
+        """How many spans there are; the last one may end after the whole."""
 
     def place(self, moment: float) -> float:
         """Where a moment is, from 0 to 1; one in a pause is where that is."""
@@ -85,9 +90,17 @@ class Axis:
 
     def counts(self, moments: Iterable[float]) -> list[int]:
         """How many moments are in each bin."""
-        counts = [0] * BINS
+        return self._counts(moments, BINS, self.seconds)
+
+    def counts_in_spans(self, moments: Iterable[float]) -> list[int]:
+        """How many moments are in each span of whole seconds: what happens in a second can be compared with a quota."""
+        return self._counts(moments, self.spans, self.spans * self.span)
+
+    def _counts(self, moments: Iterable[float], bins: int, seconds: float) -> list[int]:
+        counts = [0] * bins
+        part = self.seconds / seconds * bins
         for moment in moments:
-            counts[min(BINS - 1, int(self.place(moment) * BINS))] += 1
+            counts[min(bins - 1, int(self.place(moment) * part))] += 1
         return counts
 
 
@@ -132,8 +145,8 @@ class Use(NamedTuple):
     """How much of the quotas the run has used.
 
     Args:
-        accepted: Submits in each bin.
-        refused: Refusals in each bin.
+        accepted: Submits in each span of the axis.
+        refused: Refusals in each span.
         busiest_second: The most submits in a second.
         busiest_hour: The most submits in an hour.
         per_second: The quota of a second, as the last run used it; `None` for none.
@@ -280,8 +293,8 @@ def figures_of(journal: Journal) -> Figures:
             axis,
             [axis.counts(moments) for moments in ends.values()],
             Use(
-                axis.counts(submits),
-                axis.counts(refused),
+                axis.counts_in_spans(submits),
+                axis.counts_in_spans(refused),
                 busiest(submits, 1.0),
                 busiest(submits, HOUR),
                 per_second,

@@ -10,6 +10,8 @@ import base64
 import hashlib
 import importlib.resources
 import itertools
+import math
+import operator
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from html import escape
@@ -18,7 +20,8 @@ from typing import Final
 from yagrpc.bulk.decisions.outcomes import RowOutcome
 from yagrpc.bulk.decisions.progress import clock, span
 from yagrpc.bulk.report.charts import Labels, Series, areas, columns, legend, meter
-from yagrpc.bulk.report.figures import ALMOST, BINS, Axis, Figures, Histogram, Shown
+from yagrpc.bulk.report.figures import ALMOST, BINS, Figures, Histogram, Shown
+from yagrpc.bulk.wording import counted
 
 MARK: Final = "<!doctype html>\n<!-- a report of yagrpc bulk -->\n"
 """How every report begins: a file that begins so may be replaced by a newer one."""
@@ -91,29 +94,31 @@ def _progress(figures: Figures) -> str:
     ended = [list(itertools.accumulate(counts)) for counts in figures.ended]
     top = max(1, sum(counts[-1] for counts in ended))
     series = [Series(name, kind, values) for (name, kind), values in zip(KINDS, ended, strict=True)]
-    labels = _over_time(figures.axis, "Rows that have ended, over time", f"{top:,}")
+    labels = _over_time(figures.axis.seconds, BINS, "Rows that have ended, over time", f"{top:,}")
     return _section("Progress", areas(series, labels, top, marks=_marks(figures)) + legend(KINDS) + _pauses(figures))
 
 
 def _quota(figures: Figures) -> str:
-    use, seconds = figures.use, figures.axis.seconds / BINS
-    accepted = [count / seconds for count in use.accepted]
-    refused = [count / seconds for count in use.refused]
+    use, axis = figures.use, figures.axis
     limit = use.per_second
-    largest = max(a + b for a, b in zip(accepted, refused, strict=True))
+    largest = max(map(operator.add, use.accepted, use.refused)) / axis.span
     top = max(largest, (limit or 0.0) * 1.05 if limit is None or limit <= 5 * largest else 0.0, 1e-3)
-    series = [Series("accepted", "accent", accepted), Series("refused", "failed", refused)]
-    labels = _over_time(figures.axis, "Requests that were sent in a second, over time", f"{top:,.3g}/s")
-    names = [("accepted", "accent"), ("refused", "failed")]
+    top = math.ceil(top) if top > 1 else top
+    series = [Series("accepted", "accent", use.accepted), Series("failed", "failed", use.refused)]
+    whole = axis.spans * axis.span
+    labels = _over_time(whole, axis.spans, "Requests that were sent in a second, over time", f"{top:,.3g}/s")
+    marks = [(place * axis.seconds / whole, name) for place, name in _marks(figures)]
+    names = [("accepted", "accent"), ("failed", "failed")]
     if limit is not None and limit <= top:
         names.append((f"quota, {limit:,g}/s", "limit"))
+    line = None if limit is None else limit * axis.span
     meters = [
         _meter("busiest second", use.busiest_second, use.per_second),
         _meter("busiest hour", use.busiest_hour, use.per_hour),
     ]
     return _section(
         "Requests in a second",
-        columns(series, labels, top, line=limit, marks=_marks(figures), gap=0.1)
+        columns(series, labels, top * axis.span, line=line, marks=marks, gap=0.1)
         + legend(names)
         + f'<div class="meters">{"".join(meters)}</div>',
     )
@@ -134,8 +139,8 @@ def _refusals(figures: Figures) -> str:
         (f"attempt that ended as {outcome}", f"{count:,}", "") for outcome, count, _ in figures.repeated
     ]  # each was followed by another
     if not rows:
-        return _section("Refused, and sent again", '<p class="note">Nothing was refused.</p>', wide=False)
-    return _section("Refused, and sent again", _table(("why", "requests", "Gets"), rows, "wnn"), wide=False)
+        return _section("Failed, and sent again", '<p class="note">No request failed.</p>', wide=False)
+    return _section("Failed, and sent again", _table(("why", "requests", "Gets"), rows, "wnn"), wide=False)
 
 
 def _latency(figures: Figures) -> str:
@@ -188,10 +193,11 @@ def _failures(figures: Figures) -> str:
         rows = [(sample.name, sample.text, sample.error) for sample in each.samples]
         parts.append(
             f'<h3><span class="{_kind(each.outcome)}">{escape(each.outcome)}</span>: {escape(cause)}'
-            f"<small>{_rows(each.rows)}</small></h3>" + _table(("row", "text", "error"), rows, "iww", stack=True)
+            f"<small>{counted(each.rows, 'row')}</small></h3>"
+            + _table(("row", "text", "error"), rows, "iww", stack=True)
         )
     left = figures.causes - len(figures.failures)
-    more = f'<p class="note">{left:,} more causes are not shown.</p>' if left else ""
+    more = f'<p class="note">{left:,} more {"cause is" if left == 1 else "causes are"} not shown.</p>' if left else ""
     return _section("Not done, by cause", "".join(parts) + more)
 
 
@@ -244,11 +250,11 @@ def _section(title: str, inner: str, *, wide: bool = True) -> str:
     return f"<section{' class=wide' if wide else ''}><h2>{escape(title)}</h2>{inner}</section>"
 
 
-def _over_time(axis: Axis, title: str, top: str) -> Labels:
-    step = axis.seconds / BINS
-    edges = [_clock(number * step, axis.seconds) for number in range(BINS + 1)]
+def _over_time(seconds: float, bins: int, title: str, top: str) -> Labels:
+    """The labels of a chart over time, of equal bins."""
+    edges = [_clock(number * seconds / bins, seconds) for number in range(bins + 1)]
     names = [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
-    bottom = edges[:: BINS // 4]
+    bottom = [_clock(seconds * quarter / 4, seconds) for quarter in range(5)]
     return Labels(title, top, bottom, names)
 
 
@@ -282,10 +288,6 @@ def _date(seconds: float) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _percent(part: int, whole: int) -> str:

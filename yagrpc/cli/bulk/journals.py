@@ -13,6 +13,7 @@ from yagrpc.bulk.files.outputs import check_free, export, written
 from yagrpc.bulk.report.figures import figures_of
 from yagrpc.bulk.report.page import MARK, page
 from yagrpc.bulk.results import Summary, summary_of
+from yagrpc.bulk.wording import counted
 from yagrpc.cli.io.output import note, print_json, print_text
 from yagrpc.errors import ConfigError, YagrpcError
 from yagrpc.hiding import shown_path
@@ -40,11 +41,11 @@ def show_status(path: Path, *, as_json: bool) -> None:
     print_text(f"{options.get('task', '?')} with {options.get('model', '?')}, mode {options.get('mode', '?')}")
     lines = summary.lines()
     if (expected := noted.get("expected")) is not None and summary.rows < expected:
-        lines[0] = f"{summary.rows:,} of {expected:,} rows"
+        lines[0] = f"{summary.rows:,} of {counted(expected, 'row')}"
     for line in lines:
         print_text(line)
     if first is not None and last is not None:
-        print_text(f"from {_time(first)} to {_time(last)}, {recent:,} rows in the last minute of that")
+        print_text(f"from {_time(first)} to {_time(last)}, {counted(recent, 'row')} in the last minute of that")
     print_text("finished" if noted.get("total") is not None and not summary.unfinished else "not finished")
 
 
@@ -59,7 +60,7 @@ def export_journal(path: Path, output: Path, kind: str) -> None:
         options = journal.noted().get("options", {})
         check_free(output)
         count = export(journal, output, kind, options.get("task", "completion"), table=bool(options.get("table")))
-    note(f"yagrpc: {count:,} rows written to {output}")
+    note(f"yagrpc: {counted(count, 'row')} written to {output}")
 
 
 def write_report(path: Path, output: Path) -> None:
@@ -103,7 +104,8 @@ def retry_rows(path: Path, outcomes: Collection[str]) -> None:
         output = journal.noted().get("output")
         if output is not None and numbers:  # it holds their old results: it is written again
             journal.forget_output()
-    note(f"yagrpc: {len(numbers):,} rows are planned again: run the command of the run again to send them")
+    which, them = ("row is", "it") if len(numbers) == 1 else ("rows are", "them")
+    note(f"yagrpc: {len(numbers):,} {which} planned again: run the command of the run again to send {them}")
 
 
 def cancel_operations(path: Path, connection: Connection) -> int:
@@ -122,7 +124,9 @@ def cancel_operations(path: Path, connection: Connection) -> int:
             except YagrpcError as error:
                 refused += 1
                 note(f"yagrpc: {error}")
-    note(f"yagrpc: {len(running) - refused:,} operations were asked to stop; the next run gets how they ended")
+    asked = len(running) - refused
+    were, they = ("was", "it") if asked == 1 else ("were", "they")
+    note(f"yagrpc: {counted(asked, 'operation')} {were} asked to stop; the next run gets how {they} ended")
     return refused
 
 
@@ -152,6 +156,7 @@ def _as_json(
         **summary.totals._asdict(),
         "refused_submits": summary.refused_submits,
         "refused_gets": summary.refused_gets,
+        "refused_codes": dict(summary.refused_codes),
         "first_submitted_at": None if first is None else _time(first),
         "last_ended_at": None if last is None else _time(last),
         "in_last_minute": recent,

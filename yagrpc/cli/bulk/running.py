@@ -22,12 +22,13 @@ from yagrpc.bulk.files.inputs import Input, format_of, open_input
 from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free
 from yagrpc.bulk.results import summary_of
 from yagrpc.bulk.source import Source
+from yagrpc.bulk.wording import counted
 from yagrpc.cli.bulk.show import Shown
 from yagrpc.cli.io.failures import FAILED, InterruptedByUser, ProblemsError, report
 from yagrpc.cli.io.inputs import read_json
 from yagrpc.cli.io.output import note, print_text
 from yagrpc.config import Quota
-from yagrpc.errors import ConfigError, RequestError, YagrpcError
+from yagrpc.errors import ConfigError, JournalError, RequestError, YagrpcError
 from yagrpc.journal.journal import Journal
 from yagrpc.prices import cost_of
 
@@ -78,7 +79,7 @@ class Files:
             if source != "-" and path.absolute() == Path(source).absolute():
                 raise click.UsageError(f"{path} is the input: name another.")
         if not self.output.absolute().parent.is_dir():
-            raise click.UsageError(f"{self.output.parent} is no folder.")
+            raise click.UsageError(f"{self.output.parent} is not a folder.")
 
     @contextlib.contextmanager
     def input(self) -> Iterator[Input]:
@@ -152,7 +153,8 @@ async def _run(
             if dry_run:
                 return await _estimate(client, bulk, found, problems, copies)
             if problems:
-                more = [f"{len(problems) - SHOWN:,} more rows are invalid"] if len(problems) > SHOWN else []
+                left = len(problems) - SHOWN
+                more = [f"{left:,} more {'row is' if left == 1 else 'rows are'} invalid"] if left > 0 else []
                 raise ProblemsError([*problems[:SHOWN], *more])
         if not files.journal.exists():
             check_free(files.output)
@@ -163,6 +165,7 @@ async def _run(
         else:
             output = FinalOutput(files.output, files.output_kind, task, table=found.table)
         bulk.output = output
+        lost: JournalError | None = None
         with _signals(bulk, shown) as came:
             try:
                 try:
@@ -170,6 +173,10 @@ async def _run(
                 except asyncio.CancelledError:
                     if not came:
                         raise
+                except JournalError as error:
+                    if bulk.engine is None:
+                        raise
+                    lost = error
                 finally:
                     if isinstance(output, FinalOutput) and output.mine and len(came) < 2:
                         with contextlib.closing(Journal(files.journal)) as journal:
@@ -177,28 +184,44 @@ async def _run(
             except YagrpcError:
                 raise  # some are OSError, too
             except OSError as error:
+                if lost is not None:  # the same disk is full: the next run writes the output
+                    return _said(files, bulk, came, lost)
                 remedy = "the journal has all results: make room, and run the same again"
                 raise OSError(
                     error.errno, f"output {files.output} can't be written: {error.strerror}; {remedy}"
                 ) from error
-    return _said(files, bulk, came)
+    return _said(files, bulk, came, lost)
 
 
-def _said(files: Files, bulk: AsyncBulk, came: Sequence[int]) -> int:
-    """Say what became of the rows; gives the exit code."""
+def _said(files: Files, bulk: AsyncBulk, came: Sequence[int], lost: JournalError | None) -> int:
+    """Say what became of the rows; gives the exit code.
+
+    Args:
+        files: The files.
+        bulk: The run, which has ended.
+        came: The signals that have come.
+        lost: Why the journal could not be written; `None` where it was.
+    """
+    if lost is not None:
+        report(lost)
     with contextlib.closing(Journal(files.journal)) as journal:
         summary = summary_of(journal)
     engine = bulk.engine
     assert engine is not None
     if came:
         running = summary.unfinished.get("running", 0)
-        waits = f"; {running:,} operations still run" if running else ""
+        waits = f"; {counted(running, 'operation')} still {'runs' if running == 1 else 'run'}" if running else ""
         resume = f"resume with: {_command()}"
-        text = f"interrupted; {sum(summary.outcomes.values()):,} rows have ended{waits}; {resume}"
+        ended = sum(summary.outcomes.values())
+        rows = f"{counted(ended, 'row')} {'has' if ended == 1 else 'have'} ended"
+        text = f"interrupted; {rows}{waits}; {resume}"
         report(InterruptedByUser(text))
         return 128 + came[0]  # as shells report it
     for line in summary.lines():
         note(line)
+    if lost is not None:
+        note(f"yagrpc: resume with: {_command()}")
+        return FAILED
     if engine.stopped:
         note(f"yagrpc: stopped: {engine.stopped}; resume with: {_command()}")
         return FAILED
@@ -274,24 +297,24 @@ async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems
     total = found.total if bulk.plan.limit is None else min(found.total, bulk.plan.limit)
     for problem in problems[:SHOWN]:
         note(f"yagrpc: {problem}")
-    of_copies = f", {copies:,} copies" if copies else ""
-    print_text(f"{total:,} rows, {len(problems):,} of them invalid{of_copies}")
+    of_copies = f", {copies:,} {'copy' if copies == 1 else 'copies'}" if copies else ""
+    print_text(f"{counted(total, 'row')}, {len(problems):,} of them invalid{of_copies}")
     if recipe.task != "completion":
         return FAILED if problems else 0
-    counted: list[int] = []
+    sizes: list[int] = []
     for number, raw in enumerate(found.rows()):
-        if len(counted) == SAMPLE:
+        if len(sizes) == SAMPLE:
             break
         planned = plan(number, raw, recipe)
         with contextlib.suppress(RequestError):
             if not planned.problem:
                 request: Any = request_of(planned.value, recipe, parameters_of(planned.value, recipe))
                 answer = await client.call(methods.TokenizerService.TokenizeCompletion, request)
-                counted.append(len(answer.tokens))
-    if counted:
+                sizes.append(len(answer.tokens))
+    if sizes:
         sent = total - len(problems) - copies
-        tokens = sum(counted) / len(counted) * sent
-        print_text(f"about {tokens:,.0f} tokens of input, by {len(counted)} rows")
+        tokens = sum(sizes) / len(sizes) * sent
+        print_text(f"about {tokens:,.0f} tokens of input, by {counted(len(sizes), 'row')}")
         most = int(recipe.parameters.get("max_tokens") or 0)
         price = bulk.plan.price(recipe.model)
         least, longest = cost_of(int(tokens), 0, price), cost_of(int(tokens), most * sent, price)
