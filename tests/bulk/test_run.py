@@ -179,6 +179,15 @@ def test_an_answer_that_was_paid_for_stays_where_a_later_attempt_is_worse(connec
     assert (summary.outcomes, summary.totals.repeated, summary.totals.cost) == ({"truncated": 1}, 1, result.cost)
 
 
+def test_a_row_whose_tokens_cannot_be_counted_is_invalid(connect: Connect) -> None:
+    refusal = Fault(Failure(grpc.StatusCode.INVALID_ARGUMENT, "too long"), method=paths.TOKENIZE_COMPLETION, calls=1)
+    with Emulator(duration=0, faults=[refusal]) as emulator:
+        rows = connect(emulator).bulk(["a", "b"], concurrency=1, model="yandexgpt-5.1", max_cost=100)
+        results = rows.results()
+    assert outcomes(results) == ["invalid", "done"]
+    assert "too long" in results[0].error
+
+
 def test_a_row_that_may_not_be_sent_again_keeps_its_answer(connect: Connect, tmp_path: Path) -> None:
     again: Any = {"truncated": {"max_tokens": "x100"}}
     given: Any = {"max_tokens": 5, "model": "yandexgpt-5.1", "journal": tmp_path / "journal", "max_cost": 0.1}

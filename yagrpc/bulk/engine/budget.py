@@ -43,6 +43,7 @@ class Budget:
 
         Raises:
             RequestError: The price of its model is not known.
+            InvalidArgumentError: The tokenizer refuses the request.
         """
         if self._spending.max_cost is None:
             return 0.0

@@ -110,7 +110,7 @@ class Sender:
         if request is not None:
             try:
                 reserved = await self._budget.reserve(request, model)
-            except RequestError as error:
+            except (RequestError, InvalidArgumentError) as error:
                 request, problem = None, str(error)
         if request is None:
             self._endings.invalid(job, problem)
