@@ -33,37 +33,16 @@ async def ended(timeout: float | None, *futures: asyncio.Future[Any]) -> set[asy
         Those that are done.
     """
     caller = CURRENT.get()
-    loop = asyncio.get_running_loop()
-    woken: asyncio.Future[None] = loop.create_future()
+    done: set[asyncio.Future[Any]]  # not known to type checkers for Python 3.10
     if caller is None:
-        await _first(loop, woken, timeout, futures)
-    else:
-        with caller.ends(lambda: loop.call_soon_threadsafe(settle, woken)):
-            await _first(loop, woken, timeout, futures)
-    return {future for future in futures if future.done()}
-
-
-async def _first(
-    loop: asyncio.AbstractEventLoop,
-    woken: asyncio.Future[None],
-    timeout: float | None,
-    futures: tuple[asyncio.Future[Any], ...],
-) -> None:
-    """Wait until a future is woken: by others that end, or by the time. `asyncio.wait` takes twice the CPU time."""
-
-    def wake(_: object) -> None:
-        settle(woken)
-
-    timer = None if timeout is None else loop.call_later(timeout, settle, woken)
-    for future in futures:
-        future.add_done_callback(wake)
-    try:
-        await woken
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for future in futures:
-            future.remove_done_callback(wake)
+        done, _ = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return done
+    loop = asyncio.get_running_loop()
+    gone: asyncio.Future[None] = loop.create_future()
+    with caller.ends(lambda: loop.call_soon_threadsafe(settle, gone)):
+        waited = [*futures, gone]
+        done, _ = await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return done - {gone}
 
 
 def settle(future: asyncio.Future[None]) -> None:
