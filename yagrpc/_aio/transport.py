@@ -211,16 +211,18 @@ class AsyncTransport:
     def _ended(self, call: Call[Any, Any]) -> RpcStatus | None:
         """How an rpc ended that gRPC raised CancelledError for; `None` where the task itself is being cancelled.
 
-        Closing a channel or a stream cancels its rpcs, and so does a stream of requests that fails. Before Python
-        3.11 a task does not show whether it is being cancelled: there whatever was closed is the reason.
+        Closing a channel or a stream cancels its rpcs, and so does a stream of requests that fails. A host may close
+        its own channel at any moment. Before Python 3.11 a task does not show whether it is being cancelled: there
+        whatever was closed is the reason.
         """
         if request_error(call) is not None:
             return RpcStatus(Code.CANCELLED, "the stream of requests failed")
         cancelling = getattr(asyncio.current_task(), "cancelling", None)
         if cancelling is not None and cancelling():
             return None
-        if self.channels.closed or call.cancelled:
-            return RpcStatus(Code.CANCELLED, "the client was closed", closed=self.channels.closed)
+        if call.cancelled or self.channels.is_closed(call.method):
+            what = "client" if self.channels.closed else "channel"
+            return RpcStatus(Code.CANCELLED, f"the {what} was closed", closed=self.channels.closed)
         return None
 
     # Other effects

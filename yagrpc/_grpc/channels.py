@@ -119,11 +119,18 @@ class Channels(abc.ABC):
         """What an exception of an effect stands for: a channel that its host, or the client, has closed; or itself."""
         if not isinstance(error, self.misuse) or isinstance(error, YagrpcError):
             return error
-        if not isinstance(effect, (Send, Connect)) or not self._is_closed(effect.call.method):
+        if not isinstance(effect, (Send, Connect)) or not self.is_closed(effect.call.method):
             return error
         closed = ClientClosedError(effect.call.operation_id)
         closed.__cause__ = error
         return closed
+
+    def is_closed(self, method: AnyMethod) -> bool:
+        """Whether a method's channel is closed, by its host or by the client."""
+        try:
+            return self.closed or self._is_shut(self.channel(method))
+        except self.misuse:
+            return True
 
     def forget(self) -> list[Any]:
         """Forget all channels; gives those that were opened here, which the caller closes."""
@@ -151,13 +158,6 @@ class Channels(abc.ABC):
     def _opened_here(self, channel: Any) -> Any:
         self._opened.append(channel)
         return channel
-
-    def _is_closed(self, method: AnyMethod) -> bool:
-        """Whether a method's channel is closed, by its host or by the client."""
-        try:
-            return self.closed or self._is_shut(self.channel(method))
-        except self.misuse:
-            return True
 
     @abc.abstractmethod
     def _dial(self, endpoint: str) -> Any:
