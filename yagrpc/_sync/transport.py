@@ -279,8 +279,9 @@ class Transport:
             return False
         if call.within is not None:
             future = functools.partial(call.within.run, future)
-        with SignalsHeld(), NoFork():
-            rpc = future(call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
+        with SignalsHeld():
+            with NoFork():
+                rpc = future(call.request, timeout=effect.timeout, metadata=revealed(effect.metadata))
             call.started(Cancelled(end_of(rpc, "cancel")))
             if hasattr(rpc, "add_done_callback"):
                 rpc.add_done_callback(lambda _: answered(rpc))  # given is perhaps the rpc of an inner interceptor
