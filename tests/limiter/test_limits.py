@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -92,6 +93,35 @@ def test_a_wait_that_is_cancelled_leaves_the_queue(limits: yagrpc.Limits) -> Non
             assert limits.used.concurrent_completions.waiting == 0
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_wait_that_is_cancelled_as_it_is_woken_is_cancelled(limits: yagrpc.Limits, steps: int) -> None:
+    """Whatever step of the event loop comes between; `asyncio.wait_for` of Python 3.10 and 3.11 would go on."""
+
+    async def work() -> bool:
+        waiting = asyncio.create_task(limits.acquire("completion", timeout=30).__aenter__())
+        await asyncio.sleep(0)  # it waits from its first step on
+        limits._gates["completion"]._queue[0].notify()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return waiting.cancelled()
+
+    with limits.acquire("completion"):
+        assert asyncio.run(work())
+
+
+def test_limits_that_are_dropped_end_their_thread(tmp_path: Path) -> None:
+    limits: Any = yagrpc.Limits("f", share=tmp_path / "l")
+    with limits.acquire("completion"):
+        pass
+    thread = limits._limiter._thread
+    del limits
+    gc.collect()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_closing_ends_a_wait(limits: yagrpc.Limits) -> None:

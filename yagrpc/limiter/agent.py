@@ -64,7 +64,8 @@ class Agent:
     def __init__(
         self, store: Store, quota: Quota | None, on_failure: OnFailure, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.grants = Grants(self._post, clock, on_failure)
+        post = weakref.WeakMethod(self._post)  # the thread has the grants, and must not keep the agent by them
+        self.grants = Grants(lambda change: (found := post()) and found(change), clock, on_failure)
         self._worker = _Worker(store, self.grants, rules_of(quota), on_failure)
         self._starts = itertools.count()
         self._thread: threading.Thread | None = None

@@ -18,6 +18,7 @@ from yagrpc import config
 from yagrpc._core.quota.gates import Gate
 from yagrpc._core.quota.grants import of_all
 from yagrpc._core.quota.windows import Slot, rules_of
+from yagrpc._grpc.loops import settle
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._grpc.waits.threads import Waiter
 from yagrpc.config import Quota
@@ -174,18 +175,18 @@ class Acquired:
             self._gate.give_back(slot)
 
     async def __aenter__(self) -> Acquired:
-        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # a closed loop has no waiters
-                loop.call_soon_threadsafe(woken.set)
+                loop.call_soon_threadsafe(lambda: settle(woken))
 
         with self._joined(wake) as slot:
             deadline = self._deadline()
             while slot is not None and (seconds := self._taken(slot, deadline)) is not None:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(woken.wait(), None if seconds == math.inf else seconds)
-                woken.clear()
+                await asyncio.wait([woken], timeout=None if seconds == math.inf else seconds)
+                woken = loop.create_future()
         return self
 
     async def __aexit__(
