@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_closing_ends_a_stream_on_a_channel_of_the_hosts(subject: Any, read: int
     raw.stop()
 
 
-HANGING = {
+HANGING: dict[str, tuple[str, Callable[[Any], Any], type[BaseException]]] = {
     "read": ("Tokenize", lambda client: client.tokenize("a"), yagrpc.CallCancelledError),
     "completion": ("Completion", lambda client: client.completion("a"), yagrpc.AmbiguousSubmitError),
     "submit": ("Completion", lambda client: client.completion_async("a"), yagrpc.AmbiguousSubmitError),
@@ -175,9 +175,10 @@ def test_a_call_whose_host_closes_its_channel_is_not_cancelled_but_fails(subject
     def hang_streaming(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         yield hang(request, context)
 
-    (raw.streams if name == "completion" else raw.answers)[method] = (
-        hang_streaming if name == "completion" else hang
-    )
+    if name == "completion":
+        raw.streams[method] = hang_streaming
+    else:
+        raw.answers[method] = hang
     opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
     channel = subject.in_loop(lambda: opened(raw.address))
     client = subject.client(channel=channel, operation_channel=channel)
@@ -304,7 +305,7 @@ def test_credentials_go_over_tls_that_is_verified(tmp_path: Path) -> None:
 _TLS_SCRIPT = """
 import asyncio, datetime, ipaddress, sys
 from concurrent import futures
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
