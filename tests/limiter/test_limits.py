@@ -161,8 +161,8 @@ def test_what_has_no_quota_is_not_limited(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("submits",), "kind is 'submits': it is one of completion, submit, tokenize"),
-        (("submit", "soon"), "timeout is 'soon': give seconds"),
-        (("submit", -1), "timeout is -1: give seconds"),
+        (("submit", "soon"), "timeout is 'soon': it takes seconds"),
+        (("submit", -1), "timeout is -1: it takes seconds"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, arguments: tuple[Any, ...], said: str) -> None:
