@@ -9,8 +9,10 @@ from __future__ import annotations
 import abc
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, ClassVar
 
+from yagrpc import config
 from yagrpc._core.client import ClientCore
 from yagrpc._core.flow import Connect, Effect, Send
 from yagrpc._grpc import fork
@@ -31,9 +33,11 @@ class Channels(abc.ABC):
         options: Options of the channels that are opened here.
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
+        interceptors: Put around every channel, the host's blocking ones included; an asyncio one has its own.
 
     Raises:
-        ConfigError: gRPC can't work in this process.
+        ConfigError: gRPC can't work in this process, or an interceptor is not one of its API, or there is no channel to
+            put it on.
 
     Attributes:
         closed: Whether the client is closed.
@@ -41,14 +45,22 @@ class Channels(abc.ABC):
         given: The host's channels, by the endpoint that a method's policy names.
     """
 
+    api: ClassVar[ModuleType]
+    """The one of gRPC's two APIs that they are of."""
+
     misuse: ClassVar[type[Exception]]
     """What gRPC raises where a channel is used that is closed."""
 
     asynchronous: ClassVar[bool]
     """Whether they are channels of gRPC's asyncio API."""
 
-    def __init__(self, core: ClientCore, options: ChannelOptions, channel: Any, operation_channel: Any) -> None:
+    def __init__(
+        self, core: ClientCore, options: ChannelOptions, channel: Any, operation_channel: Any, interceptors: Any
+    ) -> None:
         check_greenlets(asynchronous=self.asynchronous)
+        self._interceptors = config.check_interceptors(interceptors, self.api)
+        if self.asynchronous and self._interceptors and None not in (channel, operation_channel):
+            raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
         self.closed = False
         self.callables: dict[AnyMethod, Callable[..., Any]] = {}
         self.given: dict[str, Any] = {"model": channel, "operation": operation_channel, "iam": None}
