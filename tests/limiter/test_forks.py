@@ -87,6 +87,21 @@ print(status, counted())
 """
 
 
+CLOSED = f"""{COMMON}
+operation = limits.completion_async("a", timeout=20)
+limits.close()
+if os.fork() == 0:
+    signal.alarm(60)
+    for wait in (operation.result, operation.refresh, operation.future, lambda: limits.tokenize("a")):
+        try:
+            wait()
+        except yagrpc.ClientClosedError:
+            os.write(1, b"closed ")
+    os._exit(0)
+os.wait()
+"""
+
+
 def run(script: str, *arguments: str) -> str:
     """What a script prints, in a process of its own, which complains of nothing."""
     environment = {**os.environ, "GRPC_VERBOSITY": "NONE"}
@@ -115,3 +130,8 @@ def test_each_child_counts_for_itself_also_after_its_parent_has_closed(
 def test_a_fork_waits_for_a_step_of_the_store(kind: str, tmp_path: Path) -> None:
     with Emulator() as emulator:
         assert run(IN_A_STEP, kind, "fresh", str(tmp_path / "l"), emulator.address) == "0 [1, 1]"
+
+
+def test_a_client_that_was_closed_before_a_fork_is_closed_in_the_child(tmp_path: Path) -> None:
+    with Emulator() as emulator:
+        assert run(CLOSED, "Client", "used", str(tmp_path / "l"), emulator.address) == "closed closed closed closed"

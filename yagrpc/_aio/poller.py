@@ -140,7 +140,7 @@ class AsyncPoller:
         await asyncio.gather(*ending, return_exceptions=True)
 
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
-        if self._closed:
+        if self._closed or self._transport.channels.closed:  # before a fork, or in another event loop
             raise ClientClosedError(operation.id)
         watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
         if watch.context is None:  # its Gets belong to the trace of the first who waits for it
