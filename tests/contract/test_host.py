@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,44 @@ def test_closing_ends_a_stream_on_a_channel_of_the_hosts(subject: Any, read: int
     raw.stop()
 
 
+HANGING: dict[str, tuple[str, Callable[[Any], Any], type[BaseException]]] = {
+    "read": ("Tokenize", lambda client: client.tokenize("a"), yagrpc.CallCancelledError),
+    "completion": ("Completion", lambda client: client.completion("a"), yagrpc.AmbiguousSubmitError),
+    "submit": ("Completion", lambda client: client.completion_async("a"), yagrpc.AmbiguousSubmitError),
+    "get": ("Get", lambda client: client.operation("op1").result(), yagrpc.ClientClosedError),
+}
+"""Calls by what they are: what the server does not answer, the call, and what its caller gets."""
+
+
+@pytest.mark.parametrize("name", HANGING)
+def test_a_call_whose_host_closes_its_channel_is_not_cancelled_but_fails(subject: Any, name: str) -> None:
+    """A task that nobody cancels gets no CancelledError, and a submit is not said to have been given up."""
+    method, call, expected = HANGING[name]
+    raw, came, left = RawServer(), threading.Event(), threading.Event()
+
+    def hang(request: bytes, context: grpc.ServicerContext) -> Any:
+        context.add_callback(left.set)
+        came.set()
+        left.wait(20)
+        return b""
+
+    def hang_streaming(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield hang(request, context)
+
+    if name == "completion":
+        raw.streams[method] = hang_streaming
+    else:
+        raw.answers[method] = hang
+    opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
+    channel = subject.in_loop(lambda: opened(raw.address))
+    client = subject.client(channel=channel, operation_channel=channel)
+    error, closed = subject.together([lambda: call(client), lambda: after(subject, came.wait, channel.close)])
+    assert closed is None
+    assert type(error) is expected, error
+    assert left.wait(20)
+    raw.stop()
+
+
 def test_channel_closed_by_the_host_is_reported(subject: Any, emulator: Emulator) -> None:
     opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
     channel = subject.in_loop(lambda: opened(emulator.address))
@@ -267,7 +305,7 @@ def test_credentials_go_over_tls_that_is_verified(tmp_path: Path) -> None:
 _TLS_SCRIPT = """
 import asyncio, datetime, ipaddress, sys
 from concurrent import futures
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc

@@ -312,3 +312,45 @@ def test_metadata_that_are_none_hide_neither_an_answer_nor_an_id(subject: Any, e
     client = subject.client(emulator, interceptors=interceptors)
     assert subject(client.completion_async("hello")).id
     assert subject(client.tokenize("hello"))
+
+
+class Failing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Fails once it has the answer."""
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        continuation(client_call_details, request).result()
+        raise ValueError("a mistake of mine")
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        next(continuation(client_call_details, request))
+        raise ValueError("a mistake of mine")
+
+
+class AsyncFailing(grpc.aio.UnaryUnaryClientInterceptor):
+    """The same on asyncio."""
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        await (await continuation(client_call_details, request))
+        raise ValueError("a mistake of mine")
+
+
+class AsyncFailingStream(grpc.aio.UnaryStreamClientInterceptor):
+    """The same of streams."""
+
+    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        await (await continuation(client_call_details, request)).read()
+        raise ValueError("a mistake of mine")
+
+
+@pytest.mark.parametrize("name", ["completion", "completion_async"])
+def test_a_generation_whose_interceptor_fails_may_have_run(subject: Any, emulator: Emulator, name: str) -> None:
+    failing: list[Any] = [Failing()] if subject.kind == "sync" else [AsyncFailing(), AsyncFailingStream()]
+    client = subject.client(emulator, interceptors=failing)
+    with pytest.raises(yagrpc.AmbiguousSubmitError) as caught:
+        subject(getattr(client, name)("hello", request_id="r-1"))
+    assert caught.value.client_request_id == "r-1"
+    assert caught.value.__cause__ is not None
+    assert isinstance(caught.value.__cause__.__cause__, ValueError)
+    assert sum(emulator.generations.values()) == 1
+    with pytest.raises(ValueError, match="a mistake of mine"):
+        subject(client.tokenize("hello"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -276,6 +277,23 @@ def test_without_quotas_nothing_is_shared(subject: Any, emulator: Emulator, tmp_
     client = subject.client(emulator, share=tmp_path / "limits", quota=None)
     subject(client.completion_async("hello"))
     assert not (tmp_path / "limits").exists()
+
+
+def test_no_operation_of_a_closed_client_is_waited_for_in_another_event_loop(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    settings = {"endpoint": emulator.address, "plaintext": True, "share": tmp_path / "l"}
+    client = yagrpc.AsyncClient(folder_id="f", credentials=yagrpc.NoCredentials(), **settings)  # type: ignore[arg-type]
+
+    async def submit() -> Any:
+        async with client:
+            return await client.completion_async("hello")
+
+    async def wait(operation: Any) -> None:
+        with pytest.raises(yagrpc.ClientClosedError):
+            await operation.result(timeout=1)
+
+    asyncio.run(wait(asyncio.run(submit())))
 
 
 def test_the_thread_ends_with_a_client_that_nobody_closes(emulator: Emulator, tmp_path: Path) -> None:

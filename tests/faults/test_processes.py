@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 
 import yagrpc
@@ -144,6 +145,58 @@ print("its own", os.waitpid(child, 0)[1])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_waits_for_an_rpc_that_another_thread_starts() -> None:
     assert run(STARTING).split("\n")[:2] == ["['fork asked', 'rpc started'] the child saw 2", "its own 0"]
+
+
+HOLDING = """
+import os, threading
+lock = threading.Lock()  # a library's, which it takes around each fork
+os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+from yagrpc._grpc import fork
+fork.PATIENCE = 0.05
+held = threading.Event()
+
+def start_an_rpc():
+    with lock:
+        held.set()
+        while not fork._forking:
+            os.sched_yield()
+        with fork.NoFork():
+            print("rpc started", flush=True)
+
+thread = threading.Thread(target=start_an_rpc, daemon=True)
+thread.start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+thread.join()
+print("forked", os.waitpid(pid, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_thread_that_starts_an_rpc_while_a_fork_waits_for_its_lock_does_not_wait_for_the_fork() -> None:
+    assert run(HOLDING).split("\n")[:2] == ["rpc started", "forked 0"]
+
+
+class Refusing(grpc.UnaryUnaryClientInterceptor):
+    """Ends every rpc before it starts."""
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        raise ValueError("not now")
+
+
+def test_a_fork_does_not_wait_for_what_follows_an_rpc_that_an_interceptor_ends() -> None:
+    starting: list[list[int]] = []
+
+    class Seen(yagrpc.Events):
+        def polled(self, operation_id: str, outcome: Any) -> None:
+            starting.append(list(fork._starting))
+
+    settings = {**SETTINGS, "endpoint": "127.0.0.1:1", "interceptors": [Refusing()], "events": Seen()}
+    with yagrpc.Client(**settings) as client, pytest.raises(yagrpc.OperationError, match="not now"):
+        client.operation("op1").result()
+    assert starting == [[]]
 
 
 def test_an_rpc_starts_after_a_fork_of_another_thread() -> None:

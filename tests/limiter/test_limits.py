@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -94,6 +95,35 @@ def test_a_wait_that_is_cancelled_leaves_the_queue(limits: yagrpc.Limits) -> Non
     asyncio.run(work())
 
 
+@pytest.mark.parametrize("steps", range(6))
+def test_a_wait_that_is_cancelled_as_it_is_woken_is_cancelled(limits: yagrpc.Limits, steps: int) -> None:
+    """Whatever step of the event loop comes between; `asyncio.wait_for` of Python 3.10 and 3.11 would go on."""
+
+    async def work() -> bool:
+        waiting = asyncio.create_task(limits.acquire("completion", timeout=30).__aenter__())
+        await asyncio.sleep(0)  # it waits from its first step on
+        limits._gates["completion"]._queue[0].notify()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return waiting.cancelled()
+
+    with limits.acquire("completion"):
+        assert asyncio.run(work())
+
+
+def test_limits_that_are_dropped_end_their_thread(tmp_path: Path) -> None:
+    limits: Any = yagrpc.Limits("f", share=tmp_path / "l")
+    with limits.acquire("completion"):
+        pass
+    thread = limits._limiter._thread
+    del limits
+    gc.collect()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_closing_ends_a_wait(limits: yagrpc.Limits) -> None:
     failed: list[BaseException] = []
 
@@ -131,8 +161,8 @@ def test_what_has_no_quota_is_not_limited(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("submits",), "kind is 'submits': it is one of completion, submit, tokenize"),
-        (("submit", "soon"), "timeout is 'soon': give seconds"),
-        (("submit", -1), "timeout is -1: give seconds"),
+        (("submit", "soon"), "timeout is 'soon': it takes seconds"),
+        (("submit", -1), "timeout is -1: it takes seconds"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, arguments: tuple[Any, ...], said: str) -> None:

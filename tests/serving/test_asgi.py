@@ -352,6 +352,31 @@ def test_other_kinds_of_connections_pass(loop: Loop) -> None:
     assert seen == [("lifespan", False), ("websocket", True)]
 
 
+@pytest.mark.parametrize("steps", range(6))
+def test_a_message_that_comes_as_its_wait_is_cancelled_is_not_lost(loop: Loop, steps: int) -> None:
+    """Whatever step of the event loop comes between, as where a framework waits for the end of its caller."""
+    seen: list[bytes] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        waiting = asyncio.ensure_future(receive())
+        for _ in range(5):
+            await asyncio.sleep(0)  # until it waits
+        given.put_nowait({"type": "http.request", "body": b"first"})
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        given.put_nowait({"type": "http.request", "body": b"second"})
+        seen.append((await receive() if waiting.cancelled() else waiting.result())["body"])
+
+    async def serve() -> None:
+        await serving.Middleware(app)({"type": "http", "headers": []}, given.get, None)  # type: ignore[arg-type]
+
+    given: asyncio.Queue[Any] = asyncio.Queue()
+    loop.run(serve())
+    assert seen == [b"first"]
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [

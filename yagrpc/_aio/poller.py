@@ -103,7 +103,7 @@ class AsyncPoller:
         with Waiting([self._core.events], [operation.id]) as waiting:
             watch = waiting.run(self._join, operation)
             try:
-                if not await self._wait(watch, within) and within == timeout:
+                if not await self._until([watch], lambda: watch.ended, within) and within == timeout:
                     check_wait(operation.id, gone=True)
                     await self._poll_once(watch, config.GET_TIMEOUT if timeout == 0 else FINAL_POLL)
             finally:
@@ -140,7 +140,7 @@ class AsyncPoller:
         await asyncio.gather(*ending, return_exceptions=True)
 
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
-        if self._closed:
+        if self._closed or self._transport.channels.closed:  # before a fork, or in another event loop
             raise ClientClosedError(operation.id)
         watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
         if watch.context is None:  # its Gets belong to the trace of the first who waits for it
@@ -170,14 +170,10 @@ class AsyncPoller:
                 loop.call_soon_threadsafe(self._hasten)
 
     async def _poll_once(self, watch: Watch, timeout: float | None) -> None:
+        seen = watch.polls
         self._scheduler.hurry(watch, self._clock())
         self._hasten()
-        await self._wait(watch, timeout, one_poll=True)
-
-    async def _wait(self, watch: Watch, timeout: float | None, *, one_poll: bool = False) -> bool:
-        """Wait until a watch has ended or, with `one_poll`, until the next Get came back."""
-        seen = watch.polls
-        return await self._until([watch], lambda: watch.ended or (one_poll and watch.polls > seen), timeout)
+        await self._until([watch], lambda: watch.ended or watch.polls > seen, timeout)
 
     async def _until(self, watches: Sequence[Watch], over: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until something of some watches is over; gives whether it is."""

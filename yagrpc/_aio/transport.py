@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import functools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -116,7 +116,9 @@ class AsyncTransport:
                         call = effect.call
                         rpc: Any = self._start(effect)
                         if effect.reporter is not None:
-                            outcome = await self._submits.outcome(self._answer(rpc, call), effect, effect.reporter)
+                            outcome = await self._submits.outcome(
+                                self.outcome_of(functools.partial(_named, rpc, call), call), effect, effect.reporter
+                            )
                         elif not call.wants_ids or isinstance(call.method, ClientStreamMethod):
                             outcome = await rpc
                         elif isinstance(call.method, (StreamMethod, BidiStreamMethod)):
@@ -191,9 +193,15 @@ class AsyncTransport:
         call.started(functools.partial(drop, rpc, asyncio.get_running_loop()), outlives=effect.reporter is not None)
         return rpc
 
-    async def _answer(self, rpc: Any, call: Call[Any, Any]) -> Any:
+    async def outcome_of(self, receive: Callable[[], Awaitable[Any]], call: Call[Any, Any]) -> Any:
+        """What an rpc has for its caller next, or the `RpcStatus` that it failed with.
+
+        Args:
+            receive: Waits for that.
+            call: The call of the rpc.
+        """
         try:
-            return await _named(rpc, call)
+            return await receive()
         except grpc.RpcError as error:
             return status_of(error, closed=self.channels.closed)
         except asyncio.CancelledError:
@@ -211,16 +219,18 @@ class AsyncTransport:
     def _ended(self, call: Call[Any, Any]) -> RpcStatus | None:
         """How an rpc ended that gRPC raised CancelledError for; `None` where the task itself is being cancelled.
 
-        Closing a channel or a stream cancels its rpcs, and so does a stream of requests that fails. Before Python
-        3.11 a task does not show whether it is being cancelled: there whatever was closed is the reason.
+        Closing a channel or a stream cancels its rpcs, and so does a stream of requests that fails. A host may close
+        its own channel at any moment. Before Python 3.11 a task does not show whether it is being cancelled: there
+        whatever was closed is the reason.
         """
         if request_error(call) is not None:
             return RpcStatus(Code.CANCELLED, "the stream of requests failed")
         cancelling = getattr(asyncio.current_task(), "cancelling", None)
         if cancelling is not None and cancelling():
             return None
-        if self.channels.closed or call.cancelled:
-            return RpcStatus(Code.CANCELLED, "the client was closed", closed=self.channels.closed)
+        if call.cancelled or self.channels.is_closed(call.method):
+            what = "client" if self.channels.closed else "channel"
+            return RpcStatus(Code.CANCELLED, f"the {what} was closed", closed=self.channels.closed)
         return None
 
     # Other effects
@@ -335,19 +345,11 @@ class Responses:
         Raises:
             ConfigError: Another event loop runs than the one that the stream was opened in.
         """
-        transport = self._transport
         if asyncio.get_running_loop() is not self._loop:
             raise ConfigError(
                 "this stream was opened in another event loop: read it there, or make the call again here"
             )
-        try:
-            message = await self._rpc.read()
-        except grpc.RpcError as error:
-            return status_of(error, closed=transport.channels.closed)
-        except asyncio.CancelledError:
-            if (ended := transport._ended(self._call)) is None:
-                raise
-            return ended
+        message = await self._transport.outcome_of(self._rpc.read, self._call)
         return END if message is grpc.aio.EOF else message
 
 

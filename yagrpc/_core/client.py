@@ -130,7 +130,6 @@ class ClientCore:
         self.data_logging = data_logging
         self.strict = strict
         self.events = hub_of(events, texts=config.logs_texts)
-        self._limiter_of = limiter_of
         self._limiter = limiter_of(self.folder_id, quota)
         self._user = object()  # as which it uses its gates
         self.gates = Gates(quota, runtime.make_lock, self.grants, self._user)
@@ -420,7 +419,6 @@ class ClientCore:
         self.gates.forked()
         if self._limiter is not None:
             self._limiter.forked()
-            self._limiter = self._limiter_of(self.folder_id, self.quota)
         self.gates = Gates(self.quota, self.runtime.make_lock, self.grants, self._user)
         self.routes = {}
 

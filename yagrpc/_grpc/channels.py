@@ -9,8 +9,10 @@ from __future__ import annotations
 import abc
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, ClassVar
 
+from yagrpc import config
 from yagrpc._core.client import ClientCore
 from yagrpc._core.flow import Connect, Effect, Send
 from yagrpc._grpc import fork
@@ -31,9 +33,11 @@ class Channels(abc.ABC):
         options: Options of the channels that are opened here.
         channel: The host's channel to the model service.
         operation_channel: The host's channel to the operation service.
+        interceptors: Put around every channel, the host's blocking ones included; an asyncio one has its own.
 
     Raises:
-        ConfigError: gRPC can't work in this process.
+        ConfigError: gRPC can't work in this process, or an interceptor is not one of its API, or there is no channel to
+            put it on.
 
     Attributes:
         closed: Whether the client is closed.
@@ -41,14 +45,22 @@ class Channels(abc.ABC):
         given: The host's channels, by the endpoint that a method's policy names.
     """
 
+    api: ClassVar[ModuleType]
+    """The one of gRPC's two APIs that they are of."""
+
     misuse: ClassVar[type[Exception]]
     """What gRPC raises where a channel is used that is closed."""
 
     asynchronous: ClassVar[bool]
     """Whether they are channels of gRPC's asyncio API."""
 
-    def __init__(self, core: ClientCore, options: ChannelOptions, channel: Any, operation_channel: Any) -> None:
+    def __init__(
+        self, core: ClientCore, options: ChannelOptions, channel: Any, operation_channel: Any, interceptors: Any
+    ) -> None:
         check_greenlets(asynchronous=self.asynchronous)
+        self._interceptors = config.check_interceptors(interceptors, self.api)
+        if self.asynchronous and self._interceptors and None not in (channel, operation_channel):
+            raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
         self.closed = False
         self.callables: dict[AnyMethod, Callable[..., Any]] = {}
         self.given: dict[str, Any] = {"model": channel, "operation": operation_channel, "iam": None}
@@ -119,11 +131,18 @@ class Channels(abc.ABC):
         """What an exception of an effect stands for: a channel that its host, or the client, has closed; or itself."""
         if not isinstance(error, self.misuse) or isinstance(error, YagrpcError):
             return error
-        if not isinstance(effect, (Send, Connect)) or not self._is_closed(effect.call.method):
+        if not isinstance(effect, (Send, Connect)) or not self.is_closed(effect.call.method):
             return error
         closed = ClientClosedError(effect.call.operation_id)
         closed.__cause__ = error
         return closed
+
+    def is_closed(self, method: AnyMethod) -> bool:
+        """Whether a method's channel is closed, by its host or by the client."""
+        try:
+            return self.closed or self._is_shut(self.channel(method))
+        except self.misuse:
+            return True
 
     def forget(self) -> list[Any]:
         """Forget all channels; gives those that were opened here, which the caller closes."""
@@ -151,13 +170,6 @@ class Channels(abc.ABC):
     def _opened_here(self, channel: Any) -> Any:
         self._opened.append(channel)
         return channel
-
-    def _is_closed(self, method: AnyMethod) -> bool:
-        """Whether a method's channel is closed, by its host or by the client."""
-        try:
-            return self.closed or self._is_shut(self.channel(method))
-        except self.misuse:
-            return True
 
     @abc.abstractmethod
     def _dial(self, endpoint: str) -> Any:

@@ -5,8 +5,10 @@ gRPC's blocking API works in a forked child only by what it does before and afte
 asyncio API never works in a child of a process in which one of its channels was open: it hangs, or ends the process
 (measured, as all here, with grpcio 1.68 to 1.85); there the calls of every `AsyncClient` are refused.
 
-Rules: an rpc is started within `NoFork`. The child never closes what it inherited: the parent still uses it, and
-closing may wait for a thread that the child does not have. It is kept, so that nothing else closes it either.
+Rules: an rpc is started within `NoFork`; only a unary call that its own thread waits for is not, since gRPC starts it
+and waits for its answer in one step (docs/reliability.md says what a fork does then). The child closes no channel that
+it inherited: the parent still uses it, and closing may wait for a thread that the child does not have. It is kept, so
+that nothing else closes it either.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import Final, Protocol
 from yagrpc.errors import ConfigError
 
 PATIENCE: Final = 1.0
-"""Seconds that a fork waits at most for rpcs that other threads start; a start takes about 0.1 ms."""
+"""Seconds that a fork waits at most for the blocks of `NoFork` in other threads, and these for a fork. An rpc starts
+in about 0.1 ms."""
 
 _STEP: Final = 0.0005
 _starting: Final[list[int]] = []
@@ -81,21 +84,27 @@ def support_is_off() -> bool:
 
 
 class NoFork:
-    """The context in which a thread starts an rpc: no other thread forks meanwhile.
+    """The context in which a thread starts an rpc, or counts in a shared file: no other thread forks meanwhile.
 
     gRPC holds a lock of the channel while an rpc starts, and its handler of forks takes that lock in the child. A child
+    gRPC holds a lock of the channel while an rpc starts, and its handler of forks takes that lock in the child. A child
     that is forked at that moment hangs before any code of ours runs there: 2 of 100 forks right after a Get was due
-    did, none of 300 with this. A fork waits `PATIENCE` seconds at most, since an interceptor may take longer.
+    did, none of 300 with this. In the middle of a transaction, SQLite locks the file in the child for good.
+
+    Neither waits for the other longer than `PATIENCE` seconds: an interceptor may take long to start an rpc, and the
+    thread that starts one may hold a lock which another handler of forks waits for.
     """
 
     __slots__ = ()
 
     def __enter__(self) -> None:
         _starting.append(threading.get_ident())
-        while _forking and _others(_forking):
-            self.__exit__()  # the fork waits until this thread is not in the list
-            time.sleep(_STEP)
-            _starting.append(threading.get_ident())
+        if _forking:
+            until = time.monotonic() + PATIENCE
+            while _others(_forking) and time.monotonic() < until:
+                self.__exit__()  # the fork waits until this thread is not in the list
+                time.sleep(_STEP)
+                _starting.append(threading.get_ident())
 
     def __exit__(self, *_: object) -> None:
         _starting.remove(threading.get_ident())

@@ -20,6 +20,7 @@ import grpc
 import grpc.aio
 
 from yagrpc._core.failure.status import RpcStatus
+from yagrpc._grpc.fork import NoFork
 from yagrpc._grpc.options import DIRECT_OPTIONS
 from yagrpc._grpc.status import status_of
 from yagrpc.errors import Code
@@ -160,7 +161,8 @@ async def _probed(channel: grpc.aio.Channel, plaintext: str, until: Until) -> Rp
 
 def _asked(channel: Any, over: Callable[[], bool]) -> RpcStatus | None:
     try:
-        rpc = channel.unary_unary(PROBE).future(b"", timeout=_ANSWER, wait_for_ready=False)
+        with NoFork():
+            rpc = channel.unary_unary(PROBE).future(b"", timeout=_ANSWER, wait_for_ready=False)
     except Exception:  # a channel of any kind, perhaps closed meanwhile
         return None
     try:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, ClassVar
 
 import grpc
 
-from yagrpc import config
-from yagrpc._core.client import ClientCore
 from yagrpc._core.failure.status import RpcStatus
 from yagrpc._grpc.channels import Channels
-from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.waits.connecting import await_ready, is_ready, watch, watched_part
 from yagrpc._grpc.waits.signals import SignalsHeld
 from yagrpc._grpc.waits.threads import finish, outcome_in_thread
@@ -27,32 +25,11 @@ from yagrpc.method import AnyMethod
 
 
 class BlockingChannels(Channels):
-    """The channels of one blocking client.
+    """The channels of one blocking client."""
 
-    Args:
-        core: The client's settings.
-        options: Options of the channels that are opened here.
-        channel: The host's channel to the model service.
-        operation_channel: The host's channel to the operation service.
-        interceptors: Put around every channel, the host's included.
-
-    Raises:
-        ConfigError: An interceptor is not one of `grpc`'s.
-    """
-
+    api: ClassVar[ModuleType] = grpc
     misuse = ValueError
     asynchronous = False
-
-    def __init__(
-        self,
-        core: ClientCore,
-        options: ChannelOptions,
-        channel: grpc.Channel | None,
-        operation_channel: grpc.Channel | None,
-        interceptors: Sequence[Any],
-    ) -> None:
-        super().__init__(core, options, channel, operation_channel)
-        self._interceptors = config.check_interceptors(interceptors, grpc)
 
     def connect(self, method: AnyMethod, timeout: float | None) -> RpcStatus | bool:
         """Wait until the channel of a method is connected, for some seconds at most; gives the outcome of `Connect`.

@@ -214,7 +214,7 @@ class Poller:
         self._leader = None
 
     def _join(self, operation: OperationView[Any, Any]) -> Watch:
-        if self._closed:
+        if self._closed or self._transport.channels.closed:  # before a fork, or in another event loop
             raise ClientClosedError(operation.id)
         watch = operation.watch = self._scheduler.watch(operation.proto, self._clock(), submitted=operation.submitted)
         if watch.context is None:  # its Gets belong to the trace of the first who waits for it

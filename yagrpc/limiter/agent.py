@@ -64,12 +64,11 @@ class Agent:
     def __init__(
         self, store: Store, quota: Quota | None, on_failure: OnFailure, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.grants = Grants(self._post, clock, on_failure)
-        self._worker = _Worker(store, self.grants, rules_of(quota), on_failure)
-        self._starts = itertools.count()
-        self._thread: threading.Thread | None = None
-        self._finalizer: weakref.finalize[..., Agent] | None = None
+        post = weakref.WeakMethod(self._post)  # the thread has the grants, and must not keep the agent by them
+        self.grants = Grants(lambda change: (found := post()) and found(change), clock, on_failure)
+        self._new_worker = functools.partial(_Worker, store, self.grants, rules_of(quota), on_failure)
         self._closed = False
+        self._begin()
         self._worker.join()
 
     def used(self) -> list[Used]:
@@ -80,7 +79,8 @@ class Agent:
         """Give everything back, and end the thread; closing twice does nothing."""
         if self._closed:
             return
-        self._end()
+        self._closed = True
+        self._detach()
         self._posted().put(None)
         if self._thread is None:
             self._worker.run(self._posted())
@@ -88,12 +88,20 @@ class Agent:
             self._thread.join(CLOSING)
 
     def forked(self) -> None:
-        """In a forked child: the thread, and what is open, are the parent's."""
-        self._end()
-        fork.keep(self)
+        """In a forked child: the thread, and its place in the store, are the parent's."""
+        self._detach()
+        fork.keep(self._worker, self.__dict__.pop("_queue", None))
+        self._worker.forked()
+        self.grants.found()
+        self._begin()
 
-    def _end(self) -> None:
-        self._closed = True
+    def _begin(self) -> None:
+        self._worker = self._new_worker()
+        self._starts = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._finalizer: weakref.finalize[..., Agent] | None = None
+
+    def _detach(self) -> None:
         if self._finalizer is not None:
             self._finalizer.detach()
 
@@ -126,13 +134,7 @@ class _Worker:
         on_failure: As of an `Agent`.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        grants: Grants,
-        rules: list[Rule],
-        on_failure: OnFailure,
-    ) -> None:
+    def __init__(self, store: Store, grants: Grants, rules: list[Rule], on_failure: OnFailure) -> None:
         self._store = store
         self._grants = grants
         self._rules = rules
@@ -166,14 +168,18 @@ class _Worker:
                 self._say(batch, asked)
             except Exception as error:  # of any kind: callers wait for the answers
                 self._lose(error, asked)
-        with self._lock(), contextlib.closing(self._store), contextlib.suppress(StoreError, ConfigError):
+        with self._lock(), fork.NoFork(), contextlib.closing(self._store), contextlib.suppress(StoreError, ConfigError):
             self._store.leave(self._id)  # else its leases expire
 
     def used(self) -> list[Used]:
         """What all processes use; empty where the store can't be reached."""
-        with contextlib.suppress(StoreError, ConfigError), self._lock():
+        with contextlib.suppress(StoreError, ConfigError), self._lock(), fork.NoFork():
             return self._store.used()
         return []
+
+    def forked(self) -> None:
+        """In a forked child: have the store forget what is open."""
+        self._store.forked(interrupted=self._lock().locked())
 
     def _lock(self) -> threading.Lock:
         """What the one who uses the store holds; two threads that need it first get one."""
@@ -208,7 +214,7 @@ class _Worker:
         return Batch(asks, tuple(counted), tuple(given_back), tuple(refused), held, beat), list(asked.values())
 
     def _say(self, batch: Batch, asked: list[Grant]) -> None:
-        with self._lock():
+        with self._lock(), fork.NoFork():
             if batch.beat:  # a sign of life: it also renews what the store may have lost
                 self._join()
             reply = self._store.apply(self._id, batch)

@@ -15,9 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from yagrpc import config
+from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.quota.gates import Gate
 from yagrpc._core.quota.grants import of_all
 from yagrpc._core.quota.windows import Slot, rules_of
+from yagrpc._grpc.fork import renew_after_fork
+from yagrpc._grpc.loops import settle
 from yagrpc._grpc.runtime import RUNTIME
 from yagrpc._grpc.waits.threads import Waiter
 from yagrpc.config import Quota
@@ -26,7 +29,6 @@ from yagrpc.foreign import cleaned
 from yagrpc.limiter import hidden_share, limiter_of, place_of
 from yagrpc.limiter.share import AUTO, store_of
 from yagrpc.limiter.store import StoreError
-from yagrpc.quantities import seconds as seconds_of
 from yagrpc.quotas import Limit, QuotaUse, Used
 
 if TYPE_CHECKING:
@@ -83,16 +85,30 @@ class Limits:
         limiter = limiter_of(share, on_limiter_failure, AUTO)(config.resolve_folder(folder_id), checked)
         assert limiter is not None
         self._limiter: Limiter = limiter
-        rules = {rule.name: rule for rule in rules_of(checked)}
-        self._gates = {
+        self._rules = {rule.name: rule for rule in rules_of(checked)}
+        self._gates = self._new_gates()
+        self._closed = False
+        renew_after_fork(self)
+
+    def _new_gates(self) -> dict[str, Gate]:
+        """The gates by the kinds of calls, without those of calls that nothing limits."""
+        return {
             kind: Gate(
-                *(rules[name].local() for name in names if name in rules),
+                *(self._rules[name].local() for name in names if name in self._rules),
                 make_lock=RUNTIME.make_lock,
-                grants=limiter.grants,
+                grants=self._limiter.grants,
             )
             for kind, names in KINDS.items()
-            if any(name in rules for name in names)
+            if any(name in self._rules for name in names)
         }
+
+    def forked(self) -> None:
+        """Called in a forked child: the slots, and the places in the queues, are the parent's."""
+        if not self._closed:
+            for gate in self._gates.values():
+                gate.forked()
+            self._limiter.forked()
+            self._gates = self._new_gates()
 
     def acquire(self, kind: Kind, timeout: Seconds | None = None) -> Acquired:
         """A slot for one call, as a context manager: `with` or `async with`; the slot is given back at its end.
@@ -109,18 +125,15 @@ class Limits:
         """
         if kind not in KINDS:
             raise RequestError("kind", kind, f"it is one of {', '.join(KINDS)}")
-        seconds = None if timeout is None else seconds_of(timeout)
-        if timeout is not None and (seconds is None or seconds < 0):
-            raise RequestError("timeout", timeout, "give seconds, 0 or more, or None for no limit")
-        return Acquired(self._gates.get(kind), kind, seconds)
+        return Acquired(self._gates.get(kind), checked_timeout(timeout))
 
     @property
     def used(self) -> QuotaUse:
         """What all processes have used of each quota by now, and what is left."""
         nothing = QuotaUse(*[Limit(None, 0, None, 0)] * len(QuotaUse._fields))
-        waiting = {limit.name: len(gate) for gate in self._gates.values() for limit in gate.limits}
-        own = nothing._replace(**{name: Limit(None, 0, None, count) for name, count in waiting.items()})
-        return of_all(own, self._limiter.used())
+        gates = self._gates.values()
+        own = {limit.name: Limit(None, 0, None, len(gate)) for gate in gates for limit in gate.limits}
+        return of_all(nothing._replace(**own), self._limiter.used())
 
     def participants(self) -> list[Used]:
         """What each process uses of each quota; empty where the limiter can't be reached."""
@@ -128,6 +141,7 @@ class Limits:
 
     def close(self) -> None:
         """End every wait for a slot; closing twice does nothing."""
+        self._closed = True
         for gate in self._gates.values():
             gate.close()
         self._limiter.close()
@@ -146,20 +160,17 @@ class Acquired:
 
     Args:
         gate: The gate of its quotas; `None` where nothing limits it.
-        kind: The kind of call, for errors.
         timeout: Seconds to wait at most; `None` for no limit.
     """
 
-    def __init__(self, gate: Gate | None, kind: str, timeout: float | None) -> None:
+    def __init__(self, gate: Gate | None, timeout: float | None) -> None:
         self._gate = gate
-        self._kind = kind
         self._timeout = timeout
         self._slot: Slot | None = None
 
     def __enter__(self) -> Acquired:
         waiter = Waiter()
-        with self._joined(waiter.wake) as slot:
-            deadline = self._deadline()
+        with self._joined(waiter.wake) as (slot, deadline):
             while slot is not None and (seconds := self._taken(slot, deadline)) is not None:
                 waiter.sleep(seconds)
                 waiter.woken = False
@@ -174,18 +185,17 @@ class Acquired:
             self._gate.give_back(slot)
 
     async def __aenter__(self) -> Acquired:
-        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # a closed loop has no waiters
-                loop.call_soon_threadsafe(woken.set)
+                loop.call_soon_threadsafe(lambda: settle(woken))
 
-        with self._joined(wake) as slot:
-            deadline = self._deadline()
+        with self._joined(wake) as (slot, deadline):
             while slot is not None and (seconds := self._taken(slot, deadline)) is not None:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(woken.wait(), None if seconds == math.inf else seconds)
-                woken.clear()
+                await asyncio.wait([woken], timeout=None if seconds == math.inf else seconds)
+                woken = loop.create_future()
         return self
 
     async def __aexit__(
@@ -195,24 +205,22 @@ class Acquired:
 
     @contextlib.contextmanager
     def _joined(self, wake: Callable[[], object]) -> Any:
-        """A place in the queue; it is given back where the wait ends without a slot."""
+        """A place in the queue, and until when to wait; it is given back where the wait ends without a slot."""
         if self._gate is None:
-            yield None
+            yield None, math.inf
             return
         if self._slot is not None:
             raise RuntimeError("a slot is acquired once: call acquire() for each call")
         self._slot = slot = self._gate.join(Slot(wake))
+        deadline = math.inf if self._timeout is None else time.monotonic() + self._timeout
         try:
-            yield slot
+            yield slot, deadline
         except BaseException:
             self._slot = None
             self._gate.give_back(slot)
             raise
         slot.wake = None
         self._gate.sent(slot, time.monotonic())
-
-    def _deadline(self) -> float:
-        return math.inf if self._timeout is None else time.monotonic() + self._timeout
 
     def _taken(self, slot: Slot, deadline: float) -> float | None:
         """`None` once the slot is there; else how many seconds to wait for it.

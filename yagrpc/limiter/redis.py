@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from yagrpc._core.quota.grants import Granted, Later
 from yagrpc._core.quota.windows import Rule
+from yagrpc._grpc import fork
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import Held, SecretText, without_secrets
 from yagrpc.limiter.store import HORIZON, LEASE, PRESENT, RETRY, SLACK, Batch, Reply, StoreError
@@ -90,6 +91,11 @@ class RedisStore:
         """Close the connections."""
         if self._script is not None:
             self._script.reveal().registered_client.close()
+
+    def forked(self, *, interrupted: bool) -> None:
+        """Forget the connections; see `Store.forked`."""
+        fork.keep(self._script)
+        self._script = None
 
     def _run(self, **asked: Any) -> dict[str, Any]:
         asked |= {"lease": LEASE, "horizon": HORIZON, "retry": RETRY, "present": PRESENT, "slack": SLACK, "keep": KEEP}

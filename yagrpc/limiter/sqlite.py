@@ -17,6 +17,7 @@ from typing import Final
 
 from yagrpc._core.quota.grants import Granted, Later
 from yagrpc._core.quota.windows import Rule
+from yagrpc._grpc import fork
 from yagrpc.hiding import shown_path
 from yagrpc.limiter.store import (
     HORIZON,
@@ -89,8 +90,7 @@ class SqliteStore:
         self._monotonic = monotonic
         self._wall = wall
         self._boot = _boot()
-        # A crash of the system may lose the last counts.
-        self._connection = open_file(path, f"share={self.name}", FORMAT, busy=BUSY, synchronous="NORMAL")
+        self._connection: sqlite3.Connection | None = self._open()
 
     def join(self, participant: str, label: str, rules: list[Rule]) -> None:
         """Take part; see `Store.join`."""
@@ -165,12 +165,29 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def forked(self, *, interrupted: bool) -> None:
+        """Forget the connection; see `Store.forked`.
+
+        SQLite has to close the file, or it takes the locks of the parent for its own: another process would then remove
+        what is counted here. In the middle of a step nothing can close it.
+        """
+        if not interrupted:
+            self.close()
+        fork.keep(self._connection)
+        self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        # A crash of the system may lose the last counts.
+        return open_file(self._path, f"share={self.name}", FORMAT, busy=BUSY, synchronous="NORMAL")
 
     @contextlib.contextmanager
     def _step(self) -> Iterator[tuple[sqlite3.Cursor, float]]:
         """One transaction, and its time."""
         try:
+            self._connection = self._connection or self._open()
             with transaction(self._connection) as cursor:
                 yield cursor, self._now(cursor)
         except sqlite3.Error as error:

@@ -139,6 +139,13 @@ class Store(Protocol):
     def close(self) -> None:
         """Close the connection."""
 
+    def forked(self, *, interrupted: bool) -> None:
+        """In a forked child: the connection is the parent's, and the next step opens another.
+
+        Args:
+            interrupted: Whether a thread of the parent was in a step.
+        """
+
 
 def size_of(limit: float) -> int:
     """How many calls a window has."""

@@ -163,11 +163,13 @@ class _Incoming:
         self._receive = receive
         self._caller = caller
         self._messages: asyncio.Queue[Message] = asyncio.Queue(1)
+        self._arrived = asyncio.Event()
         self._last: Message | None = None
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
         self._reader = asyncio.create_task(self._read(), name="yagrpc-serving")
+        self._reader.add_done_callback(lambda _: self._arrived.set())
 
     async def __aexit__(self, *_: object) -> None:
         assert self._reader is not None
@@ -177,20 +179,16 @@ class _Incoming:
             self._reader.exception()
 
     async def next(self) -> Message:
-        """The next message, for the application."""
+        """The next message, for the application. Where a wait for it is cancelled, the next wait gets it."""
         assert self._reader is not None
-        if self._last is None and self._messages.empty() and self._reader.done():
-            self._reader.result()  # raises what the server raised
-        if self._last is not None and self._messages.empty():
-            return self._last
-        getting = asyncio.ensure_future(self._messages.get())
-        try:
-            await asyncio.wait([getting, self._reader], return_when=asyncio.FIRST_COMPLETED)
-            if not getting.done():
-                self._reader.result()
-            return await getting
-        finally:
-            getting.cancel()
+        while self._messages.empty():
+            if self._last is not None:
+                return self._last
+            if self._reader.done():
+                self._reader.result()  # raises what the server raised
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._messages.get_nowait()
 
     async def _read(self) -> None:
         while self._last is None:
@@ -199,6 +197,7 @@ class _Incoming:
                 self._caller.leave()
                 self._last = message
             await self._messages.put(message)
+            self._arrived.set()
 
 
 class _Answer:
