@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc import _pb
 from yagrpc._core.call.requests import check_completion
+from yagrpc.bulk.decisions.schema import check_schema
 from yagrpc.errors import ConfigError, RequestError
 from yagrpc.hiding import shown
 from yagrpc.journal.changes import Fixed
@@ -176,7 +177,7 @@ def request_of(value: Any, recipe: Recipe, parameters: Mapping[str, Any]) -> Pro
     """
     if recipe.task != "completion":
         return _text_request(_text_of(value, recipe), recipe)
-    if isinstance(value, dict) and not recipe.table and any(name in value for name in _WHOLE):
+    if is_whole(value, recipe):
         request = _whole_request(value)
     else:
         request = completion_request(
@@ -184,9 +185,35 @@ def request_of(value: Any, recipe: Recipe, parameters: Mapping[str, Any]) -> Pro
             folder_id=recipe.folder_id,
             **{"model": recipe.model, **parameters},
         )
+        if isinstance(value, dict) and not recipe.table:  # that of the run is checked once
+            check_schema(value.get("json_schema"))
     for index, message in enumerate(request.messages):
         _check_length(message.text, f"messages[{index}].text")
     return request
+
+
+def is_whole(value: Any, recipe: Recipe) -> bool:
+    """Whether a row is a whole request of a completion, for which the run's own parameters do not count."""
+    return isinstance(value, dict) and not recipe.table and any(name in value for name in _WHOLE)
+
+
+def changed_request(
+    request: _pb.text_generation_service_pb2.CompletionRequest, recipe: Recipe, changed: Mapping[str, Any]
+) -> None:
+    """Change a whole request for its next attempt.
+
+    Args:
+        request: The request.
+        recipe: How rows become requests.
+        changed: Parameters of a completion: a model, a temperature, a limit of tokens.
+
+    Raises:
+        RequestError: The service would refuse one.
+        ConfigError: A model is a short name, and no folder is known.
+    """
+    own = completion_request("text", folder_id=recipe.folder_id, **{"model": request.model_uri, **changed})
+    request.model_uri = own.model_uri
+    request.completion_options.MergeFrom(own.completion_options)
 
 
 def digest_of(request: ProtoMessage) -> bytes:
@@ -283,6 +310,7 @@ def _check_parameters(recipe: Recipe, parameters: Mapping[str, Any]) -> None:
     Raises:
         RequestError: One is wrong.
     """
+    check_schema(parameters.get("json_schema"))
     alone = recipe._replace(table=False, template=None, folder_id=recipe.folder_id or "folder")
     request_of("text", alone, parameters)
 
