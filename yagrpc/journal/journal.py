@@ -44,7 +44,10 @@ _INTENT: Final = (
     " attempt = excluded.attempt, doubtful = excluded.doubtful, request_id = excluded.request_id, operation = '',"
     " submitted = excluded.submitted"
 )
-_WHOLE: Final = "INSERT INTO row VALUES (?, ?, ?, ?, ?, 3, 0, 0, '', '', NULL) ON CONFLICT DO UPDATE SET state = 3"
+_WHOLE: Final = (
+    "INSERT INTO row VALUES (?, ?, ?, ?, ?, 3, ?, 0, '', '', NULL) ON CONFLICT DO UPDATE SET state = 3,"
+    " attempt = excluded.attempt"
+)
 _AGAIN: Final = (
     "INSERT INTO attempt SELECT number, attempt, operation, submitted, ?, ?, ?, ?, ?, ?, ? FROM row WHERE number = ?"
 )
@@ -149,6 +152,23 @@ class Journal:
         tokens_in, tokens_out, cost, unpriced, used_by = (sum(part) for part in zip(*parts, strict=True))
         priced = not unpriced and bool(used_by)
         return Totals(tokens_in, tokens_out, cost if priced else None, doubtful, attempts)
+
+    def spent(self) -> float:
+        """What all rows and attempts have cost whose cost is known, in roubles."""
+        parts = [next(self._rows(f"SELECT coalesce(sum(cost), 0.0) FROM {table}")) for table in ("result", "attempt")]
+        return sum(float(cost) for (cost,) in parts)
+
+    def without_cost(self, doubtful: Collection[str]) -> Iterator[tuple[int, int, int, int]]:
+        """The attempts whose cost is not known: the number of the row, which one it was, and the tokens of both sides.
+
+        Args:
+            doubtful: The outcomes of attempts that may have been billed without tokens that are known.
+        """
+        kinds = ", ".join("?" * len(doubtful))
+        where = f"cost IS NULL AND (input_tokens + output_tokens > 0 OR outcome IN ({kinds}))"
+        columns = "number, attempt, input_tokens, output_tokens"
+        query = f"SELECT {columns} FROM result JOIN row USING (number) WHERE {where} AND attempt > 0"
+        return self._rows(f"{query} UNION ALL SELECT {columns} FROM attempt WHERE {where}", [*doubtful, *doubtful])
 
     def span(self) -> tuple[float | None, float | None, int]:
         """When the first request left and the last result came, and how many came in the minute before that."""
@@ -380,7 +400,8 @@ class JournalWriter(Journal):
         self._connection.executemany(_INTENT, [(*each.fixed, *each[1:]) for each in changes])
 
     def _retracted(self, changes: list[Retracted]) -> None:
-        self._connection.executemany("UPDATE row SET state = 0 WHERE number = ? AND state = 1", changes)
+        planned = "UPDATE row SET state = 0, attempt = attempt - 1 WHERE number = ? AND state = 1"
+        self._connection.executemany(planned, changes)
 
     def _refused(self, changes: list[Refused]) -> None:
         self._retracted([Retracted(each.number) for each in changes])
@@ -396,7 +417,8 @@ class JournalWriter(Journal):
         )
 
     def _ended(self, changes: list[Ended]) -> None:
-        self._connection.executemany(_WHOLE, [each.fixed for each in changes if each.fixed is not None])
+        whole = [(*each.fixed, each.attempt) for each in changes if each.fixed is not None]
+        self._connection.executemany(_WHOLE, whole)
         known = [(each.result.number,) for each in changes if each.fixed is None]
         self._connection.executemany("UPDATE row SET state = 3 WHERE number = ?", known)
         first = self._seq + 1
