@@ -30,6 +30,7 @@ from yagrpc.bulk.recording import commits
 from yagrpc.emulator import Delay, Emulator, EmulatorQuota, Failure, Fault, LostReply, paths
 from yagrpc.journal.changes import Fixed, Intent
 from yagrpc.journal.journal import JournalWriter
+from yagrpc.limiter.sqlite import SqliteStore
 
 SUBMIT = methods.TextGenerationAsyncService.Completion.path
 SYNC = methods.TextGenerationService.Completion.path
@@ -551,6 +552,29 @@ def test_two_runs_of_one_journal_are_refused(connect: Connect, tmp_path: Path) -
         with pytest.raises(yagrpc.ConfigError, match="in use by process"):
             client.bulk(["a"], journal=tmp_path / "journal").results()
         results.close()  # type: ignore[attr-defined]
+
+
+def test_a_run_whose_journal_is_in_use_takes_no_part_in_shared_quotas(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[str] = []
+    join = SqliteStore.join
+
+    def seen(store: SqliteStore, participant: str, *given: Any) -> None:
+        joined.append(participant)
+        join(store, participant, *given)
+
+    monkeypatch.setattr(SqliteStore, "join", seen)
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator, share=tmp_path / "share", quota=yagrpc.Quota())
+        bulk = client.bulk(["a"], journal=tmp_path / "journal")
+        with contextlib.closing(JournalWriter(tmp_path / "journal")):
+            for _ in range(3):
+                with pytest.raises(yagrpc.JournalInUseError):
+                    bulk.run()
+        assert len(joined) == 1  # the client itself
+        assert bulk.run().outcomes == {"done": 1}
+        assert len(joined) == 2
 
 
 def test_a_client_with_channels_of_its_own_is_refused(connect: Connect) -> None:

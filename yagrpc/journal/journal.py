@@ -64,6 +64,10 @@ _ENTRY: Final = (
 )
 
 
+_UNFINISHED: Final = Noted("total", "null")
+"""Rows are to be sent, whatever an earlier run has noted at its end."""
+
+
 class Journal:
     """A journal that is read.
 
@@ -80,7 +84,7 @@ class Journal:
         self.path = path
         self._connection = connect(path, write=self._write)
         (version,) = next(self._rows("PRAGMA user_version"))
-        self._counts_gets = version >= 2
+        self._counts_gets = self._keeps_answers = version >= 2
 
     def noted(self) -> dict[str, Any]:
         """What is noted about the run."""
@@ -129,6 +133,23 @@ class Journal:
         """
         where = "FROM result JOIN row USING (number) WHERE result.number >= ? ORDER BY result.number LIMIT ?"
         return list(self._entries(where, (first, limit)))
+
+    def settled(self) -> Iterator[int]:
+        """The rows that are not sent again: they have ended, or their operation runs, or they are copies; by number."""
+        states = f"{int(State.SUBMITTED)}, {int(State.ENDED)}, {int(State.WAITING)}"
+        query = f"SELECT number FROM row WHERE state IN ({states}) ORDER BY number"
+        return (number for (number,) in self._rows(query))
+
+    def waiting_answers(self) -> Iterator[Entry]:
+        """The answers of rows that wait for another attempt, each with its attempt, by number and attempt."""
+        if not self._keeps_answers:
+            return
+        columns = _ENTRY.replace("operation, submitted, seq", "attempt.operation, attempt.submitted, 0")
+        columns = columns.replace("state, attempt", "state, attempt.attempt").replace("row.number", "number")
+        ended = int(State.ENDED)
+        where = f"FROM attempt JOIN row USING (number) WHERE response IS NOT NULL AND state != {ended}"
+        for row in self._rows(f"{columns} {where} ORDER BY number, attempt.attempt"):
+            yield _entry(row)
 
     def counts(self) -> dict[tuple[State, str], int]:
         """How many rows there are of each state and outcome (empty where it has not ended)."""
@@ -258,9 +279,7 @@ class Journal:
         self._connection.close()
 
     def _entries(self, where: str, values: Sequence[Any]) -> Iterator[Entry]:
-        for row in self._rows(f"{_ENTRY} {where}", values):
-            result = None if row[11] is None else Result(row[0], *row[12:])
-            yield Entry._make((Fixed(*row[:5]), State(row[5]), *row[6:11], row[11] or 0, result))
+        yield from map(_entry, self._rows(f"{_ENTRY} {where}", values))
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """What a query gives.
@@ -275,6 +294,12 @@ class Journal:
             raise JournalError(f"journal {shown_path(str(self.path))} can't be read: {error}") from error
         except sqlite3.DatabaseError:
             raise broken(self.path) from None
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    """An entry of the columns of `_ENTRY`."""
+    result = None if row[11] is None else Result(row[0], *row[12:])
+    return Entry._make((Fixed(*row[:5]), State(row[5]), *row[6:11], row[11] or 0, result))
 
 
 class JournalWriter(Journal):
@@ -341,8 +366,28 @@ class JournalWriter(Journal):
             output |= {"offset": 0, "after": 0, "tail": ""}
         self.commit([Noted("output", json.dumps(output))])
 
+    def forget_invalid(self) -> int:
+        """Forget the rows that could not be sent: the next run reads them anew. Gives how many.
+
+        Those that other rows are copies of, and these copies, stay: their requests could be created.
+
+        Raises:
+            JournalError: It could not be written, and none of them is forgotten.
+        """
+        query = "SELECT number FROM result JOIN row USING (number) WHERE outcome = 'invalid' AND attempt = 0"
+        if self._has_copies:
+            query += " AND number NOT IN (SELECT number FROM first UNION SELECT number FROM copy)"
+        numbers = list(self._rows(query))
+        with self._writing():
+            self._noted([_UNFINISHED])
+            for table in ("result", "row"):
+                self._connection.executemany(f"DELETE FROM {table} WHERE number = ?", numbers)
+        return len(numbers)
+
     def reopen(self, numbers: Iterable[int], doubtful: Collection[str]) -> None:
         """Plan ended rows again; their results are kept as attempts. Copies wait again, and had none.
+
+        A row that was not sent is no attempt.
 
         Args:
             numbers: The rows.
@@ -353,13 +398,15 @@ class JournalWriter(Journal):
         """
         kinds = ", ".join("?" * len(doubtful))
         own = " AND number NOT IN (SELECT number FROM copy)" if self._has_copies else ""
+        sent = " AND (attempt > 0 OR outcome != 'invalid')"
         columns = "ended, outcome, error, input_tokens, output_tokens, cost, response"
         with self._writing():  # all of them at once: copies end as their row does
+            self._noted([_UNFINISHED])
             for chunk in _chunks(numbers, 1000):
                 marks = ", ".join("?" * len(chunk))
                 self._connection.execute(
                     f"INSERT INTO attempt SELECT number, attempt, operation, submitted, {columns}"
-                    f" FROM result JOIN row USING (number) WHERE number IN ({marks}){own}",
+                    f" FROM result JOIN row USING (number) WHERE number IN ({marks}){own}{sent}",
                     chunk,
                 )
                 self._connection.execute(
