@@ -557,11 +557,11 @@ def test_two_runs_of_one_journal_are_refused(connect: Connect, tmp_path: Path) -
 def test_a_run_whose_journal_is_in_use_takes_no_part_in_shared_quotas(
     connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    joined: list[str] = []
+    joined: set[str] = set()
     join = SqliteStore.join
 
     def seen(store: SqliteStore, participant: str, *given: Any) -> None:
-        joined.append(participant)
+        joined.add(participant)
         join(store, participant, *given)
 
     monkeypatch.setattr(SqliteStore, "join", seen)
