@@ -642,6 +642,14 @@ def test_what_is_no_iterable_of_rows_is_refused(connect: Connect, rows: Any) -> 
         connect(emulator).bulk(rows)
 
 
+def test_a_key_is_noted_whatever_its_characters_are(connect: Connect, tmp_path: Path) -> None:
+    rows = [{"text": "a", "k\ud800": "one"}]
+    with Emulator(duration=0) as emulator:
+        for _ in range(2):
+            (result,) = connect(emulator).bulk(rows, key="k\ud800", journal=tmp_path / "journal").results()
+            assert result.id == "one"
+
+
 def test_an_unknown_argument_is_refused_with_the_nearest(connect: Connect) -> None:
     with Emulator() as emulator, pytest.raises(TypeError, match="bulk.*'max_costs': did you mean 'max_cost'"):
         connect(emulator).bulk(["a"], max_costs=1)  # type: ignore[call-arg]

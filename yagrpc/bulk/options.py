@@ -63,7 +63,7 @@ def open_journal(path: Path, options: Mapping[str, Any], plan: Plan) -> JournalW
     try:
         noted = writer.noted()
         if "options" not in noted:
-            writer.commit([Noted("options", json.dumps(options, ensure_ascii=False, sort_keys=True))])
+            writer.commit([Noted("options", json.dumps(options, sort_keys=True))])
         else:
             _check_same(path, noted["options"], options)
         if plan.dedupe:

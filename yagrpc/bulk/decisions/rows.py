@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc import _pb
 from yagrpc._core.call.requests import check_completion
+from yagrpc._services.embeddings import embedding_request
 from yagrpc.bulk.decisions.schema import check_schema
 from yagrpc.errors import ConfigError, RequestError
 from yagrpc.hiding import shown
@@ -114,7 +115,7 @@ def check_template(template: str | None) -> None:
     """
     if template is None:
         return
-    if not isinstance(template, str):
+    if not isinstance(template, str) or not _encodable(template):
         raise ConfigError(f"template is {shown(template)}: it takes a text with {{text}} in it")
     found = [match for match in _PLACE.finditer(template) if match[0] not in ("{{", "}}")]
     if not found or any(match[1] is None for match in found):
@@ -154,6 +155,11 @@ def plan(number: int, raw: Raw, recipe: Recipe) -> Planned:
             row_id = str(given)
         elif given is not None or (recipe.table and not problem):
             problem = problem or f"{recipe.key} is {shown(given)}: an id is a text or a whole number"
+    if row_id is not None and not _encodable(row_id):
+        row_id, problem = (
+            None,
+            problem or f"its id is {shown(row_id)}: it holds half of a surrogate pair, which is no text",
+        )
     return Planned(Fixed(number, row_id, raw.line, raw.fingerprint(), raw.source), value, problem)
 
 
@@ -365,7 +371,7 @@ def _text_request(text: str, recipe: Recipe) -> ProtoMessage:
     if recipe.task == "tokenize":
         return tokenize_request(text, model=recipe.model, folder_id=recipe.folder_id)
     uri = model_uri(recipe.model, recipe.folder_id, "emb")
-    return _pb.embedding_service_pb2.TextEmbeddingRequest(model_uri=uri, text=text)
+    return embedding_request(uri, None, text, "text")
 
 
 def _whole_request(value: Mapping[str, Any]) -> _pb.text_generation_service_pb2.CompletionRequest:
@@ -388,6 +394,15 @@ def _near(name: str) -> str:
     """The known key that a name may be meant to be; empty for none. Rows have the same names mostly."""
     near = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
     return near[0] if near else ""
+
+
+def _encodable(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_length(text: str, field: str) -> None:
