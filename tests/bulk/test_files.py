@@ -394,6 +394,30 @@ def test_an_output_that_somebody_changed_is_refused_and_one_that_is_gone_is_writ
     assert texts(path) == ["answer 0"]
 
 
+@pytest.mark.parametrize("retried", [False, True])
+def test_an_output_that_somebody_changed_is_refused_where_it_would_be_written_again(
+    writer: JournalWriter, tmp_path: Path, retried: bool
+) -> None:
+    path = tmp_path / "out.jsonl"
+    with contextlib.closing(growing(path)) as output:
+        write = output.opened(writer)
+        writer.commit([ended(0)])
+        noted = write()
+        assert noted is not None
+        writer.commit([noted])
+    if retried:
+        writer.forget_output()
+    before = path.read_text()
+    path.write_text("mine\n")
+    with pytest.raises(yagrpc.ConfigError, match="is not as this run has left it: move it away"):
+        growing(path, ordered=not retried).opened(writer)
+    assert path.read_text() == "mine\n"
+    path.write_text(before)
+    with contextlib.closing(growing(path, ordered=not retried)) as output:
+        output.opened(writer)()
+    assert texts(path) == ["answer 0"]
+
+
 def test_another_order_is_written_from_the_beginning(writer: JournalWriter, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     writer.commit([ended(1), ended(0)])

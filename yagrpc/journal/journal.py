@@ -363,7 +363,7 @@ class JournalWriter(Journal):
         """Have the output written again from its beginning: rows in it are planned again."""
         output = self.noted()["output"]
         if "offset" in output:
-            output |= {"offset": 0, "after": 0, "tail": ""}
+            output["again"] = True
         self.commit([Noted("output", json.dumps(output))])
 
     def forget_invalid(self) -> int:

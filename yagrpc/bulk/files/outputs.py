@@ -68,10 +68,9 @@ class GrowingOutput:
             ConfigError: It is not of this run, or can't be written.
         """
         noted = _noted(journal, self._path)
-        if noted is None or noted["ordered"] != self._ordered:
-            if noted is None:
-                check_free(self._path)
-            noted = {"offset": 0, "after": 0, "tail": _digest(b"")}
+        if noted is None:
+            check_free(self._path)
+            noted = {"offset": 0, "after": 0, "ordered": self._ordered}
         file = _opened(self._path)
         try:
             offset = int(noted["offset"])
@@ -81,7 +80,9 @@ class GrowingOutput:
                         f"output {shown_path(str(self._path))} is not as this run has left it: move it away, and it is"
                         " written again from the journal"
                     )
-                offset, noted = 0, {"after": 0}
+                noted["again"] = True
+            if noted.get("again") or noted["ordered"] != self._ordered:  # it is written from its beginning
+                offset = noted["after"] = 0
             journal.commit([self._note(offset, int(noted["after"]), _tail(file, offset))])
             file.truncate(offset)
             file.seek(offset)
