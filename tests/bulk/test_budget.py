@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 import yagrpc
-from tests.bulk.conftest import leave
+from tests.bulk.conftest import leave, settings
 from yagrpc import methods
 from yagrpc.bulk.decisions.rows import rows_of
 from yagrpc.emulator import Emulator, Failure, Fault, paths
@@ -102,6 +102,37 @@ def test_a_row_whose_tokens_the_service_fails_to_count_fails_alone(connect: Conn
     assert (results[0].outcome.value, results[0].attempts) == ("failed", 0)
     assert "DATA_LOSS: broken" in results[0].error
     assert results[1].attempts == 1
+
+
+class Stopping(yagrpc.Events):
+    """Stops a run once the first tokens are counted."""
+
+    run: yagrpc.AsyncBulk
+
+    def attempt(self, call: Any, outcome: Any, verdict: Any) -> None:
+        if call.method.path.endswith("/TokenizeCompletion"):
+            self.run.stop()
+
+
+async def test_a_run_that_is_stopped_while_tokens_are_counted_sends_no_row(tmp_path: Path) -> None:
+    events, rows = Stopping(), ["row 10", "row 11"]
+    with Emulator(duration=0) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator, events=events)) as client:
+            events.run = client.bulk(rows, journal=tmp_path / "journal", max_cost=100, concurrency=2, **GIVEN)
+            assert (await events.run.run()).outcomes == {}
+            assert not emulator.generations
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            again = client.bulk(rows, journal=tmp_path / "journal", max_cost=100, **GIVEN)
+            assert (await again.run()).totals.doubtful == 0
+            assert emulator.generations[SUBMIT] == 2
+
+
+async def test_a_run_that_is_stopped_before_its_first_row_leaves_sends_none() -> None:
+    with Emulator(duration=0) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            run = client.bulk(["row 10"], progress=lambda _: run.stop())
+            assert (await run.run()).outcomes == {}
+        assert not emulator.generations
 
 
 def test_max_failures_counts_those_of_earlier_runs_before_anything_is_sent(connect: Connect, tmp_path: Path) -> None:

@@ -150,11 +150,15 @@ class Sender:
         """
         for pause in pauses():
             try:
-                return await self._budget.reserve(request, model)
+                reserved = await self._budget.reserve(request, model)
             except YagrpcError as error:
                 if not self._outage.puts_off(error):
                     raise
-            await asyncio.sleep(pause)
+                await asyncio.sleep(pause)
+            else:
+                if reserved is None or not self._stopping.reason:
+                    return reserved
+                self._budget.release(reserved)
             if self._stopping.reason:
                 break
         return None
