@@ -27,8 +27,11 @@ ItemT = TypeVar("ItemT")
 ROLES: Final = ("system", "user", "assistant")
 """Documented roles: behaviour and context, the person, previous answers of the model."""
 
-_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError, RecursionError)
-"""What protobuf raises for values that JSON does not have, and for values that are nested too deeply."""
+_NOT_JSON: Final = (json_format.Error, TypeError, ValueError, OverflowError, RecursionError, SystemError)
+"""What protobuf raises for values that JSON does not have, and for values that are nested too deeply.
+
+`SystemError` is for a name with half of a surrogate pair.
+"""
 
 ReasoningMode = Literal["DISABLED", "ENABLED_HIDDEN"]
 
@@ -451,4 +454,4 @@ def _encodable(text: object, field: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error.__cause__ if isinstance(error, SystemError) else error).split())

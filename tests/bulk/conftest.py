@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,26 @@ def settings(emulator: Emulator, **given: Any) -> dict[str, Any]:
     """The settings of a client of an emulator, which waits for no quota."""
     own = {"endpoint": emulator.address, "plaintext": True, "quota": yagrpc.Quota(**FREE), "polling": QUICK}
     return {"folder_id": "folder", "credentials": yagrpc.NoCredentials(), **own, **given}
+
+
+def leave(client: Any, rows: Any, **parameters: Any) -> None:
+    """Start a run, and leave it once all its rows are submitted."""
+    submitted = threading.Event()
+
+    def seen(progress: yagrpc.Progress) -> None:
+        if progress.running == len(rows):
+            submitted.set()
+
+    bulk = client.bulk(rows, progress=seen, **parameters)
+
+    def stop() -> None:
+        submitted.wait(60)
+        bulk._thread.call(bulk._bulk.abort)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    bulk.run()
+    thread.join()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from yagrpc.bulk.decisions.outcomes import (
     tried_again,
 )
 from yagrpc.bulk.decisions.progress import seconds_left, span
-from yagrpc.bulk.decisions.schema import mismatch
+from yagrpc.bulk.decisions.schema import check_schema, mismatch
 from yagrpc.bulk.decisions.spending import May, Spending
 from yagrpc.prices import PRICES, price_of
 from yagrpc.quotas import Limit
@@ -137,6 +137,32 @@ def test_a_mismatch_is_what_jsonschema_finds(schema: dict[str, Any], value: Any)
     valid = jsonschema.Draft202012Validator(schema).is_valid(value)
     if not (isinstance(value, (bool, list)) and "enum" in str(schema)) and value is not True:  # Python's True is 1
         assert (mismatch(json.dumps(value), schema) == "") is valid
+
+
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"type": "strin"}, "json_schema.type is 'strin': it takes object, array, "),
+    ({"type": ["string", 7]}, "json_schema.type is "),
+    ({"type": None}, "json_schema.type is None"),
+    ({"enum": 5}, "json_schema.enum is 5: it takes a list of values"),
+    ({"required": True}, "json_schema.required is True: it takes a list of names"),
+    ({"properties": ["a"]}, "json_schema.properties is ['a']: it takes an object"),
+    ({"properties": {"a": {"type": "int"}}}, "json_schema.properties.a.type is 'int'"),
+    ({"items": {"items": {"type": "str"}}}, "json_schema.items.items.type is 'str'"),
+]
+
+
+@pytest.mark.parametrize(("schema", "reason"), BROKEN, ids=[reason for _, reason in BROKEN])
+def test_a_schema_of_another_form_is_refused_and_no_answer_fails_by_it(schema: dict[str, Any], reason: str) -> None:
+    with pytest.raises(yagrpc.RequestError) as raised:
+        check_schema(schema)
+    assert str(raised.value).startswith(reason)
+    for text in ('{"a": 1}', "[[1]]", "1", "null"):
+        mismatch(text, schema)  # a journal may have answers to it
+
+
+def test_schemas_that_are_some_are_taken() -> None:
+    for schema in [*SCHEMAS, {"properties": {"a": True}, "items": False, "enum": ("a",), "type": ("null",)}]:
+        check_schema(schema)
 
 
 def test_what_is_no_json_is_a_mismatch() -> None:

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 import yagrpc
 from yagrpc import _pb
 from yagrpc.bulk.decisions.rows import Raw
-from yagrpc.bulk.files import inputs
+from yagrpc.bulk.files import inputs, outputs
 from yagrpc.bulk.files.inputs import format_of, open_input
 from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free, export
-from yagrpc.journal.changes import Ended, Fixed, Result
+from yagrpc.journal.changes import Accepted, Again, Ended, Fixed, Intent, Result
 from yagrpc.journal.journal import Journal, JournalWriter
 
 
@@ -394,6 +394,30 @@ def test_an_output_that_somebody_changed_is_refused_and_one_that_is_gone_is_writ
     assert texts(path) == ["answer 0"]
 
 
+@pytest.mark.parametrize("retried", [False, True])
+def test_an_output_that_somebody_changed_is_refused_where_it_would_be_written_again(
+    writer: JournalWriter, tmp_path: Path, retried: bool
+) -> None:
+    path = tmp_path / "out.jsonl"
+    with contextlib.closing(growing(path)) as output:
+        write = output.opened(writer)
+        writer.commit([ended(0)])
+        noted = write()
+        assert noted is not None
+        writer.commit([noted])
+    if retried:
+        writer.forget_output()
+    before = path.read_text()
+    path.write_text("mine\n")
+    with pytest.raises(yagrpc.ConfigError, match="is not as this run has left it: move it away"):
+        growing(path, ordered=not retried).opened(writer)
+    assert path.read_text() == "mine\n"
+    path.write_text(before)
+    with contextlib.closing(growing(path, ordered=not retried)) as output:
+        output.opened(writer)()
+    assert texts(path) == ["answer 0"]
+
+
 def test_another_order_is_written_from_the_beginning(writer: JournalWriter, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     writer.commit([ended(1), ended(0)])
@@ -416,6 +440,36 @@ def test_an_export_to_csv_has_all_columns(writer: JournalWriter, tmp_path: Path)
         ("b", "", '["x", 1]', "answer 1"),
     ]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_export_while_another_process_writes_is_of_one_moment(
+    writer: JournalWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    columns = outputs._columns
+
+    def then_written(*given: Any) -> Any:
+        found = columns(*given)
+        writer.commit([ended(1, {"text": "b", "n": "no number", "new": 5})])
+        return found
+
+    writer.commit([ended(0)])
+    monkeypatch.setattr(outputs, "_columns", then_written)
+    with contextlib.closing(Journal(tmp_path / "journal")) as reader:
+        assert export(reader, tmp_path / "out", kind, "completion", table=False) == 1
+
+
+def test_an_export_has_the_best_answer_of_a_row_that_waits(writer: JournalWriter, tmp_path: Path) -> None:
+    row = Fixed(1, None, 2, b"f", b'"b"')
+    for attempt, outcome in enumerate(["filtered", "truncated", "filtered"], 1):
+        last = Result(1, 200.0, outcome, answer(f"answer {attempt}"), "", 1, 2, 0.5)
+        writer.commit([Intent(row, attempt, 0, "r", 100.0), Accepted(1, f"op-{attempt}"), Again(last, doubtful=False)])
+    failed = Result(1, 200.0, "failed", None, "broken")
+    writer.commit([Intent(row, 4, 0, "r", 100.0), Again(failed, doubtful=False), ended(0), ended(2)])
+    assert export(writer, tmp_path / "out.jsonl", "jsonl", "completion", table=False) == 3
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert [each["text"] for each in found] == ["answer 0", "answer 2", "answer 2"]
+    assert (found[1]["operation_id"], found[1]["error"]) == ("op-2", "the row is to be sent again")
 
 
 def test_an_export_to_parquet_keeps_types_that_are_one(writer: JournalWriter, tmp_path: Path) -> None:

@@ -110,6 +110,9 @@ BAD = [
     (b'{"text": null}', "text is None"),
     (b'{"text": 5}', "text is 5"),
     (b'{"text": "\\ud800"}', "half of a surrogate pair"),
+    (b'{"text": "u", "id": "\\ud800"}', "its id is '\\ud800': it holds half of a surrogate pair"),
+    (b'{"modelUri": "gpt://f/x", "messages": [{"text": "u"}], "\\ud800": 1}', "can't encode character"),
+    (b'{"messages": [{"role": "user", "text": "u", "\\ud800": 1}]}', "messages[0] is "),
     (b'{"text": "u", "temperature": 2}', "temperature is 2: it takes a number from 0 to 1"),
     (b'{"text": "u", "max_tokens": 0}', "max_tokens is 0"),
     (b'{"text": "u", "id": {}}', "id is {}: an id is a text or a whole number"),
@@ -157,7 +160,13 @@ def test_a_template_of_a_table_takes_its_columns() -> None:
         request({"review": "a", "city": None}, recipe)
 
 
-@pytest.mark.parametrize("template", ["no place", "{0.__class__}", "{", "a } b", "{text!r}", 5])
+@pytest.mark.parametrize("task", ["embed", "tokenize"])
+def test_half_of_a_surrogate_pair_is_no_text_of_any_task(task: str) -> None:
+    with pytest.raises(yagrpc.RequestError, match="text is .*: it holds half of a surrogate pair"):
+        request({"text": "a cut emoji \ud83d"}, RECIPE._replace(task=task, parameters={}))
+
+
+@pytest.mark.parametrize("template", ["no place", "{0.__class__}", "{", "a } b", "{text!r}", 5, "{text} \ud800"])
 def test_a_template_that_cant_be_filled_is_refused(template: Any) -> None:
     with pytest.raises(yagrpc.ConfigError, match="template is"):
         check_template(template)

@@ -21,7 +21,7 @@ import polars
 import pytest
 
 import yagrpc
-from tests.bulk.conftest import FREE, settings
+from tests.bulk.conftest import FREE, leave, settings
 from yagrpc import _pb, methods
 from yagrpc.bulk.decisions.rows import rows_of
 from yagrpc.bulk.files.outputs import GrowingOutput
@@ -30,6 +30,7 @@ from yagrpc.bulk.recording import commits
 from yagrpc.emulator import Delay, Emulator, EmulatorQuota, Failure, Fault, LostReply, paths
 from yagrpc.journal.changes import Fixed, Intent
 from yagrpc.journal.journal import JournalWriter
+from yagrpc.limiter.sqlite import SqliteStore
 
 SUBMIT = methods.TextGenerationAsyncService.Completion.path
 SYNC = methods.TextGenerationService.Completion.path
@@ -130,6 +131,69 @@ def test_an_answer_that_does_not_follow_its_schema_is_a_mismatch(connect: Connec
     assert outcomes(results) == ["schema_mismatch", "done"]
     assert results[0].error == "answer.n is not a string"
     assert outcomes(own) == ["schema_mismatch", "done"]
+
+
+def test_a_schema_that_is_none_is_refused_and_that_of_a_row_makes_it_invalid(connect: Connect) -> None:
+    rows = [{"text": "json", "json_schema": {"items": {"enum": 5}}}, "json"]
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"type": "strin"}, "json_schema.type is 'strin'"),
+        ({"enum": 5}, "json_schema.enum"),
+    ]
+    with Emulator(duration=0, replies=REPLIES) as emulator:
+        client = connect(emulator)
+        for schema, reason in bad:
+            with pytest.raises(yagrpc.RequestError, match=reason):
+                client.bulk(["a"], json_schema=schema)
+        results = client.bulk(rows).results()
+        assert emulator.generations[SUBMIT] == 1
+    assert outcomes(results) == ["invalid", "done"]
+    assert results[0].error == "json_schema.items.enum is 5: it takes a list of values"
+
+
+def test_an_answer_that_can_not_be_judged_ends_the_run_and_does_not_stop_it_for_ever(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raising(*given: object) -> str:
+        raise ZeroDivisionError
+
+    journal = tmp_path / "journal"
+    with Emulator(duration=60) as emulator:
+        client = connect(emulator)
+        leave(client, ["a"], journal=journal, json_schema=SCHEMA)
+        with monkeypatch.context() as patch:
+            patch.setattr("yagrpc.bulk.recording.endings.mismatch", raising)
+            bulk = client.bulk(["a"], journal=journal, json_schema=SCHEMA, progress=lambda _: emulator.advance(60))
+            with pytest.raises(ZeroDivisionError):
+                bulk.run()
+        assert client.bulk(["a"], journal=journal, json_schema=SCHEMA).run().unfinished == {}
+        assert emulator.generations[SUBMIT] == 1
+
+
+WHOLE = {"modelUri": "gpt://folder/yandexgpt-lite/latest", "completionOptions": {"maxTokens": "5"}}
+
+
+def test_a_retry_of_a_whole_request_has_more_tokens_or_another_model(connect: Connect) -> None:
+    rows = [{**WHOLE, "messages": [{"role": "user", "text": text}]} for text in ("filter", "a longer text than that")]
+    again: Any = {"truncated": {"max_tokens": "x2"}, "filtered": {"model": "yandexgpt-5.1"}}
+    with Emulator(duration=0, replies=REPLIES) as emulator:
+        connect(emulator).bulk(rows, retries=1, retry_on=again, json_schema=SCHEMA).results()
+        sent: list[Any] = [each.request for each in emulator.requests if each.path == SUBMIT]
+    tokens = [each.completion_options.max_tokens.value for each in sent if "longer" in each.messages[0].text]
+    models = [each.model_uri.split("/")[-2] for each in sent if each.messages[0].text == "filter"]
+    assert (tokens, models) == ([5, 10], ["yandexgpt-lite", "yandexgpt-5.1"])
+    assert not any(each.HasField("json_schema") for each in sent)
+
+
+def test_a_whole_request_that_an_earlier_run_has_sent_costs_what_its_own_model_does(
+    connect: Connect, tmp_path: Path
+) -> None:
+    rows = [{**WHOLE, "messages": [{"role": "user", "text": "a"}]}]
+    with Emulator(duration=60) as emulator:
+        client = connect(emulator, model="yandexgpt-5-pro")
+        leave(client, rows, journal=tmp_path / "journal")
+        bulk = client.bulk(rows, journal=tmp_path / "journal", progress=lambda _: emulator.advance(60))
+        (result,) = bulk.results()
+    assert result.cost == result.usage.cost("yandexgpt-lite", "async")
 
 
 def test_failures_that_may_not_come_again_are_tried_again(connect: Connect) -> None:
@@ -239,7 +303,7 @@ def test_an_operation_that_has_expired_follows_the_policy(connect: Connect, tmp_
     journal = tmp_path / "journal"
     with Emulator(duration=60) as emulator:
         client = connect(emulator)
-        _leave(client, ["a"], journal=journal, on_ambiguous=policy)
+        leave(client, ["a"], journal=journal, on_ambiguous=policy)
         emulator.reset()
         bulk = client.bulk(["a"], journal=journal, on_ambiguous=policy, progress=lambda _: emulator.advance(60))
         (result,) = bulk.results()
@@ -247,31 +311,11 @@ def test_an_operation_that_has_expired_follows_the_policy(connect: Connect, tmp_
         assert bulk.summary().totals.doubtful == (1 if policy == "resubmit" else 0)
 
 
-def _leave(client: Any, rows: Any, **parameters: Any) -> None:
-    """Start a run, and leave it once all its rows are submitted."""
-    submitted = threading.Event()
-
-    def seen(progress: yagrpc.Progress) -> None:
-        if progress.running == len(rows):
-            submitted.set()
-
-    bulk = client.bulk(rows, progress=seen, **parameters)
-
-    def stop() -> None:
-        submitted.wait(60)
-        bulk._thread.call(bulk._bulk.abort)
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    bulk.run()
-    thread.join()
-
-
 def test_a_run_that_was_left_waits_for_what_it_submitted(connect: Connect, tmp_path: Path) -> None:
     journal, rows = tmp_path / "journal", [f"row {n}" for n in range(20)]
     with Emulator(duration=60) as emulator:
         client = connect(emulator)
-        _leave(client, rows, journal=journal)
+        leave(client, rows, journal=journal)
         emulator.advance(60)
         results = client.bulk([*rows, "appended"], journal=journal, progress=lambda _: emulator.advance(60)).results()
         assert outcomes(results) == ["done"] * 21
@@ -419,6 +463,7 @@ def test_vectors_and_tokens(connect: Connect) -> None:
         vectors = client.bulk(["a", "b", ""], task="embed")
         assert [len(result.embedding or []) for result in vectors.results()] == [256, 256, 0]
         assert vectors.to_pandas()["outcome"].tolist() == ["done", "done", "invalid"]
+        assert [result.attempts for result in vectors.results()] == [1, 1, 0]
         assert [result.tokens for result in client.bulk(["a b c"], task="tokenize").results()] == [3]
         with pytest.raises(yagrpc.ConfigError, match="system is of a completion"):
             client.bulk(["a"], task="embed", system="s")
@@ -509,6 +554,29 @@ def test_two_runs_of_one_journal_are_refused(connect: Connect, tmp_path: Path) -
         results.close()  # type: ignore[attr-defined]
 
 
+def test_a_run_whose_journal_is_in_use_takes_no_part_in_shared_quotas(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: set[str] = set()
+    join = SqliteStore.join
+
+    def seen(store: SqliteStore, participant: str, *given: Any) -> None:
+        joined.add(participant)
+        join(store, participant, *given)
+
+    monkeypatch.setattr(SqliteStore, "join", seen)
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator, share=tmp_path / "share", quota=yagrpc.Quota())
+        bulk = client.bulk(["a"], journal=tmp_path / "journal")
+        with contextlib.closing(JournalWriter(tmp_path / "journal")):
+            for _ in range(3):
+                with pytest.raises(yagrpc.JournalInUseError):
+                    bulk.run()
+        assert len(joined) == 1  # the client itself
+        assert bulk.run().outcomes == {"done": 1}
+        assert len(joined) == 2
+
+
 def test_a_client_with_channels_of_its_own_is_refused(connect: Connect) -> None:
     with Emulator() as emulator, grpc.insecure_channel(emulator.address) as channel:
         client = connect(emulator, endpoint=None, plaintext=False, channel=channel)
@@ -572,6 +640,14 @@ def test_a_change_that_cant_be_sent_is_refused_before_the_first_attempt(
 def test_what_is_no_iterable_of_rows_is_refused(connect: Connect, rows: Any) -> None:
     with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="rows is"):
         connect(emulator).bulk(rows)
+
+
+def test_a_key_is_noted_whatever_its_characters_are(connect: Connect, tmp_path: Path) -> None:
+    rows = [{"text": "a", "k\ud800": "one"}]
+    with Emulator(duration=0) as emulator:
+        for _ in range(2):
+            (result,) = connect(emulator).bulk(rows, key="k\ud800", journal=tmp_path / "journal").results()
+            assert result.id == "one"
 
 
 def test_an_unknown_argument_is_refused_with_the_nearest(connect: Connect) -> None:

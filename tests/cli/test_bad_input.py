@@ -112,6 +112,7 @@ def test_a_system_message_needs_a_whole_request(command: Command, emulator: Emul
         ('{"messages": [5]}', "messages: "),
         ('{"modelUri": 5}', "modelUri: "),
         ('{"modelUri": "\\ud800"}', "modelUri: "),
+        ('{"\\ud800": 5}', "it holds half of a surrogate pair"),
         ('{"completionOptions": {"maxTokens": "many"}}', "completionOptions.maxTokens: "),
         ('{"completionOptions": {"temperature": NaN}}', "completionOptions.temperature: "),
         ('{"completionOptions": {"stream": "yes"}}', "completionOptions.stream: "),

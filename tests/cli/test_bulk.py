@@ -25,7 +25,7 @@ from yagrpc.bulk.options import open_journal
 from yagrpc.bulk.recording import commits
 from yagrpc.cli.bulk import show
 from yagrpc.cli.bulk.show import Shown
-from yagrpc.emulator import Emulator, Failure
+from yagrpc.emulator import Emulator, Failure, Fault, paths
 from yagrpc.errors import ConfigError
 from yagrpc.journal.changes import Accepted, Noted, State
 from yagrpc.journal.journal import Journal, JournalWriter
@@ -140,6 +140,23 @@ def test_a_dry_run_counts_and_generates_nothing(command: Command, emulator: Emul
     assert os.listdir() == ["rows.jsonl"]
     unknown = run(command, source, "--dry-run")
     assert "the price of yandexgpt is not known: --prices FILE gives one" in unknown.out
+
+
+def test_a_dry_run_of_a_half_done_run_counts_what_is_left(command: Command, emulator: Emulator) -> None:
+    source = write("rows.jsonl", *[f"row {n}" for n in range(10, 20)], "")
+    run(command, source, "--limit", "6")
+    emulator.reset()
+    ran = run(command, source, "--dry-run")
+    assert ran.out.splitlines()[0] == "11 rows, 6 of them not sent again, 1 of them invalid"
+    assert ran.out.splitlines()[1].endswith(" tokens of input, by 4 rows")
+    run(command, source)
+    done = run(command, source, "--dry-run")
+    assert (done.code, done.out) == (0, "11 rows, 11 of them not sent again, 0 of them invalid\n")
+
+
+def test_a_sample_of_a_dry_run_is_of_rows_that_the_run_takes(command: Command, emulator: Emulator) -> None:
+    ran = run(command, write("rows.jsonl", *[f"row {n}" for n in range(10, 40)]), "--dry-run", "--limit", "3")
+    assert ran.out.splitlines()[1].endswith(" tokens of input, by 3 rows")
 
 
 def test_equal_rows_are_sent_once_with_dedupe(command: Command, emulator: Emulator) -> None:
@@ -275,6 +292,83 @@ def test_status_shows_how_much_of_a_run_is_left(command: Command) -> None:
     assert json.loads(command.done("bulk", "status", "j", "--json"))["expected"] == 300
 
 
+def test_status_of_a_run_with_appended_rows_is_not_finished(command: Command, emulator: Emulator) -> None:
+    given = ("--max-tokens", "2", "--max-failures", "1")
+    run(command, write("rows.jsonl", "row 10"), *given)
+    assert command.done("bulk", "status", "out.jsonl.journal").splitlines()[-1] == "finished"
+    run(command, write("rows.jsonl", *[f"row {n}" for n in range(10, 90)]), *given, "--concurrency", "1")
+    lines = command.done("bulk", "status", "out.jsonl.journal").splitlines()
+    assert (lines[1], lines[2], lines[-1]) == ("2 of 80 rows", "  2 truncated", "not finished")
+
+
+def test_an_empty_file_is_no_journal_and_stays_empty(command: Command) -> None:
+    Path("j").touch()
+    for name in ("status", "retry", "cancel"):
+        assert command.fails(2, "bulk", name, "j").startswith("journal j is empty")
+    assert not Path("j").stat().st_size
+
+
+def test_an_export_has_the_earlier_answer_of_a_row_that_waits_for_another(command: Command, emulator: Emulator) -> None:
+    source = write("rows.jsonl", "row 10", "row 11")
+    run(command, source, "--max-tokens", "2")
+    assert "2 rows are planned again" in command("bulk", "retry", "out.jsonl.journal", "--only", "truncated").err
+    command("bulk", "export", "out.jsonl.journal", "-o", "kept.jsonl")
+    kept = output("kept.jsonl")
+    assert [(row["input_text"], row["outcome"], row["attempts"]) for row in kept] == [
+        ("row 10", "truncated", 1),
+        ("row 11", "truncated", 1),
+    ]
+    assert all(row["text"] and row["operation_id"] for row in kept)
+    assert all(row["error"].endswith("tokens; the row is to be sent again") for row in kept)
+    run(command, source, "--max-tokens", "2")
+    command("bulk", "export", "out.jsonl.journal", "-o", "again.jsonl")
+    assert [(row["attempts"], "again" in row["error"]) for row in output("again.jsonl")] == [(2, False), (2, False)]
+
+
+def test_retry_reads_invalid_rows_anew(command: Command, emulator: Emulator) -> None:
+    first = [{"text": "a", "id": 1}, {"text": ""}, {"text": "b", "id": 1}, "c"]
+    source = write("rows.jsonl", *first)
+    assert run(command, source, "--ordered").code == 1
+    retry = ("bulk", "retry", "out.jsonl.journal", "--only", "invalid")
+    assert "2 rows are planned again" in command(*retry).err
+    assert command.done("bulk", "status", "out.jsonl.journal").splitlines()[-1] == "not finished"
+    assert run(command, source, "--ordered").code == 1  # they are as invalid as before
+    assert [row["outcome"] for row in output()] == ["done", "invalid", "invalid", "done"]
+    command(*retry)
+    write("rows.jsonl", first[0], {"text": "mended"}, {"text": "b", "id": 2}, "c")
+    assert run(command, source, "--ordered").code == 0
+    assert [row["input_text"] for row in output()] == ["a", "mended", "b", "c"]
+    assert emulator.generations[SUBMIT] == 4
+
+
+def test_a_record_of_csv_that_cant_be_read_is_not_sent_after_a_retry(command: Command, emulator: Emulator) -> None:
+    Path("rows.csv").write_text("text,n\na,1\nb,2,3\n")
+    for _ in range(2):
+        assert run(command, "rows.csv").code == 1
+        assert "1 row is planned again" in command("bulk", "retry", "out.jsonl.journal", "--only", "invalid").err
+    assert emulator.generations[SUBMIT] == 1
+
+
+def test_retry_takes_rows_that_the_service_refused_and_those_without_a_price_with_their_copies(
+    command: Command, emulate: Callable[..., Emulator]
+) -> None:
+    refusal = Fault(Failure(grpc.StatusCode.INVALID_ARGUMENT, "no"), method=paths.COMPLETION_ASYNC, calls=1)
+    emulate(duration=0, faults=[refusal])
+    dear = {"text": "b", "model": "dear"}
+    source = write("rows.jsonl", "a", dear, {**dear, "n": 2})
+    given = ("--ordered", "--dedupe", "--model", "yandexgpt-5.1", "--max-tokens", "9", "--max-cost", "50")
+    assert run(command, source, *given, "--concurrency", "1").code == 1
+    assert [row["outcome"] for row in output()] == ["invalid"] * 3
+    assert "3 rows are planned again" in command("bulk", "retry", "out.jsonl.journal", "--only", "invalid").err
+    Path("prices.json").write_text('{"dear": {"async": 1}}')
+    run(command, source, *given, "--prices", "prices.json")
+    assert [(row["outcome"], row["attempts"]) for row in output()] == [
+        ("truncated", 2),
+        ("truncated", 1),
+        ("truncated", 0),
+    ]
+
+
 def test_export_writes_what_has_ended(command: Command, emulator: Emulator) -> None:
     run(command, write("rows.jsonl", "a", "b"))
     ran = command("bulk", "export", "out.jsonl.journal", "-o", "out.csv")
@@ -310,7 +404,7 @@ def test_a_journal_that_stays_full_has_its_lost_operations_on_stderr(command: Co
         raise yagrpc.JournalError("changes could not be written", operation_ids=lost)
 
     monkeypatch.setattr("yagrpc.cli.bulk.journals.JournalWriter", full)
-    Path("j").touch()
+    Path("j").write_text("a journal")
     ran = command("bulk", "retry", "j")
     assert ran.code == 1
     assert ran.err.splitlines()[1:] == [f"yagrpc: not in the journal: operation {each}" for each in lost]

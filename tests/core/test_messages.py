@@ -236,6 +236,7 @@ def test_a_message_that_is_none_is_refused_by_its_place(wrong: Any) -> None:
         ({"role": "user", "content": 5}, "messages[0].content"),
         ({"role": "user", "text": "hi", "name": "x"}, "messages[0]"),
         ({1: 2}, "messages[0]"),
+        ({"\ud800": 2}, "messages[0]"),
         ({"role": "user", "toolCallList": 5}, "messages[0]"),
         ({"role": "user", "toolCallList": {"toolCalls": [{"functionCall": {"name": 5}}]}}, "messages[0]"),
         ({"role": "tool", "toolResultList": {"toolResults": []}}, "messages[0].role"),

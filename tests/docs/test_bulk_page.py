@@ -34,8 +34,9 @@ def test_a_frame_becomes_a_frame_in_few_lines(text: str, tmp_path: Path, monkeyp
 
 
 def test_its_options_and_commands_exist() -> None:
-    options = {option for parameter in run.params for option in parameter.opts}
-    assert set(re.findall(r"(--[a-z][a-z-]+)", PAGE)) <= options | {"--json"}
+    commands = (run, bulk.commands["status"], bulk.commands["retry"])
+    options = {option for command in commands for parameter in command.params for option in parameter.opts}
+    assert set(re.findall(r"(--[a-z][a-z-]+)", PAGE)) <= options
     assert set(re.findall(r"yagrpc bulk ([a-z]+)", PAGE)) <= set(bulk.commands)
 
 

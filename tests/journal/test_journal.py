@@ -87,6 +87,7 @@ def test_a_refusal_is_kept_and_its_row_is_planned_again(writer: JournalWriter) -
     refused = Refused(0, 101.0, "RESOURCE_EXHAUSTED")
     writer.commit([intent(0), intent(1), refused, Refused(1, 102.0, "UNAVAILABLE"), intent(0), Accepted(0, "op")])
     assert [writer.entry(number).state for number in (0, 1)] == [State.SUBMITTED, State.PLANNED]
+    assert [writer.entry(number).attempt for number in (0, 1)] == [1, 0]  # the next run counts on from these
     assert list(writer.refusals()) == [(101.0, "RESOURCE_EXHAUSTED"), (102.0, "UNAVAILABLE")]
     assert list(writer.submits()) == [100.0]
     writer.commit([Refused(0, 103.0, "UNAVAILABLE")])  # it says nothing of an operation that was accepted

@@ -63,6 +63,7 @@ def test_names_are_in_both_forms(name: str) -> None:
         (b"null", "the body is null"),
         (b"1.5", "the body is a number"),
         (b"true", "the body is true or false"),
+        (b'{"\\ud800": 5}', "the body does not fit CompletionRequest"),
         (b'{"temperature": NaN}', "the body is no JSON: NaN is no JSON value"),
         (b'{"temperature": -Infinity}', "the body is no JSON: -Infinity is no JSON value"),
         (b'{"modelUri": "a", "modelUri": "b"}', "the body has the field 'modelUri' twice"),

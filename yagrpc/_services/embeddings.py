@@ -63,7 +63,7 @@ def embedding_requests(
 
     shaping, calling = split_parameters(method, parameters, EmbeddingParameters)
     uri = model_uri(shaping.get("model", MODEL), defaults.folder_id, "emb")
-    make = functools.partial(_request, uri, _checked_dim(shaping.get("dim"), _model_name(uri)))
+    make = functools.partial(embedding_request, uri, _checked_dim(shaping.get("dim"), _model_name(uri)))
     if isinstance(texts, str):
         return [make(texts, "texts")], calling
     if isinstance(texts, (bytes, bytearray, Mapping)) or getattr(texts, "ndim", 1) != 1 or not _iterable(texts):
@@ -168,7 +168,20 @@ class Embeddings(Answer):
         return f"Embeddings({len(self)} vectors{size}, model_version={self.model_version!r})"
 
 
-def _request(uri: str, dim: int | None, text: object, field: str) -> _pb.embedding_service_pb2.TextEmbeddingRequest:
+def embedding_request(
+    uri: str, dim: int | None, text: object, field: str
+) -> _pb.embedding_service_pb2.TextEmbeddingRequest:
+    """The request for the vector of one text.
+
+    Args:
+        uri: The URI of the model.
+        dim: The numbers of the vector; `None` for what the model gives.
+        text: The text.
+        field: What the text is called.
+
+    Raises:
+        RequestError: It is no text.
+    """
     from yagrpc.messages import checked_text
 
     request = _pb.embedding_service_pb2.TextEmbeddingRequest(model_uri=uri, text=checked_text(text, field))

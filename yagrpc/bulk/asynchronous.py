@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from yagrpc.bulk.decisions.spending import Spending
 from yagrpc.bulk.engine.engine import Engine
 from yagrpc.bulk.frames import frame_of
-from yagrpc.bulk.options import open_journal, options_of
+from yagrpc.bulk.options import note_start, open_journal, options_of
 from yagrpc.bulk.parameters import check_failures, split_bulk
 from yagrpc.bulk.planning import plan_of
 from yagrpc.bulk.results import BulkResult, Summary, summary_of
@@ -99,12 +99,26 @@ class AsyncBulk:
             ConfigError: The journal can't be used, or is of another run.
             YagrpcError: What is wrong with every row.
         """
-        return await self.run_by(self.client)
+        with contextlib.closing(self.opened()) as writer:
+            return await self.run_by(self.client, writer)
 
-    async def run_by(self, client: AsyncClient) -> Summary:
-        """The same, by another client with the same settings."""
-        opened = open_journal(self.journal, self.options, self.plan, client)
-        with contextlib.closing(opened) as writer, contextlib.closing(Journal(self.journal)) as reader:
+    def opened(self) -> JournalWriter:
+        """The journal, for this process alone.
+
+        Raises:
+            ConfigError: It can't be used, or is of another run.
+        """
+        return open_journal(self.journal, self.options, self.plan)
+
+    async def run_by(self, client: AsyncClient, writer: JournalWriter) -> Summary:
+        """The same, by another client with the same settings.
+
+        Args:
+            client: The client.
+            writer: The journal, as `opened` gave it.
+        """
+        note_start(writer, self.plan, client)
+        with contextlib.closing(Journal(self.journal)) as reader:
             spending = Spending(self._max_cost, self._max_failures)
             engine = self.engine = Engine(
                 client,

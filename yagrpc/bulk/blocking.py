@@ -47,7 +47,8 @@ class Bulk:
             raise ConfigError(f"bulk sends by grpc.aio, which can't use this client's {own}: use AsyncClient(...).bulk")
         self._settings = client._settings
         self._core = client._core
-        self._bulk = AsyncBulk(AsyncClient(**self._settings.reveal()), rows, given)
+        planning = {**self._settings.reveal(), "quota": None}  # it sends nothing, and takes no part in shared quotas
+        self._bulk = AsyncBulk(AsyncClient(**planning), rows, given)
         self._news = threading.Event()
         self._bulk.committed = self._news.set
         self._thread: LoopThread | None = None
@@ -135,6 +136,7 @@ class Bulk:
             thread.join()
 
     async def _run(self) -> None:
-        async with AsyncClient(**self._settings.reveal()) as client:  # a run that was left has closed its own
-            client._core.count_with(self._core)
-            await self._bulk.run_by(client)
+        with contextlib.closing(self._bulk.opened()) as writer:  # before a client takes part in shared quotas
+            async with AsyncClient(**self._settings.reveal()) as client:  # a run that was left has closed its own
+                client._core.count_with(self._core)
+                await self._bulk.run_by(client, writer)

@@ -48,14 +48,13 @@ def options_of(own: Mapping[str, Any], plan: Plan, client: AsyncClient) -> dict[
     return {name: value for name, value in found.items() if value is not None}
 
 
-def open_journal(path: Path, options: Mapping[str, Any], plan: Plan, client: AsyncClient) -> JournalWriter:
-    """The journal of a run, with what it notes of it.
+def open_journal(path: Path, options: Mapping[str, Any], plan: Plan) -> JournalWriter:
+    """The journal of a run, with the options of that.
 
     Args:
         path: The file.
         options: The options of the run.
         plan: What the run is to do.
-        client: What sends the requests.
 
     Raises:
         ConfigError: It is of a run with other options, or can't be used.
@@ -64,10 +63,9 @@ def open_journal(path: Path, options: Mapping[str, Any], plan: Plan, client: Asy
     try:
         noted = writer.noted()
         if "options" not in noted:
-            writer.commit([Noted("options", json.dumps(options, ensure_ascii=False, sort_keys=True))])
+            writer.commit([Noted("options", json.dumps(options, sort_keys=True))])
         else:
             _check_same(path, noted["options"], options)
-        writer.commit(_facts(noted.get("starts", []), plan, client))
         if plan.dedupe:
             writer.keep_copies()
     except BaseException:
@@ -92,15 +90,16 @@ def _check_same(path: Path, before: Mapping[str, Any], options: Mapping[str, Any
         )
 
 
-def _facts(starts: list[float], plan: Plan, client: AsyncClient) -> list[Noted]:
-    """What a report shows of the run, beside its rows.
+def note_start(writer: JournalWriter, plan: Plan, client: AsyncClient) -> None:
+    """Note what a report shows of a run that starts, beside its rows.
 
     Args:
-        starts: When earlier runs of the journal began.
+        writer: The journal.
         plan: What the run is to do.
         client: What sends the requests.
     """
     use = client.limits
     limits = (use.submit_per_second.limit, use.submit_per_hour.limit) if plan.mode == "async" else (None, None)
-    facts = {"starts": [*starts, time.time()], "expected": plan.total, "submit_limits": limits}
-    return [Noted(name, json.dumps(value)) for name, value in facts.items()]
+    starts = [*writer.noted().get("starts", []), time.time()]
+    facts = {"starts": starts, "expected": plan.total, "submit_limits": limits, "total": None}
+    writer.commit([Noted(name, json.dumps(value)) for name, value in facts.items()])

@@ -114,9 +114,10 @@ class Completions:
         name = hashlib.blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
         journal = self._journals / f"{name}.journal"
         with yagrpc.Client(**self._settings) as client:
+            bulk = client.bulk(texts, journal=journal, **self._parameters)
             while True:
                 try:
-                    return client.bulk(texts, journal=journal, **self._parameters).results()
+                    return bulk.results()
                 except JournalInUseError:  # another process has an equal batch: its answers are these, too
                     time.sleep(_PAUSE)
 

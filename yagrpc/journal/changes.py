@@ -133,10 +133,12 @@ class Ended(NamedTuple):
     Args:
         result: How.
         fixed: The row, where the journal may not have it yet: nothing was submitted for it.
+        attempt: Its last attempt, from 1; 0 where it was not sent. It counts where `fixed` is given.
     """
 
     result: Result
     fixed: Fixed | None = None
+    attempt: int = 0
 
 
 class Kept(NamedTuple):

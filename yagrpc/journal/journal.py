@@ -44,7 +44,10 @@ _INTENT: Final = (
     " attempt = excluded.attempt, doubtful = excluded.doubtful, request_id = excluded.request_id, operation = '',"
     " submitted = excluded.submitted"
 )
-_WHOLE: Final = "INSERT INTO row VALUES (?, ?, ?, ?, ?, 3, 0, 0, '', '', NULL) ON CONFLICT DO UPDATE SET state = 3"
+_WHOLE: Final = (
+    "INSERT INTO row VALUES (?, ?, ?, ?, ?, 3, ?, 0, '', '', NULL) ON CONFLICT DO UPDATE SET state = 3,"
+    " attempt = excluded.attempt"
+)
 _AGAIN: Final = (
     "INSERT INTO attempt SELECT number, attempt, operation, submitted, ?, ?, ?, ?, ?, ?, ? FROM row WHERE number = ?"
 )
@@ -59,6 +62,10 @@ _ENTRY: Final = (
     "SELECT row.number, id, line, fingerprint, source, state, attempt, doubtful, request_id, operation, submitted,"
     " seq, ended, outcome, response, error, input_tokens, output_tokens, cost"
 )
+
+
+_UNFINISHED: Final = Noted("total", "null")
+"""Rows are to be sent, whatever an earlier run has noted at its end."""
 
 
 class Journal:
@@ -77,7 +84,7 @@ class Journal:
         self.path = path
         self._connection = connect(path, write=self._write)
         (version,) = next(self._rows("PRAGMA user_version"))
-        self._counts_gets = version >= 2
+        self._counts_gets = self._keeps_answers = version >= 2
 
     def noted(self) -> dict[str, Any]:
         """What is noted about the run."""
@@ -127,6 +134,23 @@ class Journal:
         where = "FROM result JOIN row USING (number) WHERE result.number >= ? ORDER BY result.number LIMIT ?"
         return list(self._entries(where, (first, limit)))
 
+    def settled(self) -> Iterator[int]:
+        """The rows that are not sent again: they have ended, or their operation runs, or they are copies; by number."""
+        states = f"{int(State.SUBMITTED)}, {int(State.ENDED)}, {int(State.WAITING)}"
+        query = f"SELECT number FROM row WHERE state IN ({states}) ORDER BY number"
+        return (number for (number,) in self._rows(query))
+
+    def waiting_answers(self) -> Iterator[Entry]:
+        """The answers of rows that wait for another attempt, each with its attempt, by number and attempt."""
+        if not self._keeps_answers:
+            return
+        columns = _ENTRY.replace("operation, submitted, seq", "attempt.operation, attempt.submitted, 0")
+        columns = columns.replace("state, attempt", "state, attempt.attempt").replace("row.number", "number")
+        ended = int(State.ENDED)
+        where = f"FROM attempt JOIN row USING (number) WHERE response IS NOT NULL AND state != {ended}"
+        for row in self._rows(f"{columns} {where} ORDER BY number, attempt.attempt"):
+            yield _entry(row)
+
     def counts(self) -> dict[tuple[State, str], int]:
         """How many rows there are of each state and outcome (empty where it has not ended)."""
         ended = int(State.ENDED)
@@ -149,6 +173,23 @@ class Journal:
         tokens_in, tokens_out, cost, unpriced, used_by = (sum(part) for part in zip(*parts, strict=True))
         priced = not unpriced and bool(used_by)
         return Totals(tokens_in, tokens_out, cost if priced else None, doubtful, attempts)
+
+    def spent(self) -> float:
+        """What all rows and attempts have cost whose cost is known, in roubles."""
+        parts = [next(self._rows(f"SELECT coalesce(sum(cost), 0.0) FROM {table}")) for table in ("result", "attempt")]
+        return sum(float(cost) for (cost,) in parts)
+
+    def without_cost(self, doubtful: Collection[str]) -> Iterator[tuple[int, int, int, int]]:
+        """The attempts whose cost is not known: the number of the row, which one it was, and the tokens of both sides.
+
+        Args:
+            doubtful: The outcomes of attempts that may have been billed without tokens that are known.
+        """
+        kinds = ", ".join("?" * len(doubtful))
+        where = f"cost IS NULL AND (input_tokens + output_tokens > 0 OR outcome IN ({kinds}))"
+        columns = "number, attempt, input_tokens, output_tokens"
+        query = f"SELECT {columns} FROM result JOIN row USING (number) WHERE {where} AND attempt > 0"
+        return self._rows(f"{query} UNION ALL SELECT {columns} FROM attempt WHERE {where}", [*doubtful, *doubtful])
 
     def span(self) -> tuple[float | None, float | None, int]:
         """When the first request left and the last result came, and how many came in the minute before that."""
@@ -238,9 +279,7 @@ class Journal:
         self._connection.close()
 
     def _entries(self, where: str, values: Sequence[Any]) -> Iterator[Entry]:
-        for row in self._rows(f"{_ENTRY} {where}", values):
-            result = None if row[11] is None else Result(row[0], *row[12:])
-            yield Entry._make((Fixed(*row[:5]), State(row[5]), *row[6:11], row[11] or 0, result))
+        yield from map(_entry, self._rows(f"{_ENTRY} {where}", values))
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """What a query gives.
@@ -255,6 +294,12 @@ class Journal:
             raise JournalError(f"journal {shown_path(str(self.path))} can't be read: {error}") from error
         except sqlite3.DatabaseError:
             raise broken(self.path) from None
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    """An entry of the columns of `_ENTRY`."""
+    result = None if row[11] is None else Result(row[0], *row[12:])
+    return Entry._make((Fixed(*row[:5]), State(row[5]), *row[6:11], row[11] or 0, result))
 
 
 class JournalWriter(Journal):
@@ -318,11 +363,31 @@ class JournalWriter(Journal):
         """Have the output written again from its beginning: rows in it are planned again."""
         output = self.noted()["output"]
         if "offset" in output:
-            output |= {"offset": 0, "after": 0, "tail": ""}
+            output["again"] = True
         self.commit([Noted("output", json.dumps(output))])
+
+    def forget_invalid(self) -> int:
+        """Forget the rows that could not be sent: the next run reads them anew. Gives how many.
+
+        Those that other rows are copies of, and these copies, stay: their requests could be created.
+
+        Raises:
+            JournalError: It could not be written, and none of them is forgotten.
+        """
+        query = "SELECT number FROM result JOIN row USING (number) WHERE outcome = 'invalid' AND attempt = 0"
+        if self._has_copies:
+            query += " AND number NOT IN (SELECT number FROM first UNION SELECT number FROM copy)"
+        numbers = list(self._rows(query))
+        with self._writing():
+            self._noted([_UNFINISHED])
+            for table in ("result", "row"):
+                self._connection.executemany(f"DELETE FROM {table} WHERE number = ?", numbers)
+        return len(numbers)
 
     def reopen(self, numbers: Iterable[int], doubtful: Collection[str]) -> None:
         """Plan ended rows again; their results are kept as attempts. Copies wait again, and had none.
+
+        A row that was not sent is no attempt.
 
         Args:
             numbers: The rows.
@@ -333,13 +398,15 @@ class JournalWriter(Journal):
         """
         kinds = ", ".join("?" * len(doubtful))
         own = " AND number NOT IN (SELECT number FROM copy)" if self._has_copies else ""
+        sent = " AND (attempt > 0 OR outcome != 'invalid')"
         columns = "ended, outcome, error, input_tokens, output_tokens, cost, response"
         with self._writing():  # all of them at once: copies end as their row does
+            self._noted([_UNFINISHED])
             for chunk in _chunks(numbers, 1000):
                 marks = ", ".join("?" * len(chunk))
                 self._connection.execute(
                     f"INSERT INTO attempt SELECT number, attempt, operation, submitted, {columns}"
-                    f" FROM result JOIN row USING (number) WHERE number IN ({marks}){own}",
+                    f" FROM result JOIN row USING (number) WHERE number IN ({marks}){own}{sent}",
                     chunk,
                 )
                 self._connection.execute(
@@ -380,7 +447,8 @@ class JournalWriter(Journal):
         self._connection.executemany(_INTENT, [(*each.fixed, *each[1:]) for each in changes])
 
     def _retracted(self, changes: list[Retracted]) -> None:
-        self._connection.executemany("UPDATE row SET state = 0 WHERE number = ? AND state = 1", changes)
+        planned = "UPDATE row SET state = 0, attempt = attempt - 1 WHERE number = ? AND state = 1"
+        self._connection.executemany(planned, changes)
 
     def _refused(self, changes: list[Refused]) -> None:
         self._retracted([Retracted(each.number) for each in changes])
@@ -396,7 +464,8 @@ class JournalWriter(Journal):
         )
 
     def _ended(self, changes: list[Ended]) -> None:
-        self._connection.executemany(_WHOLE, [each.fixed for each in changes if each.fixed is not None])
+        whole = [(*each.fixed, each.attempt) for each in changes if each.fixed is not None]
+        self._connection.executemany(_WHOLE, whole)
         known = [(each.result.number,) for each in changes if each.fixed is None]
         self._connection.executemany("UPDATE row SET state = 3 WHERE number = ?", known)
         first = self._seq + 1

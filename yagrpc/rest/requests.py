@@ -95,8 +95,9 @@ def _message(kind: type[MessageT], fields: dict[str, Any]) -> MessageT:
     except json_format.ParseError as error:
         # What follows is a list of all names, in the form of Python.
         raise BadRequest(_shortened(str(error).partition(" Available Fields")[0])) from error
-    except (RecursionError, ValueError, TypeError, AttributeError, KeyError) as error:
-        # json_format raises these where a value has a shape that it does not expect, such as a list in an Any.
+    except (RecursionError, ValueError, TypeError, AttributeError, KeyError, SystemError) as error:
+        # json_format raises these where a value has a shape that it does not expect, such as a list in an Any, or a
+        # name half of a surrogate pair.
         raise BadRequest(_shortened(f"the body does not fit {kind.DESCRIPTOR.name}: {error}")) from error
     return message
 

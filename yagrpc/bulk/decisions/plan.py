@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yagrpc.bulk.decisions.outcomes import Retries, changed_parameters
-from yagrpc.bulk.decisions.rows import Planned, Raw, Recipe, parameters_of, plan
+from yagrpc.bulk.decisions.rows import Planned, Raw, Recipe, changed_request, is_whole, parameters_of, plan, request_of
 from yagrpc.prices import Price, cost_of, price_of
 
 if TYPE_CHECKING:
@@ -43,14 +43,25 @@ class Plan(NamedTuple):
         """A row that the journal keeps, read again."""
         return plan(fixed.number, Raw(fixed.line, fixed.source, "", fixed.id), self.recipe)
 
-    def parameters(self, planned: Planned, before: tuple[str, ...]) -> dict[str, Any]:
-        """The parameters of a row's next attempt.
+    def request(self, planned: Planned, before: Sequence[str]) -> tuple[Any, Mapping[str, Any] | None]:
+        """The request of a row's next attempt, and the JSON schema that its answer has to follow; `None` for none.
 
         Args:
             planned: The row.
             before: The outcomes of the attempts before.
+
+        Raises:
+            RequestError: The row is of another form, or the service would refuse it.
+            ConfigError: A model is a short name, and no folder is known.
         """
-        return changed_parameters(parameters_of(planned.value, self.recipe), before, self.retries)
+        if self.recipe.task == "completion" and is_whole(planned.value, self.recipe):
+            request: Any = request_of(planned.value, self.recipe, {})
+            limit = request.completion_options.max_tokens.value
+            changed = changed_parameters({"max_tokens": limit} if limit else {}, before, self.retries)
+            changed_request(request, self.recipe, changed)
+            return request, None
+        parameters = changed_parameters(parameters_of(planned.value, self.recipe), before, self.retries)
+        return request_of(planned.value, self.recipe, parameters), parameters.get("json_schema")
 
     def price(self, model: str) -> Price | None:
         """The price of a model in this run; `None` where it is not known."""

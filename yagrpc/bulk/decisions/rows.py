@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yagrpc import _pb
 from yagrpc._core.call.requests import check_completion
+from yagrpc._services.embeddings import embedding_request
+from yagrpc.bulk.decisions.schema import check_schema
 from yagrpc.errors import ConfigError, RequestError
 from yagrpc.hiding import shown
 from yagrpc.journal.changes import Fixed
@@ -113,7 +115,7 @@ def check_template(template: str | None) -> None:
     """
     if template is None:
         return
-    if not isinstance(template, str):
+    if not isinstance(template, str) or not _encodable(template):
         raise ConfigError(f"template is {shown(template)}: it takes a text with {{text}} in it")
     found = [match for match in _PLACE.finditer(template) if match[0] not in ("{{", "}}")]
     if not found or any(match[1] is None for match in found):
@@ -153,6 +155,11 @@ def plan(number: int, raw: Raw, recipe: Recipe) -> Planned:
             row_id = str(given)
         elif given is not None or (recipe.table and not problem):
             problem = problem or f"{recipe.key} is {shown(given)}: an id is a text or a whole number"
+    if row_id is not None and not _encodable(row_id):
+        row_id, problem = (
+            None,
+            problem or f"its id is {shown(row_id)}: it holds half of a surrogate pair, which is no text",
+        )
     return Planned(Fixed(number, row_id, raw.line, raw.fingerprint(), raw.source), value, problem)
 
 
@@ -176,7 +183,7 @@ def request_of(value: Any, recipe: Recipe, parameters: Mapping[str, Any]) -> Pro
     """
     if recipe.task != "completion":
         return _text_request(_text_of(value, recipe), recipe)
-    if isinstance(value, dict) and not recipe.table and any(name in value for name in _WHOLE):
+    if is_whole(value, recipe):
         request = _whole_request(value)
     else:
         request = completion_request(
@@ -184,9 +191,35 @@ def request_of(value: Any, recipe: Recipe, parameters: Mapping[str, Any]) -> Pro
             folder_id=recipe.folder_id,
             **{"model": recipe.model, **parameters},
         )
+        if isinstance(value, dict) and not recipe.table:  # that of the run is checked once
+            check_schema(value.get("json_schema"))
     for index, message in enumerate(request.messages):
         _check_length(message.text, f"messages[{index}].text")
     return request
+
+
+def is_whole(value: Any, recipe: Recipe) -> bool:
+    """Whether a row is a whole request of a completion, for which the run's own parameters do not count."""
+    return isinstance(value, dict) and not recipe.table and any(name in value for name in _WHOLE)
+
+
+def changed_request(
+    request: _pb.text_generation_service_pb2.CompletionRequest, recipe: Recipe, changed: Mapping[str, Any]
+) -> None:
+    """Change a whole request for its next attempt.
+
+    Args:
+        request: The request.
+        recipe: How rows become requests.
+        changed: Parameters of a completion: a model, a temperature, a limit of tokens.
+
+    Raises:
+        RequestError: The service would refuse one.
+        ConfigError: A model is a short name, and no folder is known.
+    """
+    own = completion_request("text", folder_id=recipe.folder_id, **{"model": request.model_uri, **changed})
+    request.model_uri = own.model_uri
+    request.completion_options.MergeFrom(own.completion_options)
 
 
 def digest_of(request: ProtoMessage) -> bytes:
@@ -283,6 +316,7 @@ def _check_parameters(recipe: Recipe, parameters: Mapping[str, Any]) -> None:
     Raises:
         RequestError: One is wrong.
     """
+    check_schema(parameters.get("json_schema"))
     alone = recipe._replace(table=False, template=None, folder_id=recipe.folder_id or "folder")
     request_of("text", alone, parameters)
 
@@ -337,7 +371,7 @@ def _text_request(text: str, recipe: Recipe) -> ProtoMessage:
     if recipe.task == "tokenize":
         return tokenize_request(text, model=recipe.model, folder_id=recipe.folder_id)
     uri = model_uri(recipe.model, recipe.folder_id, "emb")
-    return _pb.embedding_service_pb2.TextEmbeddingRequest(model_uri=uri, text=text)
+    return embedding_request(uri, None, text, "text")
 
 
 def _whole_request(value: Mapping[str, Any]) -> _pb.text_generation_service_pb2.CompletionRequest:
@@ -360,6 +394,15 @@ def _near(name: str) -> str:
     """The known key that a name may be meant to be; empty for none. Rows have the same names mostly."""
     near = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
     return near[0] if near else ""
+
+
+def _encodable(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_length(text: str, field: str) -> None:

@@ -58,6 +58,11 @@ class Spending:
             return May.YES
         return May.LATER if self.reserved and self.spent + cost <= self.max_cost else May.NO
 
+    def hold(self, cost: float) -> float:
+        """Reserve what a row may cost that is on its way already; gives that."""
+        self.reserved += cost
+        return cost
+
     def cost(self, reserved: float, cost: float | None, output_tokens: int) -> None:
         """A row has ended, or was not sent.
 

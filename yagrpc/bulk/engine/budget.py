@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc import methods
+from yagrpc.bulk.decisions.outcomes import DOUBTFUL
 from yagrpc.bulk.decisions.spending import May, Spending
 from yagrpc.errors import RequestError
 from yagrpc.prices import cost_of
@@ -14,6 +17,10 @@ if TYPE_CHECKING:
     from yagrpc.bulk.decisions.plan import Plan
     from yagrpc.bulk.engine.news import News
     from yagrpc.bulk.engine.stopping import Stopping
+    from yagrpc.journal.journal import Journal
+
+_CHUNK: Final = 100
+"""Rows that are counted without a break for the other tasks of the event loop."""
 
 
 class Budget:
@@ -56,9 +63,51 @@ class Budget:
         self._stopping.stop(text, finish=True)
         return None
 
+    async def take_over(self, journal: Journal) -> None:
+        """Count what earlier runs have spent: by the prices of this one, where the journal has no cost.
+
+        An attempt that may have been billed without a result counts as what it may have cost.
+
+        Args:
+            journal: The journal.
+        """
+        if self._spending.max_cost is None:
+            return
+        self._spending.spent = journal.spent()
+        for done, (number, attempt, tokens_in, tokens_out) in enumerate(journal.without_cost(DOUBTFUL)):
+            if done % _CHUNK == 0:
+                await asyncio.sleep(0)
+            request = self._sent_before(journal, number, attempt)
+            if request is None:
+                continue
+            if tokens_in + tokens_out:
+                self._spending.spent += self._plan.cost(request.model_uri, tokens_in, tokens_out) or 0.0
+            else:
+                self._spending.spent += self._most(request)
+
+    def hold(self, request: Any) -> float:
+        """Reserve what a row may cost at most that an earlier run has sent; gives that.
+
+        Args:
+            request: Its request.
+        """
+        return 0.0 if self._spending.max_cost is None else self._spending.hold(self._most(request))
+
     def release(self, reserved: float) -> None:
         """A row was not sent: give back what was reserved for it."""
         self._spending.cost(reserved, 0.0, 0)
+
+    def _sent_before(self, journal: Journal, number: int, attempt: int) -> Any:
+        """The request of an attempt of an earlier run; `None` where this version would refuse it."""
+        before = journal.attempts(number)[: max(0, attempt - 1)]
+        with contextlib.suppress(RequestError):
+            return self._plan.request(self._plan.kept(journal.entry(number).fixed), before)[0]
+        return None
+
+    def _most(self, request: Any) -> float:
+        """What a completion costs at most whose tokens are not counted: no token is shorter than a byte."""
+        longest = self._spending.longest_answer(int(request.completion_options.max_tokens.value))
+        return self._plan.cost(request.model_uri, request.ByteSize(), longest) or 0.0
 
     async def _estimate(self, request: Any, model: str) -> float:
         """What a row costs at most, by the tokens of its input and the limit of its answer.

@@ -92,10 +92,19 @@ class Engine:
             reported,
             lambda reason: stopping.stop(reason, finish=True),
         )
+        self._budget = budget = Budget(client, plan, spending, self._news, stopping)
         self._operations = operations = Operations(
-            client, reader, plan, self._endings, reported, self._tally, self._outage, stopping, self._operation_ended
+            client,
+            reader,
+            plan,
+            budget,
+            self._endings,
+            reported,
+            self._tally,
+            self._outage,
+            stopping,
+            self._operation_ended,
         )
-        budget = Budget(client, plan, spending, self._news, stopping)
         self._sender = Sender(
             client,
             plan,
@@ -130,6 +139,8 @@ class Engine:
             self._heartbeat.start()
             take_up(self._reader, self._intake, self._operations, self._endings)
             self._client._core.events.add(self._gets)
+            self._operations.attach()
+            self._endings.judge()
             self._workers.advance()
             await self._stopping.wait()
             self._workers.check_over()
@@ -188,7 +199,7 @@ class Engine:
         totals = self._reader.totals()
         self._tally.resume(self._reader.counts(), totals)
         self._copies.take_over()
-        self._spending.spent = totals.cost or 0.0
+        await self._budget.take_over(self._reader)
 
     def _report(self) -> None:
         self._tally.mark()

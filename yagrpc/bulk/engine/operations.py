@@ -6,6 +6,7 @@ memory, and only so many run at once: the journal holds the rest.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -16,16 +17,18 @@ from yagrpc._core.operation.listening import Listening
 from yagrpc._services.text import completion_type
 from yagrpc.bulk.decisions.outcomes import outcome_of_error, stops_run
 from yagrpc.bulk.decisions.plan import Plan, Sent
+from yagrpc.bulk.engine.budget import Budget
 from yagrpc.bulk.engine.outage import Outage
 from yagrpc.bulk.engine.stopping import Stopping
 from yagrpc.bulk.recording.endings import Endings
 from yagrpc.bulk.recording.reported import ReportedRows
 from yagrpc.bulk.recording.tally import Tally
-from yagrpc.errors import ClientClosedError, YagrpcError
+from yagrpc.errors import ClientClosedError, RequestError, YagrpcError
 
 if TYPE_CHECKING:
     from yagrpc._aio.client import AsyncClient
     from yagrpc._core.call.call import Call
+    from yagrpc.journal.changes import Entry
     from yagrpc.journal.journal import Journal
 
 WINDOW: Final = 10_000
@@ -39,6 +42,7 @@ class Operations:
         client: Polls them.
         journal: The journal, for reading.
         plan: What the run is to do.
+        budget: What rows may cost.
         endings: Writes how they end.
         reported: Reports that rows start, and has the Gets of each in its context.
         tally: Learns how long they take.
@@ -52,6 +56,7 @@ class Operations:
         client: AsyncClient,
         journal: Journal,
         plan: Plan,
+        budget: Budget,
         endings: Endings,
         reported: ReportedRows,
         tally: Tally,
@@ -62,6 +67,7 @@ class Operations:
         self._client = client
         self._journal = journal
         self._plan = plan
+        self._budget = budget
         self._endings = endings
         self._reported = reported
         self._tally = tally
@@ -116,15 +122,24 @@ class Operations:
         """Wait for none of them any longer; they continue to run."""
         self._listening.close()
 
+    def sent_before(self, entry: Entry) -> Sent:
+        """What is kept in memory of a row that an earlier run has sent; what it may cost is reserved.
+
+        Args:
+            entry: The row.
+        """
+        before = tuple(self._journal.attempts(entry.fixed.number))
+        model, schema, reserved = self._plan.recipe.model, None, 0.0
+        with contextlib.suppress(RequestError):  # an earlier version may have sent what this one refuses
+            request, schema = self._plan.request(self._plan.kept(entry.fixed), before)
+            model, reserved = request.model_uri, self._budget.hold(request)
+        return Sent(entry.fixed.number, entry.attempt, entry.doubtful, before, model, schema, reserved)
+
     def _attach(self, number: int) -> None:
         entry = self._journal.entry(number)
         self._reported.start(entry.fixed)
-        before = tuple(self._journal.attempts(number))
-        parameters = self._plan.parameters(self._plan.kept(entry.fixed), before)
-        model = str(parameters.get("model", self._plan.recipe.model))
         proto = _pb.operation_pb2.Operation(id=entry.operation_id)
-        sent = Sent(number, entry.attempt, entry.doubtful, before, model, parameters.get("json_schema"))
-        self._add(AsyncOperation(self._client, proto, completion_type()), sent)
+        self._add(AsyncOperation(self._client, proto, completion_type()), self.sent_before(entry))
 
     def _add(self, operation: AsyncOperation[Any, Any], sent: Sent) -> None:
         self._running[operation] = sent
@@ -149,5 +164,9 @@ class Operations:
             self._outage.reached()
             if operation.submitted is not None:
                 self._tally.took(self._client._core.clock() - operation.submitted)
-            self._endings.completed(sent, completion.proto)
+            try:
+                self._endings.completed(sent, completion.proto)
+            except Exception as error:  # of any kind: the poll scheduler would keep it, and the run never end
+                self.leave(sent.number)
+                self._stopping.fail(error)
         self._on_end()

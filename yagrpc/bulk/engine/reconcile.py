@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yagrpc.bulk.decisions.outcomes import RowOutcome
-from yagrpc.bulk.decisions.plan import Repeat, Sent
+from yagrpc.bulk.decisions.plan import Repeat
 from yagrpc.bulk.decisions.rows import Raw
 from yagrpc.bulk.engine.operations import Operations
 from yagrpc.bulk.intake.intake import Intake
@@ -75,13 +75,12 @@ def take_up(journal: Journal, intake: Intake, operations: Operations, endings: E
         if entry.state is State.SUBMITTED:
             operations.leave(number)
             continue
-        before = tuple(journal.attempts(number))
         if entry.state is State.PLANNED:
+            before = tuple(journal.attempts(number))
             intake.add_repeat(Repeat(number, entry.attempt + 1, entry.doubtful, before))
         else:
-            sent = Sent(number, entry.attempt, entry.doubtful, before, "", None)
             text = "the process ended while the request was on its way"
-            endings.finish(sent, RowOutcome.AMBIGUOUS, None, text)
+            endings.finish(operations.sent_before(entry), RowOutcome.AMBIGUOUS, None, text)
 
 
 def _excerpt(source: bytes) -> str:

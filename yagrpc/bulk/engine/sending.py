@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from yagrpc import methods
 from yagrpc._aio.stream import AsyncStream
 from yagrpc._services.text import CompletionReader
-from yagrpc.bulk.decisions.outcomes import RowOutcome, outcome_of_error, stops_run
+from yagrpc.bulk.decisions.outcomes import RowOutcome, is_outage, outcome_of_error, stops_run
 from yagrpc.bulk.decisions.plan import Job, Plan, Repeat, Sent
-from yagrpc.bulk.decisions.rows import request_of
 from yagrpc.bulk.engine.budget import Budget
 from yagrpc.bulk.engine.operations import Operations
 from yagrpc.bulk.engine.outage import Outage, pauses
@@ -95,35 +94,38 @@ class Sender:
             YagrpcError: What is wrong with every row.
         """
         planned, problem = job.planned, job.planned.problem
-        request, parameters = None, {}
+        request, schema = None, None
         if not problem:
             try:
-                parameters = self._plan.parameters(planned, job.before)
-                request = request_of(planned.value, self._plan.recipe, parameters)
+                request, schema = self._plan.request(planned, job.before)
             except RequestError as error:
                 problem = str(error)
         if request is not None and not job.kept and self._copies.take(planned.fixed, request):
             await self._commits.room()
             return
         self._reported.start(planned.fixed)
-        model, reserved = str(getattr(request, "model_uri", "")), None
+        number, model, reserved = planned.fixed.number, str(getattr(request, "model_uri", "")), None
         if request is not None:
             try:
-                reserved = await self._budget.reserve(request, model)
+                reserved = await self._reserve(request, model)
             except (RequestError, InvalidArgumentError) as error:
                 request, problem = None, str(error)
+            except YagrpcError as error:
+                if stops_run(error) or is_outage(error) or isinstance(error, ClientClosedError):
+                    raise
+                unsent = Sent(number, job.attempt - 1, job.doubtful, job.before, model, None)
+                self._endings.finish(unsent, RowOutcome.FAILED, error, str(error), fixed=planned.fixed)
+                return
         if request is None:
             self._endings.invalid(job, problem)
             await self._commits.room()
             return
         if reserved is None:
-            repeat = Repeat(planned.fixed.number, job.attempt, job.doubtful, job.before)
-            if not self._endings.keep_answer(repeat, self._stopping.reason):
+            repeat = Repeat(number, job.attempt, job.doubtful, job.before)
+            if not (self._stopping.limited and self._endings.keep_answer(repeat, self._stopping.reason)):
                 self._put_back(job)
             return
-        sent = Sent(
-            planned.fixed.number, job.attempt, job.doubtful, job.before, model, parameters.get("json_schema"), reserved
-        )
+        sent = Sent(number, job.attempt, job.doubtful, job.before, model, schema, reserved)
         for pause in pauses():
             try:
                 await self._send_once(job, sent, request)
@@ -139,6 +141,27 @@ class Sender:
             else:
                 self._outage.reached()
                 return
+
+    async def _reserve(self, request: Message, model: str) -> float | None:
+        """What a row may cost at most, which is reserved; `None` where the run is stopped before.
+
+        Raises:
+            YagrpcError: Its tokens can't be counted, or their price is not known.
+        """
+        for pause in pauses():
+            try:
+                reserved = await self._budget.reserve(request, model)
+            except YagrpcError as error:
+                if not self._outage.puts_off(error):
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                if reserved is None or not self._stopping.reason:
+                    return reserved
+                self._budget.release(reserved)
+            if self._stopping.reason:
+                break
+        return None
 
     def _put_back(self, job: Job) -> None:
         """Leave a row to a later run: nothing of it has started."""

@@ -13,8 +13,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import heapq
 import importlib
 import io
+import itertools
 import json
 import math
 import os
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
-from yagrpc.bulk.decisions.outcomes import RowOutcome
+from yagrpc.bulk.decisions.outcomes import RowOutcome, better_before
 from yagrpc.bulk.files.inputs import load_parquet
 from yagrpc.bulk.results import COLUMNS, RESULT_COLUMNS, record_of
 from yagrpc.errors import ConfigError
@@ -66,10 +68,9 @@ class GrowingOutput:
             ConfigError: It is not of this run, or can't be written.
         """
         noted = _noted(journal, self._path)
-        if noted is None or noted["ordered"] != self._ordered:
-            if noted is None:
-                check_free(self._path)
-            noted = {"offset": 0, "after": 0, "tail": _digest(b"")}
+        if noted is None:
+            check_free(self._path)
+            noted = {"offset": 0, "after": 0, "ordered": self._ordered}
         file = _opened(self._path)
         try:
             offset = int(noted["offset"])
@@ -79,7 +80,9 @@ class GrowingOutput:
                         f"output {shown_path(str(self._path))} is not as this run has left it: move it away, and it is"
                         " written again from the journal"
                     )
-                offset, noted = 0, {"after": 0}
+                noted["again"] = True
+            if noted.get("again") or noted["ordered"] != self._ordered:  # it is written from its beginning
+                offset = noted["after"] = 0
             journal.commit([self._note(offset, int(noted["after"]), _tail(file, offset))])
             file.truncate(offset)
             file.seek(offset)
@@ -175,6 +178,8 @@ class FinalOutput:
 def export(journal: Journal, path: Path, kind: str, task: str, *, table: bool) -> int:
     """Write all rows of a journal that have ended to a file, in the order of the input; gives how many.
 
+    A row that waits for another attempt, and has an answer of an earlier one, is there with that.
+
     Args:
         journal: The journal.
         path: The file; it takes the place of what is there once it is whole.
@@ -185,7 +190,7 @@ def export(journal: Journal, path: Path, kind: str, task: str, *, table: bool) -
     Raises:
         OSError: It can't be written; what was there before stays.
     """
-    with written(path) as file:
+    with written(path) as file, journal.snapshot():  # another process may write it
         return _WRITERS[kind](journal, file, task, table)
 
 
@@ -275,10 +280,27 @@ _WRITERS: Final[Mapping[str, Callable[[Journal, IO[bytes], str, bool], int]]] = 
 
 
 def _records(journal: Journal, task: str, table: bool) -> Iterator[dict[str, Any]]:
+    entries = heapq.merge(_ended(journal), _waiting(journal), key=lambda entry: entry.fixed.number)
+    return (_record(entry, task, table) for entry in entries)
+
+
+def _ended(journal: Journal) -> Iterator[Entry]:
     first = 0
     while page := journal.ended_in_order(first, PAGE):
-        yield from (_record(entry, task, table) for entry in page)
+        yield from page
         first = page[-1].fixed.number + 1
+
+
+def _waiting(journal: Journal) -> Iterator[Entry]:
+    """Rows that wait for another attempt, each with its best answer so far."""
+    for _, group in itertools.groupby(journal.waiting_answers(), key=lambda entry: entry.fixed.number):
+        entries = list(group)
+        outcomes = [entry.result.outcome for entry in entries if entry.result is not None]
+        best = better_before(outcomes[-1], outcomes[:-1]) or outcomes[-1]
+        entry = entries[len(outcomes) - 1 - outcomes[::-1].index(best)]
+        assert entry.result is not None
+        why = "; ".join(filter(None, (entry.result.error, "the row is to be sent again")))
+        yield entry._replace(result=entry.result._replace(error=why))
 
 
 def _record(entry: Entry, task: str, table: bool) -> dict[str, Any]:

@@ -57,6 +57,11 @@ class Endings:
         self._reported = reported
         self._stop = stop
 
+    def judge(self) -> None:
+        """Stop the run, if more rows have failed than may, in earlier runs too."""
+        if self._spending.has_failed_too_often(self._tally.failed, self._tally.ended):
+            self._stop(f"{self._tally.failed:,} rows of {self._tally.ended:,} have failed")
+
     def invalid(self, job: Job, problem: str) -> None:
         """A row can't be sent."""
         fixed = job.planned.fixed
@@ -153,14 +158,13 @@ class Endings:
         """
         kept = better_before(result.outcome, before)
         outcome = kept or result.outcome
-        change: Change = Ended(result, fixed)
+        change: Change = Ended(result, fixed, attempts)
         if kept is not None:
             change = Kept(result, kept, result.outcome in DOUBTFUL, sent)
         self._tally.end(outcome, 1 + self._copies.end(result.number, outcome))
         self._reported.end(result.number, outcome, attempts, result.error)
         self._commits.add(change, lambda _: self._written(result.number, fixed))
-        if self._spending.has_failed_too_often(self._tally.failed, self._tally.ended):
-            self._stop(f"{self._tally.failed:,} rows of {self._tally.ended:,} have failed")
+        self.judge()
 
     def _written(self, number: int, fixed: Fixed | None) -> None:
         self._copies.written(number)

@@ -11,8 +11,8 @@ from yagrpc.cli.options import Connection, connection_options, examples, json_op
 
 __all__ = ["JOURNAL_COMMANDS"]
 
-AGAIN: Final = ("truncated", "filtered", "schema_mismatch", "failed", "expired", "ambiguous")
-"""The outcomes of rows that may be sent again; what is wrong with an invalid row is in the input."""
+AGAIN: Final = ("truncated", "filtered", "schema_mismatch", "failed", "expired", "ambiguous", "invalid")
+"""The outcomes of rows that may be sent again."""
 
 
 @click.command(
@@ -63,7 +63,10 @@ def report(journal: str, output: str | None) -> None:
     help="Outcomes; may be repeated.  [default: failed, expired, ambiguous]",
 )
 def retry(journal: str, only: tuple[str, ...]) -> None:
-    """Plan rows again that are not done; the command of the run then sends them."""
+    """Plan rows again that are not done; the command of the run then sends them.
+
+    Invalid rows that were not sent are read anew, so they may be repaired in the input before.
+    """
     from yagrpc.cli.bulk.journals import retry_rows
 
     retry_rows(Path(journal), only or ("failed", "expired", "ambiguous"))

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yagrpc.bulk.decisions.outcomes import DOUBTFUL
+from yagrpc.bulk.decisions.outcomes import DOUBTFUL, RowOutcome
 from yagrpc.bulk.files.outputs import check_free, export, written
 from yagrpc.bulk.report.figures import figures_of
 from yagrpc.bulk.report.page import MARK, page
@@ -99,13 +99,15 @@ def retry_rows(path: Path, outcomes: Collection[str]) -> None:
     """
     _check_there(path)
     with contextlib.closing(JournalWriter(path)) as journal:
+        count = journal.forget_invalid() if RowOutcome.INVALID in outcomes else 0
         numbers = journal.numbers_of(outcomes)
         journal.reopen(numbers, DOUBTFUL)
+        count += len(numbers)
         output = journal.noted().get("output")
-        if output is not None and numbers:  # it holds their old results: it is written again
+        if output is not None and count:  # it holds their old results: it is written again
             journal.forget_output()
-    which, them = ("row is", "it") if len(numbers) == 1 else ("rows are", "them")
-    note(f"yagrpc: {len(numbers):,} {which} planned again: run the command of the run again to send {them}")
+    which, them = ("row is", "it") if count == 1 else ("rows are", "them")
+    note(f"yagrpc: {count:,} {which} planned again: run the command of the run again to send {them}")
 
 
 def cancel_operations(path: Path, connection: Connection) -> int:
@@ -138,6 +140,8 @@ def _opened(path: Path) -> Journal:
 def _check_there(path: Path) -> None:
     if not path.exists():
         raise ConfigError(f"journal {path} is not there: a run creates it beside its output, as OUTPUT.journal")
+    if path.is_file() and not path.stat().st_size:
+        raise ConfigError(f"journal {path} is empty: a run writes it beside its output, as OUTPUT.journal")
 
 
 def _time(seconds: float) -> str:

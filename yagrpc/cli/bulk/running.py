@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import shlex
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from yagrpc.bulk.asynchronous import AsyncBulk
-from yagrpc.bulk.decisions.rows import digest_of, parameters_of, plan, request_of
+from yagrpc.bulk.decisions.rows import Raw, digest_of, parameters_of, plan, request_of
 from yagrpc.bulk.files.inputs import Input, format_of, open_input
 from yagrpc.bulk.files.outputs import FinalOutput, GrowingOutput, check_free
 from yagrpc.bulk.results import summary_of
@@ -149,9 +150,10 @@ async def _run(
     async with AsyncClient(**connection.settings(), quota=quota) as client:
         bulk = AsyncBulk(client, source, {**given, "journal": files.journal, "progress": shown})
         if strict or dry_run:
-            problems, copies = _checked(bulk, found)
+            settled = _settled(files.journal) if dry_run else frozenset()
+            problems, copies = _checked(bulk, found, settled)
             if dry_run:
-                return await _estimate(client, bulk, found, problems, copies)
+                return await _estimate(client, bulk, found, settled, problems, copies)
             if problems:
                 left = len(problems) - SHOWN
                 more = [f"{left:,} more {'row is' if left == 1 else 'rows are'} invalid"] if left > 0 else []
@@ -264,13 +266,34 @@ def _signals(bulk: AsyncBulk, shown: Shown) -> Iterator[list[int]]:
                     signal.signal(number, handler)
 
 
-def _checked(bulk: AsyncBulk, found: Input) -> tuple[list[str], int]:
-    """What is wrong with the rows, as far as that is known without sending them, and how many would be copies."""
+def _settled(journal: Path) -> Collection[int]:
+    """The rows that the run would not send: its journal has them.
+
+    Raises:
+        ConfigError: The journal can't be read.
+    """
+    if not journal.exists():
+        return frozenset()
+    with contextlib.closing(Journal(journal)) as opened:
+        return frozenset(opened.settled())
+
+
+def _rows(bulk: AsyncBulk, found: Input) -> Iterator[tuple[int, Raw]]:
+    """The rows that the run takes, with their numbers."""
+    return enumerate(itertools.islice(found.rows(), bulk.plan.limit))
+
+
+def _checked(bulk: AsyncBulk, found: Input, settled: Collection[int]) -> tuple[list[str], int]:
+    """What is wrong with the rows, as far as that is known without sending them, and how many would be copies.
+
+    Args:
+        bulk: The run.
+        found: The input.
+        settled: The rows that are not sent again, whatever is wrong with them.
+    """
     recipe, problems, copies = bulk.plan.recipe, [], 0
     ids, digests = set[str | None](), set[bytes]()
-    for number, raw in enumerate(found.rows()):
-        if bulk.plan.limit is not None and number >= bulk.plan.limit:
-            break
+    for number, raw in _rows(bulk, found):
         planned = plan(number, raw, recipe)
         problem = planned.problem
         if not problem and planned.fixed.id is not None and planned.fixed.id in ids:
@@ -280,16 +303,18 @@ def _checked(bulk: AsyncBulk, found: Input) -> tuple[list[str], int]:
             try:
                 request = request_of(planned.value, recipe, parameters_of(planned.value, recipe))
                 if bulk.plan.dedupe:
-                    copies += (digest := digest_of(request)) in digests
+                    copies += (digest := digest_of(request)) in digests and number not in settled
                     digests.add(digest)
             except RequestError as error:
                 problem = str(error)
-        if problem:
+        if problem and number not in settled:
             problems.append(f"line {raw.line}: {problem}")
     return problems, copies
 
 
-async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems: Sequence[str], copies: int) -> int:
+async def _estimate(
+    client: AsyncClient, bulk: AsyncBulk, found: Input, settled: Collection[int], problems: Sequence[str], copies: int
+) -> int:
     """Print what a run would send, and what that costs; gives the exit code."""
     from yagrpc import methods
 
@@ -298,13 +323,16 @@ async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems
     for problem in problems[:SHOWN]:
         note(f"yagrpc: {problem}")
     of_copies = f", {copies:,} {'copy' if copies == 1 else 'copies'}" if copies else ""
-    print_text(f"{counted(total, 'row')}, {len(problems):,} of them invalid{of_copies}")
+    of_settled = f"{len(settled):,} of them not sent again, " if settled else ""
+    print_text(f"{counted(total, 'row')}, {of_settled}{len(problems):,} of them invalid{of_copies}")
     if recipe.task != "completion":
         return FAILED if problems else 0
     sizes: list[int] = []
-    for number, raw in enumerate(found.rows()):
+    for number, raw in _rows(bulk, found):
         if len(sizes) == SAMPLE:
             break
+        if number in settled:
+            continue
         planned = plan(number, raw, recipe)
         with contextlib.suppress(RequestError):
             if not planned.problem:
@@ -312,7 +340,7 @@ async def _estimate(client: AsyncClient, bulk: AsyncBulk, found: Input, problems
                 answer = await client.call(methods.TokenizerService.TokenizeCompletion, request)
                 sizes.append(len(answer.tokens))
     if sizes:
-        sent = total - len(problems) - copies
+        sent = total - len(settled) - len(problems) - copies
         tokens = sum(sizes) / len(sizes) * sent
         print_text(f"about {tokens:,.0f} tokens of input, by {counted(len(sizes), 'row')}")
         most = int(recipe.parameters.get("max_tokens") or 0)

@@ -117,6 +117,8 @@ def parse_request(message_type: type[MessageT], source: str) -> MessageT:
         return message_type.FromString(request.SerializeToString())
     except json_format.ParseError as error:
         raise click.ClickException(f"{_name(source)}: {_message(error)}") from error
+    except SystemError as error:  # what protobuf raises for such a name
+        raise click.ClickException(f"{_name(source)}: it holds half of a surrogate pair, which is no text") from error
     except (DecodeError, RecursionError) as error:
         raise click.ClickException(f"{_name(source)}: nested too deeply for a request") from error
 
