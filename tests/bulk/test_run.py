@@ -490,6 +490,21 @@ def test_a_frame_with_two_columns_of_one_name_is_refused(connect: Connect) -> No
     assert emulator.generations[SUBMIT] == 0
 
 
+@pytest.mark.parametrize("rows", [pandas.array(["a", "b"]), pandas.Categorical(["a", "b"]), pandas.Index(["a", "b"])])
+def test_whatever_of_pandas_is_iterated_becomes_a_frame(connect: Connect, rows: Any) -> None:
+    with Emulator(duration=0) as emulator:
+        found = connect(emulator).bulk(rows).to_pandas()
+    assert (found["input_text"].tolist(), found["outcome"].tolist()) == (["a", "b"], ["done", "done"])
+
+
+def test_a_frame_of_another_library_is_refused(connect: Connect) -> None:
+    class DataFrame(list[str]):
+        """As those of dask and modin: iterating it gives the names of its columns."""
+
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="it takes one of pandas or polars, or its"):
+        connect(emulator).bulk(DataFrame(["review"]))
+
+
 def test_progress_is_reported(connect: Connect) -> None:
     seen: list[yagrpc.Progress] = []
     with Emulator(duration=0) as emulator:
