@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy
 import pandas  # type: ignore[import-untyped]
 import polars
 import pytest
@@ -503,6 +504,26 @@ def test_a_frame_of_another_library_is_refused(connect: Connect) -> None:
 
     with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="it takes one of pandas or polars, or its"):
         connect(emulator).bulk(DataFrame(["review"]))
+
+
+@pytest.mark.parametrize(
+    ("journal", "said"),
+    [
+        ("a\0b", "can't be used: no file has such a name"),
+        ("a\ud800b", "can't be used: no file has such a name"),
+        ("a" * 300, "can't be locked: File name too long"),
+        (".", "it takes the path of a file"),
+        (b"journal", "it takes the path of a file"),
+    ],
+)
+def test_a_journal_that_no_file_can_be_is_refused(connect: Connect, journal: Any, said: str) -> None:
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match=said):
+        next(iter(connect(emulator).bulk(["a"], journal=journal)))
+
+
+def test_retries_may_be_a_number_of_numpy(connect: Connect) -> None:
+    with Emulator(duration=0) as emulator:
+        assert connect(emulator).bulk(["a"], retries=numpy.int64(1)).run().outcomes == {"done": 1}
 
 
 def test_progress_is_reported(connect: Connect) -> None:
