@@ -553,6 +553,8 @@ def test_a_client_with_channels_of_its_own_is_refused(connect: Connect) -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
+    ({"mode": numpy.array(["async", "sync"])}, "mode is array"),
+    ({"on_ambiguous": pandas.NA}, "on_ambiguous is <NA>"),
     ({"mode": "batch"}, "mode is 'batch': it takes async or sync"),
     ({"task": "draw"}, "task is 'draw'"),
     ({"concurrency": 0}, "concurrency is 0: it takes a whole number above 0"),

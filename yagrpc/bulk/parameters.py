@@ -131,7 +131,7 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     Raises:
         ConfigError: It is not.
     """
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ConfigError(f"{name} is {shown(value)}: it takes {' or '.join(allowed)}")
 
 

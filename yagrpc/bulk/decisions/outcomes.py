@@ -108,7 +108,7 @@ def check_retries(most: object, on: object, on_ambiguous: object) -> Retries:
     repeats = number(most, whole=True)
     if repeats is None or repeats < 0:
         raise ConfigError(f"retries is {shown(most)}: it takes a whole number, 0 or more")
-    if on_ambiguous not in ("resubmit", "fail"):
+    if not isinstance(on_ambiguous, str) or on_ambiguous not in ("resubmit", "fail"):
         raise ConfigError(f"on_ambiguous is {shown(on_ambiguous)}: it takes 'resubmit' or 'fail'")
     names = ", ".join(RETRIABLE)
     if isinstance(on, str) or not isinstance(on, Iterable):
