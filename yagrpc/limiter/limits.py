@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from yagrpc import config
+from yagrpc._core.call.parameters import checked_timeout
 from yagrpc._core.quota.gates import Gate
 from yagrpc._core.quota.grants import of_all
 from yagrpc._core.quota.windows import Slot, rules_of
@@ -26,7 +27,6 @@ from yagrpc.foreign import cleaned
 from yagrpc.limiter import hidden_share, limiter_of, place_of
 from yagrpc.limiter.share import AUTO, store_of
 from yagrpc.limiter.store import StoreError
-from yagrpc.quantities import seconds as seconds_of
 from yagrpc.quotas import Limit, QuotaUse, Used
 
 if TYPE_CHECKING:
@@ -107,12 +107,9 @@ class Limits:
             QuotaWaitError: There is no slot in time; raised at `with`.
             LimiterError: The limiter can't be reached, and calls are to fail then; raised at `with`.
         """
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise RequestError("kind", kind, f"it is one of {', '.join(KINDS)}")
-        seconds = None if timeout is None else seconds_of(timeout)
-        if timeout is not None and (seconds is None or seconds < 0):
-            raise RequestError("timeout", timeout, "give seconds, 0 or more, or None for no limit")
-        return Acquired(self._gates.get(kind), kind, seconds)
+        return Acquired(self._gates.get(kind), kind, checked_timeout(timeout))
 
     @property
     def used(self) -> QuotaUse:
