@@ -162,7 +162,7 @@ def to_messages(messages: MessagesInput, system: str | None = None) -> list[_pb.
             "several texts without a role are no dialogue: client.bulk(texts) sends each of them, or give each message "
             "its role, such as {'role': 'user', 'text': ...}",
         )
-    if system == "":
+    if isinstance(system, str) and not system:
         raise RequestError("system", system, "it takes a text that is not empty")
     protos = []
     if system is not None:
@@ -207,10 +207,10 @@ def completion_request(
         _set_tool_choice(request, tool_choice)
     if parallel_tool_calls is not None:
         request.parallel_tool_calls.value = _flag(parallel_tool_calls, "parallel_tool_calls")
-    if json_object and json_schema is not None:
+    if json_object is not None and _flag(json_object, "json_object") and json_schema is not None:
         raise RequestError("json_object", json_object, "give json_object or json_schema, not both")
     if json_object is not None:
-        request.json_object = _flag(json_object, "json_object")
+        request.json_object = json_object
     if json_schema is not None:
         _set_struct(request.json_schema.schema, json_schema, "json_schema")
     return request
@@ -278,20 +278,20 @@ def _set_options(
         options.max_tokens.value = checked_max_tokens(max_tokens)
     if reasoning_mode is not None:
         modes = _pb.text_common_pb2.ReasoningOptions.ReasoningMode
-        if reasoning_mode not in ("DISABLED", "ENABLED_HIDDEN"):
+        if not isinstance(reasoning_mode, str) or reasoning_mode not in ("DISABLED", "ENABLED_HIDDEN"):
             raise RequestError("reasoning_mode", reasoning_mode, "it takes 'DISABLED' or 'ENABLED_HIDDEN'")
         options.reasoning_options.mode = modes.Value(reasoning_mode)
 
 
 def _set_tool_choice(request: _pb.text_generation_service_pb2.CompletionRequest, choice: str) -> None:
     names = [tool.function.name for tool in request.tools]
-    if choice in ("NONE", "AUTO", "REQUIRED"):
-        request.tool_choice.mode = _pb.text_common_pb2.ToolChoice.ToolChoiceMode.Value(choice)
-    elif choice in names:
-        request.tool_choice.function_name = choice
-    else:
+    if not isinstance(choice, str) or choice not in ("NONE", "AUTO", "REQUIRED", *names):
         allowed = ", ".join(repr(name) for name in ("NONE", "AUTO", "REQUIRED", *names))
         raise RequestError("tool_choice", choice, f"it takes one of {allowed}")
+    if choice in ("NONE", "AUTO", "REQUIRED"):
+        request.tool_choice.mode = _pb.text_common_pb2.ToolChoice.ToolChoiceMode.Value(choice)
+    else:
+        request.tool_choice.function_name = choice
 
 
 def _is_without_role(message: object) -> bool:
@@ -312,6 +312,8 @@ def _to_message(message: object, field: str) -> _pb.text_common_pb2.Message:
 
 
 def _from_value(message: Message, field: str) -> _pb.text_common_pb2.Message:
+    if message.text is not None and not isinstance(message.text, str):
+        raise RequestError(f"{field}.text", message.text, "it takes a string")
     if sum(map(bool, (message.text, message.tool_calls, message.tool_results))) > 1:
         raise RequestError(field, message, "a message holds a text, tool calls or tool results: one of them")
     if not message.tool_calls and not message.tool_results:
@@ -330,16 +332,23 @@ def _from_value(message: Message, field: str) -> _pb.text_common_pb2.Message:
 
 def _from_content(message: Mapping[str, Any], field: str) -> _pb.text_common_pb2.Message:
     """A message in the form of the OpenAI API: `role` and `content`, which is a text or a list of parts."""
-    further = sorted(name for name, value in message.items() if name not in ("role", "content") and value)
+    further = sorted(
+        str(name) for name, value in message.items() if name not in ("role", "content") and not _is_empty(value)
+    )
     if further:
         what = "tool calls are a Message(..., tool_calls=...)" if "tool_calls" in further else "leave it out"
-        raise RequestError(f"{field}.{further[0]}", message[further[0]], f"a message has role and text: {what}")
+        raise RequestError(f"{field}.{further[0]}", message.get(further[0]), f"a message has role and text: {what}")
     content = message["content"]
     if isinstance(content, Iterable) and not isinstance(content, (str, bytes, bytearray, Mapping)):
         content = "\n".join(_part(part, f"{field}.content[{index}]") for index, part in enumerate(content))
     if not isinstance(content, str):
         raise RequestError(f"{field}.content", content, "it takes a string, or a list of parts with a text")
     return _text_message(message.get("role", "user"), content, field)
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a value is nothing; not every value has a truth value."""
+    return value is None or (isinstance(value, (str, bool, Mapping, list, tuple)) and not value)
 
 
 def _part(part: object, field: str) -> str:

@@ -114,6 +114,8 @@ def check_file(path: Path, subject: str, *, create: bool) -> os.stat_result:
         found = os.lstat(path)
     except OSError as error:
         raise ConfigError(f"{subject} can't be used: {error.strerror}") from None
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise ConfigError(f"{subject} can't be used: no file has such a name") from None
     if stat.S_ISLNK(found.st_mode):
         raise ConfigError(f"{subject} can't be used: it is a link, which is never followed")
     if not stat.S_ISREG(found.st_mode):

@@ -217,7 +217,7 @@ def wait(
     Raises:
         RequestError: Something else than an operation is among them, or `return_when` is none of the three.
     """
-    if return_when not in RETURN_WHEN:
+    if not isinstance(return_when, str) or return_when not in RETURN_WHEN:
         raise RequestError("return_when", return_when, f"it takes {', '.join(RETURN_WHEN)}")
     checked = distinct(operations)
     completions = Completions(checked, timeout)

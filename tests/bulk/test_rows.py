@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import datetime
+import decimal
 import json
 import math
+import pathlib
+import sqlite3
+import types
 from typing import Any
 
 import numpy
 import pandas  # type: ignore[import-untyped]
 import polars
+import pyarrow  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -204,6 +212,67 @@ def test_a_frame_of_polars_is_a_table_and_a_series_is_not() -> None:
     for series in (polars.Series(["a", "b"]), pandas.Series(["a", "b"])):
         assert table_of(series) is None
         assert [json.loads(raw.source) for raw in rows_of(series, None)] == ["a", "b"]
+
+
+class Frame(pandas.DataFrame):  # type: ignore[misc]
+    """As that of geopandas: derived from that of pandas, in another module."""
+
+
+def test_a_class_derived_from_a_frame_is_a_table() -> None:
+    table = table_of(Frame({"review": ["a"], "n": [1]}))
+    assert table is not None  # as any iterable, it gives the names of its columns
+    assert [json.loads(raw.source) for raw in rows_of(table, None)] == [{"review": "a", "n": 1}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        types.SimpleNamespace(text="a"),
+        pathlib.Path("a"),
+        decimal.Decimal(1),
+        datetime.date(2026, 1, 1),
+        {"a"},
+        collections.deque(["a"]),
+        (each for each in "a"),
+        [types.SimpleNamespace(role="user", text="a")],
+        {"messages": [types.SimpleNamespace(role="user", text="a")]},
+    ],
+    ids=lambda row: type(row).__name__,
+)
+def test_a_row_of_another_type_is_invalid_and_is_not_sent_as_its_repr(row: Any) -> None:
+    with pytest.raises(
+        yagrpc.RequestError, match=r"it takes a text, a dict, or a list of messages \(this is of the type"
+    ):
+        source_of(row)
+
+
+def test_a_mapping_and_a_row_of_a_database_are_dicts() -> None:
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.row_factory = sqlite3.Row
+        rows: list[Any] = database.execute("SELECT 'a' AS text, 7 AS id").fetchall()
+    rows += [types.MappingProxyType({"text": "a", "id": 7}), pandas.Series({"text": "a", "id": numpy.int64(7)})]
+    assert [json.loads(source_of(row)) for row in rows] == [{"text": "a", "id": 7}] * 3
+    assert json.loads(source_of([types.MappingProxyType({"text": "a"})])) == [{"text": "a"}]
+
+
+@pytest.mark.parametrize(
+    "given", ["я".encode(), numpy.bytes_("я".encode()), bytearray("я".encode()), pyarrow.scalar("я")]
+)
+def test_bytes_are_the_text_that_they_are_in_utf8(given: Any) -> None:
+    assert json.loads(source_of(given)) == "я"
+    assert json.loads(source_of({"review": given})) == {"review": "я"}
+
+
+def test_bytes_that_are_no_text_are_data_and_are_not_sent() -> None:
+    row = {"review": b"\xff", "n": memoryview(b"\xff\x00")}
+    assert json.loads(source_of(row)) == {"review": {"base64": "/w=="}, "n": {"base64": "/wA="}}
+    with pytest.raises(yagrpc.RequestError, match="review is .*: it takes a text"):
+        request(row, TABLE)
+
+
+def test_the_column_of_texts_that_rows_without_a_table_do_not_have_is_named_in_the_problem() -> None:
+    with pytest.raises(yagrpc.RequestError, match="it takes text, or messages; text= names a column of a table"):
+        request({"review": "a"}, RECIPE._replace(text="review"))
 
 
 def test_a_row_that_is_no_json_is_an_invalid_row() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy
 import pandas  # type: ignore[import-untyped]
 import polars
 import pytest
@@ -535,6 +536,41 @@ def test_a_frame_with_two_columns_of_one_name_is_refused(connect: Connect) -> No
     assert emulator.generations[SUBMIT] == 0
 
 
+@pytest.mark.parametrize("rows", [pandas.array(["a", "b"]), pandas.Categorical(["a", "b"]), pandas.Index(["a", "b"])])
+def test_whatever_of_pandas_is_iterated_becomes_a_frame(connect: Connect, rows: Any) -> None:
+    with Emulator(duration=0) as emulator:
+        found = connect(emulator).bulk(rows).to_pandas()
+    assert (found["input_text"].tolist(), found["outcome"].tolist()) == (["a", "b"], ["done", "done"])
+
+
+def test_a_frame_of_another_library_is_refused(connect: Connect) -> None:
+    class DataFrame(list[str]):
+        """As those of dask and modin: iterating it gives the names of its columns."""
+
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="it takes one of pandas or polars, or its"):
+        connect(emulator).bulk(DataFrame(["review"]))
+
+
+@pytest.mark.parametrize(
+    ("journal", "said"),
+    [
+        ("a\0b", "can't be used: no file has such a name"),
+        ("a\ud800b", "can't be used: no file has such a name"),
+        ("a" * 300, "can't be locked: File name too long"),
+        (".", "it takes the path of a file"),
+        (b"journal", "it takes the path of a file"),
+    ],
+)
+def test_a_journal_that_no_file_can_be_is_refused(connect: Connect, journal: Any, said: str) -> None:
+    with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match=said):
+        next(iter(connect(emulator).bulk(["a"], journal=journal)))
+
+
+def test_retries_may_be_a_number_of_numpy(connect: Connect) -> None:
+    with Emulator(duration=0) as emulator:
+        assert connect(emulator).bulk(["a"], retries=numpy.int64(1)).run().outcomes == {"done": 1}
+
+
 def test_progress_is_reported(connect: Connect) -> None:
     seen: list[yagrpc.Progress] = []
     with Emulator(duration=0) as emulator:
@@ -585,6 +621,8 @@ def test_a_client_with_channels_of_its_own_is_refused(connect: Connect) -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
+    ({"mode": numpy.array(["async", "sync"])}, "mode is array"),
+    ({"on_ambiguous": pandas.NA}, "on_ambiguous is <NA>"),
     ({"mode": "batch"}, "mode is 'batch': it takes async or sync"),
     ({"task": "draw"}, "task is 'draw'"),
     ({"concurrency": 0}, "concurrency is 0: it takes a whole number above 0"),

@@ -109,6 +109,23 @@ def test_the_hosts_channels_are_used_and_left_open(subject: Any, emulator: Emula
         subject(channel.close())
 
 
+def test_a_service_of_ones_own_is_called_on_the_hosts_channel_without_discovery(subject: Any) -> None:
+    opened: Any = grpc.insecure_channel if subject.kind == "sync" else grpc.aio.insecure_channel
+    kind: Any = _pb.operation_service_pb2.GetOperationRequest
+    method: Any = yagrpc.UnaryMethod("/shop.v1.Shop/Get", request=kind, response=kind)
+    raw = RawServer()
+    raw.answers["/shop.v1.Shop/Get"] = lambda request, context: request
+    channel = subject.in_loop(lambda: opened(raw.address))
+    try:
+        client = subject.client(channel=channel)
+        assert subject(client.call(method, kind(operation_id="a"), timeout=30)).operation_id == "a"
+        assert raw.calls == ["/shop.v1.Shop/Get"]
+        subject(client.close())
+    finally:
+        subject(channel.close())
+        raw.stop()
+
+
 def noted(stream: Any, came: threading.Event) -> Any:
     """Read a stream, and tell of its messages."""
     if hasattr(stream, "__next__"):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 import yagrpc
@@ -238,6 +239,7 @@ def test_a_redis_that_goes_away_and_comes_back(
         ({"share": "redis://host:port"}, "is no URL of Redis"),
         ({"share": "/nowhere/at/all/limits"}, "can't be used: No such file or directory"),
         ({"share": "/dev/null"}, "it is no file"),
+        ({"on_limiter_failure": numpy.array(["local", "error"])}, "on_limiter_failure is array"),
         ({"on_limiter_failure": "ignore"}, "on_limiter_failure is 'ignore': give 'local' or 'error'"),
     ],
 )

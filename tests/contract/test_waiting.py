@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import grpc
+import numpy
 import pytest
 
 import yagrpc
@@ -263,6 +264,8 @@ def test_single_operation_instead_of_several_is_reported(subject: Any, client: A
     wait: Any = yagrpc.wait
     with pytest.raises(yagrpc.RequestError, match="return_when is 'SOME'"):
         wait([client.operation("op")], return_when="SOME")
+    with pytest.raises(yagrpc.RequestError, match="return_when is "):
+        wait([client.operation("op")], return_when=numpy.array(["ALL_COMPLETED"] * 2))
     with pytest.raises(yagrpc.RequestError, match="timeout is -1"):
         yagrpc.as_completed([client.operation("op")], timeout=-1)
 

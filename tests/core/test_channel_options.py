@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any
 
+import grpc
+import numpy
 import pytest
 
 import yagrpc
@@ -19,6 +23,23 @@ from yagrpc._grpc.options import METADATA_LIMIT, ChannelOptions, host_channels
 def test_channel_options_that_are_none_are_refused(options: Any) -> None:
     with pytest.raises(yagrpc.ConfigError, match="channel.option"):
         ChannelOptions(options)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1.5, math.inf, numpy.float32(2), Decimal(1), 2**31, -(10**400), [], object(), {}]
+)
+def test_a_value_that_grpc_would_refuse_at_the_first_call_or_take_for_a_pointer_is_refused(value: Any) -> None:
+    with pytest.raises(
+        yagrpc.ConfigError, match=r"'grpc.keepalive_time_ms' is .*: it takes a whole number below 2\*\*31"
+    ):
+        ChannelOptions([("grpc.keepalive_time_ms", value)])
+
+
+@pytest.mark.parametrize("value", [5, True, "five", b"five", numpy.int64(5), grpc.Compression.Gzip, -(2**31)])
+def test_what_grpc_takes_is_taken_and_numbers_of_numpy_are_made_pythons(value: Any) -> None:
+    taken = dict(ChannelOptions([("a", value)]).for_tls)["a"]
+    assert taken == value
+    assert isinstance(taken, (int, str, bytes))
 
 
 def test_what_grpc_receives_is_measured_by_the_deserializers_before_grpc_s_own_limit() -> None:

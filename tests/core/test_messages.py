@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -139,6 +140,19 @@ def test_rows_are_no_dialogue(rows: Any) -> None:
 def test_a_table_is_no_dialogue(table: Any) -> None:
     """Iterating a data frame gives the names of its columns."""
     assert "it takes a text" in str(refused("messages", lambda: to_messages(table)))
+
+
+WITHOUT_TRUTH = [numpy.array(["a", "b"]), numpy.array([]), pandas.Series(["a"]), pandas.DataFrame(), pandas.NA]
+
+
+@pytest.mark.parametrize("value", WITHOUT_TRUTH, ids=lambda value: type(value).__name__)
+def test_a_value_without_a_truth_value_is_refused_by_the_name_of_its_argument(value: Any) -> None:
+    """A column of a table, given by mistake: whether it is true, or equal to a text, can't be said."""
+    for name in ("system", "json_object", "json_schema", "tool_choice", "reasoning_mode", "parallel_tool_calls"):
+        given: Any = {"model": "yandexgpt", "folder_id": "f", name: value}
+        refused(name, partial(completion_request, "a", **given))
+    refused("messages[0].text", lambda: to_messages([Message("user", value)]))
+    refused("messages[0].name", lambda: to_messages([{"role": "user", "content": "a", "name": value}]))
 
 
 @pytest.mark.parametrize("one", [["a"], numpy.array(["a"]), pandas.Series(["a"])])

@@ -414,6 +414,20 @@ def test_a_name_that_is_a_word_of_pythons_own_is_refused(tmp_path: Path, text: s
         generate([write(tmp_path / "proto", a=f'syntax = "proto3"; {text}')], tmp_path / "out", "p")
 
 
+@pytest.mark.parametrize("form", ["{0}/a.proto", "./a.proto", "../proto/a.proto"])
+def test_a_path_of_the_file_system_is_no_import_path(tmp_path: Path, form: str) -> None:
+    root = write(tmp_path / "proto", a='syntax = "proto3"; message A {}')
+    with pytest.raises(
+        GenerateError, match=r"a\.proto is no import path: name the folder that it starts from by --proto"
+    ):
+        generate([root], tmp_path / "out", "p", [form.format(root)])
+
+
+def test_a_file_without_its_folder_is_not_found_and_the_option_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GenerateError, match=r"shop\.proto: No such file .* the folder that it starts from by --proto"):
+        generate([], tmp_path / "out", "p", ["shop.proto"])
+
+
 def test_a_root_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(GenerateError, match="is not a folder"):
         generate([tmp_path / "nowhere"], tmp_path / "out", "p")

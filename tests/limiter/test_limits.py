@@ -157,12 +157,18 @@ def test_what_has_no_quota_is_not_limited(tmp_path: Path) -> None:
         pass
 
 
+def test_a_timeout_may_be_as_long_as_it_likes(tmp_path: Path) -> None:
+    with yagrpc.Limits("f", share=tmp_path / "l") as limits, limits.acquire("embeddings", timeout=10**400):
+        pass
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("submits",), "kind is 'submits': it is one of completion, submit, tokenize"),
         (("submit", "soon"), "timeout is 'soon': it takes seconds"),
         (("submit", -1), "timeout is -1: it takes seconds"),
+        ((["submit"],), "kind is .*: it is one of completion"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, arguments: tuple[Any, ...], said: str) -> None:

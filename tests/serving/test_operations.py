@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import numpy
 import pytest
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 
@@ -736,6 +737,25 @@ def test_a_wrong_setting_is_refused(servicer: Any, options: dict[str, Any], said
     with pytest.raises(yagrpc.ConfigError, match=said):
         servicer(store, **options)
     assert not store.exists()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"operations.db", {}, object()])
+@pytest.mark.parametrize("servicer", [serving.OperationServicer, serving.AsyncOperationServicer])
+def test_a_store_of_another_type_is_refused(servicer: Any, wrong: Any) -> None:
+    for take in (servicer, serving.SqliteOperations):
+        with pytest.raises(yagrpc.ConfigError, match="it takes a file's path, or the methods of OperationStore"):
+            take(wrong)
+
+
+def test_whole_numbers_of_numpy_are_numbers(store: Path) -> None:
+    with serving.OperationServicer(store, most_running=numpy.int64(5), workers=numpy.int64(1)):  # type: ignore[arg-type]
+        pass
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+def test_a_name_that_no_file_has_is_refused(name: str) -> None:
+    with pytest.raises(yagrpc.ConfigError, match="store=.* can't be used: no file has such a name"):
+        serving.OperationServicer(name)
 
 
 @pytest.mark.parametrize(

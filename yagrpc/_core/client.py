@@ -112,7 +112,7 @@ class ClientCore:
         self.given = frozenset(name for name, value in given.items() if value is not None)
         plaintext = self.endpoints.plaintext
         self.root_certificates = config.check_root_certificates(root_certificates, plaintext=plaintext)
-        self.directory = Directory(self.endpoints, endpoints or {})
+        self.directory = Directory(self.endpoints, endpoints or {}, hosted="model" in self._host_channels)
         self.folder_id = config.resolve_folder(folder_id)
         if emulator:
             # No credential is sent to an emulator, and an emulator needs none.

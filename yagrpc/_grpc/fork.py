@@ -87,7 +87,6 @@ class NoFork:
     """The context in which a thread starts an rpc, or counts in a shared file: no other thread forks meanwhile.
 
     gRPC holds a lock of the channel while an rpc starts, and its handler of forks takes that lock in the child. A child
-    gRPC holds a lock of the channel while an rpc starts, and its handler of forks takes that lock in the child. A child
     that is forked at that moment hangs before any code of ours runs there: 2 of 100 forks right after a Get was due
     did, none of 300 with this. In the middle of a transaction, SQLite locks the file in the child for good.
 

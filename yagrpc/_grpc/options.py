@@ -16,6 +16,7 @@ from yagrpc._grpc.environment import proxy_of
 from yagrpc._version import __version__
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown
+from yagrpc.quantities import number
 
 USER_AGENT: Final = f"yagrpc/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -99,6 +100,7 @@ class ChannelOptions:
             raise ConfigError("channel_options takes pairs such as ('grpc.keepalive_time_ms', 20000)") from None
         if not all(isinstance(key, str) for key in merged):
             raise ConfigError("channel_options takes pairs that begin with a name, such as 'grpc.keepalive_time_ms'")
+        merged = {key: value if key == _RETRIES else _taken_by_grpc(key, value) for key, value in merged.items()}
         for key in (RECEIVE_OPTION, SEND_OPTION):
             if not isinstance(merged[key], int):
                 raise ConfigError(f"channel option {key!r} is {shown(merged[key])}: it takes bytes, or -1 for no limit")
@@ -115,6 +117,22 @@ class ChannelOptions:
     def proxy_of(self, endpoint: str) -> str:
         """The proxy of a channel with TLS to an endpoint, for errors; empty where there is none."""
         return proxy_of(endpoint, None if self._proxy is None else str(self._proxy))
+
+
+def _taken_by_grpc(key: str, value: Any) -> Any:
+    """The value of an option as gRPC takes it, which takes a number of numpy, or one with a fraction, for a pointer.
+
+    Raises:
+        ConfigError: gRPC can't take it: its own error names no option, and comes with the first call.
+    """
+    whole = value if isinstance(value, int) else number(value, whole=True)
+    if whole is None and (isinstance(value, (str, bytes)) or type(value).__module__.partition(".")[0] == "grpc"):
+        return value
+    if whole is None or not -(2**31) <= whole < 2**31:
+        raise ConfigError(
+            f"channel option {shown(key)} is {shown(value)}: it takes a whole number below 2**31, a text or bytes"
+        )
+    return int(whole)
 
 
 def host_channels(channel: object, operation_channel: object) -> set[str]:

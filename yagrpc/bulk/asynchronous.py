@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from os import PathLike, fspath
+from os import PathLike, fsdecode, path
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -169,7 +169,7 @@ class AsyncBulk:
         Raises:
             ConfigError: The run has not started.
         """
-        if not self.journal.exists():
+        if not path.exists(self.journal):
             raise ConfigError("the run has not started, so there is no summary yet: iterate it, or call run()")
         with contextlib.closing(Journal(self.journal)) as journal:
             return summary_of(journal)
@@ -212,7 +212,7 @@ class AsyncBulk:
         Args:
             after: The `seq` after which they begin.
         """
-        if not self.journal.exists():  # the run was refused
+        if not path.exists(self.journal):  # the run was refused
             return []
         with contextlib.closing(Journal(self.journal)) as journal:
             return journal.ended(after, PAGE)
@@ -227,9 +227,9 @@ class AsyncBulk:
             folder = tempfile.mkdtemp(prefix="yagrpc-bulk-")
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             return Path(folder) / "journal"
-        if not isinstance(given, (str, PathLike)) or not fspath(given):
+        if not isinstance(given, (str, PathLike)) or not Path(fsdecode(given)).name:
             raise ConfigError(f"journal is {shown(given)}: it takes the path of a file")
-        return Path(fspath(given))
+        return Path(fsdecode(given))
 
     async def _results(self) -> AsyncIterator[BulkResult]:
         if self._ended:

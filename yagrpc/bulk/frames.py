@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from yagrpc.bulk.decisions.rows import frame_of_rows
 from yagrpc.bulk.results import COLUMNS, RESULT_COLUMNS, BulkResult, record_of, renamed, result_record
 from yagrpc.errors import ConfigError
 from yagrpc.journal.journal import Journal
@@ -30,7 +31,7 @@ def frame_of(results: list[BulkResult], given: Any, journal: Path, task: str, *,
     except ModuleNotFoundError as error:
         raise ConfigError("to_pandas needs pandas: pip install pandas") from error
     columns = [*COLUMNS[task], *RESULT_COLUMNS]
-    if given is None or type(given).__module__.partition(".")[0] != "pandas":
+    if (frame_of_rows(given) or ("",))[0] != "pandas":
         with contextlib.closing(Journal(journal)) as reader:
             entries = [reader.entry(result.number) for result in results]
         frame = pandas.DataFrame([record_of(entry, task, table=table) for entry in entries])
@@ -40,7 +41,7 @@ def frame_of(results: list[BulkResult], given: Any, journal: Path, task: str, *,
             frame = frame.rename(columns={old: new})
         return _typed(frame)
     known = {result.number: result_record(result, task) for result in results}
-    own = given.to_frame(given.name or "text") if not hasattr(given, "columns") else given
+    own = given.to_frame(name=given.name or "text") if not hasattr(given, "columns") else given
     own = own.rename(columns=renamed(own.columns, columns))
     added = [known.get(number, dict.fromkeys(columns)) for number in range(len(own))]
     return pandas.concat([own, _typed(pandas.DataFrame(added, index=own.index, columns=columns))], axis=1)

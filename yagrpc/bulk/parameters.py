@@ -56,13 +56,13 @@ class BulkParameters(CompletionParameters, total=False):
     on_ambiguous: Literal["resubmit", "fail"]
     """What happens to a row that may have been billed without a result: it is sent again (the default; as often as
     `retries` says), or ends so."""
-    retries: int
+    retries: WholeNumber
     """How often a row is tried again, at most; default 2. One that was on its way when its process ended is sent again
     by the next run even with 0."""
     retry_on: Iterable[str] | Mapping[str, Mapping[str, Any]]
     """The outcomes that are tried again, or what each changes: `{"truncated": {"max_tokens": "x2"}}`. Default
     `failed`, of which only failures are tried again that may not come again."""
-    limit: int | None
+    limit: WholeNumber | None
     """Rows of the input that are taken at most."""
     dedupe: bool
     """Whether rows with equal requests are sent once, and all get the answer; default `False`."""
@@ -131,7 +131,7 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     Raises:
         ConfigError: It is not.
     """
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ConfigError(f"{name} is {shown(value)}: it takes {' or '.join(allowed)}")
 
 

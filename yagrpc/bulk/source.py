@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
-from yagrpc.bulk.decisions.rows import Raw, names_of, rows_of, table_of
+from yagrpc.bulk.decisions.rows import Raw, frame_of_rows, names_of, rows_of, table_of
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown
 
@@ -64,13 +64,19 @@ class Source:
         """The source of what a user gave.
 
         Raises:
-            ConfigError: It is no iterable, a single text, or a DataFrame with two columns of one name.
+            ConfigError: It is no iterable, a single text, or a DataFrame of another library, or one with two columns of
+                one name.
         """
         if isinstance(rows, Source):
             return rows
         if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
             raise ConfigError(f"rows is {shown(rows)}: it takes an iterable of rows, a Series or a DataFrame")
         table = table_of(rows)
+        if table is None and any(base.__name__ == "DataFrame" for base in type(rows).__mro__):
+            library = type(rows).__module__.partition(".")[0]  # iterating one gives the names of its columns
+            raise ConfigError(
+                f"rows is a DataFrame of {library}: it takes one of pandas or polars, or its rows as dicts"
+            )
         if table is not None:
             frame: Any = rows
             names = [str(name) for name in frame.columns]
@@ -79,11 +85,10 @@ class Source:
                 raise ConfigError(f"rows has two columns named {shown(doubled[0])}: name each column once")
         total = len(rows) if isinstance(rows, Sized) else None
         function = key if callable(key) else None
-        framed = type(rows).__module__.partition(".")[0] in ("pandas", "polars")
         return cls(
             lambda: rows_of(rows if table is None else table, function),
             table=table is not None,
             total=total,
-            frame=rows if framed else None,
+            frame=rows if frame_of_rows(rows) else None,
             columns=() if table is None else [str(name) for name in getattr(rows, "columns", ())],
         )

@@ -32,6 +32,8 @@ def name_problem(proto: str) -> str | None:
         return f"{proto} is not the import path of a .proto file (a descriptor set is given with --descriptor-set)"
     if proto.startswith("-"):
         return f"{proto} can't be compiled: protoc would take a path that begins with - for an option; rename it"
+    if proto.startswith(("/", "./", "../")):
+        return f"{proto} is no import path: name the folder that it starts from by --proto, and the rest as FILE"
     folders, file = _parts(proto)
     if not all(map(is_module_name, (*folders, file))):
         reason = "the parts of its path have to be identifiers, in Unicode's NFKC form"

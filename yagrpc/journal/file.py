@@ -150,6 +150,8 @@ class Lock:
                 self._descriptor = os.open(self._path, flags, 0o600)
             except OSError as error:
                 raise ConfigError(f"journal {name} can't be locked: {error.strerror}") from None
+            except ValueError:  # a NUL, or half of a surrogate pair
+                raise ConfigError(f"journal {name} can't be used: no file has such a name") from None
             if not _try_lock(self._descriptor):
                 os.lseek(self._descriptor, 1, os.SEEK_SET)  # Windows keeps the locked byte from others
                 holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip("\0 \n")

@@ -66,7 +66,7 @@ def limiter_of(
         ConfigError: One of the settings can't be meant.
     """
     place = place_of(share, default)
-    if on_failure not in ("local", "error"):
+    if not isinstance(on_failure, str) or on_failure not in ("local", "error"):
         raise ConfigError(f"on_limiter_failure is {shown(on_failure)}: give 'local' or 'error'")
 
     def make(folder_id: str | None, quota: Quota | None) -> Limiter | None:

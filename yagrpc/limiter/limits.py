@@ -123,7 +123,7 @@ class Limits:
             QuotaWaitError: There is no slot in time; raised at `with`.
             LimiterError: The limiter can't be reached, and calls are to fail then; raised at `with`.
         """
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise RequestError("kind", kind, f"it is one of {', '.join(KINDS)}")
         return Acquired(self._gates.get(kind), checked_timeout(timeout))
 

@@ -10,6 +10,7 @@ from typing import Final
 from yagrpc.context import CURRENT, Caller
 from yagrpc.errors import ConfigError, ServerBusyError
 from yagrpc.hiding import shown
+from yagrpc.quantities import number
 
 MOST_RUNNING: Final = 1000
 """Handlers that run at once, those that wait for a thread included."""
@@ -26,9 +27,7 @@ class Running:
     """
 
     def __init__(self, most: int) -> None:
-        if not isinstance(most, int) or most < 1:
-            raise ConfigError(f"most_running is {shown(most)}: it takes a number, 1 or more")
-        self._most = most
+        self._most = one_or_more("most_running", most)
         self._callers: dict[str, Caller] = {}
 
     def __len__(self) -> int:
@@ -61,3 +60,15 @@ def _worker() -> Caller:
     """The caller for whom a handler works that has answered already: it has a trace, and no deadline."""
     caller = CURRENT.get()
     return Caller() if caller is None else Caller(request_id=caller.request_id, metadata=caller.metadata)
+
+
+def one_or_more(name: str, value: object) -> int:
+    """The number of a setting, which is a whole one.
+
+    Raises:
+        ConfigError: It is none, or below 1.
+    """
+    found = number(value, whole=True)
+    if found is None or found < 1:
+        raise ConfigError(f"{name} is {shown(value)}: it takes a number, 1 or more")
+    return int(found)

@@ -3,7 +3,7 @@
 Rules: pure. What the caller gives wins. Discovery is asked only for a service that the table of the public cloud does
 not know, or where the caller names the discovery endpoint of another installation; what it gave is kept for the
 client's life. Its answer is not trusted with credentials outside of the domain of its own endpoint. With a plaintext
-endpoint everything is served there.
+endpoint, or a channel of the host's, everything is served there.
 """
 
 from __future__ import annotations
@@ -62,15 +62,16 @@ class Directory:
         endpoints: Those of the services that every client knows.
         given: The caller's own: `host:port` by a service's full name or the beginning of it, such as
             `yandex.cloud.compute`; the longest that fits is taken.
+        hosted: Whether the host's own channel takes the calls of all services.
 
     Raises:
         ConfigError: A given one is not `host:port`.
     """
 
-    def __init__(self, endpoints: Endpoints, given: Mapping[str, str]) -> None:
+    def __init__(self, endpoints: Endpoints, given: Mapping[str, str], *, hosted: bool = False) -> None:
         for name, address in given.items():
             config.check_given_endpoint(f"endpoints[{shown(name)}]", address, plaintext=endpoints.plaintext)
-        self._plaintext = endpoints.plaintext
+        self._everything = endpoints.plaintext or hosted
         self._known: dict[str, str] = {
             **{name: getattr(endpoints, endpoint) for name, endpoint in ENDPOINTS.items()},
             **given,
@@ -91,7 +92,7 @@ class Directory:
 
     def knows(self, service: str) -> bool:
         """Whether a service's address is known without endpoint discovery."""
-        return self._plaintext or self._address(service) is not None
+        return self._everything or self._address(service) is not None
 
     def address(self, service: str) -> str:
         """Where a service is, as `host:port`.
@@ -105,7 +106,7 @@ class Directory:
         address = self._address(service)
         if address is not None:
             return address
-        if self._plaintext:
+        if self._everything:
             return self._fallback
         tried = ", ".join(discovery_ids(service))
         remedy = f"give endpoints={{'{service}': 'host:443'}}"

@@ -26,6 +26,7 @@ from yagrpc.errors import (
     YagrpcError,
 )
 from yagrpc.hiding import shown
+from yagrpc.quantities import number
 
 
 class RowOutcome(str, enum.Enum):
@@ -104,9 +105,10 @@ def check_retries(most: object, on: object, on_ambiguous: object) -> Retries:
     Raises:
         ConfigError: One is something else.
     """
-    if isinstance(most, bool) or not isinstance(most, int) or most < 0:
+    repeats = number(most, whole=True)
+    if repeats is None or repeats < 0:
         raise ConfigError(f"retries is {shown(most)}: it takes a whole number, 0 or more")
-    if on_ambiguous not in ("resubmit", "fail"):
+    if not isinstance(on_ambiguous, str) or on_ambiguous not in ("resubmit", "fail"):
         raise ConfigError(f"on_ambiguous is {shown(on_ambiguous)}: it takes 'resubmit' or 'fail'")
     names = ", ".join(RETRIABLE)
     if isinstance(on, str) or not isinstance(on, Iterable):
@@ -118,7 +120,7 @@ def check_retries(most: object, on: object, on_ambiguous: object) -> Retries:
             raise ConfigError(f"retry_on holds {shown(name)}: it takes {names}")
         _check_changes(name, changed)
         found[RowOutcome(name)] = dict(changed)
-    return Retries(most, found, on_ambiguous == "resubmit")
+    return Retries(int(repeats), found, on_ambiguous == "resubmit")
 
 
 def outcome_of_error(error: YagrpcError) -> RowOutcome:

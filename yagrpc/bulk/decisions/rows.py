@@ -9,6 +9,7 @@ JSON, in the form in which it came.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import functools
 import hashlib
@@ -44,6 +45,11 @@ _KNOWN: Final = ("id", "text", "messages", *_OVERRIDES)
 
 _WHOLE: Final = ("modelUri", "model_uri", "completionOptions", "completion_options")
 """The keys by which a whole request is recognised."""
+
+_BYTES: Final = (bytes, bytearray, memoryview)
+
+_CONVERSIONS: Final = ("tolist", "as_py")
+"""What numpy's and pyarrow's values have, which gives one of Python."""
 
 _PLACE: Final = re.compile(r"\{\{|\}\}|\{(\w+)\}|[{}]")
 """What a template has in its braces; doubled ones are plain characters."""
@@ -262,15 +268,34 @@ def source_of(row: Any) -> bytes:
     Raises:
         RequestError: It is something else than texts, dicts, lists and numbers.
     """
-    if hasattr(row, "DESCRIPTOR"):
-        row = plain(row)
     try:
+        if not isinstance(row, (str, dict, list, tuple, int, float, type(None))):
+            row = _formed(row)
+        messages = row.get("messages") if isinstance(row, dict) else row
+        if isinstance(messages, (list, tuple)):
+            json.dumps(messages, default=_formed)
         try:
             return json.dumps(row, ensure_ascii=False, default=plain).encode()
         except UnicodeEncodeError:  # half of a surrogate pair, which is refused with its row
             return json.dumps(row, default=plain).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise RequestError("row", row, f"it takes a text, a dict, or a list of messages ({error})") from None
+
+
+def _formed(value: Any) -> Any:
+    """A row, or a part of its messages, that JSON does not have, in a form that a row has.
+
+    Raises:
+        TypeError: It has none of them. What it says of itself (its `str`) would be sent as a text.
+    """
+    found = plain(value)
+    if (
+        isinstance(found, str)
+        and not isinstance(value, _BYTES)
+        and not any(hasattr(value, name) for name in _CONVERSIONS)
+    ):
+        raise TypeError(f"this is of the type {type(value).__name__}")
+    return found
 
 
 def rows_of(rows: Iterable[Any], key: Callable[[Any], Any] | None) -> Iterator[Raw]:
@@ -289,10 +314,22 @@ def rows_of(rows: Iterable[Any], key: Callable[[Any], Any] | None) -> Iterator[R
         yield Raw(line, source, problem, None if given is None else str(given))
 
 
+def frame_of_rows(rows: Any) -> tuple[str, str] | None:
+    """The library (`pandas` or `polars`) and the kind (`DataFrame`, `Series` or `Index`) of a frame; `None` for others.
+
+    A class derived from them is one, too: iterating a GeoDataFrame gives the names of its columns, not its rows.
+    """
+    for base in type(rows).__mro__:
+        library = base.__module__.partition(".")[0]
+        if library in ("pandas", "polars") and base.__name__ in ("DataFrame", "Series", "Index", "MultiIndex"):
+            return None if base.__name__ == "MultiIndex" else (library, base.__name__)
+    return None
+
+
 def table_of(rows: Any) -> Iterator[Any] | None:
-    """The rows of a Series, or of a DataFrame as dicts; `None` for anything else."""
-    library = type(rows).__module__.partition(".")[0]
-    if library not in ("pandas", "polars") or not hasattr(rows, "columns"):
+    """The rows of a DataFrame as dicts; `None` for anything else."""
+    library, kind = frame_of_rows(rows) or ("", "")
+    if kind != "DataFrame":
         return None
     if library == "polars":
         found: Iterator[Any] = rows.iter_rows(named=True)
@@ -346,7 +383,11 @@ def _text_of(value: Any, recipe: Recipe) -> str:
     name = recipe.text if recipe.table or isinstance(value, str) else "text"
     if recipe.template is None or name in columns:
         if name not in columns:
-            allowed = f"there is no column {name!r}" if recipe.table else "it takes text, or messages"
+            allowed = "it takes text, or messages"
+            if recipe.table:
+                allowed = f"there is no column {name!r}"
+            elif recipe.text != "text":
+                allowed += "; text= names a column of a table, such as a DataFrame"
             raise RequestError("row", sorted(columns), allowed)
         text = columns[name]
         if not isinstance(text, str) or not text.strip():
@@ -420,8 +461,16 @@ def plain(value: Any) -> Any:
         from google.protobuf import json_format
 
         return json_format.MessageToDict(value)
-    if hasattr(value, "tolist"):  # numpy
-        return value.tolist()
+    if isinstance(value, _BYTES):  # a text, in a column that does not say so (SAS, HDF5, Parquet of Spark), or data
+        try:
+            return bytes(value).decode()
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(value).decode()}
+    if hasattr(value, "keys"):  # a mapping, or a row of a database: few of those are mappings
+        return dict(value)
+    for name in _CONVERSIONS:
+        if hasattr(value, name):
+            return getattr(value, name)()
     try:
         if value != value:
             return None

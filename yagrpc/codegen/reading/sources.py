@@ -107,7 +107,10 @@ def copy_sources(files: Iterable[str], roots: Sequence[Path], installed: Sequenc
         if source is None:
             if name in asked:
                 places = f" below {', '.join(map(str, roots))}" if roots else ""
-                problems.append(f"{name}: No such file or directory{places}; give a file by its import path")
+                problems.append(
+                    f"{name}: No such file or directory{places}; give a file by its import path, and the folder that it"
+                    " starts from by --proto"
+                )
             continue
         origins[name], text = source
         path = into / name

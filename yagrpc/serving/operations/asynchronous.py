@@ -12,7 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -62,7 +62,7 @@ class AsyncOperationServicer:
 
     def __init__(
         self,
-        store: str | Path | OperationStore,
+        store: str | PathLike[str] | OperationStore,
         client: AsyncClient | None = None,
         *,
         retention: Seconds = RETENTION,
@@ -74,7 +74,7 @@ class AsyncOperationServicer:
         self._rules = Rules(retention, expose, clock, operation_type)
         self._models = Models(client, AsyncClient, AsyncOperation, "OperationServicer")
         self._running = Running(most_running)
-        self._own = SqliteOperations(store) if isinstance(store, (str, Path)) else None
+        self._own = None if isinstance(store, OperationStore) else SqliteOperations(store)
         self._store: OperationStore = self._own or store  # type: ignore[assignment]
         self._handling: dict[str, asyncio.Task[None]] = {}
         self._followed: set[str] = set()

@@ -11,7 +11,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -28,7 +28,7 @@ from yagrpc.serving.operations import outcomes
 from yagrpc.serving.operations.outcomes import MODELS_OWN, RETENTION, Kind, Models, Offers, Rules, system_clock
 from yagrpc.serving.operations.records import OperationStore, StoredOperation
 from yagrpc.serving.operations.sqlite import SqliteOperations
-from yagrpc.serving.running import MOST_RUNNING, Running
+from yagrpc.serving.running import MOST_RUNNING, Running, one_or_more
 from yagrpc.serving.table import Expose
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class OperationServicer:
 
     def __init__(
         self,
-        store: str | Path | OperationStore,
+        store: str | PathLike[str] | OperationStore,
         client: Client | None = None,
         *,
         retention: Seconds = RETENTION,
@@ -81,16 +81,15 @@ class OperationServicer:
         workers: int = WORKERS,
         clock: Callable[[], float] = system_clock,
     ) -> None:
-        if not isinstance(workers, int) or workers < 1:
-            raise ConfigError(f"workers is {shown(workers)}: it takes a number, 1 or more")
+        threads = one_or_more("workers", workers)
         self._rules = Rules(retention, expose, clock, operation_type)
         self._models = Models(client, Client, Operation, "AsyncOperationServicer")
         self._running = Running(most_running)
-        self._own = SqliteOperations(store) if isinstance(store, (str, Path)) else None
+        self._own = None if isinstance(store, OperationStore) else SqliteOperations(store)
         self._store: OperationStore = self._own or store  # type: ignore[assignment]
         self._followed: set[str] = set()
         self._closing = threading.Event()
-        self._pool = ThreadPoolExecutor(workers, "yagrpc-operations")
+        self._pool = ThreadPoolExecutor(threads, "yagrpc-operations")
 
     def handler(
         self,

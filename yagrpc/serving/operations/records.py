@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class StoredOperation(NamedTuple):
@@ -28,6 +28,7 @@ class StoredOperation(NamedTuple):
     model_operation_id: str = ""
 
 
+@runtime_checkable
 class OperationStore(Protocol):
     """Where a servicer keeps its operations: `SqliteOperations`, or one of your own, in your database.
 

@@ -6,11 +6,13 @@ long as it has the file open, so that no second one takes the operations for tho
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any, Final
 
-from yagrpc.hiding import shown_path
+from yagrpc.errors import ConfigError
+from yagrpc.hiding import shown, shown_path
 from yagrpc.serving.operations.records import StoredOperation
 from yagrpc.sqlitefile import Format, open_file, transaction
 
@@ -41,9 +43,12 @@ class SqliteOperations:
             another version, or another process has it open.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        subject = f"store={shown_path(str(path))}"
-        self._connection = open_file(Path(path), subject, FORMAT, busy=BUSY, alone=True, synchronous="FULL")
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigError(f"store is {shown(path)}: it takes a file's path, or the methods of OperationStore")
+        file = Path(os.fsdecode(path))
+        subject = f"store={shown_path(str(file))}"
+        self._connection = open_file(file, subject, FORMAT, busy=BUSY, alone=True, synchronous="FULL")
         self._lock = threading.Lock()
 
     def add(self, operation: StoredOperation) -> None:
