@@ -34,7 +34,7 @@ def counted():
 CHILDREN = f"""{COMMON}
 if used == "used":
     submit()
-(said, says), (closed, closes) = os.pipe(), os.pipe()
+(said, says), (closed, closes), (over, ends) = os.pipe(), os.pipe(), os.pipe()
 for number in range(2):
     if os.fork() == 0:
         signal.alarm(60)
@@ -44,7 +44,7 @@ for number in range(2):
         for _ in range(number + 1):
             submit()
         os.write(says, b"2")
-        os.read(closed, 1)  # a process that ends takes part no longer, and its label remains
+        os.read(over, 1)  # a process that ends takes part no longer, and its label remains
         os._exit(0)
 for _ in range(2):
     assert os.read(said, 1) == b"1"
@@ -53,14 +53,15 @@ os.write(closes, b"..")
 for _ in range(2):
     assert os.read(said, 1) == b"2"
 print(counted())
-os.write(closes, b"..")
+os.write(ends, b"..")
 for _ in range(2):
     os.wait()
 """
 
 IN_A_STEP = f"""{COMMON}
-import threading
+import threading, grpc
 from yagrpc.limiter.sqlite import SqliteStore
+grpc.insecure_channel("127.0.0.1:1").close()  # it imports: a fork amid that would leave Python's lock held in the child
 in_step, forking = threading.Event(), threading.Event()
 os.register_at_fork(before=forking.set)  # called before those of the package
 now = SqliteStore._now
