@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +16,10 @@ import pytest
 
 from tests.contract.raw import RawServer, refusing
 from yagrpc import Chunk, _pb
+from yagrpc.cli.bulk.show import Shown
 from yagrpc.cli.io.failures import report
 from yagrpc.cli.io.growing import GrowingText
-from yagrpc.cli.io.output import note, print_json, print_text, waiting
+from yagrpc.cli.io.output import Waiting, note, print_json, print_text
 from yagrpc.emulator import Emulator
 from yagrpc.errors import UnavailableError
 from yagrpc.foreign import UNSAFE
@@ -94,7 +98,7 @@ def test_stderr_gets_single_safe_lines_wherever_it_leads(capsys: pytest.CaptureF
 
 
 def test_the_progress_shows_nothing_of_what_it_waits_for_that_is_unsafe(terminal: Terminal) -> None:
-    with terminal.as_output(), waiting(f"waiting for {HOSTILE}"):
+    with terminal.as_output(), Waiting(f"waiting for {HOSTILE}"):
         terminal.until("waiting for a")
     shown = terminal.rest()
     assert "\x07" not in shown
@@ -188,15 +192,47 @@ def test_a_pipe_gets_a_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_waiting_shows_on_a_terminal_and_leaves_nothing(terminal: Terminal) -> None:
-    with terminal.as_output(), waiting("waiting for [operation] d7q"):
+    with terminal.as_output(), Waiting("waiting for [operation] d7q"):
         terminal.until("waiting")
     out = terminal.rest()
     assert "waiting for [operation]" in out
     assert out.endswith("\x1b[2K")
 
 
+class Interrupting:
+    """A terminal to which something is written when Ctrl-C comes."""
+
+    def __init__(self, terminal: Any) -> None:
+        self._terminal = terminal
+        self._interrupts = True
+
+    def write(self, text: str) -> None:
+        self._terminal.write(text)
+        if self._interrupts:
+            self._interrupts = False
+            signal.raise_signal(signal.SIGINT)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._terminal, name)
+
+
+@pytest.mark.parametrize("progress", [lambda: Waiting("waiting"), Shown])
+def test_an_interrupt_while_a_progress_starts_ends_it(
+    progress: Any, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = threading.active_count()
+    with terminal.as_output():
+        monkeypatch.setattr(sys, "stderr", Interrupting(sys.stderr))
+        with pytest.raises(KeyboardInterrupt):
+            progress().__enter__()
+        note("interrupted")
+    assert terminal.rest().endswith("interrupted\r\n")
+    assert "\x1b[?25h" in terminal.rest()  # the cursor shows again
+    assert threading.active_count() == threads
+
+
 def test_waiting_is_silent_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    with waiting("waiting"):
+    with Waiting("waiting"):
         pass
     assert capsys.readouterr() == ("", "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import queue
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ import pytest
 
 import yagrpc
 from yagrpc import _pb
+from yagrpc._grpc.waits.signals import next_item
 from yagrpc.emulator import Emulator, Fault, Hang, paths
 
 HOUR = 3600.0
@@ -568,13 +570,19 @@ def test_an_exception_of_a_moment_before_ends_a_wait(wait: Any) -> None:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         assert waiting.wait(60)
-        # Both calls are sent: from now on it waits, or is about to. Amid the start of a call, gRPC would lose a thread.
-        while emulator.calls.total() < 2:
+        # Both calls are sent, and it waits, or is about to. Amid the start of a call, gRPC would lose a thread.
+        while emulator.calls.total() < 2 or not in_next_item(thread):
             thread.join(0.01)
         assert ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted)
         )
         assert ended.wait(60)
+
+
+def in_next_item(thread: threading.Thread) -> bool:
+    """Whether a thread is in the function that waits in C."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame is not None and frame.f_code is next_item.__code__
 
 
 class Interrupted(BaseException):

@@ -60,7 +60,9 @@ for _ in range(2):
 
 IN_A_STEP = f"""{COMMON}
 import threading, grpc
+from yagrpc._grpc import fork
 from yagrpc.limiter.sqlite import SqliteStore
+fork.PATIENCE = 60.0  # a busy machine needs more time for what follows
 grpc.insecure_channel("127.0.0.1:1").close()  # it imports: a fork amid that would leave Python's lock held in the child
 in_step, forking = threading.Event(), threading.Event()
 os.register_at_fork(before=forking.set)  # called before those of the package
@@ -70,7 +72,7 @@ def waiting(self, cursor):  # in the middle of a transaction
     if threading.current_thread().name == "yagrpc-limiter" and not in_step.is_set():
         in_step.set()
         forking.wait()
-        for _ in range(1000):
+        for _ in range(100):
             os.sched_yield()  # the fork could go on at any of these
     return now(self, cursor)
 

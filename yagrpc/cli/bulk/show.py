@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from yagrpc._grpc.waits.signals import SignalsHeld
 from yagrpc.cli.io.output import is_terminal, note
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ class Shown:
                 *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self._task = self._bar.add_task("", total=None)
-            self._bar.start()
+            try:
+                with SignalsHeld():  # what was interrupted amid its start can't be stopped
+                    self._bar.start()
+            except BaseException:  # of a signal: its thread would draw over the message
+                self._bar.stop()
+                raise
         return self
 
     def __exit__(self, *raised: object) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from yagrpc.cli.collecting.ids import Ids
-from yagrpc.cli.io.output import note, waiting
+from yagrpc.cli.io.output import Waiting, note
 from yagrpc.cli.io.render import to_json
 from yagrpc.errors import (
     Code,
@@ -144,7 +144,7 @@ def collect(client: Client, ids: Ids, rows: Rows, timeout: float | None) -> bool
     """
     total, left = len(ids), len(ids) - sum(ids.outcomes().values())
     ended = _each_once(client, ids) if timeout == 0 else _each(client, ids, timeout)
-    with waiting(f"{total - left} of {total} operations collected") as show, contextlib.closing(ended):
+    with Waiting(f"{total - left} of {total} operations collected") as show, contextlib.closing(ended):
         for operation in ended:
             try:
                 row = row_of(operation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from yagrpc.cli.io.output import print_json, waiting
+from yagrpc.cli.io.output import Waiting, print_json
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.io.results import check_answer, print_answer
 from yagrpc.cli.options import (
@@ -40,7 +40,7 @@ def completion(connection: Connection, prompt: Prompt, generation: Generation, a
     the model did not finish the answer; it is printed all the same.
     """
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
-    with connection.client() as client, waiting("waiting for the answer"):
+    with connection.client() as client, Waiting("waiting for the answer"):
         answer = client.completion(text, **parameters)
     if as_json:
         print_json(to_json(answer.proto))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from yagrpc.cli.io.output import print_json, print_text, waiting
+from yagrpc.cli.io.output import Waiting, print_json, print_text
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.options import (
     EMBEDDING_MODELS,
@@ -56,7 +56,7 @@ def embed(connection: Connection, prompt: Prompt, dim: int | None, lines: bool, 
             raise click.ClickException(f"Line {number} is empty: there is no vector of it; remove the line.")
     given: Any = {"dim": dim, **prompt.model_parameters(), **connection.call_parameters()}
     parameters: EmbeddingParameters = given
-    with connection.client() as client, waiting("waiting for the vectors" if lines else "waiting for the vector"):
+    with connection.client() as client, Waiting("waiting for the vectors" if lines else "waiting for the vector"):
         try:
             embeddings = client.text_embedding(texts if lines else text, **parameters)
         except YagrpcError as error:

@@ -7,7 +7,7 @@ from itertools import chain
 import click
 
 from yagrpc.cli.io.growing import GrowingText
-from yagrpc.cli.io.output import print_json, waiting
+from yagrpc.cli.io.output import Waiting, print_json
 from yagrpc.cli.io.render import to_json
 from yagrpc.cli.io.results import check_answer
 from yagrpc.cli.options import (
@@ -44,7 +44,7 @@ def stream(connection: Connection, prompt: Prompt, generation: Generation, as_js
     """
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
     with connection.client() as client, client.completion_stream(text, **parameters) as chunks:
-        with waiting("waiting for the answer"):
+        with Waiting("waiting for the answer"):
             first = next(chunks)  # a stream without any is a ResultError
         last = first
         if as_json:

@@ -9,7 +9,7 @@ import click
 
 from yagrpc.cli.io.failures import reporting_ids
 from yagrpc.cli.io.inputs import parse_request
-from yagrpc.cli.io.output import note, print_text, waiting
+from yagrpc.cli.io.output import Waiting, note, print_text
 from yagrpc.cli.io.results import print_operation, wait_and_print
 from yagrpc.cli.options import (
     FILE,
@@ -96,8 +96,8 @@ def _submit(
     if source is not None:
         request = parse_request(_pb.text_generation_service_pb2.CompletionRequest, source)
         check_completion(request)
-        with waiting("submitting"):
+        with Waiting("submitting"):
             return client.call(methods.TextGenerationAsyncService.Completion, request, **connection.call_parameters())
     text, parameters = prompt.text(), completion_parameters(connection, prompt, generation)
-    with waiting("submitting"):
+    with Waiting("submitting"):
         return client.completion_async(text, **parameters)

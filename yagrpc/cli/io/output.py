@@ -8,21 +8,22 @@ fails the command in the end (`lost_messages`).
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import re
 import select
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import click
 
+from yagrpc._grpc.waits.signals import SignalsHeld
 from yagrpc.foreign import UNSAFE, cleaned, for_terminal
 
 __all__ = [
+    "Waiting",
     "check_output",
     "is_terminal",
     "lost_messages",
@@ -31,7 +32,6 @@ __all__ = [
     "print_styled",
     "print_text",
     "settled",
-    "waiting",
     "write",
 ]
 
@@ -155,24 +155,45 @@ def settled(stream: TextIO | None) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def waiting(text: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal, if stderr is one, what the command waits for and since how long.
+class Waiting:
+    """A block in which a terminal, if stderr is one, shows what the command waits for and since how long.
 
-    Returns:
-        Shows another text in its place.
+    It is no generator: Python may raise an interrupt between the step of one and the block, which would leave the
+    progress running. Its thread would then draw over the message.
+
+    Args:
+        text: What it waits for; as a context manager it gives a function that shows another text in its place.
     """
-    if not is_terminal(sys.stderr):
-        yield lambda text: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
-        task = progress.add_task(cleaned(text), total=None)
-        yield lambda text: progress.update(task, description=cleaned(text))
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._progress: Any = None
+
+    def __enter__(self) -> Callable[[str], None]:
+        if is_terminal(sys.stderr):
+            from rich.console import Console
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+            console = Console(stderr=True)
+            progress = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+            self._task = progress.add_task(cleaned(self._text), total=None)
+            self._progress = progress
+            try:
+                with SignalsHeld():  # what was interrupted amid its start can't be stopped
+                    progress.start()
+            except BaseException:  # of a signal
+                progress.stop()
+                raise
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _show(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, description=cleaned(text))
 
 
 def _fitting(text: str) -> str:

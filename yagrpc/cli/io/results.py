@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from yagrpc.cli.io.failures import FAILED, TIMED_OUT, report, reporting_ids
-from yagrpc.cli.io.output import note, print_json, print_text, waiting
+from yagrpc.cli.io.output import Waiting, note, print_json, print_text
 from yagrpc.cli.io.render import operation_json
 from yagrpc.errors import IncompleteCompletionError, OperationError, OperationTimeoutError, YagrpcError
 
@@ -63,7 +63,7 @@ def wait_and_print_each(operations: Collection[Operation[Any]], timeout: float |
     with reporting_ids(left):
         while left:
             try:
-                with waiting(f"waiting for {len(left)} operation{'s' if len(left) > 1 else ''}"):
+                with Waiting(f"waiting for {len(left)} operation{'s' if len(left) > 1 else ''}"):
                     operation = next(completions)
             except OperationTimeoutError as error:
                 codes.add(report(error))
@@ -90,7 +90,7 @@ def _print_outcome(operation: Operation[Any], timeout: float | None, *, as_json:
     from yagrpc.results import Completion
 
     try:
-        with waiting(f"waiting for operation {operation.id}"):
+        with Waiting(f"waiting for operation {operation.id}"):
             result = operation.result(timeout)
     except OperationError:
         if as_json and operation.proto.done:
