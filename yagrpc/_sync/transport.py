@@ -21,12 +21,12 @@ from yagrpc._core.call.call import Call
 from yagrpc._core.call.metadata import request_ids
 from yagrpc._core.call.recorder import Wakeable
 from yagrpc._core.client import ClientCore
-from yagrpc._core.failure.status import RpcStatus, raised
+from yagrpc._core.failure.status import RpcStatus
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc.fork import NoFork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
 from yagrpc._grpc.options import ChannelOptions
-from yagrpc._grpc.rpcs import end_of, given, may_have_run
+from yagrpc._grpc.rpcs import end_of, given
 from yagrpc._grpc.status import status_of
 from yagrpc._grpc.waits.signals import Cancelled, SignalsDelayed, SignalsHeld, interruptible
 from yagrpc._grpc.waits.threads import Waiter, in_thread, outcome_in_thread
@@ -181,9 +181,8 @@ class Transport:
                 outcome = self._submits.send(effect, effect.reporter)
             else:
                 outcome = self._answer(effect, effect.timeout)
-        except BaseException as failure:  # of any kind: the flow decides
-            error = self.channels.refused(failure, effect)
-            return flow.send(raised(error)) if may_have_run(effect, error) else flow.throw(error)
+        except BaseException as error:  # of any kind: the flow decides
+            return flow.throw(self.channels.refused(error, effect))
         return flow.send(outcome)
 
     def _step(self, flow: Flow[Any], resume: Callable[[], Effect], done: Callable[[Any], None]) -> None:
