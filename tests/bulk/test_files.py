@@ -319,6 +319,16 @@ def growing(path: Path, *, ordered: bool = False) -> GrowingOutput:
     return GrowingOutput(path, "completion", table=False, ordered=ordered)
 
 
+def write_one_row(path: Path, writer: JournalWriter) -> None:
+    """Write a JSONL file with the first row, and note in the journal how far it is."""
+    with contextlib.closing(growing(path)) as output:
+        write = output.opened(writer)
+        writer.commit([ended(0)])
+        noted = write()
+        assert noted is not None
+        writer.commit([noted])
+
+
 def test_an_output_grows_from_the_journal(writer: JournalWriter, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     with contextlib.closing(growing(path)) as output:
@@ -379,12 +389,7 @@ def test_an_output_that_somebody_changed_is_refused_and_one_that_is_gone_is_writ
     writer: JournalWriter, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.jsonl"
-    with contextlib.closing(growing(path)) as output:
-        write = output.opened(writer)
-        writer.commit([ended(0)])
-        noted = write()
-        assert noted is not None
-        writer.commit([noted])
+    write_one_row(path, writer)
     path.write_text(path.read_text().replace("answer 0", "answer X"))
     with pytest.raises(yagrpc.ConfigError, match="is not as this run has left it: move it away"):
         growing(path).opened(writer)
@@ -399,12 +404,7 @@ def test_an_output_that_somebody_changed_is_refused_where_it_would_be_written_ag
     writer: JournalWriter, tmp_path: Path, retried: bool
 ) -> None:
     path = tmp_path / "out.jsonl"
-    with contextlib.closing(growing(path)) as output:
-        write = output.opened(writer)
-        writer.commit([ended(0)])
-        noted = write()
-        assert noted is not None
-        writer.commit([noted])
+    write_one_row(path, writer)
     if retried:
         writer.forget_output()
     before = path.read_text()
