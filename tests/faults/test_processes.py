@@ -136,7 +136,7 @@ with fork.NoFork():  # an interceptor that forks does not wait for itself
     child = os.fork()
     if child == 0:
         os._exit(0)
-    waited = threading.Thread(target=lambda: [fork._before(), fork._in_parent()])
+    waited = threading.Thread(target=lambda: [fork._before(), fork._after()])
     waited.start()
     waited.join()  # another thread's fork waits no longer than its patience
 print("its own", os.waitpid(child, 0)[1])
@@ -217,7 +217,7 @@ def test_an_rpc_starts_after_a_fork_of_another_thread(monkeypatch: pytest.Monkey
     for _ in range(100):
         os.sched_yield()
     seen.append("forked")
-    fork._in_parent()
+    fork._after()
     thread.join()
     assert seen == ["forked", "rpc started"]
 

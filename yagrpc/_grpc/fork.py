@@ -121,7 +121,7 @@ def _before() -> None:
         time.sleep(_STEP)
 
 
-def _in_parent() -> None:
+def _after() -> None:
     _forking.remove(threading.get_ident())
 
 
@@ -129,10 +129,10 @@ def _in_child() -> None:
     for threads in (_forking, _starting):
         for other in _others(threads):
             threads.remove(other)
-    _in_parent()
+    _after()
     for client in list(_renewed):
         client.forked()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)
