@@ -135,7 +135,7 @@ MACHINE = {"grpc", "asyncio", "threading", "time", "random", "os"}
 MACHINE_BELOW = {
     "files.py": ({"os"}, "reads the files that settings name"),
     "config.py": ({"os"}, "reads the settings that the environment holds"),
-    "ids.py": ({"os"}, "makes request ids of random bytes"),
+    "ids.py": ({"os"}, "draws the digits of request ids, again in a child that was forked"),
     "credentials/exchanged.py": ({"os"}, "looks for the file of a service account's key"),
     "credentials/metadata.py": ({"os"}, "reads the address of the metadata service from the environment"),
     "credentials/yc.py": ({"os"}, "reads the profile of yc from the environment"),
