@@ -233,8 +233,8 @@ def test_a_redis_that_goes_away_and_comes_back(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"share": 5}, "share is a int: give 'auto', the path of a file"),
-        ({"share": ""}, "share is empty: give"),
+        ({"share": 5}, "share is a int: it takes 'auto', the path of a file"),
+        ({"share": ""}, "share is empty: it takes"),
         ({"share": "http://host"}, "share has a scheme that is not known"),
         ({"share": "redis://host:port"}, "is no URL of Redis"),
         ({"share": "/nowhere/at/all/limits"}, "can't be used: No such file or directory"),
@@ -248,6 +248,19 @@ def test_a_setting_that_cannot_work_is_refused_when_the_client_is_made(
 ) -> None:
     with pytest.raises(yagrpc.ConfigError, match=said):
         subject.client(**EMULATED, **settings)
+
+
+def test_a_credential_in_place_of_a_share_is_no_file(
+    subject: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YAGRPC_SHARE", "AQVN-a-key-that-was-pasted")
+    with pytest.raises(yagrpc.ConfigError, match="share has the form of a credential: it takes 'auto'") as caught:
+        subject.client(**EMULATED)
+    assert "pasted" not in str(caught.value)
+    with pytest.raises(yagrpc.ConfigError, match="share has the form of a credential"):
+        yagrpc.quota_use("f")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_share_without_a_folder_is_refused(subject: Any, tmp_path: Path) -> None:

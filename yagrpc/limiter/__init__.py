@@ -12,7 +12,7 @@ from collections.abc import Callable
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from yagrpc.config import ENVIRONMENT
+from yagrpc.config import ENVIRONMENT, check_no_credential
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import Environment, SecretText, hidden, kind_of, shown
 
@@ -24,6 +24,8 @@ ShareInput: TypeAlias = "str | PathLike[str] | None"
 """Where a quota's count is kept: `auto`, the path of a file, `redis://...`; `None` for what `YAGRPC_SHARE` says."""
 
 VARIABLE: Final = "YAGRPC_SHARE"
+
+_TAKES: Final = "'auto', the path of a file, 'redis://...', or None for quotas of this client alone"
 
 
 def hidden_share(share: Any) -> Any:
@@ -40,16 +42,16 @@ def place_of(share: Any, default: str | None = None, environment: Environment = 
         environment: The environment variables.
 
     Raises:
-        ConfigError: It is no text and no path.
+        ConfigError: It is no text and no path, or has the form of a credential.
     """
     if share is None:
         share = hidden(environment.get(VARIABLE) or default)
-    if share is None or (isinstance(share, SecretText) and share):
-        return share
-    kind = "empty" if isinstance(share, SecretText) else f"a {kind_of(share)}"
-    raise ConfigError(
-        f"share is {kind}: give 'auto', the path of a file, 'redis://...', or None for quotas of this client alone"
-    )
+    if isinstance(share, SecretText) and share:
+        check_no_credential("share", share.reveal(), _TAKES)  # it would be the name of a file
+    elif share is not None:
+        kind = "empty" if isinstance(share, SecretText) else f"a {kind_of(share)}"
+        raise ConfigError(f"share is {kind}: it takes {_TAKES}")
+    return share
 
 
 def limiter_of(
