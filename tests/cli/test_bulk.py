@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -280,7 +280,7 @@ def test_status_shows_a_run_while_it_is_on(command: Command, emulator: Emulator)
         found = json.loads(command.done("bulk", "status", journal, "--json"))
     assert (found["rows"], found["outcomes"], found["finished"]) == (2, {"done": 1, "invalid": 1}, True)
     assert (found["refused_submits"], found["refused_gets"]) == (0, 0)
-    assert command.fails(2, "bulk", "status", "nowhere").startswith("journal nowhere is not there: a run creates it")
+    assert command.fails(2, "bulk", "status", "nowhere").startswith("journal 'nowhere' is not there: a run creates it")
 
 
 def test_status_shows_how_much_of_a_run_is_left(command: Command) -> None:
@@ -301,10 +301,38 @@ def test_status_of_a_run_with_appended_rows_is_not_finished(command: Command, em
     assert (lines[1], lines[2], lines[-1]) == ("2 of 80 rows", "  2 truncated", "not finished")
 
 
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("status", LONG), f"journal '{LONG}' can't be used: File name too long"),
+        (("report", LONG), f"journal '{LONG}' can't be used: File name too long"),
+        (("retry", LONG), f"journal '{LONG}' can't be used: File name too long"),
+        (("cancel", LONG), f"journal '{LONG}' can't be used: File name too long"),
+        (("status", "j/below"), "journal 'j/below' is not there"),
+        (("export", "j", "-o", f"{LONG}.csv"), f"output '{LONG}.csv' can't be written: File name too long"),
+        (("export", "j", "-o", "no/o.csv"), "output 'no/o.csv' can't be written: its folder is not there"),
+        (("report", "j", "-o", LONG), f"output '{LONG}' can't be written: File name too long"),
+        (("report", "j", "-o", "no/o.html"), "output 'no/o.html' can't be written: its folder is not there"),
+        (("report", "j", "-o", "."), "output '.' can't be written: Is a directory"),
+        (("run", "-", "-o", f"{LONG}.csv"), f"output '{LONG}.csv' can't be written: File name too long"),
+        (("run", "-", "-o", "o.csv", "--journal", LONG), f"journal '{LONG}' can't be locked: File name too long"),
+        (("run", f"{LONG}.csv", "-o", "o.csv"), f"'{LONG}.csv' can't be read: File name too long"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_said_in_one_line(command: Command, given: Sequence[str], said: str) -> None:
+    with contextlib.closing(JournalWriter(Path("j"))):
+        pass
+    assert said in command.fails(2, "bulk", *given)
+    assert sorted(file.name for file in Path().iterdir()) == ["j"]
+
+
 def test_an_empty_file_is_no_journal_and_stays_empty(command: Command) -> None:
     Path("j").touch()
     for name in ("status", "retry", "cancel"):
-        assert command.fails(2, "bulk", name, "j").startswith("journal j is empty")
+        assert command.fails(2, "bulk", name, "j").startswith("journal 'j' is empty")
     assert not Path("j").stat().st_size
 
 

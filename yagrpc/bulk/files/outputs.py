@@ -216,16 +216,32 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_free(path: Path) -> None:
-    """Check that a file is not there yet, or is empty.
+    """Check that a file can be there: it is not yet, or is empty, and its folder is.
 
     Raises:
-        ConfigError: It is.
+        ConfigError: It can't.
     """
-    with contextlib.suppress(FileNotFoundError):
+    with checked_output(path):
         if path.stat().st_size or not path.is_file():
             raise ConfigError(
                 f"output {shown_path(str(path))} exists, and is not of this run: name another, or remove it"
             )
+
+
+@contextlib.contextmanager
+def checked_output(path: Path) -> Iterator[None]:
+    """A block that reads what is there of a file that will be written; it ends where nothing is.
+
+    Raises:
+        ConfigError: There can be no such file.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not path.absolute().parent.is_dir():
+            raise ConfigError(f"output {shown_path(str(path))} can't be written: its folder is not there") from error
+    except OSError as error:
+        raise ConfigError(f"output {shown_path(str(path))} can't be written: {error.strerror}") from error
 
 
 def _write_jsonl(journal: Journal, file: IO[bytes], task: str, table: bool) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yagrpc.bulk.decisions.outcomes import DOUBTFUL, RowOutcome
-from yagrpc.bulk.files.outputs import check_free, export, written
+from yagrpc.bulk.files.outputs import check_free, checked_output, export, written
 from yagrpc.bulk.report.figures import figures_of
 from yagrpc.bulk.report.page import MARK, page
 from yagrpc.bulk.results import Summary, summary_of
@@ -79,16 +80,10 @@ def write_report(path: Path, output: Path) -> None:
 
 
 def _check_replaceable(output: Path) -> None:
-    mark, name = MARK.encode(), shown_path(str(output))
-    try:
-        with open(output, "rb") as file:
-            beginning = file.read(len(mark))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ConfigError(f"output {name} can't be replaced: {error.strerror}") from None
-    if beginning not in (b"", mark):
-        raise ConfigError(f"output {name} exists, and is no report: name another, or remove it")
+    mark = MARK.encode()
+    with checked_output(output), open(output, "rb") as file:
+        if file.read(len(mark)) not in (b"", mark):
+            raise ConfigError(f"output {shown_path(str(output))} exists, and is no report: name another, or remove it")
 
 
 def retry_rows(path: Path, outcomes: Collection[str]) -> None:
@@ -138,10 +133,17 @@ def _opened(path: Path) -> Journal:
 
 
 def _check_there(path: Path) -> None:
-    if not path.exists():
-        raise ConfigError(f"journal {path} is not there: a run creates it beside its output, as OUTPUT.journal")
-    if path.is_file() and not path.stat().st_size:
-        raise ConfigError(f"journal {path} is empty: a run writes it beside its output, as OUTPUT.journal")
+    name = shown_path(str(path))
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(
+            f"journal {name} is not there: a run creates it beside its output, as OUTPUT.journal"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"journal {name} can't be used: {error.strerror}") from None
+    if stat.S_ISREG(found.st_mode) and not found.st_size:
+        raise ConfigError(f"journal {name} is empty: a run writes it beside its output, as OUTPUT.journal")
 
 
 def _time(seconds: float) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -79,8 +80,17 @@ class Files:
         for path in (self.output, self.journal):
             if source != "-" and path.absolute() == Path(source).absolute():
                 raise click.UsageError(f"{path} is the input: name another.")
-        if not self.output.absolute().parent.is_dir():
+        if not os.path.isdir(self.output.absolute().parent):
             raise click.UsageError(f"{self.output.parent} is not a folder.")
+
+    def check_output(self) -> None:
+        """Check that the output of a run that begins can be there.
+
+        Raises:
+            ConfigError: It can't.
+        """
+        if not os.path.exists(self.journal):
+            check_free(self.output)
 
     @contextlib.contextmanager
     def input(self) -> Iterator[Input]:
@@ -158,8 +168,7 @@ async def _run(
                 left = len(problems) - SHOWN
                 more = [f"{left:,} more {'row is' if left == 1 else 'rows are'} invalid"] if left > 0 else []
                 raise ProblemsError([*problems[:SHOWN], *more])
-        if not files.journal.exists():
-            check_free(files.output)
+        files.check_output()
         task = bulk.plan.recipe.task
         output: GrowingOutput | FinalOutput
         if files.output_kind == "jsonl":
@@ -272,7 +281,7 @@ def _settled(journal: Path) -> Collection[int]:
     Raises:
         ConfigError: The journal can't be read.
     """
-    if not journal.exists():
+    if not os.path.exists(journal):
         return frozenset()
     with contextlib.closing(Journal(journal)) as opened:
         return frozenset(opened.settled())
