@@ -51,7 +51,8 @@ def place_of(share: Any, default: str | None = None, environment: Environment = 
     elif share is not None:
         kind = "empty" if isinstance(share, SecretText) else f"a {kind_of(share)}"
         raise ConfigError(f"share is {kind}: it takes {_TAKES}")
-    return share
+    found: SecretText | None = share
+    return found
 
 
 def limiter_of(
