@@ -44,15 +44,13 @@ def place_of(share: Any, default: str | None = None, environment: Environment = 
     Raises:
         ConfigError: It is no text and no path, or has the form of a credential.
     """
-    if share is None:
-        share = hidden(environment.get(VARIABLE) or default)
-    if isinstance(share, SecretText) and share:
-        check_no_credential("share", share.reveal(), _TAKES)  # it would be the name of a file
-    elif share is not None:
-        kind = "empty" if isinstance(share, SecretText) else f"a {kind_of(share)}"
+    place: SecretText | None = hidden(environment.get(VARIABLE) or default) if share is None else share
+    if isinstance(place, SecretText) and place:
+        check_no_credential("share", place.reveal(), _TAKES)  # it would be the name of a file
+    elif place is not None:
+        kind = "empty" if isinstance(place, SecretText) else f"a {kind_of(place)}"
         raise ConfigError(f"share is {kind}: it takes {_TAKES}")
-    found: SecretText | None = share
-    return found
+    return place
 
 
 def limiter_of(
