@@ -95,8 +95,10 @@ def convert(target: type[ProtoT], message: ProtoMessage) -> ProtoT:
         message: A message of the same full name.
 
     Raises:
-        RequestError: The message has another full name, or its bytes do not parse.
+        RequestError: The message has another full name, or its bytes do not parse; or the target is no such class.
     """
+    if not (isinstance(target, type) and issubclass(target, ProtoMessage)):
+        raise RequestError("target", target, "it takes a class of protobuf messages")
     return _converted(target, message, "message")
 
 

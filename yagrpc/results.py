@@ -16,6 +16,7 @@ from yagrpc.errors import (
     CompletionFilteredError,
     CompletionTruncatedError,
     IncompleteCompletionError,
+    RequestError,
     ResultError,
 )
 from yagrpc.errors.code import NamedNumber
@@ -68,9 +69,14 @@ class Usage(NamedTuple):
 
         Raises:
             ConfigError: The prices are something else.
+            RequestError: The model is no text, or there is no such mode.
         """
         from yagrpc.prices import cost_of, parse_prices, price_of  # few ask
 
+        if not isinstance(model, str):
+            raise RequestError("model", model, "it takes a model's name, such as 'yandexgpt', or its URI")
+        if mode not in ("async", "sync"):
+            raise RequestError("mode", mode, "it is 'async' or 'sync'")
         own = None if prices is None else parse_prices(prices, "prices")
         return cost_of(self.input_text_tokens, self.completion_tokens, price_of(model, mode, own))
 

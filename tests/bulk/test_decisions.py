@@ -188,6 +188,15 @@ def test_usage_has_a_cost() -> None:
         usage.cost("a", prices={"a": {"batch": 1}})
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [((None,), "model is None"), ((5,), "model is 5"), (("yandexgpt", "batch"), "mode is 'batch': it is 'async' or")],
+)
+def test_a_cost_of_something_else_is_refused(given: Any, said: str) -> None:
+    with pytest.raises(yagrpc.RequestError, match=said):
+        yagrpc.Usage(1, 1, 2, 0).cost(*given)
+
+
 SECOND = Limit(10.0, 0, 10, 0)
 
 

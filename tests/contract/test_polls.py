@@ -37,6 +37,20 @@ def test_nothing_to_poll_sends_nothing(subject: Any, emulator: Emulator) -> None
     assert not emulator.calls
 
 
+@pytest.mark.parametrize("wrong", [None, 5, "d7qabcdefghijklmnopq"])
+def test_what_is_no_list_of_ids_is_refused(subject: Any, emulator: Emulator, wrong: Any) -> None:
+    with pytest.raises(yagrpc.RequestError, match="operation_ids is .*it takes an iterable of ids: write"):
+        subject(subject.client(emulator).poll(wrong))
+    assert not emulator.calls, "a text is one id, not an id for each of its letters"
+
+
+@pytest.mark.parametrize("wrong", [[None], [["id"]], [""], ["AQVN-a-key-that-was-pasted"]])
+def test_an_id_that_cannot_be_sent_is_refused(subject: Any, emulator: Emulator, wrong: Any) -> None:
+    with pytest.raises(yagrpc.RequestError, match="operation_id is .*the id that the submit gave"):
+        subject(subject.client(emulator).poll(["known", *wrong]))
+    assert not emulator.calls
+
+
 def test_an_operation_that_is_not_known_has_ended(subject: Any, emulator: Emulator) -> None:
     client = subject.client(emulator)
     (known,) = submitted(subject, client, 1)

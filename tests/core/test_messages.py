@@ -766,6 +766,11 @@ def test_our_own_message_is_given_back() -> None:
     assert convert(ProtoMessage, ours) is ours
 
 
+@pytest.mark.parametrize("wrong", [None, "CompletionRequest", str])
+def test_what_is_no_class_of_messages_is_no_target(wrong: Any) -> None:
+    assert "class of protobuf messages" in str(refused("target", lambda: convert(wrong, ProtoMessage())))
+
+
 def test_messages_of_another_pool_are_messages(foreign: Callable[[str], Any]) -> None:
     theirs = foreign(FOREIGN_MESSAGE)(role="user", text="hi")
     assert to_messages(theirs) == to_messages([theirs]) == [ProtoMessage(role="user", text="hi")]

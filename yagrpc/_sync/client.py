@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from yagrpc import _pb
 from yagrpc._core.call.parameters import check_parameters, checked_timeout
-from yagrpc._core.call.requests import RequestStream, check_operation_id
+from yagrpc._core.call.requests import RequestStream, check_operation_id, checked_ids
 from yagrpc._core.client import MODEL, ClientCore
 from yagrpc._core.operation.result import attached_type, itself
 from yagrpc._grpc.environment import warn_of_trace
@@ -214,10 +214,10 @@ class Client(Unpicklable, Methods):
             given too, and may still run: `result(0)` raises the `CallError`, such as a `PermissionDeniedError`.
 
         Raises:
-            RequestError: An id is empty.
+            RequestError: An id can't be sent, or what is given is a single one.
             YagrpcError: Every Get failed.
         """
-        operations = [self.operation(each) for each in dict.fromkeys(operation_ids)]
+        operations = [self.operation(each) for each in checked_ids(operation_ids)]
         self._poller.poll_each(operations, checked_timeout(timeout))
         return [operation for operation in operations if operation.caught_up()]
 

@@ -59,6 +59,17 @@ def check_operation_id(operation_id: str) -> str:
     return operation_id
 
 
+def checked_ids(operation_ids: Iterable[str]) -> list[str]:
+    """The ids of operations, each once and checked.
+
+    Raises:
+        RequestError: They are no iterable, but perhaps the id of one, or one of them can't be sent.
+    """
+    if isinstance(operation_ids, str) or not isinstance(operation_ids, Iterable):
+        raise RequestError("operation_ids", operation_ids, "it takes an iterable of ids: write [operation_id, ...]")
+    return list(dict.fromkeys(map(check_operation_id, operation_ids)))
+
+
 def check_completion(request: _pb.text_generation_service_pb2.CompletionRequest) -> None:
     """Check a completion request that was written by hand, as the arguments of `Client.completion` are checked.
 
