@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -21,7 +22,7 @@ from yagrpc.bulk.decisions.outcomes import (
 )
 from yagrpc.bulk.decisions.progress import seconds_left, span
 from yagrpc.bulk.decisions.schema import check_schema, mismatch
-from yagrpc.bulk.decisions.spending import May, Spending
+from yagrpc.bulk.decisions.spending import ROUNDING, May, Spending
 from yagrpc.prices import PRICES, price_of
 from yagrpc.quotas import Limit
 
@@ -89,20 +90,32 @@ def test_cost_is_reserved_until_it_is_known() -> None:
 
 
 @hypothesis_settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(0, 1)), max_size=60), st.floats(1, 50))
-def test_the_limit_is_never_passed(rows: list[tuple[float, float]], limit: float) -> None:
+@given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(0, 1)), max_size=60), st.floats(1, 50), st.randoms())
+def test_the_limit_is_never_passed_and_no_row_waits_for_none(
+    rows: list[tuple[float, float]], limit: float, chance: random.Random
+) -> None:
     spending = Spending(limit)
     running: list[tuple[float, float]] = []
     for cost, part in rows:
-        while spending.may_cost(cost) is May.LATER:
-            most, real = running.pop(0)
+        while (may := spending.may_cost(cost)) is May.LATER:
+            assert running, "nothing runs that could end"
+            most, real = running.pop(chance.randrange(len(running)))
             spending.cost(most, most * real, 0)
-            if not running:
-                break
-        else:
-            if spending.reserved:
-                running.append((cost, part))
-        assert spending.spent + spending.reserved <= limit * (1 + 1e-9) + 5
+        if may is May.YES:
+            running.append((cost, part))
+        assert spending.spent + spending.reserved <= limit + 2 * ROUNDING
+
+
+def test_costs_that_do_not_sum_up_exactly_are_not_waited_for() -> None:
+    spending = Spending(0.6)
+    for cost in (0.1, 0.2, 0.3):
+        assert spending.may_cost(cost) is May.YES, "0.1 + 0.2 + 0.3 is more than 0.6 by rounding"
+    for cost in (0.3, 0.2, 0.1):
+        spending.cost(cost, cost / 3, 0)
+    assert spending.reserved == 0.0
+    assert spending.may_cost(0.4) is May.YES
+    spending.cost(0.4, 0.4, 0)
+    assert spending.may_cost(0.1) is May.NO
 
 
 def test_failures_are_judged_as_a_number_or_as_a_part() -> None:

@@ -7,6 +7,7 @@ the limit is not passed by rows that run at once.
 from __future__ import annotations
 
 import enum
+import math
 from typing import Final
 
 LEAST_ANSWER: Final = 2000
@@ -14,6 +15,9 @@ LEAST_ANSWER: Final = 2000
 
 LEAST_ROWS: Final = 20
 """Rows that have to have ended before a part of them is judged."""
+
+ROUNDING: Final = 1e-9
+"""Roubles, less than a token costs: what sums of the same costs, in another order, may differ by."""
 
 
 class May(enum.Enum):
@@ -53,10 +57,11 @@ class Spending:
 
     def may_cost(self, cost: float) -> May:
         """Whether a row may be sent that costs so much at most; if it may, that is reserved."""
-        if self.max_cost is None or self.spent + self.reserved + cost <= self.max_cost:
+        limit = math.inf if self.max_cost is None else self.max_cost + ROUNDING
+        if self.spent + self.reserved + cost <= limit:
             self.reserved += cost
             return May.YES
-        return May.LATER if self.reserved and self.spent + cost <= self.max_cost else May.NO
+        return May.LATER if self.reserved and self.spent + cost <= limit else May.NO
 
     def hold(self, cost: float) -> float:
         """Reserve what a row may cost that is on its way already; gives that."""
@@ -71,7 +76,8 @@ class Spending:
             cost: What it has cost; `None` where that is not known, and then it counts as reserved.
             output_tokens: The tokens of its answer.
         """
-        self.reserved = max(0.0, self.reserved - reserved)
+        left = self.reserved - reserved
+        self.reserved = left if left > ROUNDING else 0.0  # a rest of rounding would be waited for, for ever
         self.spent += reserved if cost is None else cost
         self._longest = max(self._longest, output_tokens)
 
