@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,6 +93,16 @@ def test_a_tokenizer_that_is_out_of_reach_is_waited_for(connect: Connect, monkey
         bulk = connect(emulator).bulk(["a", "b"], concurrency=1, max_cost=100, **GIVEN)
         assert bulk.run().unfinished == {}
         assert emulator.generations[SUBMIT] == 2
+
+
+def test_rows_that_wait_for_the_budget_learn_of_attempts_that_cost_nothing(connect: Connect, one: float) -> None:
+    """All workers wait for what two rows have reserved; both fail, and are to be sent again by one of the workers."""
+    answers: Iterator[Any] = iter([Failure(grpc.StatusCode.INTERNAL, "broken")] * 2)
+    rows = [f"row {n}" for n in range(10, 16)]
+    with Emulator(duration=0.3, replies=lambda request: next(answers, None)) as emulator:
+        bulk = connect(emulator).bulk(rows, retries=1, concurrency=4, max_cost=2.5 * one, **GIVEN)
+        assert bulk.run().totals.cost == pytest.approx(2 * one)
+        assert emulator.generations[SUBMIT] == 4
 
 
 def test_a_row_whose_tokens_the_service_fails_to_count_fails_alone(connect: Connect) -> None:

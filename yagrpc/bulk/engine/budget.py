@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from yagrpc import methods
 from yagrpc.bulk.decisions.outcomes import DOUBTFUL
 from yagrpc.bulk.decisions.spending import May, Spending
+from yagrpc.bulk.engine.news import News
 from yagrpc.errors import RequestError
 from yagrpc.prices import cost_of
 
 if TYPE_CHECKING:
     from yagrpc._aio.client import AsyncClient
     from yagrpc.bulk.decisions.plan import Plan
-    from yagrpc.bulk.engine.news import News
     from yagrpc.bulk.engine.stopping import Stopping
     from yagrpc.journal.journal import Journal
 
@@ -30,15 +30,14 @@ class Budget:
         client: Counts the tokens.
         plan: What the run is to do.
         spending: What it may cost.
-        news: Wakes rows that wait for others to end.
         stopping: Stops the run where the next row could cost too much.
     """
 
-    def __init__(self, client: AsyncClient, plan: Plan, spending: Spending, news: News, stopping: Stopping) -> None:
+    def __init__(self, client: AsyncClient, plan: Plan, spending: Spending, stopping: Stopping) -> None:
         self._client = client
         self._plan = plan
         self._spending = spending
-        self._news = news
+        self._freed = News()
         self._stopping = stopping
 
     async def reserve(self, request: Any, model: str) -> float | None:
@@ -56,7 +55,7 @@ class Budget:
             return 0.0
         cost = await self._estimate(request, model)
         while (may := self._spending.may_cost(cost)) is May.LATER and not self._stopping.reason:
-            await self._news.wait()
+            await self._freed.wait()
         if may is May.YES:
             return cost
         text = f"the next row could cost more than max_cost={self._spending.max_cost:g} leaves"
@@ -96,6 +95,11 @@ class Budget:
     def release(self, reserved: float) -> None:
         """A row was not sent: give back what was reserved for it."""
         self._spending.cost(reserved, 0.0, 0)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the rows that wait see whether they may be sent now: less is reserved, or the run is stopped."""
+        self._freed.wake()
 
     def _sent_before(self, journal: Journal, number: int, attempt: int) -> Any:
         """The request of an attempt of an earlier run; `None` where this version would refuse it."""

@@ -82,6 +82,7 @@ class Engine:
         self._gets = RefusedGets(lambda operation_id: self._operations.waits_for(operation_id))
         self._commits = commits = Commits(journal, plan.concurrency, self._committed, stopping.fail, self._gets.take)
         self._copies = copies = Copies(plan.dedupe, reader, commits, self._intake, self._tally)
+        self._budget = budget = Budget(client, plan, spending, stopping)
         self._endings = Endings(
             plan,
             commits,
@@ -91,8 +92,8 @@ class Engine:
             self._intake,
             reported,
             lambda reason: stopping.stop(reason, finish=True),
+            budget.wake,
         )
-        self._budget = budget = Budget(client, plan, spending, self._news, stopping)
         self._operations = operations = Operations(
             client,
             reader,
@@ -208,7 +209,7 @@ class Engine:
 
     def _stopped(self) -> None:
         self._sender.cancel_unsent()
-        self._news.wake()
+        self._budget.wake()
         self._workers.check_over()
 
     def _operation_ended(self) -> None:

@@ -35,6 +35,7 @@ class Endings:
         intake: Takes the rows that are tried again.
         reported: Reports that rows have ended.
         stop: Called with the reason, where too many rows have failed.
+        freed: Called when what a row had reserved is given back, whether it has ended or is tried again.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Endings:
         intake: Intake,
         reported: ReportedRows,
         stop: Callable[[str], object],
+        freed: Callable[[], object],
     ) -> None:
         self._plan = plan
         self._commits = commits
@@ -56,6 +58,7 @@ class Endings:
         self._intake = intake
         self._reported = reported
         self._stop = stop
+        self._freed = freed
 
     def judge(self) -> None:
         """Stop the run, if more rows have failed than may, in earlier runs too."""
@@ -131,6 +134,7 @@ class Endings:
             cost = self._plan.cost(sent.model, tokens_in, tokens_out)
             self._tally.use(tokens_in, tokens_out, cost)
         self._spending.cost(sent.reserved, cost, tokens_out)
+        self._freed()
         kept = None if response is None else response.SerializeToString()
         known = cost if tokens_in + tokens_out else None
         result = Result(sent.number, time.time(), outcome, kept, why, tokens_in, tokens_out, known)
