@@ -105,6 +105,41 @@ def test_rows_that_wait_for_the_budget_learn_of_attempts_that_cost_nothing(conne
         assert emulator.generations[SUBMIT] == 4
 
 
+class StoppedByNote:
+    """Stops a run once it says that the service can't be reached."""
+
+    run: yagrpc.AsyncBulk
+
+    def __call__(self, progress: yagrpc.Progress) -> None:
+        if "reached" in progress.note:
+            self.run.stop()
+
+
+async def test_a_run_that_can_count_no_tokens_is_stopped_without_waiting_for_its_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("yagrpc.bulk.engine.outage.FIRST_PAUSE", 3600.0)
+    down = Fault(Failure(grpc.StatusCode.UNAVAILABLE, "down"), method=paths.TOKENIZE_COMPLETION)
+    with Emulator(faults=[down]) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            seen = StoppedByNote()
+            seen.run = client.bulk(["a", "b"], max_cost=100, progress=seen, **GIVEN)
+            assert (await seen.run.run()).outcomes == {}
+            assert not emulator.generations
+
+
+async def test_a_run_that_can_send_no_row_is_stopped_without_waiting_for_its_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("yagrpc.bulk.engine.outage.FIRST_PAUSE", 3600.0)
+    with Emulator() as emulator:
+        given = settings(emulator)  # nothing listens there after this block
+    async with yagrpc.AsyncClient(**given) as client:
+        seen = StoppedByNote()
+        seen.run = client.bulk(["a", "b"], timeout=0.2, progress=seen, **GIVEN)
+        assert (await seen.run.run()).outcomes == {}
+
+
 def test_a_row_whose_tokens_the_service_fails_to_count_fails_alone(connect: Connect) -> None:
     broken = Fault(Failure(grpc.StatusCode.DATA_LOSS, "broken"), method=paths.TOKENIZE_COMPLETION, calls=1)
     with Emulator(duration=0, faults=[broken]) as emulator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 
 from yagrpc.bulk.recording import commits as module
 from yagrpc.bulk.recording.commits import Commits
-from yagrpc.journal.changes import Accepted, Change, Fixed, Intent
+from yagrpc.errors import JournalError
+from yagrpc.journal.changes import Accepted, Change, Fixed, Intent, State
 from yagrpc.journal.journal import JournalWriter
 
 AT_ONCE = 8
@@ -64,6 +66,37 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[i
             return journal.sizes
 
     return run
+
+
+def test_rows_learn_that_no_thread_starts_for_their_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And what they have committed is there once a thread starts."""
+    start, failures = threading.Thread.start, list[JournalError | None]()
+
+    def refuse(thread: threading.Thread) -> None:
+        if not failures:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main(journal: JournalWriter) -> None:
+        commits = Commits(journal, AT_ONCE, lambda ended: None, failures.append)
+        learned: asyncio.Future[JournalError | None] = asyncio.get_running_loop().create_future()
+        commits.add(Accepted(0, "operation"))
+        commits.add(intent(1), learned.set_result)
+        assert str(await asyncio.wait_for(learned, 60)) == "the journal can't be written: can't start new thread"
+        await commits.settle()
+        commits.close()
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(module, "_PAUSE", 0.0)
+    with contextlib.closing(JournalWriter(tmp_path / "journal")) as journal:
+        journal.commit([intent(0)])
+        asyncio.run(main(journal))
+        assert journal.entry(0).operation_id == "operation"
+        assert not list(journal.in_state(State.PLANNED)), "the intent was dropped: nothing is sent for it"
+    assert len(failures) == 1
+    assert not caplog.records
 
 
 def test_the_first_changes_after_a_while_do_not_wait(run: Callable[..., list[int]]) -> None:

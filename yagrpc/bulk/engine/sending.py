@@ -134,7 +134,7 @@ class Sender:
                     self._failed(job, sent, error)
                     return
                 self._put_back(job)  # for as long as the pause takes
-                await asyncio.sleep(pause)
+                await self._stopping.pause(pause)
                 if self._stopping.reason:
                     self._budget.release(reserved)
                     return
@@ -154,7 +154,7 @@ class Sender:
             except YagrpcError as error:
                 if not self._outage.puts_off(error):
                     raise
-                await asyncio.sleep(pause)
+                await self._stopping.pause(pause)
             else:
                 if reserved is None or not self._stopping.reason:
                     return reserved

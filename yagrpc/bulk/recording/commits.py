@@ -134,7 +134,7 @@ class Commits:
                 batch, self._queue = [*self._queue, *((change, None) for change in self._riders())], []
                 try:
                     await loop.run_in_executor(self._thread, self._journal.commit, [change for change, _ in batch])
-                except JournalError as error:
+                except Exception as error:  # of any kind, as where the system starts no more threads: rows wait for it
                     self._not_written(batch, error)
                     return
                 for _, done in batch:
@@ -155,7 +155,11 @@ class Commits:
             timer.cancel()
             self._gathering = None
 
-    def _not_written(self, batch: list[tuple[Change, Done | None]], error: JournalError) -> None:
+    def _not_written(self, batch: list[tuple[Change, Done | None]], cause: Exception) -> None:
+        error = cause
+        if not isinstance(error, JournalError):
+            error = JournalError(f"the journal can't be written: {cause}")
+            error.__cause__ = cause
         intents = [done for change, done in batch if isinstance(change, Intent)]
         self._queue = [each for each in batch if not isinstance(each[0], Intent)] + self._queue
         for done in intents:
