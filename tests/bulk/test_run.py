@@ -25,6 +25,7 @@ import yagrpc
 from tests.bulk.conftest import FREE, leave, settings
 from yagrpc import _pb, methods
 from yagrpc.bulk.decisions.rows import rows_of
+from yagrpc.bulk.engine.news import News
 from yagrpc.bulk.files.outputs import GrowingOutput
 from yagrpc.bulk.options import open_journal
 from yagrpc.bulk.recording import commits
@@ -796,6 +797,14 @@ async def test_a_run_that_is_stopped_does_not_wait_for_the_hours_quota(tmp_path:
 def test_a_run_that_has_not_started_has_no_summary(connect: Connect, tmp_path: Path) -> None:
     with Emulator() as emulator, pytest.raises(yagrpc.ConfigError, match="the run has not started"):
         connect(emulator).bulk(["a"], journal=tmp_path / "journal").summary()
+
+
+async def test_news_that_comes_before_it_is_awaited_is_not_missed() -> None:
+    """Rows may be committed between the moment when a reader found none and the next step of the event loop."""
+    news = News()
+    waiting = news.wait()
+    news.wake()
+    await asyncio.wait_for(waiting, 60)
 
 
 def test_a_run_may_be_iterated_again(connect: Connect) -> None:

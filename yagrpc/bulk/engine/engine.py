@@ -172,9 +172,9 @@ class Engine:
         if self._reconciling is not None:  # nothing is sent yet
             self._reconciling.cancel()
 
-    async def news(self) -> None:
-        """Wait until rows have ended, or the run has."""
-        await self._news.wait()
+    def news(self) -> asyncio.Future[None]:
+        """A future that is done once further rows have ended, or the run has."""
+        return self._news.wait()
 
     def progress(self) -> Progress:
         """How far it is."""

@@ -11,11 +11,11 @@ class News:
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
 
-    async def wait(self) -> None:
-        """Wait for the next time."""
+    def wait(self) -> asyncio.Future[None]:
+        """A future of the next time; what wakes from now on is not missed, whenever the future is awaited."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        await future
+        return future
 
     def wake(self) -> None:
         """Wake all who wait now."""
