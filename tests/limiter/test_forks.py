@@ -59,14 +59,16 @@ for _ in range(2):
 """
 
 IN_A_STEP = f"""{COMMON}
-import threading, grpc
+import threading, time, grpc
 from yagrpc._grpc import fork
+from yagrpc.limiter.agent import _Worker
 from yagrpc.limiter.sqlite import SqliteStore
 fork.PATIENCE = 60.0  # a busy machine needs more time for what follows
 grpc.insecure_channel("127.0.0.1:1").close()  # it imports: a fork amid that would leave Python's lock held in the child
-in_step, forking = threading.Event(), threading.Event()
-os.register_at_fork(before=forking.set)  # called before those of the package
-now = SqliteStore._now
+in_step, forking, forked = threading.Event(), threading.Event(), []  # no lock of forked's is held in the child
+note = lambda: forked.append(True)
+os.register_at_fork(before=forking.set, after_in_parent=note, after_in_child=note)
+now, warn = SqliteStore._now, _Worker._warn_of_smaller
 
 def waiting(self, cursor):  # in the middle of a transaction
     if threading.current_thread().name == "yagrpc-limiter" and not in_step.is_set():
@@ -76,7 +78,12 @@ def waiting(self, cursor):  # in the middle of a transaction
             os.sched_yield()  # the fork could go on at any of these
     return now(self, cursor)
 
-SqliteStore._now = waiting
+def after_the_fork(self, limits):  # what follows the step connects, which gRPC does not bear amid a fork
+    while not forked:
+        time.sleep(0.001)
+    warn(self, limits)
+
+SqliteStore._now, _Worker._warn_of_smaller = waiting, after_the_fork
 thread = threading.Thread(target=submit)
 thread.start()
 in_step.wait()

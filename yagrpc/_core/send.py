@@ -97,11 +97,6 @@ class _Attempts:
         ports: What the client provides.
     """
 
-    __slots__ = (
-        "admission", "announced", "authorization", "call", "connects", "deadline", "generates", "history", "ports",
-        "route", "sent_at", "submits", "unsettled",
-    )  # fmt: skip
-
     def __init__(self, call: Call[Any, Any], ports: Ports) -> None:
         self.call = call
         self.ports = ports

@@ -179,27 +179,30 @@ class Glance:
 
     def __init__(self, release: Callable[[Watch], object]) -> None:
         self._release = release
-        self._watches: list[Watch] = []
-        self._seen: list[int] = []
-        self._over = 0  # of how many, from the first on, the poll has come back
+        self._seen: dict[Watch, int] = {}
+        self._waiting: dict[Watch, Callable[[], None]] = {}
 
     def add(self, watch: Watch) -> None:
-        """Add an operation, which is waited for from now on; each once."""
-        self._watches.append(watch)
-        self._seen.append(watch.polls)
+        """Add an operation, which is waited for from now on until its own poll has come back; each once."""
+
+        def wake() -> None:
+            if self._came_back(watch):
+                self._leave(watch)
+
+        self._seen[watch], self._waiting[watch] = watch.polls, wake
+        watch.wakers += (wake,)
 
     @property
     def over(self) -> bool:
-        """Whether each has come back, or needs no poll; those that have are released."""
-        while self._over < len(self._watches) and self._came_back(self._over):
-            self._release(self._watches[self._over])
-            self._over += 1
-        return self._over == len(self._watches)
+        """Whether each has come back, or needs no poll."""
+        while self._waiting and self._came_back(watch := next(iter(self._waiting))):
+            self._leave(watch)
+        return not self._waiting
 
     def close(self) -> None:
-        """Release the others."""
-        for watch in self._watches[self._over :]:
-            self._release(watch)
+        """Release those that are waited for."""
+        for watch in list(self._waiting):
+            self._leave(watch)
 
     def check(self) -> None:
         """Check that at least one poll was answered, where one was needed.
@@ -208,18 +211,22 @@ class Glance:
             CallCancelledError: The caller of the handler that waits has left.
             YagrpcError: Why the last one failed.
         """
-        failures: list[YagrpcError] = []
-        for watch in self._watches[:1]:
+        failure: YagrpcError | None = None
+        for watch, seen in self._seen.items():
             check_wait(watch.operation_id, gone=True)
-        for watch, seen in zip(self._watches, self._seen, strict=True):
             if watch.polls == seen:
                 continue
             if watch.ended or watch.last_error is None:
                 return
-            failures.append(watch.last_error)
-        if failures:
-            raise own_copy(failures[-1])
+            failure = watch.last_error
+        if failure is not None:
+            raise own_copy(failure)
 
-    def _came_back(self, index: int) -> bool:
-        watch = self._watches[index]
-        return watch.ended or watch.polls > self._seen[index]
+    def _came_back(self, watch: Watch) -> bool:
+        return watch.ended or watch.polls > self._seen[watch]
+
+    def _leave(self, watch: Watch) -> None:
+        wake = self._waiting.pop(watch, None)
+        if wake is not None:
+            watch.wakers = tuple(other for other in watch.wakers if other is not wake)
+            self._release(watch)

@@ -30,7 +30,7 @@ class Stopping:
         self._stopped = stopped
         self._patience: float | None = None
         self._aborted = False
-        self._begun, self._over, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._asked, self._over, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def stop(self, reason: str, *, finish: bool = False) -> None:
         """Send no more rows.
@@ -44,7 +44,7 @@ class Stopping:
                 asyncio.get_running_loop().call_later(GRACE, self._idle.set)
             return
         self.reason, self._patience = reason, None if finish else GRACE
-        self._begun.set()
+        self._asked.set()
         self._stopped()
 
     @property
@@ -80,7 +80,7 @@ class Stopping:
     async def pause(self, seconds: float) -> None:
         """Let some seconds pass, unless the run is stopped meanwhile."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._begun.wait(), seconds)
+            await asyncio.wait_for(self._asked.wait(), seconds)
 
     async def wait(self) -> None:
         """Wait until no more rows are sent, and all operations have ended unless the run was stopped."""
