@@ -9,7 +9,7 @@ operations.py  the waits for the operations that run
 outage.py      the service can't be reached: pauses, and for how long a run is patient
 stopping.py    why and when a run ends
 heartbeat.py   about once a second: the report of how far it is, and the output
-news.py        who waits for rows to end
+news.py        who waits for rows to end, or for the budget
 """
 
 from __future__ import annotations

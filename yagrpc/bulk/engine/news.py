@@ -1,4 +1,4 @@
-"""Who waits for rows to end."""
+"""Who waits in a run: readers for rows to end, and rows for the budget."""
 
 from __future__ import annotations
 

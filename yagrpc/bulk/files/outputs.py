@@ -239,9 +239,9 @@ def checked_output(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if not path.absolute().parent.is_dir():
-            raise ConfigError(f"output {shown_path(str(path))} can't be written: its folder is not there") from error
+            raise _unwritable(path, "its folder is not there") from error
     except OSError as error:
-        raise ConfigError(f"output {shown_path(str(path))} can't be written: {error.strerror}") from error
+        raise _unwritable(path, error.strerror) from error
 
 
 def _write_jsonl(journal: Journal, file: IO[bytes], task: str, table: bool) -> int:
@@ -407,7 +407,11 @@ def _opened(path: Path) -> IO[bytes]:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         return open(os.open(path, flags, 0o600), "r+b")
     except OSError as error:
-        raise ConfigError(f"output {shown_path(str(path))} can't be written: {error.strerror}") from None
+        raise _unwritable(path, error.strerror) from None
+
+
+def _unwritable(path: Path, why: str | None) -> ConfigError:
+    return ConfigError(f"output {shown_path(str(path))} can't be written: {why}")
 
 
 def _tail(file: IO[bytes], offset: int) -> str:
