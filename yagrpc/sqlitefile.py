@@ -1,6 +1,7 @@
 """A SQLite file of the package's own: created for its user alone, and recognised when it is opened again.
 
-Rules: a file of something else, or of another version, is refused before anything in it is changed.
+Rules: a file of something else, or of another version, is refused before anything in it is changed, and so is one in
+which something else has written values that its columns do not declare.
 """
 
 from __future__ import annotations
@@ -9,11 +10,25 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from yagrpc.errors import ConfigError
+
+_FITS: Final = {
+    "INTEGER": ("a whole number", "typeof({0}) = 'integer' AND {0} BETWEEN -9007199254740992 AND 9007199254740992"),
+    "REAL": (
+        "a number or a time before the year 10000",
+        "typeof({0}) = 'real' AND {0} BETWEEN -253402300799 AND 253402300799",
+    ),
+    "TEXT": ("a text", "typeof({0}) = 'text'"),
+    "BLOB": ("bytes", "typeof({0}) = 'blob'"),
+}
+"""What a column of each type holds, as errors say it and as SQL tests it.
+
+2^53 is the largest whole number that JSON and floats hold, 253402300799 the last second that a `datetime` can be.
+"""
 
 
 class Format(NamedTuple):
@@ -90,6 +105,34 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
         cursor.close()
 
 
+def unfit(rows: Callable[[str], Iterable[Any]], nullable: Collection[str] = ()) -> str:
+    """Which column has a value of another type than it declares, in words; empty where none has.
+
+    SQLite itself takes any value in any column. This is one scan of each table.
+
+    Args:
+        rows: What a query gives.
+        nullable: The columns that may be empty (NULL).
+    """
+    for (table,) in list(rows("SELECT name FROM sqlite_master WHERE type = 'table'")):
+        named = _quoted(table, '"')
+        kinds = {name: declared for _, name, declared, *_ in rows(f"PRAGMA table_info({named})") if declared in _FITS}
+        tests = []
+        for name, declared in kinds.items():
+            column = _quoted(name, '"')
+            test = f"NOT ({_FITS[declared][1].format(column)})"
+            filled = f"{column} IS NOT NULL AND " if name in nullable else ""
+            tests.append(f"WHEN {filled}{test} THEN {_quoted(name, chr(39))}")
+        query = f"SELECT CASE {' '.join(tests)} END AS found FROM {named}"
+        for (name,) in rows(f"SELECT found FROM ({query}) WHERE found IS NOT NULL LIMIT 1") if tests else ():
+            return f"a value in column {name} of table {table} is not {_FITS[kinds[name]][0]}"
+    return ""
+
+
+def _quoted(name: str, quote: str) -> str:
+    return quote + name.replace(quote, 2 * quote) + quote
+
+
 def check_file(path: Path, subject: str, *, create: bool) -> os.stat_result:
     """Refuse what is not a file of its own; create it for its user alone.
 
@@ -138,6 +181,10 @@ def _check(cursor: sqlite3.Cursor, subject: str, form: Format) -> None:
         raise ConfigError(
             f"{subject} was written by another version of yagrpc (its format is {version}, this version knows"
             f" {form.version}): name another file, or use the same version in {form.users}"
+        )
+    elif why := unfit(cursor.execute):
+        raise ConfigError(
+            f"{subject} is broken ({why}): restore it from a copy, or name another, which is then created"
         )
 
 

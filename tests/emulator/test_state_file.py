@@ -226,6 +226,17 @@ def spoil(path: Path, statement: str) -> None:
         ("UPDATE operation SET request = x'ff'", "broken: "),
         ("UPDATE operation SET request_type = 'no.such.Message'", "a message of unknown type 'no.such.Message'"),
         ("DROP TABLE operation", "broken: no such table: operation"),
+        ("UPDATE operation SET id = x'ff'", "has a value of another type"),
+        ("UPDATE operation SET request = 5", "has a value of another type"),
+        ("UPDATE operation SET scripted = 'text'", "has a value of another type"),
+        ("UPDATE operation SET done = 5", "has a value of another type"),
+        ("UPDATE operation SET done = x'ff'", "broken: Error parsing message"),
+        ("UPDATE operation SET created = 'now'", "has a value of another type"),
+        ("UPDATE operation SET created = -1", "has a value of another type"),
+        ("UPDATE operation SET ends = 9e999", "has a value of another type"),
+        ("UPDATE operation SET ends = 1e300", "has a value of another type"),
+        ("UPDATE clock SET ahead = 'much'", "its clock is ahead by no number of seconds"),
+        ("UPDATE clock SET ahead = 9e999", "its clock is ahead by no number of seconds"),
     ],
 )
 def test_a_file_that_is_not_understood_is_refused(path: Path, statement: str, expected: str) -> None:

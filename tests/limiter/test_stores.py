@@ -342,6 +342,34 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, co
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE clock SET shift = 'x'", "column shift of table clock is not a number"),
+        ("UPDATE clock SET last = NULL", "column last of table clock is not a number"),
+        ("UPDATE clock SET last = 9e999", "column last of table clock is not a number"),
+        ("UPDATE rule SET amount = 'many'", "column amount of table rule is not a number"),
+        ("UPDATE rule SET seconds = x'ff'", "column seconds of table rule is not a number"),
+        ("UPDATE used SET at = 1e308", "column at of table used is not a number or a time before the year 10000"),
+        ("UPDATE participant SET label = NULL", "column label of table participant is not a text"),
+    ],
+)
+def test_a_file_that_something_else_has_changed_is_refused_and_left_alone(
+    tmp_path: Path, statement: str, said: str
+) -> None:
+    path = tmp_path / "limits"
+    store = SqliteStore(path)
+    Participant(store, "a", SECOND).ask()
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(statement)
+        database.commit()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=f"is broken .a value in {said}.*: restore it from a copy, or name another"):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+
+
 def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "newer"
     connection = sqlite3.connect(path)

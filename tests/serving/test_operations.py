@@ -775,6 +775,17 @@ def test_a_file_of_something_else_is_refused(store: Path, make: Any, said: str) 
         serving.OperationServicer(store.parent / "nowhere" / "operations.db")
 
 
+def test_a_file_that_something_else_has_changed_is_refused(store: Path) -> None:
+    file = serving.SqliteOperations(store)
+    file.add(serving.StoredOperation("id", "", b"", 1.0))
+    file.close()
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        database.execute("UPDATE operation SET proto = 'text'")
+        database.commit()
+    with pytest.raises(yagrpc.ConfigError, match="is broken .a value in column proto of table operation is not bytes"):
+        serving.OperationServicer(store)
+
+
 def test_a_wrong_handler_is_refused(store: Path, loop: Loop) -> None:
     async def asynchronous(request: Any) -> None: ...
 

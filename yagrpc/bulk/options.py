@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from yagrpc.bulk.decisions.plan import Plan
 from yagrpc.bulk.decisions.rows import plain
+from yagrpc.bulk.recording.notes import notes_of
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown
 from yagrpc.journal.changes import Noted
@@ -61,11 +62,10 @@ def open_journal(path: Path, options: Mapping[str, Any], plan: Plan) -> JournalW
     """
     writer = JournalWriter(path)
     try:
-        noted = writer.noted()
-        if "options" not in noted:
-            writer.commit([Noted("options", json.dumps(options, sort_keys=True))])
+        if before := notes_of(writer).options:
+            _check_same(path, before, options)
         else:
-            _check_same(path, noted["options"], options)
+            writer.commit([Noted("options", json.dumps(options, sort_keys=True))])
         if plan.dedupe:
             writer.keep_copies()
     except BaseException:
@@ -100,6 +100,6 @@ def note_start(writer: JournalWriter, plan: Plan, client: AsyncClient) -> None:
     """
     use = client.limits
     limits = (use.submit_per_second.limit, use.submit_per_hour.limit) if plan.mode == "async" else (None, None)
-    starts = [*writer.noted().get("starts", []), time.time()]
+    starts = [*notes_of(writer).starts, time.time()]
     facts = {"starts": starts, "expected": plan.total, "submit_limits": limits, "total": None}
     writer.commit([Noted(name, json.dumps(value)) for name, value in facts.items()])

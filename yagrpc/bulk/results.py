@@ -9,10 +9,13 @@ from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from google.protobuf.message import DecodeError
+
 from yagrpc import _pb
 from yagrpc.bulk.decisions.outcomes import RowOutcome
 from yagrpc.bulk.decisions.rows import columns_of
 from yagrpc.bulk.wording import counted
+from yagrpc.errors import JournalError
 from yagrpc.journal.changes import Entry, State, Totals
 from yagrpc.results import Completion, Usage
 
@@ -88,19 +91,19 @@ class BulkResult:
         assert result is not None
         self.number, self.id, self.line = entry.fixed.number, entry.fixed.id, entry.fixed.line
         self.row = _value(entry.fixed.source)
-        self.outcome = RowOutcome(result.outcome)
         self.error = result.error
         self.completion: Completion | None = None
         self.embedding: list[float] | None = None
         self.tokens: int | None = None
-        if result.response is not None and task == "completion":
-            response = _pb.text_generation_service_pb2.CompletionResponse
-            self.completion = Completion(response.FromString(result.response))
-        elif result.response is not None and task == "embed":
-            vector = _pb.embedding_service_pb2.TextEmbeddingResponse.FromString(result.response)
-            self.embedding = list(vector.embedding)
-        elif result.response is not None:
-            self.tokens = len(_pb.text_generation_service_pb2.TokenizeResponse.FromString(result.response).tokens)
+        try:
+            self.outcome = RowOutcome(result.outcome)
+            if result.response is not None:
+                self._unpack(result.response, task)
+        except (ValueError, DecodeError):
+            raise JournalError(
+                f"the result of row {self.number} can't be read: something else than a run has changed the journal;"
+                " restore it from a copy"
+            ) from None
         total = result.input_tokens + result.output_tokens
         usage = Usage(result.input_tokens, result.output_tokens, total, 0)
         self.usage = usage if self.completion is None or not entry.attempt else self.completion.usage
@@ -109,6 +112,15 @@ class BulkResult:
         self.attempts = entry.attempt
         self.submitted_at = None if entry.submitted is None else _moment(entry.submitted)
         self.ended_at = _moment(result.ended)
+
+    def _unpack(self, response: bytes, task: str) -> None:
+        if task == "completion":
+            self.completion = Completion(_pb.text_generation_service_pb2.CompletionResponse.FromString(response))
+        elif task == "embed":
+            vector = _pb.embedding_service_pb2.TextEmbeddingResponse.FromString(response)
+            self.embedding = list(vector.embedding)
+        else:
+            self.tokens = len(_pb.text_generation_service_pb2.TokenizeResponse.FromString(response).tokens)
 
     @property
     def text(self) -> str | None:

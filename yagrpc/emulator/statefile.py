@@ -57,6 +57,9 @@ _HEADER_BYTES: Final = 100
 _APPLICATION_AT: Final = slice(68, 72)
 """Where SQLite's header has the application's id (https://sqlite.org/fileformat.html)."""
 
+_LAST: Final = 253402300799.0
+"""The last second of the year 9999, since the epoch: no time of protobuf is after it."""
+
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 """What SQLite adds to the name of its file for files of its own."""
 
@@ -126,7 +129,7 @@ class StateFile:
         rows = "SELECT number, id, created, ends, request_type, request, scripted_type, scripted, done FROM operation"
         try:
             return list(self._decode(self._connection.execute(f"{rows} ORDER BY number")))
-        except (sqlite3.Error, DecodeError) as error:
+        except (sqlite3.Error, DecodeError, UnicodeDecodeError) as error:
             raise StateFileError(f"state file {self.path}: broken: {error}") from error
 
     def add(self, kept: Kept) -> None:
@@ -160,8 +163,14 @@ class StateFile:
 
     @property
     def ahead(self) -> float:
-        """How far the emulator's clock was ahead of the real one, in seconds."""
+        """How far the emulator's clock was ahead of the real one, in seconds.
+
+        Raises:
+            StateFileError: That is no number.
+        """
         (ahead,) = self._connection.execute("SELECT ahead FROM clock").fetchone()
+        if not _is_moment(ahead):
+            raise StateFileError(f"state file {self.path}: broken: its clock is ahead by no number of seconds")
         return float(ahead)
 
     @ahead.setter
@@ -266,6 +275,12 @@ class StateFile:
 
     def _decode(self, rows: sqlite3.Cursor) -> Iterator[Kept]:
         for number, name, created, ends, request_type, request, scripted_type, scripted, done in rows:
+            texts, bodies = (name, request_type, scripted_type), (request, scripted, b"" if done is None else done)
+            fits = all(isinstance(text, str) for text in texts) and all(isinstance(body, bytes) for body in bodies)
+            if not (fits and _is_moment(created) and _is_moment(ends)):
+                raise StateFileError(f"state file {self.path}: broken: operation {number} has a value of another type")
+            if done is not None:
+                _pb.operation_pb2.Operation.FromString(done)  # raises here, not in a Get
             message = self._message(request_type, request)
             reply: str | Message | None = None
             if scripted_type:
@@ -277,6 +292,11 @@ class StateFile:
         if found is None:
             raise StateFileError(f"state file {self.path}: broken: a message of unknown type {full_name!r}")
         return found.FromString(body)
+
+
+def _is_moment(value: object) -> bool:
+    """Whether a value is a number of seconds that a time of protobuf can be."""
+    return isinstance(value, float) and 0 <= value <= _LAST
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

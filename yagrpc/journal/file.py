@@ -96,10 +96,16 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     return connection
 
 
-def broken(path: Path) -> ConfigError:
-    """The error of a file that SQLite can't read."""
+def broken(path: Path, why: str = "") -> ConfigError:
+    """The error of a file that SQLite can't read, or that something else than a run has changed.
+
+    Args:
+        path: The file.
+        why: What is wrong with it; empty where that is not known.
+    """
+    what = f"is broken ({why})" if why else "is broken, or no journal"
     return ConfigError(
-        f"journal {shown_path(str(path))} is broken, or no journal: restore it from a copy, or name another file, which"
+        f"journal {shown_path(str(path))} {what}: restore it from a copy, or name another file, which"
         " is then created (what it has paid for is paid again)"
     )
 

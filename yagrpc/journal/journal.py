@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from yagrpc.errors import JournalError
-from yagrpc.hiding import shown_path
+from yagrpc.hiding import shown, shown_path
 from yagrpc.journal import copies
 from yagrpc.journal.changes import (
     Accepted,
@@ -38,6 +38,7 @@ from yagrpc.journal.changes import (
     Totals,
 )
 from yagrpc.journal.file import Lock, broken, connect
+from yagrpc.sqlitefile import unfit
 
 _INTENT: Final = (
     "INSERT INTO row VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET state = 1,"
@@ -63,6 +64,8 @@ _ENTRY: Final = (
     " seq, ended, outcome, response, error, input_tokens, output_tokens, cost"
 )
 
+_NULLABLE: Final = ("id", "submitted", "response", "cost")
+"""The columns that may be empty."""
 
 _UNFINISHED: Final = Noted("total", "null")
 """Rows are to be sent, whatever an earlier run has noted at its end."""
@@ -86,9 +89,32 @@ class Journal:
         (version,) = next(self._rows("PRAGMA user_version"))
         self._counts_gets = self._keeps_answers = version >= 2
 
+    def check(self) -> None:
+        """Check what SQLite does not: that all values are such as a run writes.
+
+        Raises:
+            ConfigError: One is not.
+        """
+        why = unfit(self._rows, _NULLABLE)
+        strange = f"SELECT 1 FROM row WHERE state NOT BETWEEN 0 AND {max(State):d} LIMIT 1"
+        if not why and next(self._rows(strange), None) is not None:
+            why = f"a value in column state of table row is not a state from 0 to {max(State):d}"
+        if why:
+            raise broken(self.path, why)
+
     def noted(self) -> dict[str, Any]:
-        """What is noted about the run."""
-        return {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM run")}
+        """What is noted about the run, by the names of the notes.
+
+        Raises:
+            ConfigError: A note is no JSON.
+        """
+        found = {}
+        for name, value in self._rows("SELECT name, value FROM run"):
+            try:
+                found[name] = json.loads(value)
+            except (ValueError, RecursionError):
+                raise broken(self.path, f"its note {shown(name)} is no JSON") from None
+        return found
 
     def fingerprints(self) -> Iterator[tuple[int, bytes]]:
         """The number and the fingerprint of each row, by number."""
@@ -99,9 +125,15 @@ class Journal:
         return next(self._rows("SELECT 1 FROM row WHERE id = ? LIMIT 1", (row_id,)), None) is not None
 
     def entry(self, number: int) -> Entry:
-        """One row, by its number."""
-        (found,) = self._entries("FROM row LEFT JOIN result USING (number) WHERE row.number = ?", (number,))
-        return found
+        """One row, by its number.
+
+        Raises:
+            ConfigError: The journal does not have it.
+        """
+        where = "FROM row LEFT JOIN result USING (number) WHERE row.number = ?"
+        for found in self._entries(where, (number,)):
+            return found
+        raise broken(self.path, f"row {number} is missing")
 
     def attempts(self, number: int) -> list[str]:
         """The outcomes of the attempts of a row before its last."""
@@ -319,6 +351,7 @@ class JournalWriter(Journal):
         try:
             super().__init__(path)
             try:
+                self.check()
                 (self._seq,) = next(self._rows("SELECT coalesce(max(seq), 0) FROM result"))
                 self._has_copies = copies.exist(self._connection)
             except BaseException:

@@ -26,6 +26,7 @@ from typing import IO, Any, Final
 
 from yagrpc.bulk.decisions.outcomes import RowOutcome, better_before
 from yagrpc.bulk.files.inputs import load_parquet
+from yagrpc.bulk.recording.notes import Left, OutputNote, notes_of
 from yagrpc.bulk.results import COLUMNS, RESULT_COLUMNS, record_of
 from yagrpc.errors import ConfigError
 from yagrpc.hiding import shown_path
@@ -68,28 +69,28 @@ class GrowingOutput:
             ConfigError: It is not of this run, or can't be written.
         """
         noted = _noted(journal, self._path)
-        if noted is None:
+        if noted is None or noted.left is None:
             check_free(self._path)
-            noted = {"offset": 0, "after": 0, "ordered": self._ordered}
+        left = Left(0, 0, "", again=False) if noted is None or noted.left is None else noted.left
         file = _opened(self._path)
         try:
-            offset = int(noted["offset"])
-            if self._path.stat().st_size < offset or (offset and _tail(file, offset) != noted["tail"]):
+            offset, self._after, again = left.offset, left.after, left.again
+            if self._path.stat().st_size < offset or (offset and _tail(file, offset) != left.tail):
                 if self._path.stat().st_size:
                     raise ConfigError(
                         f"output {shown_path(str(self._path))} is not as this run has left it: move it away, and it is"
                         " written again from the journal"
                     )
-                noted["again"] = True
-            if noted.get("again") or noted["ordered"] != self._ordered:  # it is written from its beginning
-                offset = noted["after"] = 0
-            journal.commit([self._note(offset, int(noted["after"]), _tail(file, offset))])
+                again = True
+            if again or (noted is not None and noted.ordered != self._ordered):  # it is written from its beginning
+                offset = self._after = 0
+            journal.commit([self._note(offset, self._after, _tail(file, offset))])
             file.truncate(offset)
             file.seek(offset)
         except BaseException:
             file.close()
             raise
-        self._after, self._file, self._journal = int(noted["after"]), file, Journal(journal.path)
+        self._file, self._journal = file, Journal(journal.path)
         return self.write
 
     def write(self) -> Noted | None:
@@ -392,10 +393,10 @@ def _fitting(value: Any, kind: type | None, name: str) -> Any:
     return fitting.encode("utf-8", "backslashreplace").decode() if isinstance(fitting, str) else fitting
 
 
-def _noted(journal: Journal, path: Path) -> dict[str, Any] | None:
+def _noted(journal: Journal, path: Path) -> OutputNote | None:
     """What the journal has noted of an output; `None` where it has not."""
-    found: dict[str, Any] | None = journal.noted().get("output")
-    return found if found is not None and found["path"] == _name(path) else None
+    found = notes_of(journal).output
+    return found if found is not None and found.path == _name(path) else None
 
 
 def _name(path: Path) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from yagrpc.bulk.decisions.outcomes import RowOutcome
+from yagrpc.bulk.recording.notes import notes_of
 from yagrpc.bulk.results import BulkResult, Summary, summary_of
 from yagrpc.journal.journal import Journal
 
@@ -231,7 +232,7 @@ class Figures(NamedTuple):
     summary: Summary
     total: int | None
     finished: bool
-    starts: list[float]
+    starts: Sequence[float]
     axis: Axis
     ended: list[list[int]]
     use: Use
@@ -254,8 +255,7 @@ def figures_of(journal: Journal) -> Figures:
         JournalError: It can't be read.
     """
     with journal.snapshot():
-        noted = journal.noted()
-        task = noted.get("options", {}).get("task", "completion")
+        notes = notes_of(journal)
         submits = array("d", journal.submits())
         refused, refusals = array("d"), Counter[str]()
         for at, code in journal.refusals():
@@ -280,16 +280,16 @@ def figures_of(journal: Journal) -> Figures:
                 outputs.append(moment.output_tokens)
         axis = Axis(outline(itertools.chain(submits, refused, *ends.values())))
         summary = summary_of(journal)
-        failures, causes = _failures(journal, task)
-        per_second, per_hour = noted.get("submit_limits", (None, None))
+        failures, causes = _failures(journal, notes.task)
+        per_second, per_hour = notes.limits
         return Figures(
             journal.path.name,
             time.time(),
-            noted.get("options", {}),
+            notes.options,
             summary,
-            noted.get("total") or noted.get("expected"),
-            noted.get("total") is not None and not summary.unfinished,
-            noted.get("starts", []),
+            notes.total or notes.expected,
+            notes.total is not None and not summary.unfinished,
+            notes.starts,
             axis,
             [axis.counts(moments) for moments in ends.values()],
             Use(
@@ -309,7 +309,7 @@ def figures_of(journal: Journal) -> Figures:
             list(journal.repeated()),
             failures,
             causes,
-            [_shown(journal, -number, task) for _, number in sorted(slowest, reverse=True)],
+            [_shown(journal, -number, notes.task) for _, number in sorted(slowest, reverse=True)],
         )
 
 

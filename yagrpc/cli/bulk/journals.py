@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yagrpc.bulk.decisions.outcomes import DOUBTFUL, RowOutcome
 from yagrpc.bulk.files.outputs import check_free, checked_output, export, written
+from yagrpc.bulk.recording.notes import Notes, notes_of
 from yagrpc.bulk.report.figures import figures_of
 from yagrpc.bulk.report.page import MARK, page
 from yagrpc.bulk.results import Summary, summary_of
@@ -34,20 +35,20 @@ def show_status(path: Path, *, as_json: bool) -> None:
         ConfigError: There is no journal, or it can't be read.
     """
     with contextlib.closing(_opened(path)) as journal:
-        summary, (first, last, recent), noted = summary_of(journal), journal.span(), journal.noted()
+        summary, (first, last, recent), notes = summary_of(journal), journal.span(), notes_of(journal)
     if as_json:
-        print_json(_as_json(summary, first, last, recent, noted))
+        print_json(_as_json(summary, first, last, recent, notes))
         return
-    options = noted.get("options", {})
+    options = notes.options
     print_text(f"{options.get('task', '?')} with {options.get('model', '?')}, mode {options.get('mode', '?')}")
     lines = summary.lines()
-    if (expected := noted.get("expected")) is not None and summary.rows < expected:
-        lines[0] = f"{summary.rows:,} of {counted(expected, 'row')}"
+    if notes.expected is not None and summary.rows < notes.expected:
+        lines[0] = f"{summary.rows:,} of {counted(notes.expected, 'row')}"
     for line in lines:
         print_text(line)
     if first is not None and last is not None:
         print_text(f"from {_time(first)} to {_time(last)}, {counted(recent, 'row')} in the last minute of that")
-    print_text("finished" if noted.get("total") is not None and not summary.unfinished else "not finished")
+    print_text("finished" if notes.total is not None and not summary.unfinished else "not finished")
 
 
 def export_journal(path: Path, output: Path, kind: str) -> None:
@@ -58,9 +59,9 @@ def export_journal(path: Path, output: Path, kind: str) -> None:
         OSError: The file can't be written.
     """
     with contextlib.closing(_opened(path)) as journal:
-        options = journal.noted().get("options", {})
+        notes = notes_of(journal)
         check_free(output)
-        count = export(journal, output, kind, options.get("task", "completion"), table=bool(options.get("table")))
+        count = export(journal, output, kind, notes.task, table=bool(notes.options.get("table")))
     note(f"yagrpc: {counted(count, 'row')} written to {output}")
 
 
@@ -94,12 +95,12 @@ def retry_rows(path: Path, outcomes: Collection[str]) -> None:
     """
     _check_there(path)
     with contextlib.closing(JournalWriter(path)) as journal:
+        has_output = notes_of(journal).output is not None
         count = journal.forget_invalid() if RowOutcome.INVALID in outcomes else 0
         numbers = journal.numbers_of(outcomes)
         journal.reopen(numbers, DOUBTFUL)
         count += len(numbers)
-        output = journal.noted().get("output")
-        if output is not None and count:  # it holds their old results: it is written again
+        if has_output and count:  # it holds their old results: it is written again
             journal.forget_output()
     which, them = ("row is", "it") if count == 1 else ("rows are", "them")
     note(f"yagrpc: {count:,} {which} planned again: run the command of the run again to send {them}")
@@ -129,7 +130,13 @@ def cancel_operations(path: Path, connection: Connection) -> int:
 
 def _opened(path: Path) -> Journal:
     _check_there(path)
-    return Journal(path)
+    journal = Journal(path)
+    try:
+        journal.check()
+    except BaseException:
+        journal.close()
+        raise
+    return journal
 
 
 def _check_there(path: Path) -> None:
@@ -150,12 +157,10 @@ def _time(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _as_json(
-    summary: Summary, first: float | None, last: float | None, recent: int, noted: Mapping[str, Any]
-) -> dict[str, Any]:
+def _as_json(summary: Summary, first: float | None, last: float | None, recent: int, notes: Notes) -> dict[str, Any]:
     return {
         "rows": summary.rows,
-        "expected": noted.get("expected"),
+        "expected": notes.expected,
         "outcomes": dict(summary.outcomes),
         "unfinished": dict(summary.unfinished),
         "copies": summary.copies,
@@ -166,5 +171,5 @@ def _as_json(
         "first_submitted_at": None if first is None else _time(first),
         "last_ended_at": None if last is None else _time(last),
         "in_last_minute": recent,
-        "finished": noted.get("total") is not None and not summary.unfinished,
+        "finished": notes.total is not None and not summary.unfinished,
     }
