@@ -41,7 +41,6 @@ HAND_WRITTEN: Final = frozenset(
         "primitives.py",
         "submits.py",
         "transport.py",
-        "uploads.py",
     }
 )
 """Files of either folder that are written by hand: neither a source nor generated."""

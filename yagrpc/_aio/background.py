@@ -1,21 +1,17 @@
-"""What the asyncio client does beside its callers: shared flows, and functions that block.
+"""What the asyncio client does beside its callers: shared flows.
 
-Rules: a shared flow has its own task, so that cancelling one waiter leaves the flow to the others. A function that
-blocks has its own daemon thread, which never holds up the end of the loop or of the interpreter.
+Rules: a shared flow has its own task, so that cancelling one waiter leaves the flow to the others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from yagrpc._core.flow import Flow, Share
 from yagrpc._grpc.loops import ended
-from yagrpc.credentials.base import unless
 from yagrpc.errors import ClientClosedError
 
 
@@ -65,32 +61,3 @@ class AsyncSharing:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
-    """Call a function that blocks; gives a future of what it returns or raises. Cancelling that leaves it running.
-
-    Raises:
-        RuntimeError: The system starts no more threads, or the interpreter ends.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def settle(returned: Any, error: BaseException | None) -> None:
-        if isinstance(error, StopIteration):  # no future takes it
-            error, cause = RuntimeError("a function that blocks raised StopIteration"), error
-            error.__cause__ = cause
-        if not future.done():
-            future.set_result(returned) if error is None else future.set_exception(error)
-
-    def call() -> None:
-        returned, failure = None, None
-        try:
-            returned = unless(future.cancelled, function)()
-        except BaseException as error:  # the waiter gets it
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(settle, returned, failure)
-
-    threading.Thread(target=call, name="yagrpc-blocking", daemon=True).start()
-    return future

@@ -40,7 +40,7 @@ class AsyncChannels(Channels):
         adapted: Callable[..., Any] = sender
         if not isinstance(method, (ClientStreamMethod, BidiStreamMethod)):
             return adapted
-        from yagrpc._aio.uploads import bidirectional, upload  # no rpc of the client's own methods streams requests
+        from yagrpc._grpc.uploads import bidirectional, upload  # no rpc of the client's own methods streams requests
 
         return upload(adapted) if isinstance(method, ClientStreamMethod) else bidirectional(adapted)
 

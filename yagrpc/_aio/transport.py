@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
-from yagrpc._aio.background import AsyncSharing, in_thread
+from yagrpc._aio.background import AsyncSharing
 from yagrpc._aio.channels import AsyncChannels
 from yagrpc._aio.submits import Submits
 from yagrpc._core.call.call import Call
@@ -27,7 +27,7 @@ from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
-from yagrpc._grpc.loops import ended, running_loop, settle
+from yagrpc._grpc.loops import ended, in_thread, running_loop, settle
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.probing import connect
 from yagrpc._grpc.rpcs import drain, drop, given, given_later, may_have_run

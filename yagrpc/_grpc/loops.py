@@ -1,11 +1,18 @@
-"""The event loop that runs."""
+"""The event loop that runs, what is waited for in it, and functions that block beside it.
+
+Rules: a function that blocks has its own daemon thread, which never holds up the end of the loop or of the interpreter.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from yagrpc.context import CURRENT
+from yagrpc.credentials.base import unless
 from yagrpc.errors import ConfigError
 
 
@@ -49,3 +56,32 @@ def settle(future: asyncio.Future[None]) -> None:
     """Wake what waits for a future."""
     if not future.done():
         future.set_result(None)
+
+
+def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Call a function that blocks; gives a future of what it returns or raises. Cancelling that leaves it running.
+
+    Raises:
+        RuntimeError: The system starts no more threads, or the interpreter ends.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(returned: Any, error: BaseException | None) -> None:
+        if isinstance(error, StopIteration):  # no future takes it
+            error, cause = RuntimeError("a function that blocks raised StopIteration"), error
+            error.__cause__ = cause
+        if not future.done():
+            future.set_result(returned) if error is None else future.set_exception(error)
+
+    def call() -> None:
+        returned, failure = None, None
+        try:
+            returned = unless(future.cancelled, function)()
+        except BaseException as error:  # the waiter gets it
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, returned, failure)
+
+    threading.Thread(target=call, name="yagrpc-blocking", daemon=True).start()
+    return future

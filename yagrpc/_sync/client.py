@@ -122,46 +122,32 @@ class Client(Unpicklable, Methods):
         warn_of_trace()
         own = {"channel": channel, "operation_channel": operation_channel, "interceptors": interceptors}
         self._own = tuple(name for name, value in own.items() if value)
+        shared: dict[str, Any] = {
+            "folder_id": folder_id,
+            "credentials": credentials,
+            "model": model,
+            "endpoint": endpoint,
+            "operation_endpoint": operation_endpoint,
+            "plaintext": plaintext,
+            "root_certificates": root_certificates,
+            "endpoints": endpoints,
+            "quota": quota,
+            "polling": polling,
+            "data_logging": data_logging,
+            "strict": strict,
+        }
         self._core = ClientCore(
             RUNTIME,
-            folder_id=folder_id,
-            credentials=credentials,
-            model=model,
-            endpoint=endpoint,
-            operation_endpoint=operation_endpoint,
-            plaintext=plaintext,
-            root_certificates=root_certificates,
-            endpoints=endpoints,
-            quota=quota,
-            polling=polling,
-            data_logging=data_logging,
+            **shared,
             events=events,
-            strict=strict,
             send_limit=options.send_limit,
             host_channels=host_channels(channel, operation_channel),
             proxy_of=options.proxy_of,
             limiter_of=limiter_of(share, on_limiter_failure),
         )
-        self._settings = SecretMapping(
-            {
-                "folder_id": folder_id,
-                "credentials": credentials,
-                "model": model,
-                "endpoint": endpoint,
-                "operation_endpoint": operation_endpoint,
-                "plaintext": plaintext,
-                "root_certificates": root_certificates,
-                "endpoints": endpoints,
-                "channel_options": options.given,
-                "quota": quota,
-                "polling": polling,
-                "data_logging": data_logging,
-                "events": self._core.events.given,
-                "strict": strict,
-                "share": share,
-                "on_limiter_failure": on_limiter_failure,
-            }
-        )
+        others = {"channel_options": options.given, "events": self._core.events.given}  # what iterables gave
+        limiting = {"share": share, "on_limiter_failure": on_limiter_failure}
+        self._settings = SecretMapping({**shared, **others, **limiting})
         self._transport = Transport(self._core, options, channel, operation_channel, interceptors)
         self._pollers = Pollers(self._core, self._transport)
         renew_after_fork(self)
