@@ -10,25 +10,25 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from yagrpc.errors import ConfigError
 
-_FITS: Final = {
-    "INTEGER": ("a whole number", "typeof({0}) = 'integer' AND {0} BETWEEN -9007199254740992 AND 9007199254740992"),
-    "REAL": (
-        "a number or a time before the year 10000",
-        "typeof({0}) = 'real' AND {0} BETWEEN -253402300799 AND 253402300799",
-    ),
-    "TEXT": ("a text", "typeof({0}) = 'text'"),
-    "BLOB": ("bytes", "typeof({0}) = 'blob'"),
+_FITS: Final[Mapping[str, tuple[str, str, float | None]]] = {
+    "INTEGER": ("a whole number", "integer", 2**53),
+    "REAL": ("a number or a time before the year 10000", "real", 253402300799),
+    "TEXT": ("a text", "text", None),
+    "BLOB": ("bytes", "blob", None),
 }
-"""What a column of each type holds, as errors say it and as SQL tests it.
+"""What a column of each declared type holds: as errors say it, as SQLite's `typeof` does, and how large it is at most.
 
-2^53 is the largest whole number that JSON and floats hold, 253402300799 the last second that a `datetime` can be.
+2^53 is the largest whole number up to which a float holds all, 253402300799 the last second that a `datetime` can be.
 """
+
+_LARGEST: Final = 1.7976931348623157e308
+"""The largest float."""
 
 
 class Format(NamedTuple):
@@ -105,7 +105,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
         cursor.close()
 
 
-def unfit(rows: Callable[[str], Iterable[Any]], nullable: Collection[str] = ()) -> str:
+def unfit(
+    rows: Callable[[str], Iterable[Any]], *, nullable: Collection[str] = (), unbounded: Collection[str] = ()
+) -> str:
     """Which column has a value of another type than it declares, in words; empty where none has.
 
     SQLite itself takes any value in any column. This is one scan of each table.
@@ -113,6 +115,7 @@ def unfit(rows: Callable[[str], Iterable[Any]], nullable: Collection[str] = ()) 
     Args:
         rows: What a query gives.
         nullable: The columns that may be empty (NULL).
+        unbounded: The columns whose numbers may have any size: another side has said them.
     """
     for (table,) in list(rows("SELECT name FROM sqlite_master WHERE type = 'table'")):
         named = _quoted(table, '"')
@@ -120,9 +123,13 @@ def unfit(rows: Callable[[str], Iterable[Any]], nullable: Collection[str] = ()) 
         tests = []
         for name, declared in kinds.items():
             column = _quoted(name, '"')
-            test = f"NOT ({_FITS[declared][1].format(column)})"
+            _, kind, most = _FITS[declared]
+            test = f"typeof({column}) = '{kind}'"
+            if most is not None:
+                most = _LARGEST if name in unbounded else most
+                test += f" AND {column} BETWEEN {-most!r} AND {most!r}"
             filled = f"{column} IS NOT NULL AND " if name in nullable else ""
-            tests.append(f"WHEN {filled}{test} THEN {_quoted(name, chr(39))}")
+            tests.append(f"WHEN {filled}NOT ({test}) THEN {_quoted(name, chr(39))}")
         query = f"SELECT CASE {' '.join(tests)} END AS found FROM {named}"
         for (name,) in rows(f"SELECT found FROM ({query}) WHERE found IS NOT NULL LIMIT 1") if tests else ():
             return f"a value in column {name} of table {table} is not {_FITS[kinds[name]][0]}"

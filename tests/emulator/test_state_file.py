@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sqlite3
@@ -113,6 +114,15 @@ def test_a_restart_continues_where_it_was(emulate: Emulate, ask: Ask, text_of: T
     assert second.emulator.operations[-1].number == 5
     assert not added.done
     assert second.emulator.now() >= first.emulator.now() - 1
+
+
+def test_an_operation_that_never_ends_is_kept(emulate: Emulate, ask: Ask, path: Path) -> None:
+    first = emulate(state=path, duration=math.inf)
+    operation_id = first.text_async.Completion(ask("slow")).id
+    first.emulator.advance(100_000)
+    first.emulator.stop()
+    second = emulate(state=path)
+    assert not second.get(operation_id).done
 
 
 def test_only_the_owner_may_read_it(emulate: Emulate, ask: Ask, path: Path) -> None:
@@ -232,9 +242,10 @@ def spoil(path: Path, statement: str) -> None:
         ("UPDATE operation SET done = 5", "has a value of another type"),
         ("UPDATE operation SET done = x'ff'", "broken: Error parsing message"),
         ("UPDATE operation SET created = 'now'", "has a value of another type"),
-        ("UPDATE operation SET created = -1", "has a value of another type"),
-        ("UPDATE operation SET ends = 9e999", "has a value of another type"),
-        ("UPDATE operation SET ends = 1e300", "has a value of another type"),
+        ("UPDATE operation SET created = 9e999", "has a value of another type"),
+        ("UPDATE operation SET created = -1e300", "has a value of another type"),
+        ("UPDATE operation SET ends = 'never'", "has a value of another type"),
+        ("UPDATE operation SET ends = -9e999", "has a value of another type"),
         ("UPDATE clock SET ahead = 'much'", "its clock is ahead by no number of seconds"),
         ("UPDATE clock SET ahead = 9e999", "its clock is ahead by no number of seconds"),
     ],

@@ -9,6 +9,7 @@ pipe or a file with a second name is refused before it is opened.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
@@ -57,8 +58,8 @@ _HEADER_BYTES: Final = 100
 _APPLICATION_AT: Final = slice(68, 72)
 """Where SQLite's header has the application's id (https://sqlite.org/fileformat.html)."""
 
-_LAST: Final = 253402300799.0
-"""The last second of the year 9999, since the epoch: no time of protobuf is after it."""
+_LARGEST: Final = 2.0**62
+"""No time of an operation is further from the epoch, in seconds: protobuf holds no larger one. Its end may be never."""
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 """What SQLite adds to the name of its file for files of its own."""
@@ -169,7 +170,7 @@ class StateFile:
             StateFileError: That is no number.
         """
         (ahead,) = self._connection.execute("SELECT ahead FROM clock").fetchone()
-        if not _is_moment(ahead):
+        if not _is_time(ahead):
             raise StateFileError(f"state file {self.path}: broken: its clock is ahead by no number of seconds")
         return float(ahead)
 
@@ -277,7 +278,7 @@ class StateFile:
         for number, name, created, ends, request_type, request, scripted_type, scripted, done in rows:
             texts, bodies = (name, request_type, scripted_type), (request, scripted, b"" if done is None else done)
             fits = all(isinstance(text, str) for text in texts) and all(isinstance(body, bytes) for body in bodies)
-            if not (fits and _is_moment(created) and _is_moment(ends)):
+            if not (fits and _is_time(created) and (ends == math.inf or _is_time(ends))):
                 raise StateFileError(f"state file {self.path}: broken: operation {number} has a value of another type")
             if done is not None:
                 _pb.operation_pb2.Operation.FromString(done)  # raises here, not in a Get
@@ -294,9 +295,9 @@ class StateFile:
         return found.FromString(body)
 
 
-def _is_moment(value: object) -> bool:
-    """Whether a value is a number of seconds that a time of protobuf can be."""
-    return isinstance(value, float) and 0 <= value <= _LAST
+def _is_time(value: object) -> bool:
+    """Whether a value is a number of seconds that a time can be."""
+    return isinstance(value, float) and abs(value) <= _LARGEST
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -67,6 +67,9 @@ _ENTRY: Final = (
 _NULLABLE: Final = ("id", "submitted", "response", "cost")
 """The columns that may be empty."""
 
+_ANSWERED: Final = ("input_tokens", "output_tokens", "cost")
+"""The columns that a service has said, or that come of that."""
+
 _UNFINISHED: Final = Noted("total", "null")
 """Rows are to be sent, whatever an earlier run has noted at its end."""
 
@@ -95,7 +98,7 @@ class Journal:
         Raises:
             ConfigError: One is not.
         """
-        why = unfit(self._rows, _NULLABLE)
+        why = unfit(self._rows, nullable=_NULLABLE, unbounded=_ANSWERED)
         strange = f"SELECT 1 FROM row WHERE state NOT BETWEEN 0 AND {max(State):d} LIMIT 1"
         if not why and next(self._rows(strange), None) is not None:
             why = f"a value in column state of table row is not a state from 0 to {max(State):d}"
