@@ -10,25 +10,22 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from yagrpc.errors import ConfigError
 
-_FITS: Final[Mapping[str, tuple[str, str, float | None]]] = {
-    "INTEGER": ("a whole number", "integer", 2**53),
-    "REAL": ("a number or a time before the year 10000", "real", 253402300799),
-    "TEXT": ("a text", "text", None),
-    "BLOB": ("bytes", "blob", None),
-}
-"""What a column of each declared type holds: as errors say it, as SQLite's `typeof` does, and how large it is at most.
+_KINDS: Final = {"INTEGER": "integer", "REAL": "real", "TEXT": "text", "BLOB": "blob"}
+"""What SQLite's `typeof` says of a value of a column, by the type that the column declares."""
 
-2^53 is the largest whole number up to which a float holds all, 253402300799 the last second that a `datetime` can be.
-"""
+_NAMES: Final = {"INTEGER": "a whole number up to 2^53", "REAL": "a finite number", "TEXT": "a text", "BLOB": "bytes"}
+"""What such a column holds, as errors say it. 2^53 is the largest number up to which a float holds all whole ones."""
 
-_LARGEST: Final = 1.7976931348623157e308
-"""The largest float."""
+_BOUNDS: Final = {"INTEGER": (-(2**53), 2**53), "REAL": (-sys.float_info.max, sys.float_info.max)}
+_TIMES: Final = (0, 253402300799)
+"""The first and the last second of a time since the epoch: the end of the year 9999, which no `datetime` is after."""
 
 
 class Format(NamedTuple):
@@ -106,38 +103,48 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
 
 
 def unfit(
-    rows: Callable[[str], Iterable[Any]], *, nullable: Collection[str] = (), unbounded: Collection[str] = ()
+    rows: Callable[[str], Iterable[Any]],
+    schema: Iterable[str],
+    *,
+    nullable: Collection[str] = (),
+    times: Collection[str] = (),
 ) -> str:
-    """Which column has a value of another type than it declares, in words; empty where none has.
+    """Which column has a value that it does not declare, in words; empty where none has.
 
-    SQLite itself takes any value in any column. This is one scan of each table.
+    SQLite itself takes any value in any column. This is one scan of each table. Tables and columns that others have
+    added are not read, and those of later versions not missed.
 
     Args:
         rows: What a query gives.
+        schema: The statements that create the tables.
         nullable: The columns that may be empty (NULL).
-        unbounded: The columns whose numbers may have any size: another side has said them.
+        times: The columns that are times, in seconds since the epoch.
     """
-    for (table,) in list(rows("SELECT name FROM sqlite_master WHERE type = 'table'")):
-        named = _quoted(table, '"')
-        kinds = {name: declared for _, name, declared, *_ in rows(f"PRAGMA table_info({named})") if declared in _FITS}
-        tests = []
-        for name, declared in kinds.items():
-            column = _quoted(name, '"')
-            _, kind, most = _FITS[declared]
-            test = f"typeof({column}) = '{kind}'"
-            if most is not None:
-                most = _LARGEST if name in unbounded else most
-                test += f" AND {column} BETWEEN {-most!r} AND {most!r}"
-            filled = f"{column} IS NOT NULL AND " if name in nullable else ""
-            tests.append(f"WHEN {filled}NOT ({test}) THEN {_quoted(name, chr(39))}")
-        query = f"SELECT CASE {' '.join(tests)} END AS found FROM {named}"
-        for (name,) in rows(f"SELECT found FROM ({query}) WHERE found IS NOT NULL LIMIT 1") if tests else ():
-            return f"a value in column {name} of table {table} is not {_FITS[kinds[name]][0]}"
+    with contextlib.closing(sqlite3.connect(":memory:")) as model:
+        for statement in schema:
+            model.execute(statement)
+        tables = [name for (name,) in model.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        declared = {table: {row[1]: row[2] for row in model.execute(f"PRAGMA table_info({table})")} for table in tables}
+    for table, types in declared.items():
+        there = [row[1] for row in rows(f"PRAGMA table_info({table})") if row[1] in types]
+        cases = " ".join(
+            f"WHEN NOT ({_test(name, types[name], empty=name in nullable, time=name in times)}) THEN '{name}'"
+            for name in there
+        )
+        query = f"SELECT found FROM (SELECT CASE {cases} END AS found FROM {table}) WHERE found IS NOT NULL LIMIT 1"
+        for (name,) in rows(query) if there else ():
+            fitting = "a time from 1970 to 9999, in seconds" if name in times else _NAMES[types[name]]
+            return f"a value in column {name} of table {table} is not {fitting}"
     return ""
 
 
-def _quoted(name: str, quote: str) -> str:
-    return quote + name.replace(quote, 2 * quote) + quote
+def _test(name: str, declared: str, *, empty: bool, time: bool) -> str:
+    """Whether a value fits its column, in SQL."""
+    test = f"typeof({name}) = '{_KINDS[declared]}'"
+    if declared in _BOUNDS:
+        least, most = _TIMES if time else _BOUNDS[declared]
+        test += f" AND {name} BETWEEN {least!r} AND {most!r}"
+    return f"{name} IS NULL OR {test}" if empty else test
 
 
 def check_file(path: Path, subject: str, *, create: bool) -> os.stat_result:
@@ -189,7 +196,7 @@ def _check(cursor: sqlite3.Cursor, subject: str, form: Format) -> None:
             f"{subject} was written by another version of yagrpc (its format is {version}, this version knows"
             f" {form.version}): name another file, or use the same version in {form.users}"
         )
-    elif why := unfit(cursor.execute):
+    elif why := unfit(cursor.execute, form.schema):
         raise ConfigError(
             f"{subject} is broken ({why}): restore it from a copy, or name another, which is then created"
         )

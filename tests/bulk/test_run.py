@@ -29,9 +29,10 @@ from yagrpc.bulk.engine.news import News
 from yagrpc.bulk.files.outputs import GrowingOutput
 from yagrpc.bulk.options import open_journal
 from yagrpc.bulk.recording import commits
+from yagrpc.bulk.report.figures import figures_of
 from yagrpc.emulator import Delay, Emulator, EmulatorQuota, Failure, Fault, LostReply, paths
 from yagrpc.journal.changes import Fixed, Intent
-from yagrpc.journal.journal import JournalWriter
+from yagrpc.journal.journal import Journal, JournalWriter
 from yagrpc.limiter.sqlite import SqliteStore
 
 SUBMIT = methods.TextGenerationAsyncService.Completion.path
@@ -96,6 +97,25 @@ def test_rows_are_read_as_they_can_be_sent(connect: Connect) -> None:
         results.close()  # type: ignore[attr-defined]
     assert len(first) == 10
     assert emulator.generations[SUBMIT] <= len(read)
+
+
+@pytest.mark.parametrize("said", [-5, 2**63 - 1])
+def test_numbers_of_tokens_that_cannot_be_meant_spoil_no_sum(connect: Connect, tmp_path: Path, said: int) -> None:
+    answer = _pb.text_generation_service_pb2.CompletionResponse()
+    answer.alternatives.add(status="ALTERNATIVE_STATUS_FINAL").message.text = "yes"
+    answer.usage.input_text_tokens = answer.usage.completion_tokens = said
+    with Emulator(duration=0, replies=lambda request: answer) as emulator:
+        for count in (1, 3):  # the second run counts what the first has used
+            bulk = connect(emulator).bulk([f"row {n}" for n in range(count)], journal=tmp_path / "journal")
+            assert outcomes(bulk.results()) == ["done"] * count
+            assert 0 <= bulk.summary().totals.input_tokens <= count * 2**40
+    with contextlib.closing(Journal(tmp_path / "journal")) as journal:
+        assert figures_of(journal).summary.outcomes == {"done": 3}
+
+
+def test_a_limit_of_numpy_is_a_number(connect: Connect) -> None:
+    with Emulator(duration=0) as emulator:
+        assert len(connect(emulator).bulk(["a", "b", "c"], limit=numpy.int64(2)).results()) == 2
 
 
 def test_each_outcome_is_data(connect: Connect) -> None:

@@ -116,8 +116,9 @@ def test_a_restart_continues_where_it_was(emulate: Emulate, ask: Ask, text_of: T
     assert second.emulator.now() >= first.emulator.now() - 1
 
 
-def test_an_operation_that_never_ends_is_kept(emulate: Emulate, ask: Ask, path: Path) -> None:
-    first = emulate(state=path, duration=math.inf)
+@pytest.mark.parametrize("duration", [math.inf, 1e19, 1e300])
+def test_an_operation_that_does_not_end_is_kept(emulate: Emulate, ask: Ask, path: Path, duration: float) -> None:
+    first = emulate(state=path, duration=duration)
     operation_id = first.text_async.Completion(ask("slow")).id
     first.emulator.advance(100_000)
     first.emulator.stop()
@@ -236,18 +237,18 @@ def spoil(path: Path, statement: str) -> None:
         ("UPDATE operation SET request = x'ff'", "broken: "),
         ("UPDATE operation SET request_type = 'no.such.Message'", "a message of unknown type 'no.such.Message'"),
         ("DROP TABLE operation", "broken: no such table: operation"),
-        ("UPDATE operation SET id = x'ff'", "has a value of another type"),
-        ("UPDATE operation SET request = 5", "has a value of another type"),
-        ("UPDATE operation SET scripted = 'text'", "has a value of another type"),
-        ("UPDATE operation SET done = 5", "has a value of another type"),
+        ("UPDATE operation SET id = x'ff'", "broken: column id of operation 1"),
+        ("UPDATE operation SET request = 5", "broken: column request of operation 1"),
+        ("UPDATE operation SET scripted = 'text'", "broken: column scripted of operation 1"),
+        ("UPDATE operation SET done = 5", "broken: column done of operation 1"),
         ("UPDATE operation SET done = x'ff'", "broken: Error parsing message"),
-        ("UPDATE operation SET created = 'now'", "has a value of another type"),
-        ("UPDATE operation SET created = 9e999", "has a value of another type"),
-        ("UPDATE operation SET created = -1e300", "has a value of another type"),
-        ("UPDATE operation SET ends = 'never'", "has a value of another type"),
-        ("UPDATE operation SET ends = -9e999", "has a value of another type"),
-        ("UPDATE clock SET ahead = 'much'", "its clock is ahead by no number of seconds"),
-        ("UPDATE clock SET ahead = 9e999", "its clock is ahead by no number of seconds"),
+        ("UPDATE operation SET created = 'now'", "broken: column created of operation 1"),
+        ("UPDATE operation SET created = 9e999", "broken: column created of operation 1"),
+        ("UPDATE operation SET created = -1e300", "broken: column created of operation 1"),
+        ("UPDATE operation SET ends = 'never'", "broken: column ends of operation 1"),
+        ("UPDATE operation SET ends = -9e999", "broken: column ends of operation 1"),
+        ("UPDATE clock SET ahead = 'much'", "the offset of its clock is not a number of seconds"),
+        ("UPDATE clock SET ahead = 9e999", "the offset of its clock is not a number of seconds"),
     ],
 )
 def test_a_file_that_is_not_understood_is_refused(path: Path, statement: str, expected: str) -> None:
@@ -260,6 +261,9 @@ def test_a_file_that_is_not_understood_is_refused(path: Path, statement: str, ex
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
+    with pytest.raises(StateFileError) as again:
+        emulator.start()
+    assert str(again.value) == str(caught.value), "it has let the file go"
     emulator.stop()
 
 

@@ -345,12 +345,12 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, co
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE clock SET shift = 'x'", "column shift of table clock is not a number"),
-        ("UPDATE clock SET last = NULL", "column last of table clock is not a number"),
-        ("UPDATE clock SET last = 9e999", "column last of table clock is not a number"),
-        ("UPDATE rule SET amount = 'many'", "column amount of table rule is not a number"),
-        ("UPDATE rule SET seconds = x'ff'", "column seconds of table rule is not a number"),
-        ("UPDATE used SET at = 1e308", "column at of table used is not a number or a time before the year 10000"),
+        ("UPDATE clock SET shift = 'x'", "column shift of table clock is not a finite number"),
+        ("UPDATE clock SET last = NULL", "column last of table clock is not a finite number"),
+        ("UPDATE clock SET last = 9e999", "column last of table clock is not a finite number"),
+        ("UPDATE rule SET amount = 'many'", "column amount of table rule is not a finite number"),
+        ("UPDATE rule SET seconds = x'ff'", "column seconds of table rule is not a finite number"),
+        ("UPDATE used SET key = 9223372036854775807", r"column key of table used is not a whole number up to 2\^53"),
         ("UPDATE participant SET label = NULL", "column label of table participant is not a text"),
     ],
 )
@@ -368,6 +368,19 @@ def test_a_file_that_something_else_has_changed_is_refused_and_left_alone(
     with pytest.raises(ConfigError, match=f"is broken .a value in {said}.*: restore it from a copy, or name another"):
         SqliteStore(path)
     assert path.read_bytes() == before
+
+
+def test_a_slot_that_is_far_ahead_is_counted_in_a_file_that_is_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "limits"
+    store = SqliteStore(path)
+    one = Participant(store, "a", Rule("get_per_second", 1, 1.0))
+    one.ask()
+    ahead = one.ask()
+    Participant(store, "b", Rule("get_per_second", 1e-12, 1.0))
+    assert isinstance(ahead, Granted)
+    assert one.say(asks=(Ask(one.key, one.rules, True),)).answers[one.key].seconds > 1e11
+    store.close()
+    SqliteStore(path).close()
 
 
 def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:

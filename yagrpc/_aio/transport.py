@@ -27,7 +27,7 @@ from yagrpc._core.failure.status import RpcStatus, raised
 from yagrpc._core.flow import END, Block, Connect, Effect, Flow, Opened, Send, Share, Sleep, Wait
 from yagrpc._grpc import fork
 from yagrpc._grpc.leaving import CLOSE_GRACE, REPORT_GRACE, complete_at_exit, with_linger
-from yagrpc._grpc.loops import ended, in_thread, running_loop, settle
+from yagrpc._grpc.loops import called_in_thread, ended, running_loop, settle
 from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.probing import connect
 from yagrpc._grpc.rpcs import drain, drop, given, given_later, may_have_run
@@ -249,7 +249,7 @@ class AsyncTransport:
         return await self._until(asyncio.get_running_loop().create_future(), effect.seconds)
 
     async def _block(self, effect: Block) -> Any:
-        returned = in_thread(effect.function)
+        returned = called_in_thread(effect.function)
         try:
             await self._until(returned, None)
             return returned.result()

@@ -58,7 +58,7 @@ def settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+def called_in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
     """Call a function that blocks; gives a future of what it returns or raises. Cancelling that leaves it running.
 
     Raises:
@@ -67,7 +67,7 @@ def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
-    def settle(returned: Any, error: BaseException | None) -> None:
+    def deliver(returned: Any, error: BaseException | None) -> None:
         if isinstance(error, StopIteration):  # no future takes it
             error, cause = RuntimeError("a function that blocks raised StopIteration"), error
             error.__cause__ = cause
@@ -81,7 +81,7 @@ def in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
         except BaseException as error:  # the waiter gets it
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(settle, returned, failure)
+            loop.call_soon_threadsafe(deliver, returned, failure)
 
     threading.Thread(target=call, name="yagrpc-blocking", daemon=True).start()
     return future

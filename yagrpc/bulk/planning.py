@@ -40,7 +40,8 @@ def plan_of(
     parameters = {name: value for name, value in shaping.items() if name != "model"}
     model = shaping.get("model", default)
     prices = parse_prices(own["prices"], "prices") if own.get("prices") else {}
-    template, limit = own.get("template"), own.get("limit")
+    template = own.get("template")
+    limit = None if own.get("limit") is None else int(own["limit"])  # of numpy, perhaps
     check_template(template)
     source.check_columns(own["text"], template, key)
     named = key if isinstance(key, str) else None if source.table or callable(key) else "id"

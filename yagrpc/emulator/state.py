@@ -65,12 +65,13 @@ class State:
             return
         file = StateFile(self.options.state)
         try:
+            ahead = file.ahead
             self.operations.attach(file)
         except BaseException:
             file.close()
             raise
         self._file = file
-        self._restore_clock(file)
+        self._restore_clock(ahead)
 
     def close(self) -> None:
         """Close the state file."""
@@ -132,12 +133,16 @@ class State:
         """Start to crash."""
         self.on_crash(crash)
 
-    def _restore_clock(self, file: StateFile) -> None:
-        """Move the clock to where it was: finished operations stay finished, and none is created in the future."""
+    def _restore_clock(self, ahead: float) -> None:
+        """Move the clock to where it was: finished operations stay finished, and none is created in the future.
+
+        Args:
+            ahead: How far it was ahead of the real one, in seconds.
+        """
         # The real clock may have gone back since: then the last thing that happened is the earliest possible time.
         newest = self.operations.last_moment()
         # Moved by the difference, not set: the clock runs during this calculation.
-        self.clock.advance(max(0.0, max(time.time() + file.ahead, newest) - self.clock.now()))
+        self.clock.advance(max(0.0, max(time.time() + ahead, newest) - self.clock.now()))
 
     def _note_time(self) -> None:
         if self._file is not None:

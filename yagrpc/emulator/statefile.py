@@ -58,8 +58,8 @@ _HEADER_BYTES: Final = 100
 _APPLICATION_AT: Final = slice(68, 72)
 """Where SQLite's header has the application's id (https://sqlite.org/fileformat.html)."""
 
-_LARGEST: Final = 2.0**62
-"""No time of an operation is further from the epoch, in seconds: protobuf holds no larger one. Its end may be never."""
+_LATEST: Final = 2.0**63
+"""Times of protobuf are before this second since the epoch."""
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 """What SQLite adds to the name of its file for files of its own."""
@@ -170,8 +170,8 @@ class StateFile:
             StateFileError: That is no number.
         """
         (ahead,) = self._connection.execute("SELECT ahead FROM clock").fetchone()
-        if not _is_time(ahead):
-            raise StateFileError(f"state file {self.path}: broken: its clock is ahead by no number of seconds")
+        if not isinstance(ahead, float) or not math.isfinite(ahead):
+            raise StateFileError(f"state file {self.path}: broken: the offset of its clock is not a number of seconds")
         return float(ahead)
 
     @ahead.setter
@@ -276,10 +276,19 @@ class StateFile:
 
     def _decode(self, rows: sqlite3.Cursor) -> Iterator[Kept]:
         for number, name, created, ends, request_type, request, scripted_type, scripted, done in rows:
-            texts, bodies = (name, request_type, scripted_type), (request, scripted, b"" if done is None else done)
-            fits = all(isinstance(text, str) for text in texts) and all(isinstance(body, bytes) for body in bodies)
-            if not (fits and _is_time(created) and (ends == math.inf or _is_time(ends))):
-                raise StateFileError(f"state file {self.path}: broken: operation {number} has a value of another type")
+            fitting = {
+                "id": isinstance(name, str),
+                "created": isinstance(created, float) and abs(created) < _LATEST,
+                "ends": isinstance(ends, float) and ends > -math.inf,  # it may be never
+                "request_type": isinstance(request_type, str),
+                "request": isinstance(request, bytes),
+                "scripted_type": isinstance(scripted_type, str),
+                "scripted": isinstance(scripted, bytes),
+                "done": done is None or isinstance(done, bytes),
+            }
+            for column, fits in fitting.items():
+                if not fits:
+                    raise StateFileError(f"state file {self.path}: broken: column {column} of operation {number}")
             if done is not None:
                 _pb.operation_pb2.Operation.FromString(done)  # raises here, not in a Get
             message = self._message(request_type, request)
@@ -293,11 +302,6 @@ class StateFile:
         if found is None:
             raise StateFileError(f"state file {self.path}: broken: a message of unknown type {full_name!r}")
         return found.FromString(body)
-
-
-def _is_time(value: object) -> bool:
-    """Whether a value is a number of seconds that a time can be."""
-    return isinstance(value, float) and abs(value) <= _LARGEST
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

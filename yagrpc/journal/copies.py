@@ -13,7 +13,7 @@ from typing import Final
 
 from yagrpc.journal.changes import Copied, First, State
 
-_TABLES: Final = (
+TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS first (digest BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS copy (number INTEGER PRIMARY KEY, first INTEGER NOT NULL)",
     "CREATE INDEX IF NOT EXISTS copy_first ON copy (first)",
@@ -33,7 +33,7 @@ _ENDED: Final = (
 
 def create(connection: sqlite3.Connection) -> None:
     """Create the tables, unless they are there."""
-    for statement in _TABLES:
+    for statement in TABLES:
         connection.execute(statement)
 
 

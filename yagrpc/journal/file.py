@@ -10,12 +10,15 @@ import contextlib
 import os
 import sqlite3
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from yagrpc.errors import ConfigError, JournalInUseError
 from yagrpc.hiding import shown_path
-from yagrpc.sqlitefile import check_file
+from yagrpc.journal import copies
+from yagrpc.journal.changes import State
+from yagrpc.sqlitefile import check_file, unfit
 
 APPLICATION: Final = 0x7961676A
 """What marks a file as a journal (SQLite's `application_id`)."""
@@ -49,6 +52,10 @@ SCHEMA: Final = (
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {VERSION}",
 )
+
+_NULLABLE: Final = ("id", "submitted", "response", "cost")
+_TIMES: Final = ("submitted", "ended", "at")
+"""The columns that may be empty, and those that are times."""
 
 UPGRADES: Final = {1: (_GETS, "ALTER TABLE attempt ADD COLUMN response BLOB", f"PRAGMA user_version = {VERSION}")}
 """What brings a journal of an earlier version to this one."""
@@ -103,10 +110,14 @@ def broken(path: Path, why: str = "") -> ConfigError:
         path: The file.
         why: What is wrong with it; empty where that is not known.
     """
+    return _broken(shown_path(str(path)), why)
+
+
+def _broken(name: str, why: str) -> ConfigError:
     what = f"is broken ({why})" if why else "is broken, or no journal"
     return ConfigError(
-        f"journal {shown_path(str(path))} {what}: restore it from a copy, or name another file, which"
-        " is then created (what it has paid for is paid again)"
+        f"journal {name} {what}: restore it from a copy, or name another file, which is then created (what it has paid"
+        " for is paid again)"
     )
 
 
@@ -119,14 +130,29 @@ def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -
             connection.execute(statement)
     elif application != APPLICATION:
         raise ConfigError(f"journal {name} is no journal: name another file, which is then created")
-    elif version in UPGRADES:
-        for statement in UPGRADES[version] if create else ():
-            connection.execute(statement)
-    elif version != VERSION:
+    elif version not in (VERSION, *UPGRADES):
         raise ConfigError(
             f"journal {name} was written by another version of yagrpc (its format is {version}, this version knows"
             f" {VERSION}): use that version, or name another file"
         )
+    elif create:
+        if why := wrong_value(connection.execute):  # before it is changed
+            raise _broken(name, why)
+        for statement in UPGRADES.get(version, ()):
+            connection.execute(statement)
+
+
+def wrong_value(rows: Callable[[str], Iterable[Any]]) -> str:
+    """Which value of a journal no run writes, in words; empty where there is none.
+
+    Args:
+        rows: What a query gives.
+    """
+    if why := unfit(rows, (*SCHEMA, *copies.TABLES), nullable=_NULLABLE, times=_TIMES):
+        return why
+    for _ in rows(f"SELECT 1 FROM row WHERE state NOT BETWEEN 0 AND {max(State):d} LIMIT 1"):
+        return f"a value in column state of table row is not a state from 0 to {max(State):d}"
+    return ""
 
 
 def _make_private(path: Path, name: str) -> None:

@@ -37,8 +37,7 @@ from yagrpc.journal.changes import (
     State,
     Totals,
 )
-from yagrpc.journal.file import Lock, broken, connect
-from yagrpc.sqlitefile import unfit
+from yagrpc.journal.file import Lock, broken, connect, wrong_value
 
 _INTENT: Final = (
     "INSERT INTO row VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET state = 1,"
@@ -64,12 +63,6 @@ _ENTRY: Final = (
     " seq, ended, outcome, response, error, input_tokens, output_tokens, cost"
 )
 
-_NULLABLE: Final = ("id", "submitted", "response", "cost")
-"""The columns that may be empty."""
-
-_ANSWERED: Final = ("input_tokens", "output_tokens", "cost")
-"""The columns that a service has said, or that come of that."""
-
 _UNFINISHED: Final = Noted("total", "null")
 """Rows are to be sent, whatever an earlier run has noted at its end."""
 
@@ -93,16 +86,12 @@ class Journal:
         self._counts_gets = self._keeps_answers = version >= 2
 
     def check(self) -> None:
-        """Check what SQLite does not: that all values are such as a run writes.
+        """Check what SQLite does not: that all values are such as a run writes. A writer's are checked before.
 
         Raises:
             ConfigError: One is not.
         """
-        why = unfit(self._rows, nullable=_NULLABLE, unbounded=_ANSWERED)
-        strange = f"SELECT 1 FROM row WHERE state NOT BETWEEN 0 AND {max(State):d} LIMIT 1"
-        if not why and next(self._rows(strange), None) is not None:
-            why = f"a value in column state of table row is not a state from 0 to {max(State):d}"
-        if why:
+        if why := wrong_value(self._rows):
             raise broken(self.path, why)
 
     def noted(self) -> dict[str, Any]:
@@ -354,7 +343,6 @@ class JournalWriter(Journal):
         try:
             super().__init__(path)
             try:
-                self.check()
                 (self._seq,) = next(self._rows("SELECT coalesce(max(seq), 0) FROM result"))
                 self._has_copies = copies.exist(self._connection)
             except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from yagrpc import _pb
 from yagrpc.bulk.decisions.outcomes import DOUBTFUL, RowOutcome, better_before, tried_again
@@ -21,6 +21,9 @@ from yagrpc.results import Completion
 
 if TYPE_CHECKING:
     from yagrpc.errors import YagrpcError
+
+_MOST_TOKENS: Final = 2**40
+"""The most tokens of one answer that are counted: sums of rows stay within what SQLite counts."""
 
 
 class Endings:
@@ -90,7 +93,7 @@ class Endings:
     def answered(self, job: Job, response: Any) -> None:
         """A call was answered that generates nothing."""
         fixed = job.planned.fixed
-        tokens = response.num_tokens if self._plan.recipe.task == "embed" else 0  # the tokenizer is free
+        tokens = _tokens(response.num_tokens) if self._plan.recipe.task == "embed" else 0  # the tokenizer is free
         self._tally.use(tokens, 0, None)
         result = Result(fixed.number, time.time(), RowOutcome.DONE, response.SerializeToString(), "", tokens)
         self._end(result, fixed, job.attempt, job.before)
@@ -130,7 +133,8 @@ class Endings:
         tokens_in = tokens_out = 0
         cost = 0.0 if outcome not in DOUBTFUL else None
         if response is not None:
-            tokens_in, tokens_out = response.usage.input_text_tokens, response.usage.completion_tokens
+            tokens_in = _tokens(response.usage.input_text_tokens)
+            tokens_out = _tokens(response.usage.completion_tokens)
             cost = self._plan.cost(sent.model, tokens_in, tokens_out)
             self._tally.use(tokens_in, tokens_out, cost)
         self._spending.cost(sent.reserved, cost, tokens_out)
@@ -174,3 +178,8 @@ class Endings:
         self._copies.written(number)
         if fixed is not None:
             self._intake.forget_id(fixed)
+
+
+def _tokens(said: int) -> int:
+    """A number of tokens that a service has said, as a number that can be counted together with others."""
+    return max(0, min(said, _MOST_TOKENS))

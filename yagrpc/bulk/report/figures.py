@@ -275,9 +275,9 @@ def figures_of(journal: Journal) -> Figures:
                 latencies.append(seconds)
                 keep = heapq.heappush if len(slowest) < SLOWEST else heapq.heappushpop
                 keep(slowest, (seconds, -moment.number))
-            if moment.input_tokens + moment.output_tokens:
-                inputs.append(moment.input_tokens)
-                outputs.append(moment.output_tokens)
+            if moment.input_tokens > 0 or moment.output_tokens > 0:
+                inputs.append(max(0, moment.input_tokens))
+                outputs.append(max(0, moment.output_tokens))
         axis = Axis(outline(itertools.chain(submits, refused, *ends.values())))
         summary = summary_of(journal)
         failures, causes = _failures(journal, notes.task)

@@ -284,6 +284,7 @@ def _settled(journal: Path) -> Collection[int]:
     if not os.path.exists(journal):
         return frozenset()
     with contextlib.closing(Journal(journal)) as opened:
+        opened.check()
         return frozenset(opened.settled())
 
 
