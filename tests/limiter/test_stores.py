@@ -370,6 +370,18 @@ def test_a_file_that_something_else_has_changed_is_refused_and_left_alone(
     assert path.read_bytes() == before
 
 
+def test_a_limit_of_nothing_in_a_file_that_was_edited_is_no_exception(tmp_path: Path) -> None:
+    path = tmp_path / "limits"
+    store = SqliteStore(path)
+    one = Participant(store, "a", SECOND)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE rule SET amount = 0")
+        database.commit()
+    assert one.ask() == Granted(0.0)
+    assert isinstance(one.ask(), Granted)
+    store.close()
+
+
 def test_a_slot_that_is_far_ahead_is_counted_in_a_file_that_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "limits"
     store = SqliteStore(path)

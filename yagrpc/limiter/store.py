@@ -154,4 +154,4 @@ def size_of(limit: float) -> int:
 
 def span_of(seconds: float, limit: float) -> float:
     """How long a slot of a rate is not free after it was counted, in seconds."""
-    return seconds * max(1.0, size_of(limit) / limit) * SLACK
+    return seconds * max(1.0, size_of(limit) / (limit or 1.0)) * SLACK  # only a file that was edited has a limit of 0
