@@ -79,7 +79,9 @@ def open_file(
             raise
     except sqlite3.OperationalError as error:
         if alone and "locked" in str(error):
-            raise ConfigError(f"{subject} is in use by another process: give each process a file of its own") from None
+            raise ConfigError(
+                f"{subject} is in use, by another process or in this one: give each a file of its own"
+            ) from None
         raise ConfigError(f"{subject} can't be used: {error}") from None
     except sqlite3.DatabaseError:
         raise _other(subject, form) from None

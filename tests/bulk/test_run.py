@@ -32,6 +32,7 @@ from yagrpc.bulk.recording import commits
 from yagrpc.bulk.report.figures import figures_of
 from yagrpc.emulator import Delay, Emulator, EmulatorQuota, Failure, Fault, LostReply, paths
 from yagrpc.journal.changes import Fixed, Intent
+from yagrpc.journal.file import Lock
 from yagrpc.journal.journal import Journal, JournalWriter
 from yagrpc.limiter.sqlite import SqliteStore
 
@@ -97,6 +98,71 @@ def test_rows_are_read_as_they_can_be_sent(connect: Connect) -> None:
         results.close()  # type: ignore[attr-defined]
     assert len(first) == 10
     assert emulator.generations[SUBMIT] <= len(read)
+
+
+def test_results_are_read_where_the_journal_is_also_after_a_change_of_the_folder(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with Emulator(duration=0.2) as emulator:
+        bulk = connect(emulator).bulk(["a", "b", "c"], journal="journal")
+        given = []
+        for result in bulk:
+            given.append(result.number)
+            monkeypatch.chdir(tmp_path / "elsewhere")
+        assert sorted(given) == [0, 1, 2]
+        assert outcomes(bulk.results()) == ["done"] * 3
+        assert bulk.run().outcomes == {"done": 3}
+        assert emulator.generations == {SUBMIT: 3}
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+async def test_asyncio_reads_results_where_the_journal_is_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with Emulator(duration=0.2) as emulator:
+        async with yagrpc.AsyncClient(**settings(emulator)) as client:
+            given = []
+            async for result in client.bulk(["a", "b", "c"], journal="journal"):
+                given.append(result.number)
+                monkeypatch.chdir(tmp_path / "elsewhere")
+    assert sorted(given) == [0, 1, 2]
+
+
+def test_a_journal_that_is_removed_during_its_run_is_no_empty_result(connect: Connect, tmp_path: Path) -> None:
+    with Emulator(duration=0.2) as emulator:
+        bulk = connect(emulator).bulk(["a", "b", "c"], journal=tmp_path / "journal")
+        given = iter(bulk)
+        next(given)
+        (tmp_path / "journal").unlink()
+        with pytest.raises(yagrpc.ConfigError, match="journal .* can't be used: No such file"):
+            list(given)
+        with pytest.raises(yagrpc.ConfigError, match="journal .* can't be used: No such file"):
+            bulk.summary()
+
+
+def test_a_run_that_is_refused_says_so_before_it_reads_the_journal(connect: Connect, tmp_path: Path) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        (tmp_path / "journal").touch()  # another process is just creating it
+        lock = Lock(tmp_path / "journal")
+        with pytest.raises(yagrpc.JournalInUseError):
+            list(client.bulk(["a"], journal=tmp_path / "journal"))
+        lock.release()
+        with pytest.raises(yagrpc.ConfigError, match="is empty, or is just being created: ask again once its run"):
+            client.bulk(["a"], journal=tmp_path / "journal").summary()
+
+
+def test_a_closed_client_starts_no_run(connect: Connect) -> None:
+    with Emulator(duration=0) as emulator:
+        client = connect(emulator)
+        bulk = client.bulk(["a"])
+        client.close()
+        for start in (lambda: client.bulk(["a"]), bulk.run, bulk.results, lambda: list(bulk)):
+            with pytest.raises(yagrpc.ClientClosedError):
+                start()
+        assert not emulator.generations
 
 
 @pytest.mark.parametrize("said", [-5, 2**63 - 1])
@@ -960,8 +1026,8 @@ def test_a_run_of_a_blocking_client_that_is_closed_meanwhile_goes_to_its_end(tmp
         client.close()
         client.close()
         assert sorted([first.number, *(result.number for result in iter_of)]) == list(range(40))
-        again = client.bulk(["another"])
-        assert again.run().outcomes == {"done": 1}
+        with pytest.raises(yagrpc.ClientClosedError):
+            client.bulk(["another"])
 
 
 def test_a_run_stays_under_the_quotas(connect: Connect) -> None:

@@ -228,6 +228,18 @@ def test_the_blocking_client_puts_interceptors_around_the_hosts_channel(emulator
     assert counting.methods == [paths.COMPLETION_ASYNC]
 
 
+@pytest.mark.parametrize("name", ["channel", "operation_channel"])
+def test_what_is_no_channel_of_the_clients_api_is_refused_when_the_client_is_made(subject: Any, name: str) -> None:
+    async def check() -> None:
+        with grpc.insecure_channel("localhost:1") as blocking:
+            async with grpc.aio.insecure_channel("localhost:1") as asynchronous:
+                for channel in ("localhost:1", 5, object(), blocking if subject.kind == "aio" else asynchronous):
+                    with pytest.raises(yagrpc.ConfigError, match=rf"^{name} is .*: (Async)?Client takes a channel of"):
+                        subject.client(**{name: channel})
+
+    asyncio.run(check())
+
+
 def test_the_asyncio_client_can_not(emulator: Emulator) -> None:
     async def make() -> None:
         async with grpc.aio.insecure_channel(emulator.address) as channel:

@@ -399,7 +399,10 @@ def test_the_texts() -> None:
         "server trace id trace, client request id client, attempts 3)"
     )
     assert str(ClientClosedError()) == "the client is closed"
-    assert str(ClientClosedError("d7q")) == "the client is closed; operation d7q is still running"
+    assert (
+        str(ClientClosedError("d7q"))
+        == "the client is closed; operation d7q may still run, and can be waited for again"
+    )
     assert str(OperationError("d7q", "odd")) == "operation d7q: odd"
     assert str(OperationFailedError("d7q", "odd", code=99)) == "operation d7q failed: status 99: odd"
     assert str(RequestError("a.b", "c", "d")) == "a.b is 'c': d"

@@ -17,8 +17,9 @@ import grpc
 import pytest
 
 import yagrpc
+from yagrpc import methods
 from yagrpc._grpc import fork
-from yagrpc.emulator import Emulator
+from yagrpc.emulator import Delay, Emulator, Fault
 
 SETTINGS: dict[str, Any] = {"folder_id": "f", "credentials": yagrpc.NoCredentials(), "plaintext": True}
 
@@ -454,6 +455,35 @@ def test_the_interpreter_ends_with_waits_outstanding(service: Any) -> None:
 
     service.fault = lambda running, context, body: hang(running, context, body) if body else body
     assert "over" in run(ENDING.replace('client.tokenize("a")', ""), f"127.0.0.1:{service.port}")
+
+
+DAEMON = """
+import logging, sys, threading, yagrpc
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+client = yagrpc.Client(endpoint=sys.argv[1], folder_id="f", credentials=yagrpc.NoCredentials(), plaintext=True)
+threading.Thread(target=client.completion_async, args=("x",), kwargs={"request_id": "mine"}, daemon=True).start()
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_submit_of_a_thread_that_ends_with_the_process_is_reported(attempt: int) -> None:
+    """The thread never runs again, so that the process says what has become of the submit."""
+    submit = methods.TextGenerationAsyncService.Completion.path
+    with Emulator(faults=[Fault(Delay(600), method=submit)]) as emulator:
+        program = subprocess.Popen(
+            [sys.executable, "-c", DAEMON, emulator.address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in iter(lambda: emulator.calls[submit], 1):
+            assert program.poll() is None
+        said, problems = program.communicate("\n", timeout=60)
+    assert (program.returncode, said) == (0, "")
+    (line,) = [line for line in problems.splitlines() if line.startswith("WARNING yagrpc.operations")]
+    assert "mine" in line
 
 
 def test_an_asyncio_client_follows_into_another_loop(service: Any) -> None:

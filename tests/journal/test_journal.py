@@ -342,7 +342,7 @@ def test_a_link_and_a_folder_are_refused(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b""
     with pytest.raises(yagrpc.ConfigError, match="can't be used"):
         Journal(tmp_path)
-    with pytest.raises(yagrpc.ConfigError, match="can't be locked: No such file"):
+    with pytest.raises(yagrpc.ConfigError, match="can't be locked: its folder is not there"):
         JournalWriter(tmp_path / "nowhere" / "journal")
 
 

@@ -22,6 +22,7 @@ class AsyncChannels(Channels):
     api: ClassVar[ModuleType] = grpc.aio
     misuse = grpc.aio.UsageError
     asynchronous = True
+    other = grpc.Channel
 
     def _dial(self, endpoint: str) -> Any:
         if self._core.endpoints.plaintext:

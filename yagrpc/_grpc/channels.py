@@ -22,6 +22,7 @@ from yagrpc._grpc.options import ChannelOptions
 from yagrpc._grpc.probing import Diagnosis
 from yagrpc._grpc.status import multicallable
 from yagrpc.errors import ClientClosedError, ConfigError, YagrpcError
+from yagrpc.hiding import shown
 from yagrpc.method import AnyMethod
 
 
@@ -54,10 +55,15 @@ class Channels(abc.ABC):
     asynchronous: ClassVar[bool]
     """Whether they are channels of gRPC's asyncio API."""
 
+    other: ClassVar[type]
+    """The channels of gRPC's other API."""
+
     def __init__(
         self, core: ClientCore, options: ChannelOptions, channel: Any, operation_channel: Any, interceptors: Any
     ) -> None:
         check_greenlets(asynchronous=self.asynchronous)
+        for name, one in (("channel", channel), ("operation_channel", operation_channel)):
+            self._check_channel(name, one)
         self._interceptors = config.check_interceptors(interceptors, self.api)
         if self.asynchronous and self._interceptors and None not in (channel, operation_channel):
             raise ConfigError("interceptors can't be put around an asyncio channel: give them to the channel itself")
@@ -70,6 +76,13 @@ class Channels(abc.ABC):
         self._opened: list[Any] = []
         self._channels: dict[str, Any] = {}
         self._refusal: ConfigError | None = None
+
+    def _check_channel(self, name: str, channel: Any) -> None:
+        """Refuse what is no channel of this API; a host's may be of a class of its own."""
+        if channel is None or (hasattr(channel, "unary_unary") and not isinstance(channel, self.other)):
+            return
+        client = "AsyncClient" if self.asynchronous else "Client"
+        raise ConfigError(f"{name} is {shown(channel)}: {client} takes a channel of {self.api.__name__}")
 
     @property
     def open(self) -> bool:

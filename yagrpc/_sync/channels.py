@@ -30,6 +30,7 @@ class BlockingChannels(Channels):
     api: ClassVar[ModuleType] = grpc
     misuse = ValueError
     asynchronous = False
+    other = grpc.aio.Channel
 
     def connect(self, method: AnyMethod, timeout: float | None) -> RpcStatus | bool:
         """Wait until the channel of a method is connected, for some seconds at most; gives the outcome of `Connect`.

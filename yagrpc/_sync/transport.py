@@ -111,10 +111,11 @@ class Transport:
         else:
             self._step(flow, lambda: effect, done)
 
-    def close(self) -> None:
+    def close(self, grace: float = CLOSE_GRACE) -> None:
         """End all calls and waits, and close the channels that were opened here.
 
-        Submits get a moment to complete, whether their callers wait or have left.
+        Args:
+            grace: Seconds for submits to complete, whether their callers wait or have left.
         """
         self.channels.closed = True
         for waiter in list(self._waiting):
@@ -122,7 +123,7 @@ class Transport:
         self._core.end_waits()
         self._sharing.close()
         try:
-            self._submits.wait(CLOSE_GRACE)
+            self._submits.wait(grace)
         finally:
             self._opened.cancel()  # those on a channel of the host's
             try:
@@ -133,10 +134,11 @@ class Transport:
                 self._core.release()
 
     def process_ends(self) -> None:
-        """Complete the submits that are under way, or report them."""
-        if self._submits:
-            self.close()
+        """Complete the submits that are under way, or report them: the threads of their callers may not run again."""
+        self._submits.wait(CLOSE_GRACE)
         self._submits.lose()
+        if self._submits:
+            self.close(grace=0.0)
 
     def forked(self) -> None:
         """In a forked child: the connections and the threads are the parent's."""

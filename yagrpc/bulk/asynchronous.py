@@ -108,7 +108,9 @@ class AsyncBulk:
         Raises:
             ConfigError: It can't be used, or is of another run.
         """
-        return open_journal(self.journal, self.options, self.plan)
+        writer = open_journal(self.journal, self.options, self.plan)
+        self.journal = self.journal.absolute()  # the program may change its folder before the results are read
+        return writer
 
     async def run_by(self, client: AsyncClient, writer: JournalWriter) -> Summary:
         """The same, by another client with the same settings.
@@ -169,7 +171,7 @@ class AsyncBulk:
         Raises:
             ConfigError: The run has not started.
         """
-        if not path.exists(self.journal):
+        if self.engine is None and not path.exists(self.journal):
             raise ConfigError("the run has not started, so there is no summary yet: iterate it, or call run()")
         with contextlib.closing(Journal(self.journal)) as journal:
             return summary_of(journal)
@@ -211,9 +213,10 @@ class AsyncBulk:
 
         Args:
             after: The `seq` after which they begin.
+
+        Raises:
+            ConfigError: The journal can't be read: it was removed, for example.
         """
-        if not path.exists(self.journal):  # the run was refused
-            return []
         with contextlib.closing(Journal(self.journal)) as journal:
             return journal.ended(after, PAGE)
 
@@ -241,7 +244,7 @@ class AsyncBulk:
         try:
             while True:
                 ended = running.done()
-                if self.engine is not None or ended:
+                if self.engine is not None:  # else the run has not started, or was refused
                     page = self.page(after)
                     for entry in page:
                         after = entry.seq

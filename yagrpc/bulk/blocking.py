@@ -16,7 +16,7 @@ from yagrpc._aio.client import AsyncClient
 from yagrpc.bulk.asynchronous import AsyncBulk
 from yagrpc.bulk.loop_thread import LoopThread
 from yagrpc.bulk.results import BulkResult, Summary
-from yagrpc.errors import ConfigError
+from yagrpc.errors import ClientClosedError, ConfigError
 
 if TYPE_CHECKING:
     from yagrpc._sync.client import Client
@@ -37,6 +37,7 @@ class Bulk:
 
     Raises:
         ConfigError: A setting can't work, or the client has channels or interceptors of the user's own.
+        ClientClosedError: The client is closed.
         RequestError: An argument of the completions is wrong.
         TypeError: An argument is not known.
     """
@@ -45,6 +46,8 @@ class Bulk:
         if client._own:
             own = ", ".join(client._own)
             raise ConfigError(f"bulk sends by grpc.aio, which can't use this client's {own}: use AsyncClient(...).bulk")
+        _check_open(client)
+        self._client = client
         self._settings = client._settings
         self._core = client._core
         planning = {**self._settings.reveal(), "quota": None}  # it sends nothing, and takes no part in shared quotas
@@ -62,7 +65,7 @@ class Bulk:
         with self._running() as thread:
             while True:
                 alive = thread.alive
-                page = self._bulk.page(after) if self._bulk.engine is not None or not alive else []
+                page = [] if self._bulk.engine is None else self._bulk.page(after)  # none: it was refused, perhaps
                 for entry in page:
                     after = entry.seq
                     yield self._bulk.result_of(entry)
@@ -127,6 +130,7 @@ class Bulk:
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[LoopThread]:
+        _check_open(self._client)
         thread = self._thread = LoopThread(self._run, self._news.set)
         try:
             yield thread
@@ -140,3 +144,13 @@ class Bulk:
             async with AsyncClient(**self._settings.reveal()) as client:  # a run that was left has closed its own
                 client._core.count_with(self._core)
                 await self._bulk.run_by(client, writer)
+
+
+def _check_open(client: Client) -> None:
+    """Refuse a client that is closed: its user expects no more requests.
+
+    Raises:
+        ClientClosedError: It is.
+    """
+    if client._transport.channels.closed:
+        raise ClientClosedError

@@ -28,8 +28,8 @@ class ClientClosedError(YagrpcError):
         super().__init__("the client is closed", operation_id=operation_id, **context)
 
     def _summary(self) -> str:
-        running = f"; operation {self.operation_id} is still running" if self.operation_id else ""
-        return f"{self.message}{running}"
+        running = f"; operation {self.operation_id} may still run, and can be waited for again"
+        return f"{self.message}{running if self.operation_id else ''}"
 
 
 class ServerBusyError(YagrpcError):

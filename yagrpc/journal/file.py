@@ -128,6 +128,8 @@ def _check_content(connection: sqlite3.Connection, name: str, *, create: bool) -
     if not tables and not application and create:
         for statement in SCHEMA:
             connection.execute(statement)
+    elif not tables and not application:
+        raise ConfigError(f"journal {name} is empty, or is just being created: ask again once its run has started")
     elif application != APPLICATION:
         raise ConfigError(f"journal {name} is no journal: name another file, which is then created")
     elif version not in (VERSION, *UPGRADES):
@@ -180,6 +182,8 @@ class Lock:
             try:
                 flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
                 self._descriptor = os.open(self._path, flags, 0o600)
+            except FileNotFoundError:
+                raise ConfigError(f"journal {name} can't be locked: its folder is not there") from None
             except OSError as error:
                 raise ConfigError(f"journal {name} can't be locked: {error.strerror}") from None
             except ValueError:  # a NUL, or half of a surrogate pair
