@@ -229,7 +229,7 @@ def test_the_blocking_client_puts_interceptors_around_the_hosts_channel(emulator
 
 
 @pytest.mark.parametrize("name", ["channel", "operation_channel"])
-def test_what_is_no_channel_of_the_clients_api_is_refused_when_the_client_is_made(subject: Any, name: str) -> None:
+def test_what_is_no_channel_of_the_clients_api_is_refused_when_the_client_is_created(subject: Any, name: str) -> None:
     async def check() -> None:
         with grpc.insecure_channel("localhost:1") as blocking:
             async with grpc.aio.insecure_channel("localhost:1") as asynchronous:
