@@ -36,6 +36,7 @@ from yagrpc.bulk.decisions.rows import (
 )
 
 RECIPE = Recipe("completion", "f", "yandexgpt", {"temperature": 0.5})
+NO_TEXT = "these bytes are not UTF-8: decode them first"
 TABLE = RECIPE._replace(table=True, text="review", key=None)
 
 
@@ -266,8 +267,41 @@ def test_bytes_are_the_text_that_they_are_in_utf8(given: Any) -> None:
 def test_bytes_that_are_no_text_are_data_and_are_not_sent() -> None:
     row = {"review": b"\xff", "n": memoryview(b"\xff\x00")}
     assert json.loads(source_of(row)) == {"review": {"base64": "/w=="}, "n": {"base64": "/wA="}}
-    with pytest.raises(yagrpc.RequestError, match="review is .*: it takes a text"):
+    with pytest.raises(yagrpc.RequestError, match=rf"^review is b'\\xff': {NO_TEXT}$"):
         request(row, TABLE)
+    template = TABLE._replace(template="{review} of {n}")
+    with pytest.raises(yagrpc.RequestError, match=rf"^n is b'\\xff\\x00': {NO_TEXT}$"):
+        request({**row, "review": "u"}, template)
+    assert texts({**row, "review": "u"}, TABLE) == [("user", "u")]
+    assert texts({"text": "u", "photo": b"\xff"}) == [("user", "u")]
+
+
+@pytest.mark.parametrize("task", ["completion", "embed", "tokenize"])
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        (b"\xff", "row"),
+        ({"text": b"\xff"}, "text"),
+        ({"text": "u", "system": b"\xff"}, "system"),
+        ({"messages": [{"role": "user", "text": b"\xff"}]}, "messages[0].text"),
+        ([{"role": "user", "text": "u"}, b"\xff"], "messages[1]"),
+    ],
+)
+def test_a_text_that_is_bytes_and_not_utf8_is_to_be_decoded_first(task: str, row: Any, field: str) -> None:
+    with pytest.raises(yagrpc.RequestError) as raised:
+        request(row, RECIPE._replace(task=task))
+    assert str(raised.value) == f"{field} is b'\\xff': {NO_TEXT}"
+
+
+def test_an_id_that_is_bytes_and_not_utf8_is_to_be_decoded_first() -> None:
+    planned = plan(0, Raw(1, source_of({"text": "u", "id": b"\xff"})), RECIPE)
+    assert planned.problem == f"id is b'\\xff': {NO_TEXT}"
+
+
+@pytest.mark.parametrize("given", [{"base64": "a"}, {"base64": 5}, {"base64": "/w==", "n": 1}, {"base64": "dQ=="}])
+def test_other_dicts_than_those_of_bytes_are_shown_as_they_are(given: Any) -> None:
+    with pytest.raises(yagrpc.RequestError, match="text is {'base64': .*: it takes a text that is not empty"):
+        request({"text": given})
 
 
 def test_the_column_of_texts_that_rows_without_a_table_do_not_have_is_named_in_the_problem() -> None:

@@ -24,6 +24,7 @@ import pytest
 import yagrpc
 from tests.bulk.conftest import FREE, leave, settings
 from yagrpc import _pb, methods
+from yagrpc._core.call.call import Call
 from yagrpc.bulk.decisions.rows import rows_of
 from yagrpc.bulk.engine.news import News
 from yagrpc.bulk.files.outputs import GrowingOutput
@@ -291,6 +292,37 @@ def test_failures_that_may_not_come_again_are_tried_again(connect: Connect) -> N
         (result,) = bulk.results()
     assert (result.outcome, result.attempts) == (yagrpc.RowOutcome.DONE, 2)
     assert bulk.summary().totals.repeated == 1
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+def test_a_row_whose_timeout_is_over_before_it_is_sent_fails_at_once(connect: Connect, mode: Any) -> None:
+    with Emulator(duration=0) as emulator:
+        bulk = connect(emulator).bulk(["a"], timeout=0, retries=3, mode=mode)
+        (result,) = bulk.results()
+    assert (result.outcome.value, result.attempts, bulk.summary().totals.repeated) == ("failed", 0, 0)
+    assert "the timeout of 0 s is over, nothing was sent" in str(result.error)
+    assert not emulator.generations
+
+
+def test_an_answer_is_kept_where_the_timeout_of_the_next_attempt_is_over(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Emulator(duration=0) as emulator:
+        client, journal = connect(emulator), tmp_path / "journal"
+        checked = Call.check
+
+        def check(call: Any, *given: Any) -> None:
+            checked(call, *given)
+            if emulator.generations and call.recorder is not None:
+                raise yagrpc.DeadlineExceededError("the timeout is over, nothing was sent", attempts=0)
+
+        monkeypatch.setattr(Call, "check", check)
+        bulk = client.bulk(["a longer text"], max_tokens=5, retry_on=["truncated"], journal=journal)
+        (result,) = bulk.results()
+    assert (result.outcome.value, result.attempts) == ("truncated", 1)
+    assert "a later attempt ended as failed" in str(result.error)
+    with contextlib.closing(sqlite3.connect(journal)) as database:
+        assert database.execute("SELECT count(*) FROM attempt").fetchone() == (0,)
 
 
 def test_retries_end(connect: Connect) -> None:

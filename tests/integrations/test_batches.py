@@ -169,3 +169,58 @@ def test_what_is_no_batch_and_a_missing_column_are_refused(completions: Completi
         completions(["a"])
     with pytest.raises(ConfigError, match="there is no column 'review': text takes one of a, b"):
         completions({"a": [], "b": []})
+
+
+@pytest.mark.parametrize("given", [5, b"journals", None])
+def test_journals_that_are_no_path_are_refused(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^journals is .*: it takes the path of a folder$"):
+        Completions(given)
+
+
+def test_a_folder_of_journals_that_cant_be_created_is_refused(emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    key = "AQVN" + "x" * 30
+    for path, reason in [("file", "it is a file"), ("file/x", ""), ("a\0", "null"), (f"file/{key}", "")]:
+        with pytest.raises(ConfigError, match=f"^journals is .*: it takes a folder, or a path .*{reason}") as raised:
+            Completions(tmp_path / path, client=settings(emulator, share=None))({"text": ["a"]})
+        assert key not in str(raised.value)
+        assert "\n" not in str(raised.value)
+    assert not emulator.generations
+
+
+@pytest.mark.parametrize("given", [5, "AQVN" + "x" * 30, [("folder_id", "f")], {5: 1}])
+def test_settings_of_a_client_that_are_no_dict_are_refused(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^client is .*: it takes a dict of settings of the client$") as raised:
+        Completions("journals", client=given)
+    assert "AQVN" not in str(raised.value)
+
+
+def test_two_columns_of_one_name_are_refused(completions: Completions, emulator: Emulator) -> None:
+    doubled = pandas.DataFrame([["a", "b", 1]], columns=["review", "review", "n"])
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 2, ["review", "review"])
+    for batch in (doubled, table):
+        with pytest.raises(ConfigError, match=r"^the batch has two columns named 'review': name each column once$"):
+            completions(batch)
+    assert not emulator.generations
+
+
+@pytest.mark.parametrize(
+    ("batch", "problem"),
+    [
+        ({}, "there is no column 'review': text takes a column of the batch, which has none"),
+        (
+            {"review": ["a", "b"], "n": numpy.array([1])},
+            "the batch has columns of unequal lengths, 'review' with 2 rows and 'n' with 1: give each column a value"
+            " for each row",
+        ),
+        ({"review": "ab"}, "column 'review' of the batch is 'ab': it takes a list or an array"),
+        ({"review": ["a"], "n": 5}, "column 'n' of the batch is 5: it takes a list or an array"),
+    ],
+)
+def test_a_dict_that_is_no_table_is_refused(
+    completions: Completions, emulator: Emulator, batch: Any, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        completions(batch)
+    assert str(raised.value) == problem
+    assert not emulator.generations

@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, Final, TypedDict, get_type_hints
 import yagrpc
 from yagrpc.bulk.results import renamed
 from yagrpc.errors import ConfigError, JournalInUseError
+from yagrpc.hiding import shown, shown_path
 
 __all__ = ["COLUMNS", "Answer", "Completions"]
 
@@ -83,7 +85,12 @@ class Completions:
         taken = sorted(parameters.keys() & {"journal", "key", "task", "limit"})
         if taken:
             raise ConfigError(f"{taken[0]} is given by Completions itself: leave it out")
-        self._journals = Path(journals)
+        if client is not None and not (isinstance(client, Mapping) and all(isinstance(name, str) for name in client)):
+            raise ConfigError(f"client is {shown(client)}: it takes a dict of settings of the client")
+        try:
+            self._journals = Path(journals)
+        except TypeError:
+            raise ConfigError(f"journals is {shown(journals)}: it takes the path of a folder") from None
         self._text = text
         self._settings = {"share": "auto", **(client or {})}
         self._parameters = parameters
@@ -95,20 +102,34 @@ class Completions:
         texts alone: the answers are an array of structs of pyarrow.
 
         Raises:
-            ConfigError: It is something else, or has no such column.
+            ConfigError: It is something else, has no such column, two of one name, or columns of unequal lengths; or
+                the folder of the journals can't be created.
             YagrpcError: What is wrong with every row, such as a credential.
         """
         kind = _kind(batch)
         names = kind.names(batch)
         if self._text not in names and kind is not _Series:
-            raise ConfigError(f"there is no column {self._text!r}: text takes one of {', '.join(names)}")
+            there = f"one of {', '.join(names)}" if names else "a column of the batch, which has none"
+            raise ConfigError(f"there is no column {shown(self._text)}: text takes {there}")
+        doubled = [name for name, count in Counter(names).items() if count > 1]
+        if doubled:
+            raise ConfigError(f"the batch has two columns named {shown(doubled[0])}: name each column once")
+        if kind is _Columns:
+            _check_lengths(batch)
         texts = kind.values(batch, self._text)
         results = self._answers(texts) if texts else []
         columns = {name: [_value(result, name) for result in results] for name in COLUMNS}
         return kind.joined(batch, renamed(names, COLUMNS), columns)
 
     def _answers(self, texts: Sequence[Any]) -> list[yagrpc.BulkResult]:
-        self._journals.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._journals.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except (OSError, ValueError) as error:
+            why = "it is a file" if isinstance(error, FileExistsError) else getattr(error, "strerror", None) or error
+            raise ConfigError(
+                f"journals is {shown_path(str(self._journals))}: it takes a folder, or a path where one can be created"
+                f" ({why})"
+            ) from None
         shaping = {name: value for name, value in self._parameters.items() if name not in _RUNNING}
         content = json.dumps([shaping, *texts], default=repr, ensure_ascii=False, sort_keys=True)
         name = hashlib.blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
@@ -131,6 +152,30 @@ def _value(result: yagrpc.BulkResult, name: str) -> Any:
         return result.outcome.value
     value = getattr(result, name)
     return "" if value is None and COLUMNS[name] is str else value
+
+
+def _check_lengths(batch: Mapping[Any, Any]) -> None:
+    """Check that a dict is a table.
+
+    Raises:
+        ConfigError: One of its values is no column, or two have unequal lengths.
+    """
+    lengths: dict[int, str] = {}
+    for name, values in batch.items():
+        try:
+            if isinstance(values, (str, bytes)):  # each letter would be a row
+                raise TypeError
+            lengths.setdefault(len(values), shown(name))
+        except TypeError:
+            raise ConfigError(
+                f"column {shown(name)} of the batch is {shown(values)}: it takes a list or an array"
+            ) from None
+    if len(lengths) > 1:
+        (one, first), (other, second), *_ = lengths.items()
+        raise ConfigError(
+            f"the batch has columns of unequal lengths, {first} with {one:,} rows and {second} with {other:,}: give"
+            " each column a value for each row"
+        )
 
 
 class _Columns:

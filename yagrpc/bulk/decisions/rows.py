@@ -48,6 +48,8 @@ _WHOLE: Final = ("modelUri", "model_uri", "completionOptions", "completion_optio
 
 _BYTES: Final = (bytes, bytearray, memoryview)
 
+_NO_TEXT: Final = "these bytes are not UTF-8: decode them first"
+
 _CONVERSIONS: Final = ("tolist", "as_py")
 """What numpy's and pyarrow's values have, which gives one of Python."""
 
@@ -159,6 +161,8 @@ def plan(number: int, raw: Raw, recipe: Recipe) -> Planned:
         given = value.get(recipe.key)
         if isinstance(given, (str, int)) and not isinstance(given, bool) and given != "":
             row_id = str(given)
+        elif (data := _data_of(given)) is not None:
+            problem = problem or f"{recipe.key} is {shown(data)}: {_NO_TEXT}"
         elif given is not None or (recipe.table and not problem):
             problem = problem or f"{recipe.key} is {shown(given)}: an id is a text or a whole number"
     if row_id is not None and not _encodable(row_id):
@@ -187,6 +191,8 @@ def request_of(value: Any, recipe: Recipe, parameters: Mapping[str, Any]) -> Pro
         RequestError: The row is of another form, or the service would refuse it.
         ConfigError: A model is a short name, and no folder is known.
     """
+    if not recipe.table:  # a column may hold data
+        _check_decoded(value)
     if recipe.task != "completion":
         return _text_request(_text_of(value, recipe), recipe)
     if is_whole(value, recipe):
@@ -390,6 +396,7 @@ def _text_of(value: Any, recipe: Recipe) -> str:
                 allowed += "; text= names a column of a table, such as a DataFrame"
             raise RequestError("row", sorted(columns), allowed)
         text = columns[name]
+        _check_part(text, name)
         if not isinstance(text, str) or not text.strip():
             raise RequestError(name, text, "it takes a text that is not empty")
         _check_length(text, name)
@@ -403,9 +410,57 @@ def _filled(found: re.Match[str], columns: Mapping[str, Any], text: str) -> str:
         return found[0][0]
     name = text if found[1] == "text" and "text" not in columns else found[1]
     value = columns.get(name)
+    _check_part(value, name)
     if value is None or value != value:
         raise RequestError(name, value, "the template needs it")
     return str(value)
+
+
+def _check_decoded(value: Any) -> None:
+    """Refuse bytes that are no text where a row has texts. What else it has may be data.
+
+    Raises:
+        RequestError: There are some.
+    """
+    _check_part(value, "row")
+    messages = value
+    if isinstance(value, dict):
+        messages = value.get("messages")
+        for name in _OVERRIDES:
+            _check_part(value.get(name), name)
+    if not isinstance(messages, list):
+        return
+    for index, message in enumerate(messages):
+        _check_part(message, f"messages[{index}]")
+        if isinstance(message, dict):
+            for name, part in message.items():
+                _check_part(part, f"messages[{index}].{name}")
+
+
+def _check_part(value: Any, field: str) -> None:
+    """Refuse a part of a row that is bytes and no text.
+
+    Raises:
+        RequestError: It is.
+    """
+    data = _data_of(value)
+    if data is not None:
+        raise RequestError(field, data, _NO_TEXT)
+
+
+def _data_of(value: Any) -> bytes | None:
+    """The bytes that a value of a row was, where they are no text: `plain` keeps them; `None` for anything else."""
+    if not isinstance(value, dict) or value.keys() != {"base64"}:
+        return None
+    try:
+        data = base64.b64decode(value["base64"], validate=True)
+    except (TypeError, ValueError):
+        return None
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data
+    return None
 
 
 def _text_request(text: str, recipe: Recipe) -> ProtoMessage:

@@ -25,7 +25,7 @@ from yagrpc.bulk.recording.copies import Copies
 from yagrpc.bulk.recording.endings import Endings
 from yagrpc.bulk.recording.recorder import RowRecorder
 from yagrpc.bulk.recording.reported import ReportedRows
-from yagrpc.errors import ClientClosedError, InvalidArgumentError, RequestError, YagrpcError
+from yagrpc.errors import ClientClosedError, DeadlineExceededError, InvalidArgumentError, RequestError, YagrpcError
 from yagrpc.journal.changes import Retracted
 
 if TYPE_CHECKING:
@@ -228,4 +228,6 @@ class Sender:
         self._outage.reached()
         outcome = RowOutcome.INVALID if isinstance(error, InvalidArgumentError) else outcome_of_error(error)
         unknown = self._plan.recipe.task != "completion"  # the journal has no intent of it
+        if isinstance(error, DeadlineExceededError) and not error.attempts:  # the same timeout is over again
+            sent, unknown = sent._replace(attempt=job.attempt - 1), True
         self._endings.finish(sent, outcome, error, str(error), fixed=job.planned.fixed if unknown else None)

@@ -128,7 +128,8 @@ class Endings:
             error: Why it failed, if it did.
             why: The same as text, or what is wrong with the answer.
             response: The answer.
-            fixed: The row, where the journal does not have it; it is not tried again.
+            fixed: The row, where the journal has no intent of it, or no longer, since it was not sent; it is not tried
+                again.
         """
         tokens_in = tokens_out = 0
         cost = 0.0 if outcome not in DOUBTFUL else None
@@ -143,7 +144,7 @@ class Endings:
         known = cost if tokens_in + tokens_out else None
         result = Result(sent.number, time.time(), outcome, kept, why, tokens_in, tokens_out, known)
         if fixed is not None or not tried_again(outcome, error, sent.attempt, self._plan.retries):
-            self._end(result, fixed, sent.attempt, sent.before)
+            self._end(result, fixed, sent.attempt, sent.before, sent=fixed is None)
             return
         doubtful = outcome in DOUBTFUL
         self._tally.repeat(doubtful=doubtful)
