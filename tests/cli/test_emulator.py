@@ -73,6 +73,7 @@ def test_rest_and_tls_print_three_lines(programs: Programs) -> None:
         (["--completion-duration", "lognormal:0,1"], "median of Lognormal(median=0.0, sigma=1.0) is out of its range"),
         (["--script", "missing.yaml"], "script missing.yaml: it can't be read: "),
         (["--script", "bad.yaml"], "bad.yaml:2: faults[0].metod: unknown key; known are method"),
+        (["--script", "deep.yaml"], "deep.yaml: nested too deeply"),
         (["--state", "missing/state.db"], "state file missing/state.db: it can't be opened: "),
         (["--state", "bad.yaml"], "state file bad.yaml: broken, or none of an emulator: "),
     ],
@@ -82,6 +83,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text("faults:\n  - {hang: , metod: Get}\n" + "# a comment\n" * 100)
+    Path("deep.yaml").write_text("faults: " + "[" * 2000)
     assert expected in command.fails(2, "emulator", *arguments)
 
 

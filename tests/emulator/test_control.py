@@ -30,6 +30,7 @@ from yagrpc.emulator import (
     WrongType,
     paths,
 )
+from yagrpc.emulator.clock import END
 from yagrpc.emulator.faults.fault import ACTIONS
 from yagrpc.emulator.faults.schema import CONDITIONS
 
@@ -191,14 +192,47 @@ def test_time_is_moved(service: Service, control: Control, ask: Ask) -> None:
     assert not service.get(operation.id).done
     assert control.set_time(start + 60.5) == pytest.approx(start + 60.5, abs=1e-5)
     assert service.get(operation.id).done
-    with pytest.raises(ValueError, match="to: a clock never goes back"):
+    with pytest.raises(ValueError, match="to: moment is .*: a clock never goes back"):
         control.set_time(start)
-    with pytest.raises(ValueError, match="seconds: a clock moves forward"):
+    with pytest.raises(ValueError, match="seconds is -1: it takes a number of seconds from 0 to "):
         control.advance(-1)
     assert control.freeze(False) <= control.now()
     while control.now() == start + 60.5:  # until it is seen to run
         pass
     assert control.freeze() == control.now()
+
+
+@pytest.mark.parametrize("value", [1e300, math.nan, math.inf, 10**400, -1e300, "x", None])
+def test_time_that_is_none_is_refused_and_changes_nothing(service: Service, control: Control, value: Any) -> None:
+    start = service.emulator.now()
+    error = ValueError if isinstance(value, (float, int)) else TypeError
+    for name, move in (("seconds", control.advance), ("moment", control.set_time)):
+        with pytest.raises(
+            error, match=f"^{name} is .*: it takes a number of seconds from 0 to the end of the year 9999"
+        ):
+            move(value)
+    stub = _pb.control_pb2_grpc.ControlServiceStub(service.channel)
+    bare = [pb.AdvanceTimeRequest(to=_pb.timestamp_pb2.Timestamp(seconds=int(END) + 1), frozen=False)]
+    if isinstance(value, float):
+        bare.append(pb.AdvanceTimeRequest(seconds=value, frozen=False))
+    for request in bare:
+        with pytest.raises(grpc.RpcError, match="it takes a number of seconds from 0 to ") as caught:
+            stub.AdvanceTime(request)
+        assert isinstance(caught.value, grpc.Call)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(ValueError, match="can't move beyond the end of the year 9999"):
+        control.advance(END)
+    assert service.emulator.now() == start
+    assert service.emulator._state.clock.frozen
+
+
+@pytest.mark.parametrize("duration", [1e19, 1e300])
+def test_an_end_beyond_the_clock_s_is_never(emulate: Emulate, ask: Ask, duration: float) -> None:
+    service = emulate(control=True, duration=duration)
+    service.text_async.Completion(ask("slow"))
+    with Control(service.emulator.address) as control:
+        (one,) = control.operations()
+    assert math.isinf(one.ends)
 
 
 def test_operations_are_listed(emulate: Emulate, ask: Ask) -> None:

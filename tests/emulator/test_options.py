@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import math
 import re
 import subprocess
 import sys
@@ -47,10 +48,28 @@ def test_an_emulator_refuses_what_is_no_option() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("quota", True), ("faults", [5]), ("faults", 5), ("replies", 5), ("recording", "file.json"), ("tls", "on")],
+    [
+        ("duration", [1]),
+        ("duration", "1"),
+        ("duration", None),
+        ("completion_duration", "1"),
+        ("quota", True),
+        ("faults", [5]),
+        ("faults", 5),
+        ("replies", 5),
+        ("recording", "file.json"),
+        ("tls", "on"),
+    ],
 )
 def test_an_option_of_another_type_is_named(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"^{name} is {re.escape(repr(value))}: it takes "):
+        Emulator(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["duration", "completion_duration"])
+@pytest.mark.parametrize("value", [-1, math.nan, -math.inf, 10**400], ids=lambda value: str(value)[:9])
+def test_a_duration_out_of_its_range_is_named(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is .*: it takes a number of seconds, 0 or more$"):
         Emulator(**{name: value})
 
 

@@ -167,7 +167,7 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
         ("faults: 5", "1: faults: a list is expected"),
         ("- faults", "1: script: a mapping is expected"),
         ("faults:\nfaults:", "2: faults: the key appears twice"),
-        ("replies: {'(': x}", "1: replies['(']: "),
+        ("replies: {'(': x}", "1: replies['(']: the pattern '(' is no regular expression: missing )"),
         ("replies: {x: {status: BAD}}", "1: replies['x'].status: unknown status 'BAD'"),
         ("replies: {x: [1]}", "1: replies['x']: a text or a mapping is expected"),
         ("replies: {x: }", "1: replies['x']: a text or a mapping is expected"),
@@ -183,9 +183,12 @@ def test_a_script_is_carried_out(emulate: Emulate, ask: Ask, refused: Refused) -
         ("a: b: c", "1: "),
         ("a: *x", "1: "),
         ("a: \x00", ""),
+        ("faults: " + "[" * 2000, " nested too deeply"),
+        ("faults: " + "[" * 2000 + "]" * 2000, " nested too deeply"),
         ("a: 1\n---\nb: 2", "2: "),
         ("faults:\n  - garbage: {data: !!python/name:os.system }", "2: "),
     ],
+    ids=lambda text: text[:60],
 )
 def test_a_mistake_in_a_script_names_its_line_and_key(text: str, expected: str) -> None:
     with pytest.raises(ScriptError) as caught:

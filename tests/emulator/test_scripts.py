@@ -15,7 +15,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from yagrpc import _pb
-from yagrpc.emulator import EmulatorOptions, EmulatorServer, Failure, Streamed
+from yagrpc.emulator import Emulator, EmulatorOptions, EmulatorServer, Failure, Streamed
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Ask, Emulate, Refused, Request, Response
@@ -273,5 +273,18 @@ def test_a_failure_must_fail(emulate: Emulate) -> None:
 
 
 def test_a_pattern_must_be_one(emulate: Emulate) -> None:
-    with pytest.raises(re.error):
-        emulate(replies={"(": "x"})
+    for pattern in ("(", "a{99999999999}", "(" * 5000):
+        with pytest.raises(
+            ValueError, match=re.escape(f"the pattern {pattern!r} is no regular expression: ")
+        ) as caught:
+            Emulator(replies={"fine": "x", pattern: "x"})
+        assert type(caught.value) is ValueError
+    service = emulate(replies={"fine": "x"})
+    with pytest.raises(ValueError, match=r"the pattern '\(' is no regular expression"):
+        service.emulator.set_replies({"(": "x"})
+    replies: Any
+    for replies in ({b"bytes": "x"}, {5: "x"}, {re.compile(b"x"): "x"}):
+        with pytest.raises(TypeError, match="a pattern of replies is .*: it takes a text"):
+            Emulator(replies=replies)
+    replies = {re.compile("PING", re.IGNORECASE): "x"}
+    Emulator(replies=replies)

@@ -19,6 +19,7 @@ import pytest
 
 from yagrpc import _pb
 from yagrpc.emulator import Emulator, Failure, StateFileError
+from yagrpc.emulator.clock import END
 from yagrpc.emulator.cloud.operations import RETENTION_SECONDS
 from yagrpc.emulator.statefile import FORMAT, StateFile
 
@@ -185,6 +186,15 @@ def test_the_clock_does_not_go_back_with_the_real_one(
     assert emulator.get(submitted.id).done
 
 
+def test_a_clock_at_its_end_stays_there(emulate: Emulate, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = emulate(state=path, frozen=True)
+    first.emulator.set_time(END)
+    first.emulator.stop()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    assert emulate(state=path).emulator.now() == END, "the real time has passed meanwhile"
+
+
 def test_a_crash_reads_the_file_again(emulate: Emulate, ask: Ask, refused: Refused, path: Path) -> None:
     from tests.emulator.test_faults import on_a_new_connection
     from yagrpc.emulator import Crash, Fault
@@ -249,6 +259,10 @@ def spoil(path: Path, statement: str) -> None:
         ("UPDATE operation SET ends = -9e999", "broken: column ends of operation 1"),
         ("UPDATE clock SET ahead = 'much'", "the offset of its clock is not a number of seconds"),
         ("UPDATE clock SET ahead = 9e999", "the offset of its clock is not a number of seconds"),
+        ("UPDATE clock SET ahead = 1e300", "the offset of its clock, 1e+300 s, leads beyond the year 9999"),
+        (f"UPDATE clock SET ahead = {END}", "leads beyond the year 9999"),
+        (f"UPDATE operation SET created = {END + 1}", "broken: column created of operation 1"),
+        ("UPDATE operation SET ends = 9e999, done = x''", "broken: column ends of operation 1"),
     ],
 )
 def test_a_file_that_is_not_understood_is_refused(path: Path, statement: str, expected: str) -> None:

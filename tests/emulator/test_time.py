@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from yagrpc.emulator import Bimodal, Clock, Exponential, Lognormal, Uniform, parse_duration
+from yagrpc import _pb
+from yagrpc.emulator import Bimodal, Clock, Emulator, Exponential, Lognormal, Uniform, parse_duration
+from yagrpc.emulator.clock import END
 from yagrpc.emulator.durations import DURATION_KEY
 
 if TYPE_CHECKING:
@@ -33,9 +35,61 @@ def test_a_clock_is_set_forward_only() -> None:
         clock = Clock(frozen=frozen)
         clock.set(clock.now() + 100)
         now = clock.now()
-        for moment in (now - 1, math.nan, math.inf):
-            with pytest.raises(ValueError, match="never goes back"):
-                clock.set(moment)
+        with pytest.raises(ValueError, match="moment is .*: a clock never goes back, and it is "):
+            clock.set(now - 1)
+        assert now <= clock.now() < now + 10
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (-1, ValueError, "-1"),
+        (math.nan, ValueError, "nan"),
+        (math.inf, ValueError, "inf"),
+        (1e300, ValueError, "1e+300"),
+        (END + 1, ValueError, "253402300800.0"),
+        (10**400, ValueError, "an int beyond all floats"),
+        (-(10**5000), ValueError, "an int beyond all floats"),
+        ("x", TypeError, "'x'"),
+        (None, TypeError, "None"),
+        (1j, TypeError, "1j"),
+    ],
+    ids=lambda value: str(value)[:9] if not isinstance(value, int) else f"{value.bit_length()} bits",
+)
+def test_a_clock_takes_seconds_up_to_the_year_9999(
+    value: Any, error: type[Exception], shown: str, frozen: bool
+) -> None:
+    emulator = Emulator(frozen=frozen)
+    before = emulator.now()
+    for name, move in (("seconds", emulator.advance), ("moment", emulator.set_time)):
+        with pytest.raises(error) as caught:
+            move(value)
+        allowed = "a number of seconds from 0 to the end of the year 9999 (253402300799 s since the epoch)"
+        assert str(caught.value) == f"{name} is {shown}: it takes {allowed}"
+    with pytest.raises(ValueError, match=r"seconds is .*: a clock at .* can't move beyond the end of the year 9999"):
+        emulator.advance(END - 1)
+    assert before <= emulator.now() < before + 10
+
+
+def test_calls_are_served_at_the_end_of_the_clock(emulate: Emulate, ask: Ask) -> None:
+    service = emulate()
+    service.emulator.set_time(END)
+    assert service.emulator.now() == END
+    operation = service.text_async.Completion(ask("ping"))
+    assert not service.get(operation.id).done
+    assert operation.created_at.ToJsonString() == "9999-12-31T23:59:59Z"
+    assert service.emulator.now() == END, "though the clock is not frozen"
+    service.emulator.freeze()
+    service.emulator.unfreeze()
+    service.emulator.advance(0)
+    assert service.emulator.now() == END
+    token = _pb.iam_token_service_pb2_grpc.IamTokenServiceStub(service.channel).CreateForServiceAccount(
+        _pb.iam_token_service_pb2.CreateIamTokenForServiceAccountRequest(service_account_id="x")
+    )
+    assert token.expires_at.ToJsonString() == "9999-12-31T23:59:59Z"
+    with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+        list(service.text.Completion(ask("ping"), metadata=((DURATION_KEY, "0.001"),), timeout=0.1))
 
 
 def test_a_clock_freezes_and_runs_again() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from yagrpc import _pb
 from yagrpc.emulator import paths
+from yagrpc.emulator.clock import END
 from yagrpc.emulator.received import KEPT
 from yagrpc.emulator.services.endpoints import ENDPOINT_IDS
 
@@ -36,7 +37,7 @@ def test_answers_carry_the_service_headers(service: Service, ask: Ask) -> None:
 
 @pytest.mark.parametrize(
     ("moment", "expected"),
-    [(4_102_444_800, "Fri, 01 Jan 2100 00:00:00 GMT"), (10**12, "Fri, 31 Dec 9999 23:59:59 GMT")],
+    [(4_102_444_800, "Fri, 01 Jan 2100 00:00:00 GMT"), (END, "Fri, 31 Dec 9999 23:59:59 GMT")],
 )
 def test_answers_carry_the_date_of_the_emulators_clock(
     emulate: Emulate, ask: Ask, refused: Refused, moment: float, expected: str

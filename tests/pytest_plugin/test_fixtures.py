@@ -88,6 +88,12 @@ def test_a_credential_that_is_accepted_is_sent(request: pytest.FixtureRequest, s
     assert emulator.requests[0].metadata["authorization"] == f"{scheme} secret"
 
 
+def test_an_option_of_another_type_is_named(request: pytest.FixtureRequest) -> None:
+    request.node.add_marker(pytest.mark.yagrpc(duration="x"))
+    with pytest.raises(TypeError, match="^duration is 'x': it takes a number of seconds, or a function"):
+        request.getfixturevalue("yagrpc_emulator")
+
+
 @pytest.mark.parametrize("marker", [pytest.mark.yagrpc("x"), pytest.mark.yagrpc(repies={})])
 def test_a_wrong_marker_is_a_usage_error(request: pytest.FixtureRequest, marker: pytest.MarkDecorator) -> None:
     request.node.add_marker(marker)

@@ -1,19 +1,52 @@
 """The emulator's clock: real time, plus what it was moved forward by; a frozen clock stops except when it is moved.
 
 Rules: everything in the emulator that depends on time asks this clock, so that `advance` moves operations, quota
-windows, retention and token lifetimes together. The clock never moves back. Any thread may call it.
+windows, retention and token lifetimes together. The clock never moves back, and stops at the end of the year 9999:
+later times have no text in a header `date` or in JSON. Any thread may call it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import threading
 import time
 from collections.abc import Callable
+from numbers import Real
+from typing import Final
 
-__all__ = ["Clock"]
+__all__ = ["END", "Clock", "check_seconds"]
+
+END: Final = 253_402_300_799.0
+"""The last second of the year 9999, since the Unix epoch."""
+
+_END_TEXT: Final = f"the end of the year 9999 ({END:.0f} s since the epoch)"
+
+
+def check_seconds(name: str, value: object, *, most: float = END) -> float:
+    """A number of seconds that a caller gives: since the epoch, or from now on.
+
+    Args:
+        name: The caller's name for it, for errors.
+        value: The number.
+        most: The highest number that is allowed; infinity allows any.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is negative, too high, or not a number (NaN).
+    """
+    takes = "a number of seconds, 0 or more"
+    if most == END:
+        takes = f"a number of seconds from 0 to {_END_TEXT}"
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}: it takes {takes}")
+    try:
+        seconds = float(value)
+    except OverflowError:  # an int; its repr may fail too, and it fills a screen
+        raise ValueError(f"{name} is an int beyond all floats: it takes {takes}") from None
+    if not 0 <= seconds <= most:
+        raise ValueError(f"{name} is {value!r}: it takes {takes}")
+    return seconds
 
 
 class Clock:
@@ -37,20 +70,23 @@ class Clock:
     def now(self) -> float:
         """Seconds since the Unix epoch, by this clock."""
         frozen = self._frozen
-        return time.monotonic() + self._offset if frozen is None else frozen
+        return min(END, time.monotonic() + self._offset if frozen is None else frozen)
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward; waiters check the time again at once.
 
         Args:
-            seconds: How far, 0 or more, finite.
+            seconds: How far, 0 or more.
 
         Raises:
-            ValueError: The clock would move back, or to no point in time.
+            TypeError: That is no number.
+            ValueError: The clock would move back, beyond its end, or to no point in time.
         """
-        if not (seconds >= 0 and math.isfinite(seconds)):
-            raise ValueError(f"a clock moves forward by a finite number of seconds, not by {seconds!r}")
+        seconds = check_seconds("seconds", seconds)
         with self._lock:
+            now = self.now()
+            if now + seconds > END:
+                raise ValueError(f"seconds is {seconds!r}: a clock at {now!r} can't move beyond {_END_TEXT}")
             self._move(seconds)
 
     def set(self, moment: float) -> None:
@@ -60,13 +96,24 @@ class Clock:
             moment: Seconds since the Unix epoch.
 
         Raises:
-            ValueError: The clock would move back, or to no point in time.
+            TypeError: That is no number.
+            ValueError: The clock would move back, beyond its end, or to no point in time.
         """
+        moment = check_seconds("moment", moment)
         with self._lock:
             now = self.now()
-            if not (moment >= now and math.isfinite(moment)):
-                raise ValueError(f"a clock never goes back: it is {now!r}, and can't be set to {moment!r}")
+            if moment < now:
+                raise ValueError(f"moment is {moment!r}: a clock never goes back, and it is {now!r}")
             self._move(moment - now)
+
+    def catch_up(self, moment: float) -> None:
+        """Set the clock to a time, unless it is in its past; to its end, if the time is beyond it.
+
+        Args:
+            moment: Seconds since the Unix epoch.
+        """
+        with self._lock:
+            self._move(max(0.0, min(moment, END) - self.now()))
 
     def freeze(self) -> None:
         """Stop the clock: from now on only `advance` and `set` move it."""
@@ -93,7 +140,8 @@ class Clock:
             self._waiters.add(notify)
         try:
             while (left := moment - self.now()) > 0:
-                timer = None if self.frozen or math.isinf(left) else loop.call_later(left, moved.set)
+                # A clock that has stopped at its end reaches no later time: a timer would run again and again.
+                timer = None if self.frozen or moment > END else loop.call_later(left, moved.set)
                 try:
                     await moved.wait()
                 finally:

@@ -111,7 +111,8 @@ class Emulator:
             seconds: How far, 0 or more.
 
         Raises:
-            ValueError: A negative or infinite number.
+            TypeError: That is no number.
+            ValueError: A negative number, or one that leads beyond the year 9999.
         """
         self._state.advance(seconds)
 
@@ -122,7 +123,8 @@ class Emulator:
             moment: Seconds since the Unix epoch, not in the clock's past.
 
         Raises:
-            ValueError: The moment is in the past, or no point in time.
+            TypeError: That is no number.
+            ValueError: The moment is in the past, or beyond the year 9999.
         """
         self._state.set_time(moment)
 
@@ -135,7 +137,12 @@ class Emulator:
         self._state.clock.unfreeze()
 
     def set_replies(self, replies: Replies | None) -> None:
-        """Replace all scripted replies. Operations that were submitted before keep the replies of that time."""
+        """Replace all scripted replies. Operations that were submitted before keep the replies of that time.
+
+        Raises:
+            TypeError: A pattern is no text, or a reply is of a type that is no reply.
+            ValueError: A pattern is no regular expression, or a reply could not be sent.
+        """
         self._state.script = Script(replies)
 
     def reset(self) -> None:

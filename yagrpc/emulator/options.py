@@ -13,9 +13,10 @@ import dataclasses
 import importlib.util
 import inspect
 import ipaddress
-import random
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["EmulatorOptions", "describe", "is_loopback", "takes"]
 
 REPLIES: Final = "a dict of patterns and replies, or a function"
+DURATION: Final = "a number of seconds, or a function that draws it, such as Lognormal(median=20, sigma=1)"
 
 _OptionsP = ParamSpec("_OptionsP")
 _OptionsT = TypeVar("_OptionsT")
@@ -97,9 +99,9 @@ class EmulatorOptions:
     rest: bool | int = False
 
     def __post_init__(self) -> None:
+        from yagrpc.emulator.clock import check_seconds
         from yagrpc.emulator.cloud.auth import check_auth
         from yagrpc.emulator.cloud.windows import QUOTA_MODELS
-        from yagrpc.emulator.durations import draw
 
         self._check_types()
         if not is_loopback(self.host):
@@ -115,9 +117,9 @@ class EmulatorOptions:
                 raise ValueError(f"a port is from 0 to 65535, not {port!r}")
         if self.rest is not False:
             _check_installed("rest", "starlette", "uvicorn")
-        for duration in (self.duration, self.completion_duration):
-            if not callable(duration):
-                draw(duration, random.Random())
+        for name in ("duration", "completion_duration"):
+            if not callable(duration := getattr(self, name)):
+                check_seconds(name, duration, most=math.inf)
         check_auth(self.auth)
         if self.recording is not None and self.replies is not None:
             raise ValueError("replies and a recording exclude each other: a recording answers all requests")
@@ -133,6 +135,12 @@ class EmulatorOptions:
 
         faults = isinstance(self.faults, Sequence) and all(isinstance(fault, Fault) for fault in self.faults)
         for name, fits, takes_what in (
+            ("duration", callable(self.duration) or isinstance(self.duration, Real), DURATION),
+            (
+                "completion_duration",
+                callable(self.completion_duration) or isinstance(self.completion_duration, Real),
+                DURATION,
+            ),
             ("quota", self.quota is None or isinstance(self.quota, EmulatorQuota), "an EmulatorQuota"),
             ("faults", faults, "a sequence of Fault"),
             ("replies", self.replies is None or callable(self.replies) or isinstance(self.replies, Mapping), REPLIES),

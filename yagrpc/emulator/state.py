@@ -141,8 +141,7 @@ class State:
         """
         # The real clock may have gone back since: then the last thing that happened is the earliest possible time.
         newest = self.operations.last_moment()
-        # Moved by the difference, not set: the clock runs during this calculation.
-        self.clock.advance(max(0.0, max(time.time() + ahead, newest) - self.clock.now()))
+        self.clock.catch_up(max(time.time() + ahead, newest))
 
     def _note_time(self) -> None:
         if self._file is not None:

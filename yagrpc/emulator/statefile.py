@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from google.protobuf.message import DecodeError, Message
 
 from yagrpc import _pb
+from yagrpc.emulator.clock import END
 
 __all__ = ["FORMAT", "Kept", "StateFile", "StateFileError"]
 
@@ -58,8 +59,9 @@ _HEADER_BYTES: Final = 100
 _APPLICATION_AT: Final = slice(68, 72)
 """Where SQLite's header has the application's id (https://sqlite.org/fileformat.html)."""
 
-_LATEST: Final = 2.0**63
-"""Times of protobuf are before this second since the epoch."""
+_FURTHEST: Final = END - 1_577_836_800
+"""How many seconds a clock can be ahead of the real one: it is at its end, and the file was written in 2020 or later.
+When the file is read, time has passed: the real time with that offset may be beyond the end, where the clock stops."""
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 """What SQLite adds to the name of its file for files of its own."""
@@ -167,12 +169,16 @@ class StateFile:
         """How far the emulator's clock was ahead of the real one, in seconds.
 
         Raises:
-            StateFileError: That is no number.
+            StateFileError: That is no number, or leads beyond the end of the clock.
         """
         (ahead,) = self._connection.execute("SELECT ahead FROM clock").fetchone()
         if not isinstance(ahead, float) or not math.isfinite(ahead):
             raise StateFileError(f"state file {self.path}: broken: the offset of its clock is not a number of seconds")
-        return float(ahead)
+        if ahead > _FURTHEST:
+            raise StateFileError(
+                f"state file {self.path}: broken: the offset of its clock, {ahead!r} s, leads beyond the year 9999"
+            )
+        return ahead
 
     @ahead.setter
     def ahead(self, seconds: float) -> None:
@@ -278,8 +284,9 @@ class StateFile:
         for number, name, created, ends, request_type, request, scripted_type, scripted, done in rows:
             fitting = {
                 "id": isinstance(name, str),
-                "created": isinstance(created, float) and abs(created) < _LATEST,
-                "ends": isinstance(ends, float) and ends > -math.inf,  # it may be never
+                "created": isinstance(created, float) and abs(created) <= END,
+                # It may be never, but for an operation that has ended.
+                "ends": isinstance(ends, float) and ends > -math.inf and (done is None or ends <= END),
                 "request_type": isinstance(request_type, str),
                 "request": isinstance(request, bytes),
                 "scripted_type": isinstance(scripted_type, str),

@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 
 from yagrpc import _pb
+from yagrpc.emulator.clock import check_seconds
 from yagrpc.emulator.cloud.operations import OperationRecord
 from yagrpc.emulator.faults.fault import Fault
 from yagrpc.emulator.replies import Failure
@@ -74,16 +75,20 @@ class Control:
         """Move the emulator's clock forward by so many seconds; returns the new time.
 
         Raises:
-            ValueError: The clock would move back.
+            TypeError: That is no number.
+            ValueError: The clock would move back, or beyond the year 9999.
         """
+        seconds = check_seconds("seconds", seconds)
         return self._move(_pb.control_pb2.AdvanceTimeRequest(seconds=seconds))
 
     def set_time(self, moment: float) -> float:
         """Set the emulator's clock, in seconds since the epoch; returns the new time.
 
         Raises:
-            ValueError: The clock would move back.
+            TypeError: That is no number.
+            ValueError: The clock would move back, or beyond the year 9999.
         """
+        moment = check_seconds("moment", moment)
         to = _pb.timestamp_pb2.Timestamp(seconds=int(moment), nanos=int(moment % 1 * 1_000_000_000))
         return self._move(_pb.control_pb2.AdvanceTimeRequest(to=to))
 

@@ -7,13 +7,13 @@ no fault, credential, quota or counter applies to them.
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from yagrpc import _pb
+from yagrpc.emulator.clock import END
 from yagrpc.emulator.faults.fault import Fault
 from yagrpc.emulator.scripting.replies import Script, replies_of
 from yagrpc.emulator.state import State
@@ -54,7 +54,7 @@ class _Control(_pb.control_pb2_grpc.ControlServiceServicer):
     async def SetReplies(self, request: _pb.control_pb2.SetRepliesRequest, context: Any) -> Any:
         try:
             self._state.script = Script(replies_of(request.replies))
-        except (ValueError, re.error) as error:
+        except ValueError as error:
             await _refuse(context, f"replies: {error}")
         return _pb.control_pb2.SetRepliesResponse()
 
@@ -79,7 +79,7 @@ class _Control(_pb.control_pb2_grpc.ControlServiceServicer):
                 id=record.id,
                 number=record.number,
                 created_at=_timestamp(record.created),
-                ends_at=None if math.isinf(record.ends) else _timestamp(record.ends),
+                ends_at=None if record.ends > END else _timestamp(record.ends),
                 done=record.done,
                 deliveries=deliveries[record.id],
                 model=record.model,

@@ -39,9 +39,6 @@ a write of their own, before the message, costs a quarter of the whole call. The
 not documented, and clients are advised to read both places.
 These calls have no `x-server-trace-id`, which belongs to the work of a model, and no `date`."""
 
-_LAST_DATE: Final = 253_402_300_799
-"""The last second that a date can have; a test may set the clock beyond it."""
-
 _UNLIMITED: Final = contextlib.nullcontext()
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -237,8 +234,8 @@ class _Registry:
 
 @functools.lru_cache(maxsize=2)
 def http_date(now: int) -> str:
-    """A time as HTTP writes it, up to the year 9999; calls of one second share the text."""
-    return email.utils.formatdate(min(now, _LAST_DATE), usegmt=True)
+    """A time as HTTP writes it; calls of one second share the text."""
+    return email.utils.formatdate(now, usegmt=True)
 
 
 def _or_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:

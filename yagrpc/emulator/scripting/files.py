@@ -105,6 +105,8 @@ def parse_script(text: str, name: str = "script") -> EmulatorScript:
         raise ScriptError(f"{name}:{line}: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ScriptError(f"{name}: {' '.join(str(error).split())}") from error
+    except RecursionError:  # without its cause: that has a thousand lines of calls
+        raise ScriptError(f"{name}: nested too deeply") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -285,7 +287,7 @@ class _Reader:
     def _try(self, node: yaml.Node, where: str, build: Callable[..., _ResultT], *args: Any, **kwargs: Any) -> _ResultT:
         try:
             return build(*args, **kwargs)
-        except (ValueError, TypeError, re.error, json_format.Error) as error:
+        except (ValueError, TypeError, json_format.Error) as error:
             raise ScriptError(self._error(node, where, str(error).partition("\n")[0])) from error
 
     def _fail(self, node: yaml.Node, where: str, reason: str) -> NoReturn:

@@ -31,14 +31,13 @@ class Script:
 
     Raises:
         TypeError: A value is of a type that is no reply.
-        ValueError: A scripted `google.rpc.Status` is OK.
-        re.error: A pattern is no regular expression.
+        ValueError: A scripted `google.rpc.Status` is OK, or a pattern is no regular expression.
     """
 
     def __init__(self, replies: Replies | None) -> None:
         self._function = Called(replies) if callable(replies) else None
         patterns = {} if replies is None or callable(replies) else replies
-        self._patterns = [(re.compile(pattern), _reply(reply)) for pattern, reply in patterns.items()]
+        self._patterns = [(_compile(pattern), _reply(reply)) for pattern, reply in patterns.items()]
 
     async def find(self, request: _pb.text_generation_service_pb2.CompletionRequest) -> ScriptedReply:
         """The scripted reply to a completion, or `None`.
@@ -72,6 +71,15 @@ class Script:
             if isinstance(reply, (response_type, _pb.status_pb2.Status)) and pattern.search(text):
                 return reply
         return None
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    if not isinstance(getattr(pattern, "pattern", pattern), str):  # one of bytes would fail at a call
+        raise TypeError(f"a pattern of replies is {pattern!r}: it takes a text")
+    try:
+        return re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from error
 
 
 def _completion(reply: _Scripted) -> ScriptedReply:

@@ -7,6 +7,7 @@ from typing import Any
 import grpc.aio
 
 from yagrpc import _pb
+from yagrpc.emulator.clock import END
 from yagrpc.emulator.cloud.auth import CREATED_BY
 from yagrpc.emulator.received import CURRENT
 from yagrpc.emulator.refusal import invalid
@@ -55,5 +56,5 @@ class _IamTokens(_pb.iam_token_service_pb2_grpc.IamTokenServiceServicer):
     def _issue(self, subject: str) -> _pb.iam_token_service_pb2.CreateIamTokenResponse:
         token, expires = self._state.guard.issue(subject, CURRENT.get().at)
         return _pb.iam_token_service_pb2.CreateIamTokenResponse(
-            iam_token=token, expires_at=_pb.timestamp_pb2.Timestamp(seconds=int(expires))
+            iam_token=token, expires_at=_pb.timestamp_pb2.Timestamp(seconds=int(min(expires, END)))
         )
