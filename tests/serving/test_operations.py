@@ -403,7 +403,9 @@ def test_a_killed_process_continues_or_fails_each_operation(programs: Any, emula
 def test_a_second_process_does_not_take_the_file(programs: Any, kind: str, store: Path) -> None:
     programs()
     servicer = serving.OperationServicer if kind == "sync" else serving.AsyncOperationServicer
-    with pytest.raises(yagrpc.ConfigError, match=r"store=.*operations\.db'? is in use, by another process or in this one"):
+    with pytest.raises(
+        yagrpc.ConfigError, match=r"store=.*operations\.db'? is in use, by another process or in this one"
+    ):
         servicer(store)
 
 
