@@ -24,8 +24,8 @@ _NAMES: Final = {"INTEGER": "a whole number up to 2^53", "REAL": "a finite numbe
 """What such a column holds, as errors say it. 2^53 is the largest number up to which a float holds all whole ones."""
 
 _BOUNDS: Final = {"INTEGER": (-(2**53), 2**53), "REAL": (-sys.float_info.max, sys.float_info.max)}
-_TIMES: Final = (0, 253402300799)
-"""The first and the last second of a time since the epoch: the end of the year 9999, which no `datetime` is after."""
+LAST_SECOND: Final = 253402300799
+"""The end of the year 9999, in seconds since the epoch: no `datetime` is after it."""
 
 
 class Format(NamedTuple):
@@ -144,7 +144,7 @@ def _test(name: str, declared: str, *, empty: bool, time: bool) -> str:
     """Whether a value fits its column, in SQL."""
     test = f"typeof({name}) = '{_KINDS[declared]}'"
     if declared in _BOUNDS:
-        least, most = _TIMES if time else _BOUNDS[declared]
+        least, most = (0, LAST_SECOND) if time else _BOUNDS[declared]
         test += f" AND {name} BETWEEN {least!r} AND {most!r}"
     return f"{name} IS NULL OR {test}" if empty else test
 

@@ -13,9 +13,7 @@ from yagrpc.hiding import shown
 from yagrpc.journal.file import broken
 from yagrpc.journal.journal import Journal
 from yagrpc.quantities import number
-
-_LAST: Final = 253402300799
-"""The last second of the year 9999, since the epoch: a `datetime` has none after it."""
+from yagrpc.sqlitefile import LAST_SECOND
 
 
 class Left(NamedTuple):
@@ -107,7 +105,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_moment(value: Any) -> bool:
-    return (found := number(value)) is not None and 0 <= found <= _LAST
+    return (found := number(value)) is not None and 0 <= found <= LAST_SECOND
 
 
 def _is_limit(value: Any) -> bool:
