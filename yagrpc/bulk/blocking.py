@@ -48,9 +48,7 @@ class Bulk:
             raise ConfigError(f"bulk sends by grpc.aio, which can't use this client's {own}: use AsyncClient(...).bulk")
         _check_open(client)
         self._client = client
-        self._settings = client._settings
-        self._core = client._core
-        planning = {**self._settings.reveal(), "quota": None}  # it sends nothing, and takes no part in shared quotas
+        planning = {**client._settings.reveal(), "quota": None}  # it sends nothing, and takes no part in shared quotas
         self._bulk = AsyncBulk(AsyncClient(**planning), rows, given)
         self._news = threading.Event()
         self._bulk.committed = self._news.set
@@ -141,8 +139,9 @@ class Bulk:
 
     async def _run(self) -> None:
         with contextlib.closing(self._bulk.opened()) as writer:  # before a client takes part in shared quotas
-            async with AsyncClient(**self._settings.reveal()) as client:  # a run that was left has closed its own
-                client._core.count_with(self._core)
+            settings = self._client._settings
+            async with AsyncClient(**settings.reveal()) as client:  # a run that was left has closed its own
+                client._core.count_with(self._client._core)
                 await self._bulk.run_by(client, writer)
 
 

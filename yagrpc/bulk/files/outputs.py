@@ -69,9 +69,10 @@ class GrowingOutput:
             ConfigError: It is not of this run, or can't be written.
         """
         noted = _noted(journal, self._path)
-        if noted is None or noted.left is None:
+        left = None if noted is None else noted.left
+        if left is None:
             check_free(self._path)
-        left = Left(0, 0, "", again=False) if noted is None or noted.left is None else noted.left
+            left = Left(0, 0, "", again=False)
         file = _opened(self._path)
         try:
             offset, self._after, again = left.offset, left.after, left.again
